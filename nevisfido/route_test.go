@@ -1,0 +1,140 @@
+package nevisfido
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestRecogniseCalls(t *testing.T) {
+	for _, tc := range []struct {
+		method, path string
+		want         Route
+	}{
+		{"POST", "/nevisfido/token/dispatch/authentication", Route{Call: Dispatch, Operation: Authentication}},
+		{"POST", "/nevisfido/token/dispatch/registration/", Route{Call: Dispatch, Operation: Registration}},
+		{"POST", "/nevisfido/token/dispatch/deregistration", Route{Call: Dispatch, Operation: Deregistration}},
+		{"POST", "//nevisfido/token//dispatch/authentication", Route{Call: Dispatch, Operation: Authentication}},
+		{"POST", "/nevisfido;v=1/token/dispatch;a/authentication;x=1", Route{Call: Dispatch, Operation: Authentication}},
+		{"POST", "/nevisfido/token/%64ispatch/authentication", Route{Call: Dispatch, Operation: Authentication}},
+		{"POST", "/nevisfido/token/dispatch/targets", Route{Call: CreateTarget}},
+		{"POST", "/nevisfido/token/dispatch/targets/", Route{Call: CreateTarget}},
+		{"GET", "/nevisfido/token/dispatch/targets", Route{Call: QueryTargets}},
+		{"PATCH", "/nevisfido/token/dispatch/targets/a%20b", Route{Call: ModifyTarget, ID: "a b"}},
+		{"DELETE", "/nevisfido/token/dispatch/targets/4711/", Route{Call: DeleteTarget, ID: "4711"}},
+		{"POST", "/nevisfido/uaf/1.1/registration/", Route{Call: RegisterResponse}},
+		{"PATCH", "/nevisfido/devices/credentials/d1", Route{Call: ModifyDevice, ID: "d1"}},
+		{"DELETE", "/nevisfido/devices/credentials/d1", Route{Call: DeleteDevice, ID: "d1"}},
+
+		{"GET", "/nevisfido/token/dispatch/authentication", Route{}},
+		{"HEAD", "/nevisfido/token/dispatch/authentication", Route{}},
+		{"post", "/nevisfido/token/dispatch/authentication", Route{}},
+		{"OPTIONS", "/nevisfido/token/dispatch/targets", Route{}},
+		{"DELETE", "/nevisfido/token/dispatch/targets/", Route{}},
+		{"PATCH", "/nevisfido/token/dispatch/targets/a/b", Route{}},
+		{"POST", "/nevisfido/token/dispatch/", Route{}},
+		{"POST", "/nevisfido/token/dispatch/other", Route{}},
+		{"POST", "/nevisfido/token/dispatch/authentication/x", Route{}},
+		{"POST", "/nevisfido/token/redeem/authentication", Route{}},
+		{"POST", "/nevisfido/uaf/1.1/request/registration", Route{}},
+		{"GET", "/nevisfido/devices/credentials/d1", Route{}},
+		{"POST", "/nevisfido/status", Route{}},
+		{"POST", "/other/token/dispatch/authentication", Route{}},
+		{"POST", "/nevisfido/../etc", Route{}},
+		{"POST", "", Route{}},
+		{"POST", "/", Route{}},
+	} {
+		t.Run(tc.method+" "+tc.path, func(t *testing.T) {
+			got, err := Recognise("/nevisfido", tc.method, tc.path)
+			if err != nil || got != tc.want {
+				t.Errorf("got %+v, %v; want %+v", got, err, tc.want)
+			}
+		})
+	}
+}
+
+// Whatever a lenient server might take for a call is either recognised or
+// refused, never passed on unseen.
+func TestAmbiguousPathsAreRefused(t *testing.T) {
+	const call = "/nevisfido/token/dispatch/authentication"
+	for _, path := range []string{
+		"/nevisfido/./token/dispatch/authentication",
+		"/nevisfido/token/x/../dispatch/authentication",
+		"/x/../nevisfido/token/dispatch/authentication",
+		"/nevisfido/%2e/token/dispatch/authentication",
+		"/nevisfido/token/x/%2e%2e/dispatch/authentication",
+		"/nevisfido/token/x/.%2E/dispatch/authentication",
+		"/nevisfido/token%2fdispatch/authentication",
+		"/nevisfido/token%2Fdispatch%2Fauthentication",
+		"/nevisfido/token\\dispatch/authentication",
+		"/nevisfido/token%5cdispatch/authentication",
+		"/nevisfido/token/dispatch/authentication%00",
+		"/nevisfido/token/dispatch/authentication%00.css",
+		"/nevisfido/token/dispatch/authentication%3Bx=1",
+		"/nevisfido/token/dispatch/authentication%20",
+		"/nevisfido/token/dispatch/authentication.",
+		"/nevisfido/token/dispatch/AUTHENTICATION",
+		"/NevisFido/token/dispatch/authentication",
+		"/nevisfido/to\u212aen/dispatch/authentication",
+		"/nevisfido/to%E2%84%AAen/dispatch/authentication",
+		"/nevisfido/token/%2564ispatch/authentication",
+		"/nevisfido/token/dispatch/..;/dispatch/authentication",
+		"/nevisfido/token/..;x=1/token/dispatch/authentication",
+		"/nevisfido%2f%2ftoken/dispatch/authentication",
+		call + "/.",
+		call + "/x/..",
+	} {
+		t.Run(path, func(t *testing.T) {
+			if route, err := Recognise("/nevisfido", http.MethodPost, path); !errors.Is(err, ErrAmbiguousPath) {
+				t.Errorf("got %+v, %v", route, err)
+			}
+		})
+	}
+	for _, id := range []string{"..", ".", "%2e%2e", "a%2fb", "a%5Cb", "..%2f..", "%00", "a%00"} {
+		t.Run("DELETE target "+id, func(t *testing.T) {
+			route, err := Recognise("/nevisfido", http.MethodDelete, "/nevisfido/token/dispatch/targets/"+id)
+			if !errors.Is(err, ErrAmbiguousPath) && route.Call != Other {
+				t.Errorf("got %+v, %v", route, err)
+			}
+		})
+	}
+	if _, err := Recognise("/nevisfido", http.MethodDelete, "/nevisfido/token/dispatch/targets/.."); !errors.Is(err, ErrAmbiguousPath) {
+		t.Errorf("the id .. is not refused: %v", err)
+	}
+}
+
+func TestOtherBasePaths(t *testing.T) {
+	for base, path := range map[string]string{
+		"/_app/fido/": "/_app/fido/token/dispatch/authentication",
+		"/":           "/token/dispatch/authentication",
+		"":            "/token/dispatch/authentication",
+	} {
+		route, err := Recognise(base, http.MethodPost, path)
+		if err != nil || route.Call != Dispatch {
+			t.Errorf("base %q: got %+v, %v", base, route, err)
+		}
+	}
+}
+
+func FuzzRecognise(f *testing.F) {
+	for _, path := range []string{
+		"/nevisfido/token/dispatch/authentication", "/nevisfido/token/dispatch/targets/x", "/nevisfido/%2e%2e/", "/a;b//c\\%5c%00",
+		"/nevisfido/token/dispatch/..;/dispatch/authentication", "%", "%zz", "/nevisfido/uaf/1.1/registration",
+	} {
+		f.Add("POST", path)
+	}
+	f.Fuzz(func(t *testing.T, method, path string) {
+		route, err := Recognise("/nevisfido", method, path)
+		if err != nil && route != (Route{}) {
+			t.Errorf("both a route and an error: %+v", route)
+		}
+		if route.Call != Other && !strings.Contains(strings.ToLower(path), "/") {
+			t.Errorf("%q was recognised as %+v", path, route)
+		}
+		// A path that passes unseen must not become a call by one more decoding.
+		if err == nil && route.Call == Other && strings.EqualFold(strings.Trim(path, "/"), "nevisfido/token/dispatch/authentication") && method == "POST" {
+			t.Errorf("%q passed unseen", path)
+		}
+	})
+}

@@ -1,0 +1,165 @@
+package nevisfido
+
+import (
+	"errors"
+	"strconv"
+)
+
+// TargetDescription is what a device or an app says of a dispatch target: the
+// body of a create request, or dispatchTarget in a registration's context.
+type TargetDescription struct {
+	Username   string
+	DeviceID   string
+	Name       string
+	Target     string // the address on the dispatcher's channel, such as a push token
+	Dispatcher string // the target's default dispatcher
+
+	// Keys as they came: a JWK object, or a JSON string that holds JWK text.
+	EncryptionKey, SignatureKey []byte
+
+	body *object
+}
+
+// ParseTarget reads the body of a create request (nevisFIDO reference guide,
+// dispatch target service) strictly.
+func ParseTarget(body []byte) (*TargetDescription, error) {
+	o, err := parseObject(body)
+	if err != nil {
+		return nil, err
+	}
+	err = o.refuseVariants("username", "deviceId", "name", "target", "dispatcher", "encryptionKey", "signatureKey")
+	if err != nil {
+		return nil, err
+	}
+	t := &TargetDescription{body: o}
+	err = o.strings(map[string]*string{
+		"username": &t.Username, "deviceId": &t.DeviceID, "name": &t.Name,
+		"target": &t.Target, "dispatcher": &t.Dispatcher,
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.EncryptionKey, t.SignatureKey = o.raw("encryptionKey"), o.raw("signatureKey")
+	return t, nil
+}
+
+// WithDispatcher returns the create request with nothing but the dispatcher's
+// name changed.
+func (t *TargetDescription) WithDispatcher(name string) []byte {
+	return t.body.apply(edit{"dispatcher", quote(name)})
+}
+
+// CreatedTarget is nevisFIDO's answer to a create request.
+type CreatedTarget struct{ ID, ExtID string }
+
+// ParseCreated reads the answer to a create request.
+func ParseCreated(body []byte) (CreatedTarget, error) {
+	o, err := parseObject(body)
+	if err != nil {
+		return CreatedTarget{}, err
+	}
+	var c CreatedTarget
+	if err := o.strings(map[string]*string{"id": &c.ID, "extId": &c.ExtID}); err != nil {
+		return CreatedTarget{}, err
+	}
+	if c.ID == "" {
+		return CreatedTarget{}, errors.New("the answer names no id")
+	}
+	return c, nil
+}
+
+// Modification is the payload of the JWS that changes a dispatch target. Its
+// member names are documented for the sibling device service only.
+type Modification struct {
+	TargetID   string
+	RequestID  string
+	CreatedAt  int64 // creationTimeInEpochMillis; 0 where absent
+	Name       *string
+	Target     *string
+	Dispatcher *string
+
+	// Keys as they came, nil where they do not change.
+	EncryptionKey, SignatureKey []byte
+
+	onlyDispatcher bool
+}
+
+// ParseModification reads the payload of a modify request.
+func ParseModification(payload []byte) (*Modification, error) {
+	o, err := parseObject(payload)
+	if err != nil {
+		return nil, err
+	}
+	err = o.refuseVariants("dispatchTargetId", "creationTimeInEpochMillis", "name", "target", "dispatcher", "encryptionKey", "signatureKey")
+	if err != nil {
+		return nil, err
+	}
+	m := &Modification{EncryptionKey: o.raw("encryptionKey"), SignatureKey: o.raw("signatureKey")}
+	if err := o.strings(map[string]*string{"dispatchTargetId": &m.TargetID, "requestId": &m.RequestID}); err != nil {
+		return nil, err
+	}
+	for name, to := range map[string]**string{"name": &m.Name, "target": &m.Target, "dispatcher": &m.Dispatcher} {
+		if o.raw(name) == nil {
+			continue
+		}
+		s, err := o.string(name)
+		if err != nil {
+			return nil, err
+		}
+		*to = &s
+	}
+	if raw := o.raw("creationTimeInEpochMillis"); raw != nil {
+		if m.CreatedAt, err = strconv.ParseInt(raw.String(), 10, 64); err != nil {
+			return nil, errors.New("creationTimeInEpochMillis is not a whole number")
+		}
+	}
+	m.onlyDispatcher = m.Dispatcher != nil && m.Name == nil && m.Target == nil && m.EncryptionKey == nil && m.SignatureKey == nil
+	return m, nil
+}
+
+// OnlyDispatcher reports whether nothing but the default dispatcher changes.
+func (m *Modification) OnlyDispatcher() bool { return m.onlyDispatcher }
+
+// RenameDispatchers puts other dispatcher names into the answer of the query
+// service; rename gets a target's id and nevisFIDO's name and returns the name
+// to show. Everything else stays as it was.
+func RenameDispatchers(body []byte, rename func(id, dispatcher string) string) ([]byte, error) {
+	o, err := parseObject(body)
+	if err != nil {
+		return nil, err
+	}
+	list := o.raw("dispatchTargets")
+	if list == nil {
+		return body, nil
+	}
+	elements, err := spans(list)
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	at := 0
+	for _, e := range elements {
+		target, err := parseObject(list[e.start:e.end])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list[at:e.start]...)
+		out = append(out, renamed(target, rename)...)
+		at = e.end
+	}
+	out = append(out, list[at:]...)
+	return o.apply(edit{"dispatchTargets", out}), nil
+}
+
+func renamed(target *object, rename func(id, dispatcher string) string) []byte {
+	id, errID := target.string("id")
+	dispatcher, errName := target.string("dispatcher")
+	if errID != nil || errName != nil {
+		return target.text
+	}
+	name := rename(id, dispatcher)
+	if name == dispatcher {
+		return target.text
+	}
+	return target.apply(edit{"dispatcher", quote(name)})
+}

@@ -1,0 +1,139 @@
+package nevisfido
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestParseTarget(t *testing.T) {
+	const body = `{ "username":"jeff","deviceId":"d","name":"phone","target":"push-1", "dispatcher":"push",
+		"signatureKey":{"kty":"EC"},"encryptionKey":"{\"kty\":\"RSA\"}","other":1}`
+	d, err := ParseTarget([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Username != "jeff" || d.DeviceID != "d" || d.Name != "phone" || d.Target != "push-1" || d.Dispatcher != "push" {
+		t.Errorf("got %+v", d)
+	}
+	if string(d.SignatureKey) != `{"kty":"EC"}` || string(d.EncryptionKey) != `"{\"kty\":\"RSA\"}"` {
+		t.Errorf("keys: %s, %s", d.SignatureKey, d.EncryptionKey)
+	}
+	if got := string(d.WithDispatcher("link")); got != strings.Replace(body, `"push",`, `"link",`, 1) {
+		t.Errorf("got %s", got)
+	}
+	for _, bad := range []string{`{"Target":"x"}`, `{"target":1}`, `{"name":"a","name":"b"}`, `x`} {
+		if _, err := ParseTarget([]byte(bad)); err == nil {
+			t.Errorf("%s was accepted", bad)
+		}
+	}
+}
+
+func TestParseCreated(t *testing.T) {
+	if c, err := ParseCreated([]byte(`{"id":"1","extId":"2"}`)); err != nil || c != (CreatedTarget{"1", "2"}) {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	for _, bad := range []string{`{}`, `{"id":""}`, `{"id":1}`, ``, `<html>`} {
+		if _, err := ParseCreated([]byte(bad)); err == nil {
+			t.Errorf("%s was accepted", bad)
+		}
+	}
+}
+
+func TestParseModification(t *testing.T) {
+	m, err := ParseModification([]byte(`{"requestId":"r","creationTimeInEpochMillis":1700000000000,"dispatchTargetId":"1","dispatcher":"push"}`))
+	if err != nil || m.TargetID != "1" || m.RequestID != "r" || m.CreatedAt != 1700000000000 || *m.Dispatcher != "push" || !m.OnlyDispatcher() {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	m, err = ParseModification([]byte(`{"dispatcher":"push","encryptionKey":{"kty":"RSA"}}`))
+	if err != nil || m.OnlyDispatcher() {
+		t.Errorf("a change of key passes for a change of dispatcher: %+v, %v", m, err)
+	}
+	for _, bad := range []string{`{"creationTimeInEpochMillis":"1"}`, `{"creationTimeInEpochMillis":1.5}`, `{"name":1}`, `{"Target":"x"}`, ``} {
+		if _, err := ParseModification([]byte(bad)); err == nil {
+			t.Errorf("%s was accepted", bad)
+		}
+	}
+}
+
+func TestRenameDispatchers(t *testing.T) {
+	rename := func(id, dispatcher string) string {
+		if id == "1" {
+			return "push"
+		}
+		return dispatcher
+	}
+	for body, want := range map[string]string{
+		`{"dispatchTargets":[ {"id":"1","dispatcher":"link","n":1.0} , {"id":"2","dispatcher":"link"}],"x":1}`: `{"dispatchTargets":[ {"id":"1","dispatcher":"push","n":1.0} , {"id":"2","dispatcher":"link"}],"x":1}`,
+		`{"dispatchTargets":[]}`: `{"dispatchTargets":[]}`,
+		`{}`:                     `{}`,
+		`{"dispatchTargets":[{"id":1,"dispatcher":"link"}]}`: `{"dispatchTargets":[{"id":1,"dispatcher":"link"}]}`,
+	} {
+		got, err := RenameDispatchers([]byte(body), rename)
+		if err != nil || string(got) != want {
+			t.Errorf("got %s, %v; want %s", got, err, want)
+		}
+	}
+	for _, bad := range []string{`x`, `{"dispatchTargets":{}}`, `{"dispatchTargets":[1]}`} {
+		if _, err := RenameDispatchers([]byte(bad), rename); err == nil {
+			t.Errorf("%s was accepted", bad)
+		}
+	}
+}
+
+func TestRegistrationTargetIsFoundWhereverItStands(t *testing.T) {
+	for name, body := range map[string]string{
+		"object in text":       `{"uafResponse":"[]","context":"{\"asmStatusCode\":0,\"dispatchTarget\":{\"name\":\"p\",\"target\":\"a\"}}"}`,
+		"text in text":         `{"context":"{\"dispatchTarget\":\"{\\\"name\\\":\\\"p\\\",\\\"target\\\":\\\"a\\\"}\"}"}`,
+		"deeper":               `{"context":"{\"x\":[{\"y\":{\"dispatchTarget\":{\"name\":\"p\",\"target\":\"a\"}}}]}"}`,
+		"context as an object": `{"context":{"dispatchTarget":{"name":"p","target":"a"}}}`,
+	} {
+		d, err := ParseRegistration([]byte(body))
+		if err != nil || d.Name != "p" || d.Target != "a" {
+			t.Errorf("%s: got %+v, %v", name, d, err)
+		}
+	}
+	for _, body := range []string{`{}`, `{"context":"{}"}`, `{"context":"plain"}`, `{"context":"{\"dispatchTarget\":null}"}`} {
+		if _, err := ParseRegistration([]byte(body)); !errors.Is(err, ErrNoTarget) {
+			t.Errorf("%s: got %v", body, err)
+		}
+	}
+	for _, body := range []string{`x`, `{"context":1,"context":2}`, `{"context":"{\"dispatchTarget\":{\"name\":1}}"}`} {
+		if _, err := ParseRegistration([]byte(body)); err == nil || errors.Is(err, ErrNoTarget) {
+			t.Errorf("%s: got %v", body, err)
+		}
+	}
+}
+
+func TestParseRegistered(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\"}"}`:         "7",
+		`{"statusCode":1200,"description":"{\"a\":{\"dispatchTargetId\":\"7\"}}"}`: "7",
+		`{"statusCode":1200,"description":"{\"dispatchTarget\":{\"id\":\"7\"}}"}`:  "7",
+		`{"statusCode":1200,"description":{"dispatchTargetId":"7"}}`:               "7",
+	} {
+		if c, err := ParseRegistered([]byte(body)); err != nil || c.ID != want {
+			t.Errorf("%s: got %+v, %v", body, c, err)
+		}
+	}
+	for _, body := range []string{
+		`{"statusCode":1498,"description":"{\"dispatchTargetId\":\"7\"}"}`, `{"statusCode":"1200"}`, `{"statusCode":1200}`,
+		`{"statusCode":1200,"description":"OK"}`, `{"statusCode":1200,"description":"{\"dispatchTargetId\":\"\"}"}`,
+	} {
+		if _, err := ParseRegistered([]byte(body)); !errors.Is(err, ErrNoTarget) {
+			t.Errorf("%s: got %v", body, err)
+		}
+	}
+}
+
+func FuzzRegistration(f *testing.F) {
+	f.Add([]byte(`{"context":"{\"dispatchTarget\":{\"name\":\"p\",\"encryptionKey\":\"{}\"}}"}`))
+	f.Add([]byte(`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\"}"}`))
+	f.Fuzz(func(_ *testing.T, body []byte) {
+		_, _ = ParseRegistration(body)
+		_, _ = ParseRegistered(body)
+		_, _ = ParseTarget(body)
+		_, _ = ParseModification(body)
+		_, _ = RenameDispatchers(body, func(_, d string) string { return d + "x" })
+	})
+}
