@@ -1,0 +1,142 @@
+package encrypt
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+const (
+	maxCompact   = 1 << 20   // bytes of a compact JWE or JWS
+	maxHeader    = 8 << 10   // bytes of its header, still encoded
+	maxPlaintext = 512 << 10 // bytes; sealed, they stay below maxCompact
+)
+
+// IsSealed tells whether text looks like a compact JWE (RFC 7516 section 7.1):
+// five base64url parts of 1 MiB at most in total, whose header is a JSON object
+// with the texts alg and enc. It exists so that nothing is sealed twice, and
+// says nothing about who can open the message.
+func IsSealed(text string) bool {
+	parts, err := splitCompact(text, 5)
+	if err != nil || parts[2] == "" || parts[4] == "" {
+		return false
+	}
+	header, err := readHeader(parts[0])
+	return err == nil && header.text("alg") != "" && header.text("enc") != ""
+}
+
+// UnverifiedPayload returns the payload of a compact JWS of 1 MiB at most
+// without looking at its signature. It is for reading only: never act on it
+// before [SignatureKey.Verify], or somebody else who verified it, agreed.
+func UnverifiedPayload(jws string) ([]byte, error) {
+	parts, err := splitCompact(jws, 3)
+	if err != nil {
+		return nil, fmt.Errorf("reading JWS: %w", err)
+	}
+	if _, err := readHeader(parts[0]); err != nil {
+		return nil, fmt.Errorf("reading JWS: %w", err)
+	}
+	if parts[1] == "" {
+		return nil, errors.New("reading JWS: the payload is empty or detached")
+	}
+	return decodeBase64URL(parts[1])
+}
+
+// splitCompact takes a compact serialization of n parts apart. Length and dots
+// are counted before anything is allocated.
+func splitCompact(text string, n int) ([]string, error) {
+	if len(text) > maxCompact {
+		return nil, fmt.Errorf("message is longer than %d bytes", maxCompact)
+	}
+	if strings.Count(text, ".") != n-1 {
+		return nil, fmt.Errorf("message does not have %d parts", n)
+	}
+	parts := strings.Split(text, ".")
+	for i, part := range parts {
+		if !isBase64URL(part) {
+			return nil, fmt.Errorf("part %d is not base64url without padding", i+1)
+		}
+	}
+	return parts, nil
+}
+
+// readHeader parses the protected header of a compact JWE or JWS.
+func readHeader(part string) (members, error) {
+	if len(part) > maxHeader {
+		return nil, fmt.Errorf("header is longer than %d bytes", maxHeader)
+	}
+	data, err := decodeBase64URL(part)
+	if err != nil {
+		return nil, fmt.Errorf("decoding header: %w", err)
+	}
+	return readObject(data)
+}
+
+// members are the members of one JSON object, values still unparsed.
+type members map[string]jsontext.Value
+
+// readObject parses one JSON object strictly: UTF-8, no duplicate names,
+// nothing after it. Its errors repeat nothing of data, which may be secret.
+func readObject(data []byte) (members, error) {
+	if jsontext.Value(data).Kind() != '{' {
+		return nil, errors.New("not a JSON object")
+	}
+	var m members
+	switch err := json.Unmarshal(data, &m); {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return nil, errors.New("a member is given twice")
+	case err != nil:
+		return nil, errors.New("not well-formed JSON in UTF-8")
+	}
+	return m, nil
+}
+
+func (m members) has(name string) bool {
+	_, ok := m[name]
+	return ok
+}
+
+// text returns a member's value, or "" if it is absent or not a string.
+func (m members) text(name string) string {
+	v := m[name]
+	if v.Kind() != '"' {
+		return ""
+	}
+	var s string
+	if err := json.Unmarshal(v, &s); err != nil {
+		return ""
+	}
+	return s
+}
+
+// base64URL is base64url without padding (RFC 7515 section 2), where each
+// value has one spelling only.
+var base64URL = base64.RawURLEncoding.Strict()
+
+// isBase64URL tells whether s can be decoded, without decoding all of it.
+func isBase64URL(s string) bool {
+	for _, c := range s {
+		if !isBase64URLChar(c) {
+			return false
+		}
+	}
+	// Only the last incomplete group of four can be wrong now.
+	_, err := base64URL.DecodeString(s[len(s)&^3:])
+	return err == nil
+}
+
+func isBase64URLChar(c rune) bool {
+	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+}
+
+// decodeBase64URL refuses line breaks too, which encoding/base64 skips.
+func decodeBase64URL(s string) ([]byte, error) {
+	if !isBase64URL(s) {
+		return nil, errors.New("not base64url without padding")
+	}
+	return base64URL.DecodeString(s)
+}

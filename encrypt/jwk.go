@@ -1,0 +1,317 @@
+package encrypt
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+const (
+	maxJWK         = 16 << 10 // bytes
+	maxKeyID       = 256      // bytes
+	maxOctets      = 4096 / 8 // of any number in a key
+	publicExponent = 65537
+	keyTypeRSA     = "RSA"
+	keyTypeEC      = "EC"
+	keyTypeOKP     = "OKP"
+	curveEd25519   = "Ed25519"
+)
+
+// privateMembers are those of RSA, EC, OKP, oct and AKP keys.
+var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
+
+// meaningful are the members that must not come in another letter case, which
+// a laxer parser down the line might take for them.
+var meaningful = append([]string{
+	"kty", "use", "key_ops", "alg", "kid", "n", "e", "crv", "x", "y", "keys",
+}, privateMembers...)
+
+// curves are the ones a JWK may name in crv for kty EC.
+var curves = map[string]elliptic.Curve{
+	"P-256": elliptic.P256(),
+	"P-384": elliptic.P384(),
+	"P-521": elliptic.P521(),
+}
+
+// usage is what a key is wanted for: the use, and for each family of keys the
+// operations (one of which key_ops has to hold) and algorithms. The first
+// algorithm is the default.
+type usage struct {
+	use        string
+	operations []string
+	// emptyOperations lets an empty key_ops pass for EC keys: Web Crypto
+	// exports public ECDH keys so.
+	emptyOperations bool
+	algorithms      map[string][]string
+}
+
+// publicJWK holds the members that are kept, in the order they are printed.
+type publicJWK struct {
+	Type  string `json:"kty"`
+	Use   string `json:"use,omitzero"`
+	Alg   string `json:"alg,omitzero"`
+	ID    string `json:"kid,omitzero"`
+	N     string `json:"n,omitzero"`
+	E     string `json:"e,omitzero"`
+	Curve string `json:"crv,omitzero"`
+	X     string `json:"x,omitzero"`
+	Y     string `json:"y,omitzero"`
+}
+
+// family is the key of usage.algorithms.
+func (j publicJWK) family() string {
+	if j.Type == keyTypeRSA {
+		return j.Type
+	}
+	return j.Type + " " + j.Curve
+}
+
+func (j publicJWK) marshal() (string, error) {
+	data, err := json.Marshal(j)
+	return string(data), err
+}
+
+// readJWK parses a JWK object, or a JSON string that holds one.
+func readJWK(data []byte) (members, error) {
+	if len(data) > maxJWK {
+		return nil, refuse(ReasonTooLarge, "the JWK is longer than %d bytes", maxJWK)
+	}
+	if jsontext.Value(data).Kind() == '"' {
+		var text string
+		if err := json.Unmarshal(data, &text); err != nil {
+			return nil, refuse(ReasonMalformed, "the JWK is not a well-formed JSON string")
+		}
+		data = []byte(text)
+	}
+	m, err := readObject(data)
+	if err != nil {
+		return nil, refuse(ReasonMalformed, "reading the JWK: %v", err)
+	}
+	for name := range m {
+		i := slices.IndexFunc(meaningful, func(s string) bool { return strings.EqualFold(s, name) })
+		if i >= 0 && meaningful[i] != name {
+			return nil, refuse(ReasonMalformed, "member %q is written in another letter case", meaningful[i])
+		}
+	}
+	if m.has("keys") {
+		return nil, refuse(ReasonMalformed, "a JWK set stands where one JWK is expected")
+	}
+	return m, nil
+}
+
+// vetPublic parses and checks a public key. What it does not name in its
+// result is dropped; x5u, x5c, jku and the like are neither read nor followed.
+func vetPublic(data []byte, u usage, minRSABits int) (publicJWK, crypto.PublicKey, error) {
+	m, err := readJWK(data)
+	if err != nil {
+		return publicJWK{}, nil, err
+	}
+	for _, name := range privateMembers {
+		if m.has(name) {
+			return publicJWK{}, nil, refuse(ReasonPrivateMembers, "the JWK holds the private or symmetric member %q", name)
+		}
+	}
+	return m.vet(u, minRSABits)
+}
+
+// vet checks the public half of a key.
+func (m members) vet(u usage, minRSABits int) (publicJWK, crypto.PublicKey, error) {
+	j := publicJWK{Type: m.text("kty"), Use: m.text("use"), Alg: m.text("alg"), ID: m.text("kid")}
+	if j.Type != keyTypeRSA {
+		j.Curve = m.text("crv")
+	}
+	if err := m.vetUsage(j, u); err != nil {
+		return publicJWK{}, nil, err
+	}
+	var key crypto.PublicKey
+	var err error
+	switch j.Type {
+	case keyTypeRSA:
+		j.N, j.E = m.text("n"), m.text("e")
+		key, err = m.rsaKey(minRSABits)
+	case keyTypeEC:
+		j.X, j.Y = m.text("x"), m.text("y")
+		key, err = m.ecKey(curves[j.Curve])
+	default:
+		j.X = m.text("x")
+		key, err = m.edKey()
+	}
+	if err != nil {
+		return publicJWK{}, nil, err
+	}
+	return j, key, nil
+}
+
+// vetUsage checks everything but the numbers.
+func (m members) vetUsage(j publicJWK, u usage) error {
+	if j.Type == "" {
+		return refuse(ReasonMalformed, `member "kty" is missing or not a string`)
+	}
+	algorithms := u.algorithms[j.family()]
+	switch {
+	case algorithms == nil && j.Type == keyTypeEC:
+		return refuse(ReasonCurve, "curve %s is not P-256, P-384 or P-521", shown(j.Curve))
+	case algorithms == nil:
+		return refuse(ReasonUnsupportedType, "keys of type %s are not supported for use %q", shown(j.Type), u.use)
+	case m.has("use") && j.Use != u.use:
+		return refuse(ReasonWrongUse, "use is %s, not %q", shown(j.Use), u.use)
+	case m.has("alg") && !slices.Contains(algorithms, j.Alg):
+		return refuse(ReasonWrongAlgorithm, "alg is %s, not %s", shown(j.Alg), strings.Join(algorithms, " or "))
+	case len(j.ID) > maxKeyID:
+		return refuse(ReasonTooLarge, "kid is longer than %d bytes", maxKeyID)
+	case m.has("kid") && (j.ID == "" || strings.ContainsFunc(j.ID, unicode.IsControl)):
+		return refuse(ReasonMalformed, "kid is empty, not a string, or holds control characters")
+	}
+	return m.vetOperations(j, u)
+}
+
+func (m members) vetOperations(j publicJWK, u usage) error {
+	if !m.has("key_ops") {
+		return nil
+	}
+	var operations []*string
+	if err := json.Unmarshal(m["key_ops"], &operations); err != nil || operations == nil {
+		return refuse(ReasonMalformed, "key_ops is not a list of strings")
+	}
+	if len(operations) == 0 && u.emptyOperations && j.Type == keyTypeEC {
+		return nil
+	}
+	var fits bool
+	for i, op := range operations {
+		if op == nil {
+			return refuse(ReasonMalformed, "key_ops is not a list of strings")
+		}
+		// RFC 7517 section 4.3 forbids duplicates.
+		if slices.ContainsFunc(operations[:i], func(s *string) bool { return *s == *op }) {
+			return refuse(ReasonWrongOperations, "key_ops names an operation twice")
+		}
+		derives := *op == "deriveKey" || *op == "deriveBits"
+		fits = fits || slices.Contains(u.operations, *op) && (!derives || j.Type == keyTypeEC)
+	}
+	if !fits {
+		return refuse(ReasonWrongOperations, "key_ops does not hold %s", strings.Join(u.operations, " or "))
+	}
+	return nil
+}
+
+// octets decodes a member that holds base64url.
+func (m members) octets(name string) ([]byte, error) {
+	text := m.text(name)
+	if text == "" {
+		return nil, refuse(ReasonMalformed, "member %q is missing, empty or not a string", name)
+	}
+	octets, err := decodeBase64URL(text)
+	if err != nil {
+		return nil, refuse(ReasonMalformed, "member %q is not base64url without padding", name)
+	}
+	return octets, nil
+}
+
+// number decodes a member that holds a Base64urlUInt, for which RFC 7518
+// section 2 wants the fewest octets possible.
+func (m members) number(name string) (*big.Int, error) {
+	octets, err := m.octets(name)
+	if err != nil {
+		return nil, err
+	}
+	if octets[0] == 0 {
+		return nil, refuse(ReasonMalformed, "member %q has a leading zero byte", name)
+	}
+	return new(big.Int).SetBytes(octets), nil
+}
+
+func (m members) rsaKey(minBits int) (*rsa.PublicKey, error) {
+	n, err := m.number("n")
+	if err != nil {
+		return nil, err
+	}
+	e, err := m.number("e")
+	if err != nil {
+		return nil, err
+	}
+	// Sizes first: what follows costs more with every bit.
+	switch bits := n.BitLen(); {
+	case bits != 2048 && bits != 3072 && bits != 4096:
+		return nil, refuse(ReasonRSASize, "the RSA modulus has %d bits, not 2048, 3072 or 4096", bits)
+	case bits < minBits:
+		return nil, refuse(ReasonRSASize, "the RSA modulus has %d bits, the key policy asks for %d", bits, minBits)
+	case e.Cmp(big.NewInt(publicExponent)) != 0:
+		return nil, refuse(ReasonRSAExponent, "the RSA exponent is not %d", publicExponent)
+	}
+	if weakness := modulusWeakness(n); weakness != "" {
+		return nil, refuse(ReasonRSAWeakModulus, "%s", weakness)
+	}
+	return &rsa.PublicKey{N: n, E: publicExponent}, nil
+}
+
+func (m members) ecKey(curve elliptic.Curve) (*ecdsa.PublicKey, error) {
+	size := coordinateSize(curve)
+	point := []byte{4} // uncompressed, SEC 1 section 2.3.3
+	for _, name := range []string{"x", "y"} {
+		octets, err := m.octets(name)
+		if err != nil {
+			return nil, err
+		}
+		if len(octets) != size {
+			return nil, refuse(ReasonMalformed, "coordinate %q has %d bytes, not %d", name, len(octets), size)
+		}
+		point = append(point, octets...)
+	}
+	key, err := ecdsa.ParseUncompressedPublicKey(curve, point)
+	if err != nil {
+		return nil, refuse(ReasonNotOnCurve, "the coordinates are not a point of curve %s", curve.Params().Name)
+	}
+	return key, nil
+}
+
+func (m members) edKey() (ed25519.PublicKey, error) {
+	octets, err := m.octets("x")
+	if err != nil {
+		return nil, err
+	}
+	if len(octets) != ed25519.PublicKeySize {
+		return nil, refuse(ReasonMalformed, `member "x" has %d bytes, not %d`, len(octets), ed25519.PublicKeySize)
+	}
+	return octets, nil
+}
+
+func coordinateSize(curve elliptic.Curve) int {
+	return (curve.Params().BitSize + 7) / 8
+}
+
+// publicMembers writes a public key of ours as JWK.
+func publicMembers(key crypto.PublicKey) (publicJWK, error) {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		return publicJWK{
+			Type: keyTypeRSA,
+			N:    base64URL.EncodeToString(k.N.Bytes()),
+			E:    base64URL.EncodeToString(big.NewInt(int64(k.E)).Bytes()),
+		}, nil
+	case *ecdsa.PublicKey:
+		point, err := k.Bytes()
+		if err != nil {
+			return publicJWK{}, fmt.Errorf("encoding EC key: %w", err)
+		}
+		size := coordinateSize(k.Curve)
+		return publicJWK{
+			Type:  keyTypeEC,
+			Curve: k.Params().Name,
+			X:     base64URL.EncodeToString(point[1 : 1+size]),
+			Y:     base64URL.EncodeToString(point[1+size:]),
+		}, nil
+	case ed25519.PublicKey:
+		return publicJWK{Type: keyTypeOKP, Curve: curveEd25519, X: base64URL.EncodeToString(k)}, nil
+	}
+	return publicJWK{}, fmt.Errorf("encoding key: unexpected type %T", key)
+}
