@@ -1,0 +1,142 @@
+// Package dispatchers is the contract between the sidecar and the channels
+// that carry out-of-band messages. A channel is a Caddy guest module in the
+// namespace "oob.dispatchers" that implements Dispatcher or Composite; it
+// needs nothing else of this project.
+//
+// The sidecar chooses the channel, finds the key and the address, seals the
+// message, bounds and repeats the attempts and answers the caller. A
+// dispatcher makes one attempt with what it is handed and says how it went.
+package dispatchers
+
+import (
+	"context"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+)
+
+// Namespace is the Caddy module namespace of dispatchers.
+const Namespace = "oob.dispatchers"
+
+// Dispatcher hands a message to one channel.
+type Dispatcher interface {
+	// Traits tells the sidecar what the channel needs. It is called once,
+	// after the dispatcher was provisioned.
+	Traits() Traits
+
+	// Dispatch makes one attempt. It returns when the third party has
+	// answered or the context ends. An error should be an *Error made with
+	// Fail; any other is taken for Broken, or for Temporary where the
+	// context's deadline was the cause. Dispatch never repeats an attempt.
+	Dispatch(ctx context.Context, m *Message) (Receipt, error)
+}
+
+// Composite is a dispatcher made of dispatchers, such as a fallback.
+type Composite interface {
+	// Members returns the configured names of the dispatchers that it uses.
+	Members() []string
+
+	// Compose delivers by way of the members. Each call of deliver applies
+	// that member's own policy, address, timeout and retries.
+	Compose(ctx context.Context, m *Message, deliver Deliver) (Receipt, error)
+}
+
+// Deliver hands the message of the present exchange to a member.
+type Deliver func(ctx context.Context, member string) (Receipt, error)
+
+// Receipt is what a delivery brought.
+type Receipt struct {
+	// Response becomes dispatcherInformation.response. Any value that
+	// encodes as JSON; a string for all but composites.
+	Response any
+
+	// Dispatcher is the name to report where it is not the dispatcher's own:
+	// that of the member that delivered.
+	Dispatcher string
+}
+
+// SuccessfulDispatch is the response of channels that have nothing to show to
+// the caller (nevisFIDO reference guide, status service example).
+const SuccessfulDispatch = "successful dispatch"
+
+// Traits is what the sidecar has to know of a channel. The zero value is right
+// for a channel that hands messages to a third party and needs an address.
+type Traits struct {
+	// AnswersCaller is set by channels whose message goes back to the caller
+	// itself, such as a QR code: they need no address, and their encryption
+	// is "preferred" unless configured.
+	AnswersCaller bool
+
+	// AddressOptional is set by channels that can do without an address.
+	AddressOptional bool
+
+	// BuiltIn is the nevisFIDO dispatcher that uses the same kind of
+	// address. A target registered for it can be reached over this channel.
+	BuiltIn string
+
+	// Limits hold for this channel unless the operator sets its own.
+	Limits []Limit
+}
+
+// Scope says whose requests a limit counts.
+type Scope string
+
+// The scopes of a limit.
+const (
+	PerTarget Scope = "target"
+	PerUser   Scope = "user"
+	PerClient Scope = "client"
+)
+
+// Limit allows N dispatches in any window of the given length.
+type Limit struct {
+	Scope  Scope
+	N      int
+	Window time.Duration
+}
+
+// Message is what one attempt delivers. Dispatchers must not change it, keep
+// it, or log any part of it but the ID.
+type Message struct {
+	// ID is a keyed hash of the token: the same for every attempt and member
+	// of one exchange, different for every exchange, and safe to show.
+	ID string
+
+	Operation  nevisfido.Operation
+	Dispatcher string // configured name of the dispatcher
+	Address    string // the recipient on this channel; "" where it needs none
+
+	// Envelope is the out-of-band payload, sealed unless the dispatcher's
+	// policy allows clear text.
+	Envelope nevisfido.Envelope
+
+	// Link opens the app with the envelope; "" where neither base_url nor a
+	// link of nevisFIDO's gives its base.
+	Link string
+
+	// LinkConfigured is set where the dispatcher has a base_url of its own.
+	LinkConfigured bool
+
+	// Expires is when the token dies, as far as the configuration knows.
+	Expires time.Time
+
+	// EncodingParameters is the request's member of that name as it came;
+	// see nevisfido.ParseEncodingParameters.
+	EncodingParameters []byte
+
+	// Lookup returns the value of a placeholder, given without braces. Use
+	// Expand.
+	Lookup func(placeholder string) (value string, ok bool)
+}
+
+// Expand fills a template with the message's values, each passed through
+// escape (nil for none).
+func (m *Message) Expand(t Template, escape func(string) string) string {
+	return t.expand(m.Lookup, escape)
+}
+
+// String keeps a message out of logs.
+func (m *Message) String() string { return "message " + m.ID }
+
+// GoString keeps a message out of logs.
+func (m *Message) GoString() string { return m.String() }

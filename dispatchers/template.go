@@ -1,0 +1,98 @@
+package dispatchers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Template is a one-line text with placeholders in braces: Caddy's own, such
+// as {http.request.header.Accept-Language}, and those of the message:
+//
+//	{oob.operation} {oob.dispatcher} {oob.username} {oob.target}
+//	{oob.target_id} {oob.device_id} {oob.name} {oob.notification.title}
+//	{oob.notification.body} {oob.data.<member>} {oob.visual_code}
+//	{oob.link} {oob.user.email} {oob.user.mobile} {oob.user.address}
+//
+// Braces around anything else stay as they are, so that a JSON text can be a
+// template. A value is never expanded again.
+type Template string
+
+const oobPrefix = "oob."
+
+var placeholders = []string{
+	"operation", "dispatcher", "username", "target", "target_id", "device_id", "name",
+	"notification.title", "notification.body", "visual_code", "link",
+	"user.email", "user.mobile", "user.address",
+}
+
+// Check fails for a placeholder that begins with "oob." and does not exist.
+func (t Template) Check() error {
+	for _, name := range t.Placeholders() {
+		rest, ours := strings.CutPrefix(name, oobPrefix)
+		if !ours || slices.Contains(placeholders, rest) {
+			continue
+		}
+		if member, ok := strings.CutPrefix(rest, "data."); ok && member != "" {
+			continue
+		}
+		return fmt.Errorf("unknown placeholder {%s}; there are {oob.%s} and {oob.data.<member>}",
+			name, strings.Join(placeholders, "}, {oob."))
+	}
+	return nil
+}
+
+// Placeholders returns what looks like a placeholder, in order.
+func (t Template) Placeholders() []string {
+	var names []string
+	t.scan(func(string) {}, func(name string) { names = append(names, name) })
+	return names
+}
+
+// Uses reports whether the template holds a placeholder with this prefix.
+func (t Template) Uses(prefix string) bool {
+	return slices.ContainsFunc(t.Placeholders(), func(name string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+func (t Template) expand(lookup func(string) (string, bool), escape func(string) string) string {
+	var out strings.Builder
+	t.scan(func(text string) { out.WriteString(text) }, func(name string) {
+		value, ok := "", false
+		if lookup != nil {
+			value, ok = lookup(name)
+		}
+		switch {
+		case !ok && strings.HasPrefix(name, oobPrefix):
+			// known to Check, but without a value in this exchange
+		case !ok:
+			out.WriteString("{" + name + "}")
+		case escape != nil:
+			out.WriteString(escape(value))
+		default:
+			out.WriteString(value)
+		}
+	})
+	return out.String()
+}
+
+// scan cuts the template into literal text and placeholder names. A name has
+// no spaces, quotes or braces; other braces are text.
+func (t Template) scan(text, placeholder func(string)) {
+	rest := string(t)
+	for {
+		open := strings.IndexByte(rest, '{')
+		if open < 0 {
+			text(rest)
+			return
+		}
+		end := strings.IndexAny(rest[open+1:], "{} \t\r\n\"'")
+		if end <= 0 || rest[open+1+end] != '}' {
+			text(rest[:open+1])
+			rest = rest[open+1:]
+			continue
+		}
+		text(rest[:open])
+		placeholder(rest[open+1 : open+1+end])
+		rest = rest[open+1+end+1:]
+	}
+}
