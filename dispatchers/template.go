@@ -12,7 +12,9 @@ import (
 //	{oob.operation} {oob.dispatcher} {oob.username} {oob.target}
 //	{oob.target_id} {oob.device_id} {oob.name} {oob.notification.title}
 //	{oob.notification.body} {oob.data.<member>} {oob.visual_code}
-//	{oob.link} {oob.user.email} {oob.user.mobile} {oob.user.address}
+//	{oob.link} {oob.message} {oob.user.email} {oob.user.mobile} {oob.user.address}
+//
+// {oob.message} is the out-of-band payload in base64url, as a link carries it.
 //
 // Braces around anything else stay as they are, so that a JSON text can be a
 // template. A value is never expanded again.
@@ -22,7 +24,7 @@ const oobPrefix = "oob."
 
 var placeholders = []string{
 	"operation", "dispatcher", "username", "target", "target_id", "device_id", "name",
-	"notification.title", "notification.body", "visual_code", "link",
+	"notification.title", "notification.body", "visual_code", "link", "message",
 	"user.email", "user.mobile", "user.address",
 }
 
