@@ -1,0 +1,372 @@
+package caddymodule
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+	httpcaddyfile.RegisterHandlerDirective("oob_dispatch", parseCaddyfile)
+	httpcaddyfile.RegisterDirectiveOrder("oob_dispatch", httpcaddyfile.After, "encode")
+}
+
+func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h := new(Handler)
+	return h, h.UnmarshalCaddyfile(helper.Dispenser)
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	oob_dispatch [<matcher>] {
+//		base_path           <path>
+//		namespace           <name>
+//		upstream_dispatcher <name>
+//		redeem_url          <url>
+//		token_lifetime      <operation> <duration>
+//		deadline            <duration>
+//		max_body            <size>
+//		visual_code         <digits>
+//		store               <type> [<args>] { … }
+//		limit               target|user|client <n> <window> | off
+//		dispatcher          <name> <type> [<args>] {
+//			encryption     required|preferred|off
+//			address        <template>
+//			base_url       <url>
+//			timeout        <duration>
+//			retries        <n>
+//			operations     registration|authentication|deregistration …
+//			limit          target|user|client <n> <window> | off
+//			max_concurrent <n>
+//			… options of the type …
+//		}
+//	}
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // directive name
+	if d.NextArg() {
+		return d.Errf("unexpected argument %q: the options stand in a block", d.Val())
+	}
+	seen := make(once)
+	for d.NextBlock(0) {
+		if err := h.option(d, seen); err != nil {
+			return err
+		}
+	}
+	if len(h.Dispatchers) == 0 {
+		return d.Err("oob_dispatch has no dispatcher: add one, such as: dispatcher link link")
+	}
+	return nil
+}
+
+func (h *Handler) option(d *caddyfile.Dispenser, seen once) error {
+	word := d.Val()
+	switch word {
+	case "dispatcher":
+		return h.dispatcherOption(d)
+	case "limit":
+		return limitOption(d, &h.Limits, &h.LimitsOff)
+	case "token_lifetime":
+		return h.lifetimeOption(d)
+	}
+	if err := seen.mark(d, word); err != nil {
+		return err
+	}
+	switch word {
+	case "base_path":
+		return textOption(d, &h.BasePath)
+	case "namespace":
+		return textOption(d, &h.Namespace)
+	case "upstream_dispatcher":
+		return textOption(d, &h.UpstreamDispatcher)
+	case "redeem_url":
+		return textOption(d, &h.RedeemURL)
+	case "deadline":
+		return durationOption(d, &h.Deadline)
+	case "max_body":
+		return sizeOption(d, &h.MaxBody)
+	case "visual_code":
+		return numberOption(d, &h.VisualCode)
+	case "store":
+		return h.storeOption(d)
+	}
+	return d.Errf("unrecognized option %q of oob_dispatch", word)
+}
+
+func (h *Handler) lifetimeOption(d *caddyfile.Dispenser) error {
+	var operation, duration string
+	if !d.Args(&operation, &duration) || d.NextArg() {
+		return d.Err("token_lifetime takes an operation and a duration, such as: token_lifetime authentication 2m")
+	}
+	op := nevisfido.Operation(operation)
+	if !op.Valid() {
+		return d.Errf("there is no operation %q: name registration, authentication or deregistration", operation)
+	}
+	if _, repeated := h.TokenLifetime[op]; repeated {
+		return d.Errf("token_lifetime %s is set twice", op)
+	}
+	lifetime, err := positiveDuration(d, duration)
+	if err != nil {
+		return err
+	}
+	if h.TokenLifetime == nil {
+		h.TokenLifetime = make(map[nevisfido.Operation]caddy.Duration)
+	}
+	h.TokenLifetime[op] = lifetime
+	return nil
+}
+
+func (h *Handler) storeOption(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.Err("store takes a type, such as: store caddy")
+	}
+	name := d.Val()
+	guest, err := caddyfile.UnmarshalModule(d, targets.StoreNamespace+"."+name)
+	if err != nil {
+		return err
+	}
+	h.StoreRaw = caddyconfig.JSONModuleObject(guest, "type", name, nil)
+	return nil
+}
+
+func (h *Handler) dispatcherOption(d *caddyfile.Dispenser) error {
+	entry := new(Dispatcher)
+	if !d.NextArg() {
+		return d.Err("dispatcher takes a name and a type, such as: dispatcher push fcm")
+	}
+	entry.Name = d.Val()
+	if !validName.MatchString(entry.Name) {
+		return d.Errf("dispatcher %q: a name has 1 to 64 letters, digits, dots, underscores or hyphens", entry.Name)
+	}
+	for _, other := range h.Dispatchers {
+		if other.Name == entry.Name {
+			return d.Errf("dispatcher %q is configured twice: give each a name of its own", entry.Name)
+		}
+	}
+	if !d.NextArg() {
+		return d.Errf("dispatcher %s takes a type as well, such as: dispatcher %s fcm", entry.Name, entry.Name)
+	}
+	kind := d.Val()
+	rest, err := entry.takeCommon(d.NewFromNextSegment())
+	if err != nil {
+		return err
+	}
+	rest.Next()
+	guest, err := caddyfile.UnmarshalModule(rest, dispatchers.Namespace+"."+kind)
+	if err != nil {
+		return err
+	}
+	entry.DispatcherRaw = caddyconfig.JSONModuleObject(guest, "type", kind, nil)
+	h.Dispatchers = append(h.Dispatchers, entry)
+	return nil
+}
+
+// takeCommon reads the options that all dispatchers have and returns the
+// other tokens, which are the guest's: its type, arguments and options.
+func (e *Dispatcher) takeCommon(d *caddyfile.Dispenser) (*caddyfile.Dispenser, error) {
+	d.Next() // type
+	guest := []caddyfile.Token{d.Token()}
+	for d.NextArg() {
+		guest = append(guest, d.Token())
+	}
+	open := caddyfile.Token{File: d.Token().File, Line: d.Token().Line, Text: "{"}
+	var options []caddyfile.Token
+	seen := make(once)
+	for d.NextBlock(0) {
+		common, err := e.commonOption(d, seen)
+		if err != nil {
+			return nil, err
+		}
+		if !common {
+			options = append(options, d.NextSegment()...)
+		}
+	}
+	if len(options) > 0 {
+		last := d.Token() // the closing brace
+		guest = append(append(guest, open), options...)
+		guest = append(guest, caddyfile.Token{File: last.File, Line: last.Line, Text: "}"})
+	}
+	return caddyfile.NewDispenser(guest), nil
+}
+
+func (e *Dispatcher) commonOption(d *caddyfile.Dispenser, seen once) (common bool, err error) {
+	word := d.Val()
+	if word == "limit" {
+		return true, limitOption(d, &e.Limits, &e.LimitsOff)
+	}
+	read := map[string]func() error{
+		"encryption":     func() error { return e.encryptionOption(d) },
+		"address":        func() error { return templateOption(d, &e.Address) },
+		"base_url":       func() error { return textOption(d, &e.BaseURL) },
+		"timeout":        func() error { return durationOption(d, &e.Timeout) },
+		"retries":        func() error { e.Retries = new(int); return numberOption(d, e.Retries) },
+		"operations":     func() error { return e.operationsOption(d) },
+		"max_concurrent": func() error { return numberOption(d, &e.MaxConcurrent) },
+	}[word]
+	if read == nil {
+		return false, nil
+	}
+	if err := seen.mark(d, word); err != nil {
+		return true, err
+	}
+	return true, read()
+}
+
+func (e *Dispatcher) encryptionOption(d *caddyfile.Dispenser) error {
+	var policy string
+	if err := textOption(d, &policy); err != nil {
+		return err
+	}
+	switch policy {
+	case "required", "preferred", "off":
+		e.Encryption = exchange.Policy(policy)
+		return nil
+	}
+	return d.Errf("encryption %q: it is required, preferred or off", policy)
+}
+
+func (e *Dispatcher) operationsOption(d *caddyfile.Dispenser) error {
+	for _, name := range d.RemainingArgs() {
+		op := nevisfido.Operation(name)
+		if !op.Valid() {
+			return d.Errf("there is no operation %q: name registration, authentication or deregistration", name)
+		}
+		for _, other := range e.Operations {
+			if other == op {
+				return d.Errf("operation %s is named twice", op)
+			}
+		}
+		e.Operations = append(e.Operations, op)
+	}
+	if len(e.Operations) == 0 {
+		return d.Err("operations takes registration, authentication or deregistration, one or more of them")
+	}
+	return nil
+}
+
+func limitOption(d *caddyfile.Dispenser, limits *[]Limit, off *bool) error {
+	const form = "limit takes target, user or client, a number and a window, such as: limit target 5 5m; or the word off"
+	args := d.RemainingArgs()
+	if len(args) == 1 && args[0] == "off" {
+		if *off || len(*limits) > 0 {
+			return d.Err("limit off stands beside another limit")
+		}
+		*off = true
+		return nil
+	}
+	if len(args) != 3 {
+		return d.Err(form)
+	}
+	if *off {
+		return d.Err("limit off stands beside another limit")
+	}
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return d.Errf("%q is not a number: %s", args[1], form)
+	}
+	window, err := positiveDuration(d, args[2])
+	if err != nil {
+		return err
+	}
+	limit := Limit{Scope: dispatchers.Scope(args[0]), N: n, Window: window}
+	if err := limit.check(); err != nil {
+		return d.WrapErr(err)
+	}
+	*limits = append(*limits, limit)
+	return nil
+}
+
+// once finds options that are given twice.
+type once map[string]bool
+
+func (o once) mark(d *caddyfile.Dispenser, word string) error {
+	if o[word] {
+		return d.Errf("option %s is given twice", word)
+	}
+	o[word] = true
+	return nil
+}
+
+func textOption(d *caddyfile.Dispenser, to *string) error {
+	word := d.Val()
+	if !d.Args(to) || *to == "" {
+		return d.Errf("%s takes a value", word)
+	}
+	if d.NextArg() {
+		return d.Errf("%s takes one value; quote it if it has spaces", word)
+	}
+	return nil
+}
+
+func templateOption(d *caddyfile.Dispenser, to *dispatchers.Template) error {
+	var text string
+	if err := textOption(d, &text); err != nil {
+		return err
+	}
+	*to = dispatchers.Template(text)
+	if err := to.Check(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+func durationOption(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	var text string
+	if err := textOption(d, &text); err != nil {
+		return err
+	}
+	duration, err := positiveDuration(d, text)
+	*to = duration
+	return err
+}
+
+func positiveDuration(d *caddyfile.Dispenser, text string) (caddy.Duration, error) {
+	duration, err := caddy.ParseDuration(text)
+	if err != nil || duration <= 0 {
+		return 0, d.Errf("%q is not a duration longer than zero, such as %s", text, 5*time.Minute)
+	}
+	return caddy.Duration(duration), nil
+}
+
+func sizeOption(d *caddyfile.Dispenser, to *int64) error {
+	var text string
+	if err := textOption(d, &text); err != nil {
+		return err
+	}
+	size, err := humanize.ParseBytes(text)
+	if err != nil || size > largestMaxBody {
+		return d.Errf("%q is not a size of at most 512KiB, such as 64KiB", text)
+	}
+	*to = int64(size)
+	return nil
+}
+
+func numberOption(d *caddyfile.Dispenser, to *int) error {
+	word := d.Val()
+	var text string
+	if err := textOption(d, &text); err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil || n < 0 {
+		return d.WrapErr(fmt.Errorf("%s %q is not a whole number", word, text))
+	}
+	*to = n
+	return nil
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Handler)(nil)

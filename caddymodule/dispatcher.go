@@ -1,0 +1,198 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+)
+
+// Dispatcher is one configured dispatcher: a guest module with the name that
+// callers use and the options that all dispatchers have.
+type Dispatcher struct {
+	// The value of `dispatcher` in requests that means this one: letters,
+	// digits, `.`, `_` and `-`. It may be the name of one of nevisFIDO's own
+	// dispatchers, which it then replaces.
+	Name string `json:"name"`
+
+	// The channel.
+	DispatcherRaw json.RawMessage `json:"dispatcher" caddy:"namespace=oob.dispatchers inline_key=type"`
+
+	// `required` never sends a message in clear: no key means no dispatch.
+	// `preferred` sends it in clear only where the target has no key. `off`
+	// sends it as nevisFIDO gives it. Default: `preferred` for `qr_code` and
+	// `link`, `required` for all others
+	Encryption exchange.Policy `json:"encryption,omitempty"`
+
+	// Where the message goes, a template with placeholders such as
+	// `{oob.user.email}`. Default: the address of the target, if it was
+	// registered for this kind of dispatcher
+	Address dispatchers.Template `json:"address,omitempty"`
+
+	// The URL that opens the app, to which the message is appended as the
+	// parameter `dispatchTokenResponse`. Placeholders are resolved at load.
+	// Default: that of nevisFIDO's own link
+	BaseURL string `json:"base_url,omitempty"`
+
+	// The time for one attempt. Default: 5s
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// The number of further attempts after a temporary failure, 0 to 10.
+	// Default: 2
+	Retries *int `json:"retries,omitempty"`
+
+	// The operations that it serves. Default: all
+	Operations []nevisfido.Operation `json:"operations,omitempty"`
+
+	// How often this dispatcher may be used, in addition to the limits that
+	// hold for all.
+	Limits []Limit `json:"limits,omitempty"`
+
+	// Drops the limits that this kind of dispatcher has of its own.
+	LimitsOff bool `json:"limits_off,omitempty"`
+
+	// How many exchanges may deliver through it at the same time; more are
+	// refused. Default: 256
+	MaxConcurrent int `json:"max_concurrent,omitempty"`
+}
+
+const (
+	defaultTimeout       = 5 * time.Second
+	defaultRetries       = 2
+	maxRetries           = 10
+	defaultMaxConcurrent = 256
+)
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+func (h *Handler) loadDispatchers(ctx caddy.Context) (map[string]*exchange.Channel, error) {
+	channels := make(map[string]*exchange.Channel, len(h.Dispatchers))
+	for _, d := range h.Dispatchers {
+		if !validName.MatchString(d.Name) {
+			return nil, fmt.Errorf("dispatcher %q: a name has 1 to 64 letters, digits, dots, underscores or hyphens", d.Name)
+		}
+		if channels[d.Name] != nil {
+			return nil, fmt.Errorf("dispatcher %q is configured twice", d.Name)
+		}
+		c, err := d.channel(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("dispatcher %q: %w", d.Name, err)
+		}
+		if c.Encryption == exchange.Off {
+			h.logger.Warn("this dispatcher sends messages in clear", zap.String("dispatcher", d.Name))
+		}
+		channels[d.Name] = c
+	}
+	if err := exchange.CheckComposites(channels); err != nil {
+		return nil, err
+	}
+	return channels, nil
+}
+
+// channel loads the guest and puts it behind the common options.
+func (d *Dispatcher) channel(ctx caddy.Context) (*exchange.Channel, error) {
+	if d.DispatcherRaw == nil {
+		return nil, errors.New("it has no dispatcher module; name its type")
+	}
+	guest, err := ctx.LoadModule(d, "DispatcherRaw")
+	if err != nil {
+		return nil, err
+	}
+	c := &exchange.Channel{
+		Name:       d.Name,
+		Type:       guest.(caddy.Module).CaddyModule().ID.Name(),
+		Encryption: d.Encryption,
+		Address:    d.Address,
+		Timeout:    time.Duration(d.Timeout),
+		Retries:    defaultRetries,
+		Operations: d.Operations,
+	}
+	switch g := guest.(type) {
+	case dispatchers.Composite:
+		c.Composite = g
+		err = d.completeComposite(c)
+	case dispatchers.Dispatcher:
+		c.Dispatcher, c.Traits = g, g.Traits()
+		err = d.complete(c)
+	default:
+		err = fmt.Errorf("the module %T is no dispatchers.Dispatcher", guest)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.Limits, err = d.limits(c.Traits.Limits); err != nil {
+		return nil, err
+	}
+	if d.MaxConcurrent < 0 {
+		return nil, errors.New("max_concurrent has to be a positive number")
+	}
+	if d.MaxConcurrent == 0 {
+		d.MaxConcurrent = defaultMaxConcurrent
+	}
+	c.Slots = make(chan struct{}, d.MaxConcurrent)
+	for _, op := range d.Operations {
+		if !op.Valid() {
+			return nil, fmt.Errorf("operations: there is no operation %q; name registration, authentication or deregistration", op)
+		}
+	}
+	return c, nil
+}
+
+// complete sets the options of a dispatcher that sends by itself.
+func (d *Dispatcher) complete(c *exchange.Channel) error {
+	switch c.Encryption {
+	case "":
+		c.Encryption = exchange.Required
+		if c.Traits.AnswersCaller {
+			c.Encryption = exchange.Preferred
+		}
+	case exchange.Required, exchange.Preferred, exchange.Off:
+	default:
+		return fmt.Errorf("encryption %q: it is required, preferred or off", c.Encryption)
+	}
+	if err := d.Address.Check(); err != nil {
+		return fmt.Errorf("address: %w", err)
+	}
+	if d.BaseURL != "" {
+		base, err := resolve("base_url", d.BaseURL)
+		if err != nil {
+			return err
+		}
+		if err := nevisfido.ValidBaseURL(base); err != nil {
+			return fmt.Errorf("base_url: %w", err)
+		}
+		c.BaseURL = base
+	}
+	if c.Timeout < 0 {
+		return errors.New("timeout has to be longer than zero")
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultTimeout
+	}
+	if d.Retries != nil {
+		c.Retries = *d.Retries
+	}
+	if c.Retries < 0 || c.Retries > maxRetries {
+		return fmt.Errorf("retries has to be between 0 and %d", maxRetries)
+	}
+	return nil
+}
+
+// completeComposite refuses options that have to stand with the members.
+func (d *Dispatcher) completeComposite(c *exchange.Channel) error {
+	if d.Address != "" || d.BaseURL != "" || d.Timeout != 0 || d.Retries != nil {
+		return errors.New("address, base_url, timeout and retries belong to the dispatchers that it uses")
+	}
+	if c.Encryption != "" && c.Encryption != exchange.Required {
+		return errors.New("encryption here can only be required; anything else belongs to the dispatchers that it uses")
+	}
+	return nil
+}

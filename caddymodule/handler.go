@@ -1,0 +1,288 @@
+// Package caddymodule is Caddy's face of the sidecar: the HTTP handler
+// http.handlers.oob_dispatch, its Caddyfile and its metrics.
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+
+	_ "github.com/oob-dispatch/oob-dispatch/targets/caddystore" // the default store
+)
+
+// Handler takes over the delivery of out-of-band messages from the nevisFIDO
+// server that a later handler, usually reverse_proxy, forwards to. It asks
+// nevisFIDO for the token, encrypts the message with the key that the device
+// registered, hands it to the dispatcher that the caller named, and answers
+// with the true outcome. Everything that is not one of nevisFIDO's
+// out-of-band calls passes through untouched.
+//
+// Dispatchers are guest modules in the namespace `oob.dispatchers`, stores in
+// `oob.stores`.
+type Handler struct {
+	// The path below which nevisFIDO's API is found. Default: `/nevisfido`
+	BasePath string `json:"base_path,omitempty"`
+
+	// Keeps the targets of several nevisFIDOs or tenants on one store apart.
+	// Default: none
+	Namespace string `json:"namespace,omitempty"`
+
+	// The dispatcher that nevisFIDO is asked for in place of one of ours. It
+	// has to be one of type `link` in nevisFIDO's configuration, because its
+	// link carries the redeem URL and, from 8.2511 on, the encrypted message.
+	// Default: `link`
+	UpstreamDispatcher string `json:"upstream_dispatcher,omitempty"`
+
+	// Where devices redeem tokens, as they see it, such as
+	// `https://fido.example.com/nevisfido/token/redeem`; `/<operation>` is
+	// appended. Used when nevisFIDO's answer carries no link. Placeholders
+	// are resolved at load.
+	RedeemURL string `json:"redeem_url,omitempty"`
+
+	// How long tokens live, by operation, which nevisFIDO's answer does not
+	// tell. Default: 5m for `registration`, 2m for `authentication` and
+	// `deregistration`
+	TokenLifetime map[nevisfido.Operation]caddy.Duration `json:"token_lifetime,omitempty"`
+
+	// The time for all delivery work of one request. Default: 8s
+	Deadline caddy.Duration `json:"deadline,omitempty"`
+
+	// The largest dispatch request, and the largest answer to one, in bytes.
+	// Default: 65536
+	MaxBody int64 `json:"max_body,omitempty"`
+
+	// The number of digits, 2 to 8, of a code that both sides can show, so
+	// that the user compares them. It is added to the answer as `visualCode`.
+	// Default: none
+	VisualCode int `json:"visual_code,omitempty"`
+
+	// The store of dispatch targets. Default: `{"type": "caddy"}`, Caddy's
+	// configured storage
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=oob.stores inline_key=type"`
+
+	// How often dispatches may happen, over all dispatchers. Default: 5 in
+	// 5m and 15 in 1h per target
+	Limits []Limit `json:"limits,omitempty"`
+
+	// Allows any number of dispatches.
+	LimitsOff bool `json:"limits_off,omitempty"`
+
+	// The dispatchers that callers can name.
+	Dispatchers []*Dispatcher `json:"dispatchers,omitempty"`
+
+	exchange   *exchange.Exchange
+	limiterKey string // set while the shared limiter is held
+	logger     *zap.Logger
+}
+
+// Defaults of the handler.
+const (
+	defaultBasePath = "/nevisfido"
+	defaultDeadline = 8 * time.Second
+	defaultMaxBody  = 64 << 10
+	minMaxBody      = 1 << 10
+	largestMaxBody  = 16 << 20
+	minVisualCode   = 2
+	maxVisualCode   = 8
+)
+
+func defaultLifetime(op nevisfido.Operation) time.Duration {
+	if op == nevisfido.Registration {
+		return 5 * time.Minute
+	}
+	return 2 * time.Minute
+}
+
+func defaultLimits() []dispatchers.Limit {
+	return []dispatchers.Limit{
+		{Scope: dispatchers.PerTarget, N: 5, Window: 5 * time.Minute},
+		{Scope: dispatchers.PerTarget, N: 15, Window: time.Hour},
+	}
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.oob_dispatch",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision sets up the handler and its guests. It dials nothing.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	if err := h.setDefaults(); err != nil {
+		return err
+	}
+	store, err := h.loadStore(ctx)
+	if err != nil {
+		return err
+	}
+	channels, err := h.loadDispatchers(ctx)
+	if err != nil {
+		return err
+	}
+	metrics, err := newMetrics(ctx.GetMetricsRegistry())
+	if err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	limits, err := h.limits()
+	if err != nil {
+		return err
+	}
+	limiter, err := h.sharedLimiter()
+	if err != nil {
+		return err
+	}
+	h.exchange = &exchange.Exchange{
+		BasePath:           h.BasePath,
+		UpstreamDispatcher: h.UpstreamDispatcher,
+		RedeemURL:          h.RedeemURL,
+		Lifetimes:          h.lifetimes(),
+		Deadline:           time.Duration(h.Deadline),
+		MaxBody:            h.MaxBody,
+		VisualCodeDigits:   h.VisualCode,
+		Targets:            &targets.Directory{Store: store, Namespace: h.Namespace, Events: metrics.target},
+		Channels:           channels,
+		Limits:             limits,
+		Limiter:            limiter,
+		Observer:           metrics,
+		Log:                h.logger,
+		Lookup:             lookup,
+		ClientIP:           clientIP,
+	}
+	return nil
+}
+
+func (h *Handler) setDefaults() error {
+	if h.BasePath == "" {
+		h.BasePath = defaultBasePath
+	}
+	if !strings.HasPrefix(h.BasePath, "/") || strings.ContainsAny(h.BasePath, "?#%;\\ ") || strings.Contains(h.BasePath+"/", "/../") {
+		return fmt.Errorf("base_path %q has to be a plain absolute path, such as %s", h.BasePath, defaultBasePath)
+	}
+	if h.UpstreamDispatcher == "" {
+		h.UpstreamDispatcher = nevisfido.BuiltInLink
+	}
+	if h.Deadline == 0 {
+		h.Deadline = caddy.Duration(defaultDeadline)
+	}
+	if h.Deadline < 0 {
+		return errors.New("deadline has to be longer than zero")
+	}
+	if h.MaxBody == 0 {
+		h.MaxBody = defaultMaxBody
+	}
+	if h.MaxBody < minMaxBody || h.MaxBody > largestMaxBody {
+		return fmt.Errorf("max_body has to be between 1KiB and 512KiB, and is %d bytes", h.MaxBody)
+	}
+	if h.VisualCode != 0 && (h.VisualCode < minVisualCode || h.VisualCode > maxVisualCode) {
+		return fmt.Errorf("visual_code has to have %d to %d digits", minVisualCode, maxVisualCode)
+	}
+	for op, lifetime := range h.TokenLifetime {
+		if !op.Valid() || lifetime <= 0 {
+			return fmt.Errorf("token_lifetime %s %s: name registration, authentication or deregistration and a time longer than zero", op, time.Duration(lifetime))
+		}
+	}
+	return h.resolveRedeemURL()
+}
+
+func (h *Handler) resolveRedeemURL() error {
+	if h.RedeemURL == "" {
+		return nil
+	}
+	resolved, err := resolve("redeem_url", h.RedeemURL)
+	if err != nil {
+		return err
+	}
+	u, err := url.Parse(resolved)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("redeem_url has to be a web URL without query, such as https://fido.example.com/nevisfido/token/redeem")
+	}
+	h.RedeemURL = strings.TrimSuffix(resolved, "/")
+	return nil
+}
+
+// resolve fills in placeholders that are known at load, such as {env.HOST}.
+func resolve(option, value string) (string, error) {
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	if err != nil {
+		return "", fmt.Errorf("resolving %s: %w", option, err)
+	}
+	return resolved, nil
+}
+
+func (h *Handler) lifetimes() map[nevisfido.Operation]time.Duration {
+	all := make(map[nevisfido.Operation]time.Duration)
+	for _, op := range nevisfido.Operations() {
+		all[op] = defaultLifetime(op)
+		if configured, ok := h.TokenLifetime[op]; ok {
+			all[op] = time.Duration(configured)
+		}
+	}
+	return all
+}
+
+func (h *Handler) loadStore(ctx caddy.Context) (targets.Store, error) {
+	if h.StoreRaw == nil {
+		h.StoreRaw = json.RawMessage(`{"type": "caddy"}`)
+	}
+	guest, err := ctx.LoadModule(h, "StoreRaw")
+	if err != nil {
+		return nil, fmt.Errorf("loading the store: %w", err)
+	}
+	store, ok := guest.(targets.Store)
+	if !ok {
+		return nil, fmt.Errorf("the store module %T is no targets.Store", guest)
+	}
+	return store, nil
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	err := h.exchange.ServeHTTP(w, r, next.ServeHTTP)
+	if status, ok := errors.AsType[*exchange.StatusError](err); ok {
+		return caddyhttp.Error(status.Status, status.Err)
+	}
+	return err
+}
+
+// Cleanup gives back what Provision took.
+func (h *Handler) Cleanup() error {
+	return h.releaseLimiter()
+}
+
+// lookup resolves Caddy's own placeholders.
+func lookup(r *http.Request, placeholder string) (string, bool) {
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return "", false
+	}
+	return replacer.GetString(placeholder)
+}
+
+// clientIP returns the address that Caddy trusts, see its trusted_proxies.
+func clientIP(r *http.Request) string {
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return ip
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

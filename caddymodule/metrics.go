@@ -1,0 +1,83 @@
+package caddymodule
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// metrics counts what the exchange reports. Labels come from closed sets and
+// from the configuration only, never from a request.
+type metrics struct {
+	dispatches  *prometheus.CounterVec
+	duration    *prometheus.HistogramVec
+	attempts    *prometheus.CounterVec
+	encryptions *prometheus.CounterVec
+	targets     *prometheus.CounterVec
+	limited     *prometheus.CounterVec
+}
+
+// collectors are made once, so that counters keep their values when a reload
+// brings a new registry.
+var collectors = sync.OnceValue(func() *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "caddy", Subsystem: "oob", Name: name, Help: help}, labels)
+	}
+	return &metrics{
+		dispatches: counter("dispatches_total", "Counter of dispatch exchanges.", "dispatcher", "operation", "result", "reason"),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "caddy", Subsystem: "oob", Name: "dispatch_duration_seconds",
+			Help:    "Histogram of the time from the request to the answer of dispatch exchanges.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"dispatcher"}),
+		attempts:    counter("delivery_attempts_total", "Counter of attempts at a delivery.", "dispatcher", "outcome"),
+		encryptions: counter("encryptions_total", "Counter of messages that were to be encrypted.", "alg", "enc", "outcome"),
+		targets:     counter("targets_total", "Counter of changes to dispatch targets.", "event", "source"),
+		limited:     counter("limited_total", "Counter of dispatches that a limit refused.", "scope"),
+	}
+})
+
+func newMetrics(registry *prometheus.Registry) (*metrics, error) {
+	m := collectors()
+	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited} {
+		if err := registry.Register(c); err != nil {
+			if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); !registered {
+				return nil, err
+			}
+		}
+	}
+	return m, nil
+}
+
+// Exchanged implements exchange.Observer.
+func (m *metrics) Exchanged(r exchange.Record) {
+	m.dispatches.WithLabelValues(r.Dispatcher, string(r.Operation), string(r.Result), r.Reason).Inc()
+	m.duration.WithLabelValues(r.Dispatcher).Observe(r.Took.Seconds())
+}
+
+// Attempted implements exchange.Observer.
+func (m *metrics) Attempted(a exchange.Attempt) {
+	m.attempts.WithLabelValues(a.Dispatcher, string(a.Class)).Inc()
+}
+
+// Encrypted implements exchange.Observer.
+func (m *metrics) Encrypted(alg, enc, outcome string) {
+	m.encryptions.WithLabelValues(alg, enc, outcome).Inc()
+}
+
+// Limited implements exchange.Observer.
+func (m *metrics) Limited(scope dispatchers.Scope) {
+	m.limited.WithLabelValues(string(scope)).Inc()
+}
+
+func (m *metrics) target(e targets.Event) {
+	m.targets.WithLabelValues(string(e.Name), e.Source).Inc()
+}
+
+// Interface guard
+var _ exchange.Observer = (*metrics)(nil)

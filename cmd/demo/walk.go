@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
+)
+
+// A channel is one way for a message to reach the phone.
+type channel struct {
+	dispatcher string
+	title      string
+
+	// receive takes the message where the phone gets it, and returns what a
+	// third party on the way could see, and what the phone reads.
+	receive func(ctx context.Context, s *stack, phone *phone, a answer) (wire string, m device.Message, err error)
+}
+
+type phone struct {
+	*device.Device
+	pushToken string
+}
+
+var channels = []channel{
+	{"push", "push message through Firebase Cloud Messaging", receivePush},
+	{"app-link", "link that opens the app", receiveLink},
+	{"app-qr", "QR code with a link", receivePicture},
+	{"raw-qr", "QR code with the bare message", receivePicture},
+}
+
+func receivePush(ctx context.Context, s *stack, p *phone, _ answer) (string, device.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	pushed, err := s.google.Wait(ctx, p.pushToken)
+	if err != nil {
+		return "", device.Message{}, fmt.Errorf("waiting for the push message: %w", err)
+	}
+	m, err := p.OpenPush(pushed.Data)
+	return string(pushed.JSON), m, err
+}
+
+func receiveLink(_ context.Context, _ *stack, p *phone, a answer) (string, device.Message, error) {
+	m, err := p.Open(a.Info.Response)
+	return a.Info.Response, m, err
+}
+
+func receivePicture(_ context.Context, _ *stack, p *phone, a answer) (string, device.Message, error) {
+	m, err := p.Open(a.Info.Response)
+	picture, decodeErr := base64.StdEncoding.DecodeString(a.Info.Response)
+	if decodeErr != nil {
+		return "", m, fmt.Errorf("the answer holds no PNG in base64: %w", decodeErr)
+	}
+	return string(picture), m, err
+}
+
+// answer is what the relying party gets.
+type answer struct {
+	Token      string `json:"token"`
+	SessionID  string `json:"sessionId"`
+	Result     string `json:"dispatchResult"`
+	VisualCode string `json:"visualCode"`
+	Info       struct {
+		Name     string `json:"name"`
+		Response string `json:"response"`
+	} `json:"dispatcherInformation"`
+}
+
+const title = "Confirm payment 4711"
+
+func (c channel) request(op nevisfido.Operation, target string) string {
+	ops := map[nevisfido.Operation]string{nevisfido.Registration: "Reg", nevisfido.Authentication: "Auth", nevisfido.Deregistration: "Dereg"}
+	body := map[string]any{
+		"dispatcher": c.dispatcher,
+		"dispatchInformation": map[string]any{
+			"notification": map[string]string{"title": title},
+			"data":         map[string]string{"orderNo": "4711"},
+		},
+		"getUafRequest": map[string]string{"op": ops[op], "context": `{"username":"jeff"}`},
+	}
+	if target != "" {
+		body["dispatchTargetId"] = target
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // strings and maps of strings can always be encoded
+	}
+	return string(text)
+}
+
+func (c channel) curl(url, target string) string {
+	return fmt.Sprintf("curl -s -H 'Content-Type: application/json' \\\n  -d '%s' \\\n  %s/nevisfido/token/dispatch/authentication",
+		c.request(nevisfido.Authentication, target), url)
+}
+
+// walkAll takes one message over every channel, with a nevisFIDO that gives
+// links in clear and with one that encrypts them itself.
+func walkAll(ctx context.Context, out io.Writer) error {
+	for _, release := range []string{"LTS21", "8.2511"} {
+		if err := walk(ctx, out, release, modes[release]); err != nil {
+			return fmt.Errorf("with nevisFIDO %s: %w", release, err)
+		}
+	}
+	fmt.Fprintln(out, "\nEvery message arrived, was decrypted by the phone, and was redeemed.")
+	return nil
+}
+
+func walk(ctx context.Context, out io.Writer, release string, mode nevis.Mode) error {
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	s, err := start(address, mode, "WARN")
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	for _, way := range []device.Way{device.CreateTarget, device.InRegistration} {
+		pushToken := s.google.Register()
+		registered, err := s.register(ctx, pushToken, way)
+		if err != nil {
+			return err
+		}
+		p := &phone{registered, pushToken}
+		fmt.Fprintf(out, "\n== nevisFIDO %s, phone registered through the %s\n", release,
+			map[device.Way]string{device.CreateTarget: "dispatch target service", device.InRegistration: "UAF registration response"}[way])
+		for _, c := range channels {
+			if err := c.take(ctx, out, s, p, nevisfido.Authentication); err != nil {
+				return fmt.Errorf("%s: %w", c.title, err)
+			}
+		}
+		if err := channels[2].take(ctx, out, s, p, nevisfido.Deregistration); err != nil {
+			return fmt.Errorf("deregistration: %w", err)
+		}
+	}
+	return firstRegistration(ctx, out, s)
+}
+
+// register makes a phone with keys of its own and registers it.
+func (s *stack) register(ctx context.Context, pushToken string, way device.Way) (*device.Device, error) {
+	options := device.Options{Target: pushToken, Frontend: s.url(), RequireSealed: true}
+	if way == device.CreateTarget {
+		options.Dispatcher = "push"
+	} else {
+		options.Dispatcher = nevisfido.BuiltInFCM // SDKs know the built-in names only
+	}
+	d, err := device.New(options)
+	if err != nil {
+		return nil, fmt.Errorf("making the phone's keys: %w", err)
+	}
+	if err := d.Register(ctx, s.url()+"/nevisfido", device.Registration{Way: way}); err != nil {
+		return nil, fmt.Errorf("registering the phone: %w", err)
+	}
+	return d, nil
+}
+
+// take carries one message over the channel and prints the ten steps of the
+// out-of-band flow (nevisFIDO concept description, out-of-band message
+// transmission) with what was seen at each.
+func (c channel) take(ctx context.Context, out io.Writer, s *stack, p *phone, op nevisfido.Operation) error {
+	fmt.Fprintf(out, "\n%s, %s\n", c.title, op)
+	step := func(n int, format string, args ...any) {
+		fmt.Fprintf(out, "%4d. %s\n", n, fmt.Sprintf(format, args...))
+	}
+
+	begin := time.Now()
+	body, err := s.post(ctx, "/nevisfido/token/dispatch/"+string(op), c.request(op, p.TargetID()))
+	if err != nil {
+		return err
+	}
+	step(1, "relying party asked for dispatcher %q and had its answer after %d ms", c.dispatcher, time.Since(begin).Milliseconds())
+	var a answer
+	if err := json.Unmarshal(body, &a); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	if a.Result != string(nevisfido.Dispatched) || a.Info.Name != c.dispatcher {
+		return fmt.Errorf("the answer says %s by dispatcher %q", a.Result, a.Info.Name)
+	}
+	wire, m, err := c.receive(ctx, s, p, a)
+	if err != nil {
+		return err
+	}
+	own := p.Keys()[0]
+	if m.KeyThumbprint != own.Public().Thumbprint() {
+		return fmt.Errorf("the message was sealed for the key %q, not for the phone's", m.KeyThumbprint)
+	}
+	alg, enc := own.Public().Algorithms()
+	step(2, "public key of the dispatch target: %s", m.KeyThumbprint)
+	step(3, "message encrypted with %s and %s", alg, enc)
+	if strings.Contains(wire, a.Token) || m.Token != a.Token {
+		return fmt.Errorf("the token is readable on the way, or is not the one of the answer")
+	}
+	step(4, "handed to the channel: %d bytes, the token not among them", len(wire))
+	step(5, "the channel's answer: %s, %s", a.Result, shorten(a.Info.Response))
+	step(6, "token (%d characters) and session %s given to the relying party", len(a.Token), a.SessionID)
+	code := m.VisualCode(visualCodeDigits)
+	if code != a.VisualCode {
+		return fmt.Errorf("the browser shows %q and the phone %q", a.VisualCode, code)
+	}
+	step(7, "visual code on both sides: %s", code)
+	step(8, "the phone received the message")
+	step(9, "the phone found its private key %s", own.Public().Thumbprint())
+	if string(m.Member("orderNo")) != `"4711"` {
+		return fmt.Errorf("the relying party's data did not arrive: %s", m.Member("orderNo"))
+	}
+	redeemed, err := p.Redeem(ctx, m)
+	if err != nil {
+		return fmt.Errorf("redeeming the token: %w", err)
+	}
+	step(10, "decrypted, and redeemed for a UAF %s request that lives %s", redeemed.Operation, redeemed.Lifetime)
+	return nil
+}
+
+// firstRegistration shows the one message that cannot be encrypted: the phone
+// has no key yet, so it goes to the caller's own screen.
+func firstRegistration(ctx context.Context, out io.Writer, s *stack) error {
+	c := channels[2]
+	fresh, err := device.New(device.Options{Frontend: s.url()})
+	if err != nil {
+		return err
+	}
+	body, err := s.post(ctx, "/nevisfido/token/dispatch/registration", c.request(nevisfido.Registration, ""))
+	if err != nil {
+		return err
+	}
+	var a answer
+	if err := json.Unmarshal(body, &a); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	m, err := fresh.Open(a.Info.Response)
+	if err != nil {
+		return fmt.Errorf("first registration: %w", err)
+	}
+	redeemed, err := fresh.Redeem(ctx, m)
+	if err != nil {
+		return fmt.Errorf("first registration: %w", err)
+	}
+	registration := device.Registration{Way: device.InRegistration, UAFRequest: redeemed.UAFRequest}
+	if err := fresh.Register(ctx, s.url()+"/nevisfido", registration); err != nil {
+		return fmt.Errorf("first registration: %w", err)
+	}
+	fmt.Fprintf(out, "\n%s, registration of a new phone: in clear to the caller's screen (no key yet), redeemed; the phone is now dispatch target %s\n", c.title, fresh.TargetID())
+	return nil
+}
+
+func shorten(s string) string {
+	const most = 60
+	if len(s) <= most {
+		return s
+	}
+	return fmt.Sprintf("%s… (%d characters)", s[:most], len(s))
+}

@@ -1,0 +1,13 @@
+// Package oobdispatch registers every Caddy module of this project. Import it
+// for its side effects, as xcaddy does:
+//
+//	xcaddy build --with github.com/oob-dispatch/oob-dispatch
+package oobdispatch
+
+import (
+	_ "github.com/oob-dispatch/oob-dispatch/caddymodule"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/fcm"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/link"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/qrcode"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/caddystore"
+)

@@ -1,0 +1,62 @@
+#!/bin/bash
+# Installs what the tests need (Debian packages, when root), and runs every
+# test with the race detector, vet and the linters.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+golangci_lint=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+step() { printf '\n== %s\n' "$*"; }
+
+# need PROGRAM PACKAGE: makes sure that the program is there.
+missing=()
+need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+
+step "packages"
+need zbarimg zbar-tools
+need node nodejs
+need npm npm
+need gcc gcc
+/usr/bin/python3 -c 'import jwcrypto' 2>/dev/null || missing+=(python3-jwcrypto)
+if [ ${#missing[@]} -gt 0 ]; then
+	if [ "$(id -u)" -ne 0 ]; then
+		echo "test.sh: install these packages first, or run as root: ${missing[*]}" >&2
+		exit 1
+	fi
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+(cd encrypt/testdata/interop && npm ci --no-audit --no-fund --silent)
+
+step "formatting and modules"
+unformatted=$(gofmt -l $(git ls-files '*.go'))
+if [ -n "$unformatted" ]; then
+	echo "test.sh: gofmt would change: $unformatted" >&2
+	exit 1
+fi
+go mod verify
+go mod tidy -diff
+
+step "vet"
+go vet ./...
+
+step "linters"
+go run "$golangci_lint" run ./...
+
+step "the binary and Caddyfile.example"
+./xcaddy.sh
+./caddy fmt --diff Caddyfile.example
+./caddy adapt --config Caddyfile.example --adapter caddyfile --validate >/dev/null
+./caddy validate --config Caddyfile.example --adapter caddyfile
+
+step "tests"
+go test -race -count=1 ./...
+
+step "benchmarks run"
+go test -run '^$' -bench . -benchtime 1x ./... >/dev/null
+
+step "demo"
+go run ./cmd/demo --once
+
+echo
+echo "test.sh: all passed"
