@@ -1,0 +1,124 @@
+package caddystore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"regexp"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// hostileStorage is a Caddy storage in memory that does what real ones do at
+// their worst. It fails the test when something is called that must not be in
+// the path of a request.
+type hostileStorage struct {
+	t  *testing.T
+	mu sync.Mutex
+
+	values, previous map[string][]byte
+	calls            int
+
+	// fault runs before each call and may fail it, wait or panic.
+	fault func(n int, op, key string) error
+	stale bool // reads return what was there before the last write
+}
+
+func newHostileStorage(t *testing.T) *hostileStorage {
+	return &hostileStorage{t: t, values: make(map[string][]byte), previous: make(map[string][]byte)}
+}
+
+var goodKey = regexp.MustCompile(`^oob/(targets|devices)/[0-9a-f]{2}/[0-9a-f]{62}$`)
+
+func (s *hostileStorage) at(op, key string) error {
+	if !goodKey.MatchString(key) {
+		s.t.Errorf("%s of key %q, which is not made of a hash", op, key)
+	}
+	s.mu.Lock()
+	s.calls++
+	n, fault := s.calls, s.fault
+	s.mu.Unlock()
+	if fault == nil {
+		return nil
+	}
+	return fault(n, op, key)
+}
+
+func (s *hostileStorage) setFault(fault func(n int, op, key string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls, s.fault = 0, fault
+}
+
+// Load ignores the context, as most storages do, and wraps its errors.
+func (s *hostileStorage) Load(_ context.Context, key string) ([]byte, error) {
+	if err := s.at("load", key); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from := s.values
+	if s.stale {
+		from = s.previous
+	}
+	value, ok := from[key]
+	if !ok {
+		return nil, fmt.Errorf("backend: key %s: %w", key, &fs.PathError{Op: "get", Path: key, Err: fs.ErrNotExist})
+	}
+	return slices.Clone(value), nil
+}
+
+func (s *hostileStorage) Store(_ context.Context, key string, value []byte) error {
+	if err := s.at("store", key); err != nil {
+		return err
+	}
+	s.put(key, value)
+	return nil
+}
+
+func (s *hostileStorage) Delete(_ context.Context, key string) error {
+	if err := s.at("delete", key); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.previous = maps.Clone(s.values)
+	delete(s.values, key)
+	return nil
+}
+
+func (s *hostileStorage) put(key string, value []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.previous = maps.Clone(s.values)
+	s.values[key] = slices.Clone(value)
+}
+
+func (s *hostileStorage) Exists(context.Context, string) bool {
+	s.t.Error("Exists was called: it hides errors")
+	return true
+}
+
+func (s *hostileStorage) List(context.Context, string, bool) ([]string, error) {
+	s.t.Error("List was called")
+	return nil, errors.New("refused")
+}
+
+func (s *hostileStorage) Stat(context.Context, string) (certmagic.KeyInfo, error) {
+	return certmagic.KeyInfo{}, errors.New("refused")
+}
+
+func (s *hostileStorage) Lock(context.Context, string) error {
+	s.t.Error("Lock was called")
+	return errors.New("refused")
+}
+
+func (s *hostileStorage) Unlock(context.Context, string) error { return errors.New("refused") }
+
+// Interface guard
+var _ certmagic.Storage = (*hostileStorage)(nil)

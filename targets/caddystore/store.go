@@ -1,0 +1,225 @@
+// Package caddystore keeps dispatch targets in a Caddy storage.
+package caddystore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
+
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/internal/keylock"
+)
+
+const (
+	// defaultTimeout leaves room for a few calls within a dispatch's deadline.
+	defaultTimeout = 2 * time.Second
+
+	// maxCalls bounds the calls under way, those included that the storage
+	// does not come back from.
+	maxCalls = 128
+)
+
+// Store keeps dispatch targets in Caddy's configured storage: the file system
+// unless another storage module is configured. Each target is one record, and
+// each device another that lists its targets, under keys that are hashes
+// beneath `oob/targets` and `oob/devices`; `caddy storage export` backs them up.
+//
+// Caddy storages know no compare-and-swap. Updates are atomic within one
+// process, across config reloads; where several processes share a storage, the
+// last writer wins. The storage module must tell "not found" from "down": one
+// that reports an outage as not found makes targets unknown for its duration.
+// Whoever can write to the storage can swap a device's key.
+type Store struct {
+	// The storage to use instead of the one that Caddy is configured with:
+	// any `caddy.storage` module.
+	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
+
+	// How long to wait for each call of the storage. Default: 2s.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	storage certmagic.Storage
+	calls   chan struct{} // one element for each call under way
+}
+
+// CaddyModule returns the Caddy module information.
+func (Store) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  targets.StoreNamespace + ".caddy",
+		New: func() caddy.Module { return new(Store) },
+	}
+}
+
+// Provision sets up the store. It does not touch the storage.
+func (s *Store) Provision(ctx caddy.Context) error {
+	if s.StorageRaw == nil {
+		s.start(ctx.Storage())
+		return nil
+	}
+	module, err := ctx.LoadModule(s, "StorageRaw")
+	if err != nil {
+		return fmt.Errorf("loading storage module: %w", err)
+	}
+	converter, ok := module.(caddy.StorageConverter)
+	if !ok {
+		return fmt.Errorf("storage module %T is no Caddy storage", module)
+	}
+	storage, err := converter.CertMagicStorage()
+	if err != nil {
+		return fmt.Errorf("creating storage: %w", err)
+	}
+	s.start(storage)
+	return nil
+}
+
+func (s *Store) start(storage certmagic.Storage) {
+	s.storage = storage
+	s.calls = make(chan struct{}, maxCalls)
+	if s.Timeout == 0 {
+		s.Timeout = caddy.Duration(defaultTimeout)
+	}
+}
+
+// Validate checks the options.
+func (s *Store) Validate() error {
+	if s.Timeout < 0 {
+		return fmt.Errorf("timeout must be positive, not %s", time.Duration(s.Timeout))
+	}
+	return nil
+}
+
+// locks are those of the process, by storage key: during a reload two stores
+// use the same storage.
+var locks keylock.Table
+
+// Load implements targets.Store.
+func (s *Store) Load(ctx context.Context, ref targets.Ref) (*targets.Target, error) {
+	data, err := s.read(ctx, targetKey(ref))
+	if err != nil {
+		return nil, err
+	}
+	if data == nil {
+		return nil, targets.ErrNotFound
+	}
+	return targets.Decode(data, ref)
+}
+
+// Update implements targets.Store. A crash between its steps leaves at worst a
+// device that lists a target which it has no more: before a target gets a
+// device, the device gets the target, and the other way round in the end.
+func (s *Store) Update(ctx context.Context, ref targets.Ref, change targets.Change) error {
+	key := targetKey(ref)
+	h, err := s.hold(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	data, err := s.read(ctx, key)
+	if err != nil {
+		return err
+	}
+	var current *targets.Target
+	oldDevice := ""
+	if data != nil {
+		if current, err = targets.Decode(data, ref); err != nil {
+			return err
+		}
+		oldDevice = current.DeviceID // the change may overwrite it
+	}
+	next, err := change(current)
+	if err != nil {
+		return err
+	}
+	newDevice := ""
+	if next != nil {
+		newDevice = next.DeviceID
+	}
+	if newDevice != oldDevice && newDevice != "" {
+		if err := s.enlist(ctx, ref, newDevice); err != nil {
+			return err
+		}
+	}
+	if err := s.put(ctx, h, key, ref, data, next); err != nil {
+		return err
+	}
+	if newDevice != oldDevice && oldDevice != "" {
+		// The target is stored. An entry too many does no harm.
+		_ = s.delist(ctx, ref, oldDevice)
+	}
+	return nil
+}
+
+// put makes next the record of a target, where data is the present one.
+func (s *Store) put(ctx context.Context, h *held, key string, ref targets.Ref, data []byte, next *targets.Target) error {
+	if next == nil {
+		if data == nil {
+			return nil
+		}
+		return s.remove(ctx, h, key)
+	}
+	record, err := targets.Encode(next, ref)
+	if err != nil {
+		return err
+	}
+	if string(record) == string(data) {
+		return nil
+	}
+	return s.write(ctx, h, key, record)
+}
+
+func targetKey(ref targets.Ref) string { return storageKey("oob/targets/", ref) }
+
+// storageKey holds hashes only: ids are the callers', and storages make paths
+// of keys. The first byte divides the records among 256 folders.
+func storageKey(prefix string, ref targets.Ref) string {
+	hash := ref.Hash()
+	return prefix + hash[:2] + "/" + hash[2:]
+}
+
+// read returns nil where there is nothing under the key.
+func (s *Store) read(ctx context.Context, key string) ([]byte, error) {
+	data, err := s.call(ctx, nil, func(ctx context.Context) ([]byte, error) {
+		return s.storage.Load(ctx, key)
+	})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading from storage: %w", err)
+	case data == nil:
+		return []byte{}, nil
+	}
+	return data, nil
+}
+
+func (s *Store) write(ctx context.Context, h *held, key string, data []byte) error {
+	_, err := s.call(ctx, h, func(ctx context.Context) ([]byte, error) {
+		return nil, s.storage.Store(ctx, key, data)
+	})
+	if err != nil {
+		return fmt.Errorf("writing to storage: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) remove(ctx context.Context, h *held, key string) error {
+	_, err := s.call(ctx, h, func(ctx context.Context) ([]byte, error) {
+		return nil, s.storage.Delete(ctx, key)
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("deleting from storage: %w", err)
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner = (*Store)(nil)
+	_ caddy.Validator   = (*Store)(nil)
+	_ targets.Store     = (*Store)(nil)
+)

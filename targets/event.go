@@ -1,0 +1,38 @@
+package targets
+
+// EventName is what happened to a target. The set is closed, so a name is fit
+// for a metric label.
+type EventName string
+
+// What happens to targets.
+const (
+	EventLearned             EventName = "learned"     // created, registered, or found in a key source
+	EventKeyChanged          EventName = "key_changed" // a known id has another encryption key now
+	EventKeyRefused          EventName = "key_refused" // Reason says why; the target has no encryption key
+	EventSignatureKeyRefused EventName = "signature_key_refused"
+	EventModified            EventName = "modified"
+	EventExpired             EventName = "expired"   // in quarantine until it is modified
+	EventStale               EventName = "stale"     // Reason says why
+	EventForgotten           EventName = "forgotten" // deleted, as nevisFIDO did
+	EventDropped             EventName = "dropped"   // Reason says why
+)
+
+// Event tells of a change to a target, after it was stored.
+type Event struct {
+	Name   EventName
+	Ref    Ref    // log its Hash, not the id
+	Source string // create, registration, modify, delete, device, dispatch, or a key source's name
+	Reason string // from a closed set, often empty
+
+	// Thumbprint of the encryption key that the target has now, if any.
+	Thumbprint string
+}
+
+func (d *Directory) emit(events []Event) {
+	if d.Events == nil {
+		return
+	}
+	for _, e := range events {
+		d.Events(e)
+	}
+}

@@ -1,0 +1,162 @@
+package targets_test
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"maps"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
+)
+
+// Keys are made once: tests tell them apart, no more.
+var (
+	encryptionKeys []*encrypt.PrivateKey
+	signingKeys    []*encrypt.SigningKey
+)
+
+func TestMain(m *testing.M) {
+	for range 5 {
+		encryptionKeys = append(encryptionKeys, must(encrypt.GenerateKey("P-256")))
+	}
+	for range 3 {
+		signingKeys = append(signingKeys, must(encrypt.GenerateSigningKey("Ed25519")))
+	}
+	must(0, flag.Set("rapid.checks", "1000"))
+	must(0, flag.Set("rapid.nofailfile", "true"))
+	os.Exit(m.Run())
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func publicJWK(key int) []byte { return encryptionKeys[key].Public().JWK() }
+
+func thumbprint(key int) string { return encryptionKeys[key].Public().Thumbprint() }
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// fixture is a Directory over a store in memory, with its own clock.
+type fixture struct {
+	*targets.Directory
+	store  *storetest.Memory
+	now    time.Time
+	events []targets.Event
+}
+
+func newFixture(sources ...targets.NamedSource) *fixture {
+	f := &fixture{store: new(storetest.Memory), now: noon}
+	f.Directory = &targets.Directory{
+		Store: f.store, Sources: sources, Namespace: "bank",
+		Now:    func() time.Time { return f.now },
+		Events: func(e targets.Event) { f.events = append(f.events, e) },
+	}
+	return f
+}
+
+// learn records target "one" of "device-1" with encryption key 0 and signing
+// key 0, unless the change says otherwise.
+func (f *fixture) learn(t *testing.T, change func(*nevisfido.TargetDescription)) {
+	t.Helper()
+	desc := &nevisfido.TargetDescription{
+		Username: "jeff", DeviceID: "device-1", Name: "phone", Target: "address-1", Dispatcher: "fcm",
+		EncryptionKey: publicJWK(0), SignatureKey: signingKeys[0].JWK(),
+	}
+	if change != nil {
+		change(desc)
+	}
+	err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one", ExtID: "ext-1"}, targets.SourceCreate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.events = nil
+}
+
+func unsigned(desc *nevisfido.TargetDescription) { desc.SignatureKey = nil }
+
+// payload is that of a modification of target "one", made now.
+func (f *fixture) payload(members map[string]any) []byte {
+	all := map[string]any{
+		"dispatchTargetId": "one", "requestId": "r", "creationTimeInEpochMillis": f.now.UnixMilli(),
+	}
+	maps.Copy(all, members)
+	for name, value := range all {
+		if value == nil {
+			delete(all, name)
+		}
+	}
+	return must(json.Marshal(all))
+}
+
+// jws is a modification of target "one", signed with signing key 0.
+func (f *fixture) jws(members map[string]any) []byte {
+	return []byte(must(signingKeys[0].Sign(f.payload(members))))
+}
+
+// modify takes a modification through to nevisFIDO's answer.
+func (f *fixture) modify(t *testing.T, jws []byte, status int) {
+	t.Helper()
+	p, err := f.BeginModify(t.Context(), "one", jws)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Finish(t.Context(), status); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (f *fixture) find(t *testing.T) *targets.Target {
+	t.Helper()
+	record, err := f.Find(t.Context(), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record
+}
+
+func (f *fixture) mustState(t *testing.T, want targets.State) *targets.Target {
+	t.Helper()
+	record := f.find(t)
+	if record.State != want {
+		t.Errorf("state is %s, want %s", record.State, want)
+	}
+	return record
+}
+
+func (f *fixture) mustBeUnknown(t *testing.T) {
+	t.Helper()
+	if record, err := f.Find(t.Context(), "one"); !errors.Is(err, targets.ErrNotFound) {
+		t.Errorf("Find gave %+v, error %v, want ErrNotFound", record, err)
+	}
+}
+
+// mustHaveSent checks names and reasons of the events since the last look.
+func (f *fixture) mustHaveSent(t *testing.T, want ...string) {
+	t.Helper()
+	var got []string
+	for _, e := range f.events {
+		name := string(e.Name)
+		if e.Reason != "" {
+			name += " " + e.Reason
+		}
+		got = append(got, name)
+		if e.Ref.ID == "" || e.Ref.Namespace != f.Namespace || e.Source == "" {
+			t.Errorf("event %+v lacks its target or source", e)
+		}
+	}
+	f.events = nil
+	if !slices.Equal(got, want) {
+		t.Errorf("events are %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,124 @@
+package targets
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
+)
+
+// ErrNoKey reports a target without a usable encryption key on record.
+var ErrNoKey = errors.New("dispatch target has no encryption key")
+
+// maxKeys bounds the cache: about 3 KiB each.
+const maxKeys = 4096
+
+// keyCache keeps vetted keys by the hash of their JWK: vetting costs more than
+// sealing. The zero cache is ready for use.
+type keyCache struct {
+	mu   sync.Mutex
+	keys map[[sha256.Size]byte]*encrypt.Key
+}
+
+func (c *keyCache) get(jwk []byte, p encrypt.Policy) (*encrypt.Key, error) {
+	hash := sha256.Sum256(fmt.Appendf(nil, "%d %s", p.MinRSABits, jwk))
+	c.mu.Lock()
+	key := c.keys[hash]
+	c.mu.Unlock()
+	if key != nil {
+		return key, nil
+	}
+	key, err := encrypt.ParseKey(jwk, p)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keys == nil {
+		c.keys = make(map[[sha256.Size]byte]*encrypt.Key)
+	}
+	if len(c.keys) >= maxKeys {
+		for old := range c.keys { // any one will do
+			delete(c.keys, old)
+			break
+		}
+	}
+	c.keys[hash] = key
+	return key, nil
+}
+
+// Key returns the target's encryption key, vetted by today's policy. The error
+// is ErrNoKey where the record has none, of type *encrypt.KeyError where the
+// key is refused, and ErrUnavailable where the record is damaged.
+func (d *Directory) Key(t *Target) (*encrypt.Key, error) {
+	if t.EncryptionKey == nil {
+		return nil, ErrNoKey
+	}
+	key, err := d.keys.get(t.EncryptionKey, d.Policy)
+	if err != nil {
+		return nil, err
+	}
+	// A key that was damaged in the store can still be a valid key: anyone's.
+	if key.Thumbprint() != t.Thumbprint {
+		return nil, fmt.Errorf("%w: the record's key does not have the record's thumbprint", ErrUnavailable)
+	}
+	return key, nil
+}
+
+// takeEncryptionKey puts a device's key on record if it is good, else none.
+// The reason of a refusal is returned.
+func (d *Directory) takeEncryptionKey(t *Target, jwk []byte) (refused string) {
+	t.EncryptionKey, t.Thumbprint = nil, ""
+	if absent(jwk) {
+		return ""
+	}
+	key, err := encrypt.ParseKey(jwk, d.Policy)
+	if err != nil {
+		return reason(err)
+	}
+	t.EncryptionKey, t.Thumbprint = key.JWK(), key.Thumbprint()
+	return ""
+}
+
+func takeSignatureKey(t *Target, jwk []byte) (refused string) {
+	t.SignatureKey = nil
+	if absent(jwk) {
+		return ""
+	}
+	key, err := encrypt.ParseSignatureKey(jwk)
+	if err != nil {
+		return reason(err)
+	}
+	t.SignatureKey = key.JWK()
+	return ""
+}
+
+// takeKeys replaces both keys of a record and tells what was refused.
+func (d *Directory) takeKeys(t *Target, encryption, signature []byte) []Event {
+	var events []Event
+	if why := d.takeEncryptionKey(t, encryption); why != "" {
+		events = append(events, t.event(EventKeyRefused, t.Source, why))
+	}
+	if why := takeSignatureKey(t, signature); why != "" {
+		events = append(events, t.event(EventSignatureKeyRefused, t.Source, why))
+	}
+	return events
+}
+
+func (t *Target) event(name EventName, source, reason string) Event {
+	return Event{Name: name, Ref: Ref{t.Namespace, t.ID}, Source: source, Reason: reason, Thumbprint: t.Thumbprint}
+}
+
+func absent(jwk []byte) bool {
+	return len(jwk) == 0 || bytes.Equal(jwk, []byte("null")) || bytes.Equal(jwk, []byte(`""`))
+}
+
+func reason(err error) string {
+	if refused, ok := errors.AsType[*encrypt.KeyError](err); ok {
+		return string(refused.Reason)
+	}
+	return string(encrypt.ReasonMalformed)
+}

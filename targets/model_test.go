@@ -1,0 +1,309 @@
+package targets_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
+)
+
+// upstream is what nevisFIDO holds of the one target of a history.
+type upstream struct {
+	name, address, dispatcher string
+	encryption, signature     int // numbers of keys
+}
+
+// change is a request under way, with what it does to upstream.
+type change struct {
+	pending  *targets.Pending
+	apply    func(upstream) *upstream
+	signedBy int  // number of the signature key, -1 for a deletion
+	happened bool // upstream has decided
+	status   int
+}
+
+// history drives two sidecars on one store, in which requests overlap, answers
+// get lost, the store fails and processes die, against a model of nevisFIDO.
+type history struct {
+	t        *rapid.T
+	f        [2]*fixture
+	upstream *upstream
+	changes  []*change
+	created  int
+	now      time.Time
+	broken   bool // the store's writes fail
+}
+
+func newHistory(t *rapid.T) *history {
+	h := &history{t: t, now: noon, f: [2]*fixture{newFixture(), newFixture()}}
+	store := h.f[0].store
+	store.SetFault(func(_ context.Context, op storetest.Op) error {
+		if h.broken && (op == storetest.Write || op == storetest.Written) {
+			// Half of the failing writes happen all the same.
+			if rapid.Bool().Draw(h.t, "fails at "+string(op)) || op == storetest.Written {
+				return errors.New("broken")
+			}
+		}
+		return nil
+	})
+	for _, f := range h.f {
+		f.Store = store
+		f.Now = func() time.Time { return h.now }
+	}
+	return h
+}
+
+func (h *history) sidecar() *fixture { return h.f[rapid.IntRange(0, 1).Draw(h.t, "sidecar")] }
+
+// create makes a target with an id of its own: nevisFIDO never uses one twice.
+func (h *history) create() {
+	h.created++
+	h.changes = nil
+	u := upstream{
+		name: "n0", address: "a0", dispatcher: "d0",
+		encryption: rapid.IntRange(0, 4).Draw(h.t, "encryption key"),
+		signature:  rapid.IntRange(-1, 2).Draw(h.t, "signature key"),
+	}
+	h.upstream = &u
+	desc := &nevisfido.TargetDescription{
+		DeviceID: "device-1", Name: u.name, Target: u.address, Dispatcher: u.dispatcher, EncryptionKey: publicJWK(u.encryption),
+	}
+	if u.signature >= 0 {
+		desc.SignatureKey = signingKeys[u.signature].JWK()
+	}
+	_ = h.sidecar().Learn(h.t.Context(), desc, nevisfido.CreatedTarget{ID: h.id()}, targets.SourceCreate)
+}
+
+func (h *history) id() string { return fmt.Sprint("target-", h.created) }
+
+// begin sends a modification that a device, or somebody else, has signed.
+func (h *history) begin() {
+	members := map[string]any{"dispatchTargetId": h.id(), "creationTimeInEpochMillis": h.now.UnixMilli()}
+	var set []func(*upstream)
+	for name, to := range map[string]func(*upstream) *string{
+		"name":       func(u *upstream) *string { return &u.name },
+		"target":     func(u *upstream) *string { return &u.address },
+		"dispatcher": func(u *upstream) *string { return &u.dispatcher },
+	} {
+		if value := rapid.SampledFrom([]string{"", "", "x", "y"}).Draw(h.t, name); value != "" {
+			members[name] = value
+			set = append(set, func(u *upstream) { *to(u) = value })
+		}
+	}
+	if key := rapid.IntRange(-3, 4).Draw(h.t, "encryption key"); key >= 0 {
+		members["encryptionKey"] = json.RawMessage(publicJWK(key))
+		set = append(set, func(u *upstream) { u.encryption = key })
+	}
+	if key := rapid.IntRange(-6, 2).Draw(h.t, "signature key"); key >= 0 {
+		members["signatureKey"] = json.RawMessage(signingKeys[key].JWK())
+		set = append(set, func(u *upstream) { u.signature = key })
+	}
+	signer := rapid.IntRange(0, 2).Draw(h.t, "signed by")
+	if h.upstream != nil && h.upstream.signature >= 0 && rapid.IntRange(0, 3).Draw(h.t, "forged") > 0 {
+		signer = h.upstream.signature
+	}
+	jws := []byte(must(signingKeys[signer].Sign(must(json.Marshal(members)))))
+	p, err := h.sidecar().BeginModify(h.t.Context(), h.id(), jws)
+	if err != nil {
+		return // 503: nevisFIDO never sees it
+	}
+	c := &change{pending: p, signedBy: signer, apply: func(u upstream) *upstream {
+		for _, f := range set {
+			f(&u)
+		}
+		return &u
+	}}
+	h.changes = append(h.changes, c)
+	if h.isForged(c) {
+		// Before another sidecar's request can make it good by changing the
+		// signature key: that would take a device that signs ahead of time.
+		h.decide(c)
+	}
+}
+
+func (h *history) isForged(c *change) bool {
+	return h.upstream != nil && c.signedBy >= 0 && h.upstream.signature >= 0 && c.signedBy != h.upstream.signature
+}
+
+func (h *history) beginDelete() {
+	p, err := h.sidecar().BeginDelete(h.t.Context(), h.id())
+	if err != nil {
+		return
+	}
+	h.changes = append(h.changes, &change{pending: p, signedBy: -1, apply: func(upstream) *upstream { return nil }})
+}
+
+// decideOne lets nevisFIDO answer one of the requests.
+func (h *history) decideOne() {
+	if c := h.draw(); c != nil && !c.happened {
+		h.decide(c)
+	}
+}
+
+func (h *history) decide(c *change) {
+	c.happened = true
+	if h.upstream == nil {
+		c.status = 404
+		return
+	}
+	if h.isForged(c) {
+		c.status = rapid.SampledFrom([]int{401, 500}).Draw(h.t, "status of a forgery")
+		return
+	}
+	c.status = rapid.SampledFrom([]int{204, 204, 204, 204, 204, 204, 422, 500, 0}).Draw(h.t, "status")
+	applied := c.status == 204
+	if c.status == 500 || c.status == 0 {
+		applied = rapid.Bool().Draw(h.t, "applied all the same")
+	}
+	if applied {
+		h.upstream = c.apply(*h.upstream)
+	}
+}
+
+// finish brings an answer to the sidecar.
+func (h *history) finish() {
+	if c := h.draw(); c != nil && c.happened {
+		_ = c.pending.Finish(h.t.Context(), c.status)
+		h.drop(c)
+	}
+}
+
+// die loses a request with its process; nevisFIDO has answered it or not.
+func (h *history) die() {
+	if c := h.draw(); c != nil {
+		h.drop(c)
+	}
+}
+
+func (h *history) draw() *change {
+	if len(h.changes) == 0 {
+		return nil
+	}
+	return h.changes[rapid.IntRange(0, len(h.changes)-1).Draw(h.t, "request")]
+}
+
+func (h *history) drop(c *change) {
+	for i, other := range h.changes {
+		if other == c {
+			h.changes = append(h.changes[:i:i], h.changes[i+1:]...)
+			return
+		}
+	}
+}
+
+func (h *history) expire() {
+	f := h.sidecar()
+	if record, err := f.Find(h.t.Context(), h.id()); err == nil {
+		_ = f.Expire(h.t.Context(), record)
+	}
+}
+
+// pass lets time go by. Nothing is under way for longer than marks live.
+func (h *history) pass() {
+	h.now = h.now.Add(time.Second)
+	if len(h.changes) == 0 {
+		h.now = h.now.Add(rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(h.t, "pause"))
+	}
+}
+
+// check holds after every step, as if the processes had been killed just then:
+// a record that may be used agrees with nevisFIDO in every member.
+func (h *history) check() (usable bool) {
+	record, err := h.f[0].Store.Load(h.t.Context(), targets.Ref{Namespace: "bank", ID: h.id()})
+	if errors.Is(err, targets.ErrNotFound) {
+		return false
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if record.State == targets.Stale {
+		return false
+	}
+	u := h.upstream
+	// A target that was learned from a modification lacks what that did not bring.
+	learned := record.Source == targets.SourceModify
+	if u == nil {
+		// A deletion that overlaps with the modification that the target was
+		// learned from is no harm: nevisFIDO dispatches to it no more.
+		if !learned {
+			h.t.Fatalf("nevisFIDO has no target, and the record is %+v", record)
+		}
+		return false
+	}
+	signature := ""
+	if u.signature >= 0 {
+		signature = string(signingKeys[u.signature].JWK())
+	}
+	for _, member := range []struct{ name, got, want string }{
+		{"name", record.Name, u.name},
+		{"address", record.Address, u.address},
+		{"dispatcher", record.Dispatcher, u.dispatcher},
+		{"signature key", string(record.SignatureKey), signature},
+	} {
+		if member.got != member.want && !(learned && member.got == "") {
+			h.t.Fatalf("%s is %q, nevisFIDO has %q", member.name, member.got, member.want)
+		}
+	}
+	if record.Thumbprint != thumbprint(u.encryption) {
+		h.t.Fatalf("the record has not the key %d that nevisFIDO has: %+v", u.encryption, record)
+	}
+	return record.State == targets.Active
+}
+
+// Whatever happens, and wherever it ends, a record is right, or stale, or gone.
+func TestRecordIsRightOrStale(t *testing.T) {
+	active, total := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		h := newHistory(t)
+		h.create()
+		steps := []func(){
+			h.begin, h.begin, h.begin, h.decideOne, h.decideOne, h.decideOne, h.decideOne,
+			h.finish, h.finish, h.finish, h.finish, h.finish, h.pass, h.create,
+			func() { rapid.SampledFrom([]func(){h.beginDelete, h.die, h.expire}).Draw(t, "rare step")() },
+			func() { h.broken = rapid.IntRange(0, 4).Draw(t, "broken") == 0 },
+		}
+		h.check()
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			rapid.SampledFrom(steps).Draw(t, "step")()
+			total++
+			if h.check() {
+				active++
+			}
+		}
+	})
+	if active < total/5 {
+		t.Errorf("only %d of %d steps left a usable record: the histories say little", active, total)
+	}
+}
+
+// One sidecar, one change at a time, every answer recorded: the record always
+// agrees with nevisFIDO, and is usable whenever every answer was clear.
+func TestOrderlyHistoryKeepsTargetUsable(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := newHistory(t)
+		h.f[1] = h.f[0]
+		h.create()
+		for range rapid.IntRange(1, 8).Draw(t, "steps") {
+			h.begin()
+			if !h.changes[0].happened {
+				h.decide(h.changes[0])
+			}
+			clear := h.changes[0].status == 204 || h.changes[0].status >= 400 && h.changes[0].status < 500
+			h.finish()
+			h.now = h.now.Add(time.Second)
+			if usable := h.check(); !clear {
+				return
+			} else if !usable {
+				t.Fatal("after clear answers the record is not usable")
+			}
+		}
+	})
+}
