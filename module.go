@@ -6,6 +6,7 @@ package oobdispatch
 
 import (
 	_ "github.com/oob-dispatch/oob-dispatch/caddymodule"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/compose"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/fcm"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/link"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/qrcode"

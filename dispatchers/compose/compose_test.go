@@ -1,0 +1,227 @@
+package compose
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/goleak"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// members play the configured dispatchers: a class makes one fail.
+type members struct {
+	mu     sync.Mutex
+	fail   map[string]dispatchers.Class
+	hold   map[string]chan struct{}
+	called []string
+}
+
+func (ms *members) deliver(ctx context.Context, name string) (dispatchers.Receipt, error) {
+	ms.mu.Lock()
+	ms.called = append(ms.called, name)
+	class, hold := ms.fail[name], ms.hold[name]
+	ms.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return dispatchers.Receipt{}, ctx.Err()
+		}
+	}
+	if class != "" {
+		return dispatchers.Receipt{}, dispatchers.Fail(class, "scripted", "scripted")
+	}
+	return dispatchers.Receipt{Response: "by " + name, Dispatcher: name}, nil
+}
+
+func provision(t *testing.T, p caddy.Provisioner) error {
+	t.Helper()
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	t.Cleanup(cancel)
+	return p.Provision(ctx)
+}
+
+func TestFallback(t *testing.T) {
+	for name, tc := range map[string]struct {
+		on        []dispatchers.Class
+		fail      map[string]dispatchers.Class
+		called    []string
+		delivered string
+		class     dispatchers.Class
+	}{
+		"the first delivers": {called: []string{"a"}, delivered: "a"},
+		"expired goes on":    {fail: map[string]dispatchers.Class{"a": dispatchers.Expired}, called: []string{"a", "b"}, delivered: "b"},
+		"two fail": {
+			fail:   map[string]dispatchers.Class{"a": dispatchers.Temporary, "b": dispatchers.Broken},
+			called: []string{"a", "b", "c"}, delivered: "c",
+		},
+		"refused does not go on": {
+			fail: map[string]dispatchers.Class{"a": dispatchers.Refused}, called: []string{"a"}, class: dispatchers.Refused,
+		},
+		"no key does not go on": {
+			fail: map[string]dispatchers.Class{"a": dispatchers.NoKey}, called: []string{"a"}, class: dispatchers.NoKey,
+		},
+		"refused goes on where configured": {
+			on:   []dispatchers.Class{dispatchers.Refused},
+			fail: map[string]dispatchers.Class{"a": dispatchers.Refused}, called: []string{"a", "b"}, delivered: "b",
+		},
+		"all fail: what tells most": {
+			fail:   map[string]dispatchers.Class{"a": dispatchers.NoTarget, "b": dispatchers.Temporary, "c": dispatchers.Expired},
+			called: []string{"a", "b", "c"}, class: dispatchers.Temporary,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &Fallback{Try: []string{"a", "b", "c"}, On: tc.on}
+			if err := provision(t, f); err != nil {
+				t.Fatal(err)
+			}
+			ms := &members{fail: tc.fail}
+			receipt, err := f.Compose(t.Context(), &dispatchers.Message{ID: "m"}, ms.deliver)
+			if !slices.Equal(ms.called, tc.called) || receipt.Dispatcher != tc.delivered {
+				t.Errorf("called %q, delivered by %q", ms.called, receipt.Dispatcher)
+			}
+			if tc.class != "" && (err == nil || dispatchers.AsError(err).Class != tc.class) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestFallbackStopsAtTheDeadline(t *testing.T) {
+	f := &Fallback{Try: []string{"a", "b"}}
+	if err := provision(t, f); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ms := &members{hold: map[string]chan struct{}{"a": make(chan struct{})}}
+	if _, err := f.Compose(ctx, &dispatchers.Message{}, ms.deliver); err == nil || len(ms.called) != 1 {
+		t.Errorf("called %q, %v", ms.called, err)
+	}
+}
+
+func TestFanOut(t *testing.T) {
+	down := map[string]dispatchers.Class{"b": dispatchers.Temporary}
+	for name, tc := range map[string]struct {
+		rule      Rule
+		fail      map[string]dispatchers.Class
+		responses int
+		class     dispatchers.Class
+	}{
+		"any, all deliver":  {rule: Any, responses: 2},
+		"any, one delivers": {rule: Any, fail: down, responses: 1},
+		"default is any":    {fail: down, responses: 1},
+		"all, all deliver":  {rule: All, responses: 2},
+		"all, one fails":    {rule: All, fail: down, class: dispatchers.Temporary},
+		"first, one fails":  {rule: First, fail: down, responses: 1},
+		"none delivers": {
+			rule: Any, fail: map[string]dispatchers.Class{"a": dispatchers.NoTarget, "b": dispatchers.Broken}, class: dispatchers.Broken,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &FanOut{To: []string{"a", "b"}, Succeed: tc.rule}
+			if err := provision(t, f); err != nil {
+				t.Fatal(err)
+			}
+			receipt, err := f.Compose(t.Context(), &dispatchers.Message{Dispatcher: "both"}, (&members{fail: tc.fail}).deliver)
+			if tc.class != "" {
+				if err == nil || dispatchers.AsError(err).Class != tc.class {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			responses, _ := receipt.Response.(map[string]any)
+			if err != nil || len(responses) != tc.responses || receipt.Dispatcher != "both" || responses["a"] != "by a" {
+				t.Errorf("got %+v, %v", receipt, err)
+			}
+		})
+	}
+}
+
+func TestFirstDoesNotWaitForSlowMembers(t *testing.T) {
+	f := &FanOut{To: []string{"slow", "quick"}, Succeed: First}
+	if err := provision(t, f); err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	ms := &members{hold: map[string]chan struct{}{"slow": release}}
+	receipt, err := f.Compose(t.Context(), &dispatchers.Message{}, ms.deliver)
+	close(release)
+	if responses, _ := receipt.Response.(map[string]any); err != nil || len(responses) != 1 || responses["quick"] != "by quick" {
+		t.Errorf("got %+v, %v", receipt, err)
+	}
+}
+
+func TestCaddyfile(t *testing.T) {
+	parse := func(text string) error {
+		d := caddyfile.NewTestDispenser(text)
+		if strings.HasPrefix(text, "fallback") {
+			return new(Fallback).UnmarshalCaddyfile(d)
+		}
+		return new(FanOut).UnmarshalCaddyfile(d)
+	}
+	for _, good := range []string{
+		"fallback {\n try a b\n on expired temporary\n}",
+		"fallback {\n try a\n try b\n}",
+		"fan_out {\n to a b\n succeed all\n}",
+	} {
+		if err := parse(good); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+	for bad, want := range map[string]string{
+		"fallback":                                       "names no dispatchers",
+		"fallback x {\n try a\n}":                        "unexpected argument",
+		"fallback {\n try\n}":                            "takes the names",
+		"fallback {\n try a a\n}":                        "twice",
+		"fallback {\n try a\n on sunshine\n}":            "there is no outcome",
+		"fallback {\n try a\n on delivered\n}":           "there is no outcome",
+		"fallback {\n try a\n on\n}":                     "on takes",
+		"fallback {\n try a\n on expired\n on broken\n}": "on stands once",
+		"fallback {\n try a\n to b\n}":                   "unrecognized option",
+		"fan_out {\n to a\n succeed some\n}":             "it is first, any or all",
+		"fan_out {\n to a\n succeed any all\n}":          "succeed stands once",
+		"fan_out {\n succeed any\n}":                     "names no dispatchers",
+		"fan_out {\n to a\n limits x\n}":                 "unrecognized option",
+	} {
+		if err := parse(bad); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Testfile:") {
+			t.Errorf("%s: got %v, want %q", bad, err, want)
+		}
+	}
+}
+
+func TestBadJSON(t *testing.T) {
+	for name, p := range map[string]caddy.Provisioner{
+		"no members":      &Fallback{},
+		"member twice":    &Fallback{Try: []string{"a", "a"}},
+		"unknown outcome": &Fallback{Try: []string{"a"}, On: []dispatchers.Class{"x"}},
+		"unknown rule":    &FanOut{To: []string{"a"}, Succeed: "x"},
+		"nobody":          &FanOut{},
+	} {
+		if err := provision(t, p); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+}
+
+func TestFailuresOfAnyKindCount(t *testing.T) {
+	f := &Fallback{Try: []string{"a"}}
+	if err := provision(t, f); err != nil {
+		t.Fatal(err)
+	}
+	_, err := f.Compose(t.Context(), &dispatchers.Message{}, func(context.Context, string) (dispatchers.Receipt, error) {
+		return dispatchers.Receipt{}, errors.New("plain")
+	})
+	if err == nil || dispatchers.AsError(err).Class != dispatchers.Broken {
+		t.Errorf("got %v", err)
+	}
+}

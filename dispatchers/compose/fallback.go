@@ -1,0 +1,137 @@
+package compose
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+)
+
+// Fallback tries dispatchers one after the other until one delivers. The
+// answer names the one that did.
+//
+// Where one of them requires encryption none sends in clear.
+type Fallback struct {
+	// The names of the dispatchers, in order.
+	Try []string `json:"try,omitempty"`
+
+	// The outcomes after which the next one is tried: `expired`,
+	// `no_target`, `no_key`, `refused`, `temporary`, `broken`. Default:
+	// `expired`, `no_target`, `temporary` and `broken`
+	On []dispatchers.Class `json:"on,omitempty"`
+
+	logger *zap.Logger
+}
+
+func init() { caddy.RegisterModule(Fallback{}) }
+
+// CaddyModule returns the Caddy module information.
+func (Fallback) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  dispatchers.Namespace + ".fallback",
+		New: func() caddy.Module { return new(Fallback) },
+	}
+}
+
+// Provision checks the options.
+func (f *Fallback) Provision(ctx caddy.Context) error {
+	f.logger = ctx.Logger()
+	if err := checkMembers("try", f.Try); err != nil {
+		return err
+	}
+	if len(f.On) == 0 {
+		f.On = []dispatchers.Class{dispatchers.Expired, dispatchers.NoTarget, dispatchers.Temporary, dispatchers.Broken}
+	}
+	for _, class := range f.On {
+		if !class.Valid() {
+			return fmt.Errorf("on: there is no outcome %q", class)
+		}
+	}
+	return nil
+}
+
+// Members implements dispatchers.Composite.
+func (f *Fallback) Members() []string { return f.Try }
+
+// Compose implements dispatchers.Composite.
+func (f *Fallback) Compose(ctx context.Context, m *dispatchers.Message, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+	var failures []*dispatchers.Error
+	for i, name := range f.Try {
+		receipt, err := deliver(ctx, name)
+		if err == nil {
+			return receipt, nil
+		}
+		failure := dispatchers.AsError(err)
+		failures = append(failures, failure)
+		if !slices.Contains(f.On, failure.Class) || ctx.Err() != nil {
+			break
+		}
+		if i+1 < len(f.Try) {
+			f.logger.Warn("falling back", zap.String("message", m.ID), zap.String("from", name),
+				zap.String("to", f.Try[i+1]), zap.String("class", string(failure.Class)), zap.String("reason", failure.Reason))
+		}
+	}
+	return dispatchers.Receipt{}, worst(failures)
+}
+
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
+//
+//	fallback {
+//		try <name…>
+//		on  expired|no_target|no_key|refused|temporary|broken …
+//	}
+func (f *Fallback) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if err := start(d); err != nil {
+		return err
+	}
+	for d.NextBlock(0) {
+		switch d.Val() {
+		case "try":
+			if err := memberOption(d, &f.Try); err != nil {
+				return err
+			}
+		case "on":
+			if err := f.onOption(d); err != nil {
+				return err
+			}
+		default:
+			return d.Errf("unrecognized option %q of fallback", d.Val())
+		}
+	}
+	if len(f.Try) == 0 {
+		return d.Err("fallback names no dispatchers: add a line, such as: try push mail")
+	}
+	return nil
+}
+
+func (f *Fallback) onOption(d *caddyfile.Dispenser) error {
+	if f.On != nil {
+		return d.Err("on stands once, with all outcomes")
+	}
+	for _, word := range d.RemainingArgs() {
+		class := dispatchers.Class(word)
+		if !class.Valid() {
+			return d.Errf("there is no outcome %q: name expired, no_target, no_key, refused, temporary or broken", word)
+		}
+		if slices.Contains(f.On, class) {
+			return d.Errf("the outcome %s is named twice", word)
+		}
+		f.On = append(f.On, class)
+	}
+	if f.On == nil {
+		return d.Err("on takes one or more outcomes, such as: on expired temporary")
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner     = (*Fallback)(nil)
+	_ dispatchers.Composite = (*Fallback)(nil)
+	_ caddyfile.Unmarshaler = (*Fallback)(nil)
+)

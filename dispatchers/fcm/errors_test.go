@@ -1,0 +1,184 @@
+package fcm
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+)
+
+// faults are FCM's answers and what they mean.
+var faults = []struct {
+	name       string
+	fault      google.Fault
+	class      dispatchers.Class
+	reason     string
+	retryAfter time.Duration
+}{
+	{"unregistered", google.Unregistered, dispatchers.Expired, "unregistered", 0},
+	{"invalid argument", google.InvalidArgument, dispatchers.Refused, "invalid_argument", 0},
+	{"sender id mismatch", google.SenderIDMismatch, dispatchers.Refused, "sender_id_mismatch", 0},
+	{"third-party auth error", google.ThirdPartyAuthError, dispatchers.Refused, "third_party_auth_error", 0},
+	{"quota", google.QuotaExceeded("7"), dispatchers.Temporary, "quota_exceeded", 7 * time.Second},
+	{"quota without hint", google.QuotaExceeded(""), dispatchers.Temporary, "quota_exceeded", 0},
+	{"unavailable", google.Unavailable("3"), dispatchers.Temporary, "unavailable", 3 * time.Second},
+	{"unavailable for a year", google.Unavailable("31536000"), dispatchers.Temporary, "unavailable", time.Hour},
+	{"unavailable, nonsense hint", google.Unavailable("soon"), dispatchers.Temporary, "unavailable", 0},
+	{"internal", google.Internal, dispatchers.Temporary, "internal", 0},
+	{"not found without detail", google.NotFound, dispatchers.Broken, "not_found", 0},
+	{"permission denied", google.PermissionDenied, dispatchers.Broken, "permission_denied", 0},
+	{"fresh token rejected", google.ExpiredToken, dispatchers.Broken, "unauthenticated", 0},
+	{"404 page", google.Status(404, nil, "<html>"), dispatchers.Broken, "not_found", 0},
+	{"400 page", google.Status(400, nil, "<html>"), dispatchers.Refused, "invalid_argument", 0},
+	{"code without its status", google.Status(400, nil, errorBody("UNREGISTERED")), dispatchers.Refused, "invalid_argument", 0},
+	{"code of another detail", google.Status(404, nil, strings.ReplaceAll(errorBody("UNREGISTERED"), "FcmError", "Other")), dispatchers.Broken, "not_found", 0},
+	{"code that is new", google.Status(418, nil, errorBody("TEAPOT")), dispatchers.Broken, "unexpected_answer", 0},
+	{"502", google.Status(502, nil, ""), dispatchers.Temporary, "unavailable", 0},
+	{"504", google.Status(504, nil, ""), dispatchers.Temporary, "unavailable", 0},
+	{"413", google.Status(413, nil, ""), dispatchers.Refused, "too_big", 0},
+	{"408", google.Status(408, nil, ""), dispatchers.Temporary, "timeout", 0},
+	{"407", google.Status(407, nil, ""), dispatchers.Broken, "proxy", 0},
+	{"redirect", google.Status(302, http.Header{"Location": {"/elsewhere"}}, ""), dispatchers.Broken, "unexpected_answer", 0},
+	{"204", google.Status(204, nil, ""), dispatchers.Broken, "unexpected_answer", 0},
+	{"page", google.HTML, dispatchers.Broken, "unexpected_answer", 0},
+	{"JSON of something else", google.Status(200, nil, `{"ok":true}`), dispatchers.Broken, "unexpected_answer", 0},
+	{"one gigabyte", google.Huge, dispatchers.Broken, "unexpected_answer", 0},
+	{"half an answer", google.Truncated, dispatchers.Temporary, "connection", 0},
+	{"reset", google.Reset, dispatchers.Temporary, "connection", 0},
+	{"reset after delivery", google.ResetAfterDelivery, dispatchers.Temporary, "connection", 0},
+}
+
+func errorBody(code string) string {
+	return `{"error":{"details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"` + code + `"}]}}`
+}
+
+func TestAnswers(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		s := startGoogle(t, google.Options{TLS: secure})
+		for _, tt := range faults {
+			t.Run(tt.name+map[bool]string{false: " over HTTP/1.1", true: " over HTTP/2"}[secure], func(t *testing.T) {
+				f := newDispatcher(t, s, trust(t, s))
+				phone, before := s.Register(), s.Sends()
+				s.ScriptFor(phone, tt.fault)
+
+				_, err := f.Dispatch(t.Context(), message(phone))
+				e := wantFailure(t, err, tt.class, tt.reason)
+				if e.RetryAfter != tt.retryAfter {
+					t.Errorf("retry after %v, want %v", e.RetryAfter, tt.retryAfter)
+				}
+				if n := s.Sends() - before; n != 1 {
+					t.Errorf("%d requests, want exactly 1", n)
+				}
+				wantNoSecret(t, e, s, phone)
+				if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
+					t.Errorf("the next attempt: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// wantNoSecret looks for what the simulator puts into its error texts.
+func wantNoSecret(t *testing.T, err error, s *google.Server, phone string) {
+	t.Helper()
+	secrets := []string{phone, "simulated error", "sign in", "ya29."}
+	for _, r := range s.Requests() {
+		secrets = append(secrets, r.Header.Get("Authorization"))
+	}
+	for _, secret := range secrets {
+		if secret != "" && strings.Contains(err.Error(), secret) {
+			t.Errorf("the error %q holds %q", err, secret)
+		}
+	}
+}
+
+func TestRetryAfterDate(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	f := newDispatcher(t, s, nil)
+	s.Script(google.Unavailable(time.Now().Add(30 * time.Minute).UTC().Format(http.TimeFormat)))
+	_, err := f.Dispatch(t.Context(), message(s.Register()))
+	e := wantFailure(t, err, dispatchers.Temporary, "unavailable")
+	if e.RetryAfter <= 0 || e.RetryAfter > 30*time.Minute {
+		t.Errorf("retry after %v, want up to 30 minutes", e.RetryAfter)
+	}
+}
+
+func TestKeepUnregistered(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	phone := s.Register()
+	s.Unregister(phone)
+	for _, keep := range []bool{false, true} {
+		f := newDispatcher(t, s, map[string]any{"keep_unregistered": keep})
+		_, err := f.Dispatch(t.Context(), message(phone))
+		if e := wantFailure(t, err, dispatchers.Expired, "unregistered"); e.KeepTarget != keep {
+			t.Errorf("keep_unregistered %v: the target is kept: %v", keep, e.KeepTarget)
+		}
+	}
+}
+
+func TestUnknownRegistrationTokenIsRefused(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	_, err := newDispatcher(t, s, nil).Dispatch(t.Context(), message("not-a-registration-token"))
+	wantFailure(t, err, dispatchers.Refused, "invalid_argument")
+}
+
+func TestHangEndsWithTheContext(t *testing.T) {
+	for _, where := range []string{"send", "OAuth"} {
+		for _, reason := range []string{"timeout", "canceled"} {
+			t.Run(reason+" at "+where, func(t *testing.T) {
+				s := startGoogle(t, google.Options{})
+				f := newDispatcher(t, s, nil)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if reason == "timeout" {
+					ctx, cancel = context.WithTimeout(ctx, 50*time.Millisecond)
+					defer cancel()
+				}
+				hang := google.Hang
+				if reason == "canceled" {
+					hang = func(c *google.Call) { cancel(); google.Hang(c) }
+				}
+				wantSends := 0
+				if where == "OAuth" {
+					s.ScriptOAuth(hang)
+				} else {
+					s.Script(hang)
+					wantSends = 1
+				}
+				_, err := f.Dispatch(ctx, message(s.Register()))
+				wantFailure(t, err, dispatchers.Temporary, reason)
+				if s.Sends() > wantSends {
+					t.Errorf("%d sends, want at most %d", s.Sends(), wantSends)
+				}
+			})
+		}
+	}
+}
+
+// endless is an answer without end that counts what is read of it.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.read += len(p)
+	return len(p), nil
+}
+
+func TestReadingIsBounded(t *testing.T) {
+	e := &endless{}
+	if _, err := readAnswer(e); !errors.Is(err, errAnswerTooBig) {
+		t.Errorf("got %v", err)
+	}
+	if e.read > 2*maxAnswer {
+		t.Errorf("read %d bytes of an endless answer", e.read)
+	}
+	whole, err := readAnswer(io.LimitReader(&endless{}, maxAnswer))
+	if err != nil || len(whole) != maxAnswer {
+		t.Errorf("an answer of the largest size: %d bytes, %v", len(whole), err)
+	}
+}

@@ -1,0 +1,258 @@
+// Package fcm delivers out-of-band messages through Firebase Cloud Messaging.
+//
+// The Firebase SDK's client repeats a failed send up to four times, pauses up
+// to two minutes and reads answers without bound, and none of that can be
+// configured. Attempts are the sidecar's to count, so this package takes the
+// SDK's message types and makes the one call to the HTTP v1 API itself.
+package fcm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/secrets"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+)
+
+func init() {
+	caddy.RegisterModule(Dispatcher{})
+}
+
+// Defaults and bounds of the options.
+const (
+	DefaultEndpoint = "https://fcm.googleapis.com"
+	DefaultTitle    = "{oob.notification.title}"
+	DefaultBody     = "{oob.notification.body}"
+	MaxTTL          = 28 * 24 * time.Hour // FCM keeps no message longer
+)
+
+// Dispatcher delivers push messages to Android and Apple phones by the FCM
+// HTTP v1 API. A message carries the out-of-band payload as the data members
+// nma_data, nma_data_content_type and nma_data_version, beside a visible
+// notification. A registration token that FCM calls UNREGISTERED ends the
+// target: it is quarantined until it is modified.
+//
+// Each attempt is exactly one request. A repeated attempt bears the same
+// collapse key, so that the phone shows one notification.
+type Dispatcher struct {
+	// Path of a service account's JSON key file, as Google's console offers
+	// it; the type in it must be "service_account". A changed file is used
+	// without a restart. Placeholders are resolved at load.
+	Credentials string `json:"credentials,omitempty"`
+
+	// Take the credentials from where Google's libraries look: the key file
+	// that the environment variable GOOGLE_APPLICATION_CREDENTIALS names, else
+	// the metadata server of a machine in Google's cloud, for which `project`
+	// is needed. Users' credentials of the gcloud command are not used.
+	ApplicationDefault bool `json:"application_default,omitempty"`
+
+	// Firebase project id. Default: the one in the credentials file. If both
+	// are there they must be equal.
+	Project string `json:"project,omitempty"`
+
+	// Where FCM is, as scheme://host; /v1/projects/<project>/messages:send is
+	// appended. Plain http is for this machine only. Default:
+	// https://fcm.googleapis.com.
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// Let FCM check messages and deliver none.
+	DryRun bool `json:"dry_run,omitempty"`
+
+	// How long FCM and Apple keep a message for a phone that is off, at most
+	// 28 days. Default: as long as the token in it lives.
+	TTL caddy.Duration `json:"ttl,omitempty"`
+
+	// Title of the notification, a template. Default:
+	// {oob.notification.title}. If title and body are empty, a short text
+	// that fits the operation is shown: iOS needs a visible notification.
+	Title string `json:"title,omitempty"`
+
+	// Body of the notification, a template. Default: {oob.notification.body}.
+	Body string `json:"body,omitempty"`
+
+	// Do not quarantine a target whose registration token FCM calls
+	// UNREGISTERED. The caller learns of it all the same, and the next
+	// message is tried.
+	KeepUnregistered bool `json:"keep_unregistered,omitempty"`
+
+	outbound.Options
+
+	sendURL   string
+	source    func() tokenSource
+	tokens    *tokenCache
+	transport *http.Transport
+	metadata  *http.Transport
+}
+
+// CaddyModule returns the Caddy module information.
+func (Dispatcher) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  dispatchers.Namespace + ".fcm",
+		New: func() caddy.Module { return new(Dispatcher) },
+	}
+}
+
+// Provision reads the credentials. It dials nothing.
+func (f *Dispatcher) Provision(ctx caddy.Context) error {
+	logger := ctx.Slogger()
+	if err := f.checkOptions(); err != nil {
+		return err
+	}
+	if err := f.loadCredentials(logger); err != nil {
+		return err
+	}
+	if err := f.setSendURL(); err != nil {
+		return err
+	}
+	transport, err := outbound.NewTransport(f.Options, logger)
+	if err != nil {
+		return err
+	}
+	f.transport = transport
+	f.tokens = newTokenCache(transport)
+	if f.DryRun {
+		logger.Warn("dry_run: FCM checks the messages of this dispatcher and delivers none")
+	}
+	return nil
+}
+
+func (f *Dispatcher) checkOptions() error {
+	if f.TTL < 0 || time.Duration(f.TTL) > MaxTTL {
+		return errors.New("ttl: it must be positive and at most 28 days")
+	}
+	if f.Title == "" {
+		f.Title = DefaultTitle
+	}
+	if f.Body == "" {
+		f.Body = DefaultBody
+	}
+	if err := dispatchers.Template(f.Title).Check(); err != nil {
+		return fmt.Errorf("title: %w", err)
+	}
+	if err := dispatchers.Template(f.Body).Check(); err != nil {
+		return fmt.Errorf("body: %w", err)
+	}
+	return nil
+}
+
+func (f *Dispatcher) loadCredentials(logger *slog.Logger) error {
+	if f.Project != "" {
+		project, err := secrets.Resolve("project", f.Project)
+		if err != nil {
+			return err
+		}
+		f.Project = project
+	}
+	switch {
+	case f.ApplicationDefault && f.Credentials != "":
+		return errors.New("credentials and application_default exclude each other")
+	case f.Credentials != "":
+		path, err := secrets.Resolve("credentials", f.Credentials)
+		if err != nil {
+			return err
+		}
+		return f.openServiceAccount("credentials", path, logger)
+	case !f.ApplicationDefault:
+		return errors.New("credentials <path> of a service account's key file is needed, or application_default")
+	}
+	if path := os.Getenv("GOOGLE_APPLICATION_CREDENTIALS"); path != "" {
+		return f.openServiceAccount("application_default", path, logger)
+	}
+	if f.Project == "" {
+		return errors.New("project <id> is needed: GOOGLE_APPLICATION_CREDENTIALS names no file that could tell it")
+	}
+	metadata, err := outbound.NewTransport(outbound.Options{}, logger)
+	if err != nil {
+		return err
+	}
+	f.metadata = metadata
+	server := newMetadataServer(metadata)
+	f.source = func() tokenSource { return server }
+	return nil
+}
+
+func (f *Dispatcher) openServiceAccount(option, path string, logger *slog.Logger) error {
+	parse := func(content []byte) (*serviceAccount, error) { return parseServiceAccount(content, f.Project) }
+	file, err := secrets.Open(option, path, parse, logger)
+	if err != nil {
+		return err
+	}
+	f.Project = file.Value().project
+	f.source = func() tokenSource { return file.Value() }
+	return nil
+}
+
+func (f *Dispatcher) setSendURL() error {
+	if !validProject(f.Project) {
+		return errors.New("project: it is not a project id (letters, digits, hyphens)")
+	}
+	if f.Endpoint == "" {
+		f.Endpoint = DefaultEndpoint
+	}
+	u, err := outbound.ParseURL("endpoint", f.Endpoint)
+	if err != nil {
+		return err
+	}
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" {
+		return errors.New("endpoint: it must be scheme://host, without a path")
+	}
+	f.sendURL = u.Scheme + "://" + u.Host + "/v1/projects/" + f.Project + "/messages:send"
+	return nil
+}
+
+// Cleanup ends token requests that are under way and closes idle connections.
+func (f *Dispatcher) Cleanup() error {
+	if f.tokens != nil {
+		f.tokens.close()
+	}
+	for _, t := range []*http.Transport{f.transport, f.metadata} {
+		if t != nil {
+			t.CloseIdleConnections()
+		}
+	}
+	return nil
+}
+
+// Traits implements dispatchers.Dispatcher.
+func (*Dispatcher) Traits() dispatchers.Traits {
+	return dispatchers.Traits{BuiltIn: nevisfido.BuiltInFCM}
+}
+
+// Dispatch implements dispatchers.Dispatcher.
+func (f *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
+	body, err := f.encode(m, time.Now())
+	if err != nil {
+		return dispatchers.Receipt{}, err
+	}
+	if err := f.send(ctx, body); err != nil {
+		return dispatchers.Receipt{}, err
+	}
+	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
+}
+
+// Check fetches an access token and has FCM refuse a message to nobody: that
+// FCM looks at it at all proves that the project, the service account and the
+// way there are in order. Nothing is sent.
+func (f *Dispatcher) Check(ctx context.Context) error {
+	err := f.send(ctx, checkRequest())
+	if e, ok := errors.AsType[*dispatchers.Error](err); ok && e.Reason == reasonInvalidArgument {
+		return nil
+	}
+	return err
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner      = (*Dispatcher)(nil)
+	_ caddy.CleanerUpper     = (*Dispatcher)(nil)
+	_ dispatchers.Dispatcher = (*Dispatcher)(nil)
+)

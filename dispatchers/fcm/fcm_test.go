@@ -1,0 +1,290 @@
+package fcm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/goleak"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func startGoogle(t *testing.T, o google.Options) *google.Server {
+	t.Helper()
+	s, err := google.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func startProxy(t *testing.T, o proxy.Options) *proxy.Server {
+	t.Helper()
+	p, err := proxy.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// write replaces a file as an operator should: at once.
+func write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func credentialsFile(t *testing.T, s *google.Server) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "account.json")
+	write(t, path, s.ServiceAccountJSON())
+	return path
+}
+
+// load provisions a dispatcher as a configuration does.
+func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
+	t.Helper()
+	raw, err := json.Marshal(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	t.Cleanup(cancel)
+	module, err := ctx.LoadModuleByID("oob.dispatchers.fcm", raw)
+	if err != nil {
+		return nil, err
+	}
+	return module.(*Dispatcher), nil
+}
+
+// newDispatcher loads a dispatcher that sends to s; more adds options.
+func newDispatcher(t *testing.T, s *google.Server, more map[string]any) *Dispatcher {
+	t.Helper()
+	options := map[string]any{"credentials": credentialsFile(t, s), "endpoint": s.URL()}
+	maps.Copy(options, more)
+	f, err := load(t, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+const sealed = "eyJhbGciOiJSU0EtT0FFUC0yNTYifQ.a2V5.aXY.Y2lwaGVydGV4dA.dGFn"
+
+// message is a sealed message of an exchange whose clear token is "canary-token".
+func message(address string) *dispatchers.Message {
+	content := nevisfido.NewContent("canary-token", "https://login.example.com/nevisfido/token/redeem/authentication")
+	return &dispatchers.Message{
+		ID:         "3q2-7wAAAAAAAAAAAAAAAA",
+		Operation:  nevisfido.Authentication,
+		Dispatcher: "push",
+		Address:    address,
+		Envelope:   content.Envelope().Sealed(sealed),
+		Expires:    time.Now().Add(2 * time.Minute),
+		Lookup: func(name string) (string, bool) {
+			values := map[string]string{"oob.notification.title": "Confirm payment", "oob.notification.body": "to\nACME"}
+			v, ok := values[name]
+			return v, ok
+		},
+	}
+}
+
+func wantFailure(t *testing.T, err error, class dispatchers.Class, reason string) *dispatchers.Error {
+	t.Helper()
+	e, ok := errors.AsType[*dispatchers.Error](err)
+	if !ok {
+		t.Fatalf("got %v, want %s/%s", err, class, reason)
+	}
+	if e.Class != class || e.Reason != reason {
+		t.Fatalf("got %s/%s (%v), want %s/%s", e.Class, e.Reason, e.Err, class, reason)
+	}
+	return e
+}
+
+func TestDispatchDelivers(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	f := newDispatcher(t, s, nil)
+	if n := len(s.Requests()); n != 0 {
+		t.Fatalf("provisioning made %d requests", n)
+	}
+	phone := s.Register()
+	m := message(phone)
+
+	receipt, err := f.Dispatch(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if receipt.Response != dispatchers.SuccessfulDispatch {
+		t.Errorf("response %v", receipt.Response)
+	}
+	got, err := s.Wait(t.Context(), phone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"nma_data": sealed, "nma_data_content_type": "application/jose", "nma_data_version": "1",
+	}
+	if !maps.Equal(got.Data, want) {
+		t.Errorf("data %v, want %v", got.Data, want)
+	}
+	if got.Notification != (google.Notification{Title: "Confirm payment", Body: "to ACME"}) {
+		t.Errorf("notification %+v", got.Notification)
+	}
+	if got.Android.Priority != "HIGH" || got.Android.CollapseKey != m.ID || got.Android.Notification.Tag != m.ID {
+		t.Errorf("android %+v", got.Android)
+	}
+	if got.APNS.Headers["apns-priority"] != "10" || got.APNS.Headers["apns-collapse-id"] != m.ID {
+		t.Errorf("apns headers %v", got.APNS.Headers)
+	}
+	if aps := got.APNS.Payload.APS; aps.Alert != got.Notification || aps.MutableContent != 1 {
+		t.Errorf("aps %+v", aps)
+	}
+}
+
+func TestRetriesShareTheCollapseKey(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	f := newDispatcher(t, s, nil)
+	phone := s.Register()
+	m := message(phone)
+	s.Script(google.ResetAfterDelivery)
+
+	_, err := f.Dispatch(t.Context(), m)
+	wantFailure(t, err, dispatchers.Temporary, "connection")
+	if _, err := f.Dispatch(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	got := s.Unread(phone)
+	if len(got) != 2 {
+		t.Fatalf("%d messages, want the first and its duplicate", len(got))
+	}
+	if got[0].Android.CollapseKey != got[1].Android.CollapseKey ||
+		got[0].APNS.Headers["apns-collapse-id"] != got[1].APNS.Headers["apns-collapse-id"] {
+		t.Error("the duplicate would show beside the first")
+	}
+}
+
+func TestDryRunDeliversNothing(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	f := newDispatcher(t, s, map[string]any{"dry_run": true})
+	phone := s.Register()
+	if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
+		t.Fatal(err)
+	}
+	if s.Sends() != 1 || len(s.Unread(phone)) != 0 {
+		t.Errorf("%d sends, %d delivered; want 1 and 0", s.Sends(), len(s.Unread(phone)))
+	}
+}
+
+func TestWireShowsTheSealedMessageOnly(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	f := newDispatcher(t, s, nil)
+	m := message(s.Register())
+	m.Link = "https://app.example.com/open?dispatchTokenResponse=canary-link"
+	if _, err := f.Dispatch(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	seen := false
+	for _, r := range s.Requests() {
+		wire, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(wire) + r.Path + string(r.Body)
+		if strings.Contains(text, "canary") || strings.Contains(text, "redeem") {
+			t.Errorf("%s shows clear text", r.Path)
+		}
+		seen = seen || strings.Contains(text, sealed)
+	}
+	if !seen {
+		t.Error("the sealed message was not sent")
+	}
+}
+
+func TestConcurrentDispatchesShareOneAccessToken(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	f := newDispatcher(t, s, nil)
+	const n = 32
+	var wg sync.WaitGroup
+	for range n {
+		phone := s.Register()
+		wg.Go(func() {
+			if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
+				t.Error(err)
+			}
+			if got := len(s.Unread(phone)); got != 1 {
+				t.Errorf("%d messages, want 1", got)
+			}
+		})
+	}
+	wg.Wait()
+	if s.TokenRequests() != 1 || s.Sends() != n {
+		t.Errorf("%d token requests and %d sends, want 1 and %d", s.TokenRequests(), s.Sends(), n)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	f := newDispatcher(t, s, nil)
+	if err := f.Check(t.Context()); err != nil {
+		t.Errorf("in order: %v", err)
+	}
+	s.RevokeTokens()
+	s.ScriptOAuth(google.OAuthError("invalid_grant"))
+	if err := f.Check(t.Context()); err == nil {
+		t.Error("a rejected access token passed")
+	}
+	wantFailure(t, f.Check(t.Context()), dispatchers.Broken, "oauth_refused")
+
+	other := newDispatcher(t, s, nil)
+	s.Close()
+	wantFailure(t, other.Check(t.Context()), dispatchers.Temporary, "connection")
+}
+
+func TestCleanupEndsTokenRequests(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	f := newDispatcher(t, s, nil)
+	entered := make(chan struct{})
+	s.ScriptOAuth(func(c *google.Call) { close(entered); google.Hang(c) })
+	result := make(chan error, 1)
+	go func() {
+		_, err := f.Dispatch(context.WithoutCancel(t.Context()), message(s.Register()))
+		result <- err
+	}()
+	select {
+	case <-entered:
+	case err := <-result:
+		t.Fatalf("got %v before the token service was asked", err)
+	}
+	if err := f.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	wantFailure(t, <-result, dispatchers.Temporary, "canceled")
+	_, err := f.Dispatch(t.Context(), message(s.Register()))
+	wantFailure(t, err, dispatchers.Temporary, "canceled")
+}
+
+func TestCleanupAfterFailedProvision(t *testing.T) {
+	if err := new(Dispatcher).Cleanup(); err != nil {
+		t.Error(err)
+	}
+}

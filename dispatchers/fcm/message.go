@@ -1,0 +1,154 @@
+package fcm
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"firebase.google.com/go/v4/messaging"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+)
+
+const (
+	// maxPayload is FCM's limit for names and values of data, title and body
+	// together, in bytes. Apple's limit is the same but counts its own frame,
+	// so FCM may still refuse a message that is a little smaller.
+	maxPayload = 4096
+	// maxAddress bounds a registration token; the longest seen are 1 KiB.
+	maxAddress = 4096
+	// maxCollapseID is Apple's limit for apns-collapse-id, in bytes.
+	maxCollapseID = 64
+	// defaultTTL is for messages whose end is not known.
+	defaultTTL = 5 * time.Minute
+)
+
+// sendRequest is the body of projects.messages.send.
+type sendRequest struct {
+	ValidateOnly bool               `json:"validate_only,omitempty"`
+	Message      *messaging.Message `json:"message"`
+}
+
+// encode makes the body of the request.
+func (f *Dispatcher) encode(m *dispatchers.Message, now time.Time) ([]byte, error) {
+	if err := checkAddress(m.Address); err != nil {
+		return nil, err
+	}
+	title, body := f.notification(m)
+	data := m.Envelope.Fields()
+	if n := payloadSize(data, title, body); n > maxPayload {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooBig,
+			"the message has %d bytes, FCM takes %d; shorten dispatchInformation or the title and body", n, maxPayload)
+	}
+	ttl := f.ttl(m, now)
+	id := m.ID[:min(len(m.ID), maxCollapseID)]
+	out, err := json.Marshal(sendRequest{
+		ValidateOnly: f.DryRun,
+		Message: &messaging.Message{
+			Token:        m.Address,
+			Data:         data,
+			Notification: &messaging.Notification{Title: title, Body: body},
+			Android: &messaging.AndroidConfig{
+				Priority:     "HIGH",
+				TTL:          &ttl,
+				CollapseKey:  id,
+				Notification: &messaging.AndroidNotification{Tag: id}, // a duplicate replaces what is shown
+			},
+			APNS: &messaging.APNSConfig{
+				Headers: map[string]string{
+					"apns-priority":    "10",
+					"apns-expiration":  apnsExpiration(ttl, now),
+					"apns-collapse-id": id,
+				},
+				Payload: &messaging.APNSPayload{Aps: &messaging.Aps{
+					Alert:          &messaging.ApsAlert{Title: title, Body: body},
+					MutableContent: true,
+				}},
+			},
+		},
+	})
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonEncoding, "encoding the message for FCM failed")
+	}
+	return out, nil
+}
+
+func checkAddress(address string) error {
+	switch {
+	case address == "":
+		return dispatchers.Fail(dispatchers.NoTarget, reasonNoAddress, "the target has no FCM registration token")
+	case len(address) > maxAddress, strings.ContainsFunc(address, unprintable):
+		return dispatchers.Fail(dispatchers.Refused, reasonBadAddress, "the target's address is not an FCM registration token")
+	}
+	return nil
+}
+
+func unprintable(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }
+
+// notification returns what the phone shows. It is never empty: an iOS app
+// gets the message when the user taps the notification.
+func (f *Dispatcher) notification(m *dispatchers.Message) (title, body string) {
+	title = oneLine(m.Expand(dispatchers.Template(f.Title), nil))
+	body = oneLine(m.Expand(dispatchers.Template(f.Body), nil))
+	if title == "" && body == "" {
+		title = neutralTitle(m.Operation)
+	}
+	return title, body
+}
+
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, s)
+	return strings.TrimSpace(s)
+}
+
+func neutralTitle(o nevisfido.Operation) string {
+	switch o {
+	case nevisfido.Registration:
+		return "Please confirm your registration"
+	case nevisfido.Deregistration:
+		return "Please confirm the removal of your device"
+	}
+	return "Please confirm"
+}
+
+// ttl returns how long the message is worth keeping, in whole seconds.
+func (f *Dispatcher) ttl(m *dispatchers.Message, now time.Time) time.Duration {
+	ttl := time.Duration(f.TTL)
+	switch {
+	case ttl > 0:
+	case m.Expires.IsZero():
+		ttl = defaultTTL
+	default:
+		ttl = m.Expires.Sub(now)
+	}
+	return min(max(ttl, 0), MaxTTL).Truncate(time.Second)
+}
+
+// apnsExpiration returns seconds since 1970; 0 means now or never.
+func apnsExpiration(ttl time.Duration, now time.Time) string {
+	if ttl == 0 {
+		return "0"
+	}
+	return strconv.FormatInt(now.Add(ttl).Unix(), 10)
+}
+
+func payloadSize(data map[string]string, title, body string) int {
+	n := len(title) + len(body)
+	for name, value := range data {
+		n += len(name) + len(value)
+	}
+	return n
+}
+
+// checkRequest is a message that cannot be delivered.
+func checkRequest() []byte {
+	return []byte(`{"validate_only":true,"message":{"token":"oob-dispatch-check"}}`)
+}

@@ -1,0 +1,159 @@
+package fcm
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+)
+
+const (
+	// fetchTimeout bounds one request for an access token.
+	fetchTimeout = 10 * time.Second
+	// refreshAhead is how long before its end a token is replaced while it
+	// still serves, margin how long before its end it no longer does; both
+	// are less for tokens with a short life.
+	refreshAhead = 5 * time.Minute
+	margin       = 30 * time.Second
+	// pause is the least between two requests ahead of need.
+	pause = 10 * time.Second
+	// unknownLifetime is for tokens without expires_in.
+	unknownLifetime = 5 * time.Minute
+)
+
+// accessToken is a token and when to replace it.
+type accessToken struct {
+	value          string
+	source         tokenSource
+	refresh, until time.Time
+}
+
+// tokenCache holds the present access token. Requests for a new one are made
+// once for all who wait, and outlive those who give up waiting.
+type tokenCache struct {
+	transport http.RoundTripper
+	ctx       context.Context // ends with the cache
+	cancel    context.CancelFunc
+	fetches   sync.WaitGroup
+
+	mu        sync.Mutex
+	token     *accessToken
+	fetching  *tokenFetch
+	nextAhead time.Time
+}
+
+// tokenFetch is a request that is under way; done is closed after token and
+// err are set.
+type tokenFetch struct {
+	source tokenSource
+	done   chan struct{}
+	token  *accessToken
+	err    error
+}
+
+func newTokenCache(transport http.RoundTripper) *tokenCache {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &tokenCache{transport: transport, ctx: ctx, cancel: cancel}
+}
+
+// get returns an access token of the source, and whether it is fresh: fetched
+// while the caller waited.
+func (c *tokenCache) get(ctx context.Context, s tokenSource) (token string, fresh bool, err error) {
+	t, fetch := c.present(s)
+	if t != nil {
+		return t.value, false, nil
+	}
+	select {
+	case <-fetch.done:
+	case <-ctx.Done():
+		return "", false, outbound.Classify(fetchingToken, ctx.Err())
+	}
+	if fetch.err != nil {
+		return "", false, fetch.err
+	}
+	return fetch.token.value, true, nil
+}
+
+// present returns the token that is good, or else the request for one.
+func (c *tokenCache) present(s tokenSource) (*accessToken, *tokenFetch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, t := time.Now(), c.token
+	if t == nil || t.source != s || !now.Before(t.until) {
+		return nil, c.fetch(s)
+	}
+	if now.After(t.refresh) && now.After(c.nextAhead) {
+		c.fetch(s)
+	}
+	return t, nil
+}
+
+// fetch joins the request that is under way or starts one. The lock is held.
+func (c *tokenCache) fetch(s tokenSource) *tokenFetch {
+	if c.fetching != nil && c.fetching.source == s {
+		return c.fetching
+	}
+	f := &tokenFetch{source: s, done: make(chan struct{})}
+	if err := c.ctx.Err(); err != nil {
+		f.err = outbound.Classify(fetchingToken, err)
+		close(f.done)
+		return f
+	}
+	c.fetching = f
+	c.fetches.Go(func() { c.run(f) })
+	return f
+}
+
+func (c *tokenCache) run(f *tokenFetch) {
+	defer close(f.done)
+	ctx, cancel := context.WithTimeout(c.ctx, fetchTimeout)
+	defer cancel()
+	token, err := f.source.fetch(ctx, c.transport)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.nextAhead = now.Add(pause)
+	if f.err = err; err == nil {
+		f.token = newAccessToken(token.AccessToken, f.source, now, token.Expiry)
+	}
+	if c.fetching != f {
+		return // the credentials have changed meanwhile
+	}
+	c.fetching = nil
+	if err == nil {
+		c.token = f.token
+	}
+}
+
+func newAccessToken(value string, s tokenSource, now, expiry time.Time) *accessToken {
+	if !expiry.After(now) {
+		expiry = now.Add(unknownLifetime)
+	}
+	life := expiry.Sub(now)
+	return &accessToken{
+		value:   value,
+		source:  s,
+		refresh: expiry.Add(-min(refreshAhead, life/4)),
+		until:   expiry.Add(-min(margin, life/10)),
+	}
+}
+
+// drop forgets a token that was not accepted, unless it is replaced already.
+func (c *tokenCache) drop(token string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.token != nil && c.token.value == token {
+		c.token = nil
+	}
+}
+
+// close ends the requests that are under way and waits for that.
+func (c *tokenCache) close() {
+	c.mu.Lock()
+	c.cancel()
+	c.mu.Unlock()
+	c.fetches.Wait()
+}

@@ -1,0 +1,104 @@
+package exchange
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+func TestAddress(t *testing.T) {
+	const own = "the target's own"
+	fcm := dispatchers.Traits{BuiltIn: nevisfido.BuiltInFCM}
+	for name, c := range map[string]struct {
+		registeredFor string // dispatcher of the target
+		channel       Channel
+		header        string // of the request
+		noTarget      bool   // the request names none
+		want          string // address, "" for none
+		result        nevisfido.DispatchResult
+	}{
+		"registered for the same name":          {registeredFor: "c", channel: Channel{Type: "fcm"}, want: own},
+		"registered for the same type":          {registeredFor: "push", channel: Channel{Type: "fcm"}, want: own},
+		"registered for nevisFIDO's own":        {registeredFor: nevisfido.BuiltInFCM, channel: Channel{Type: "fcm", Traits: fcm}, want: own},
+		"nevisFIDO's own of another kind":       {registeredFor: nevisfido.BuiltInLink, channel: Channel{Type: "fcm", Traits: fcm}, result: nevisfido.DispatchTargetNotFound},
+		"a push token is no mail address":       {registeredFor: "push", channel: Channel{Type: "smtp"}, result: nevisfido.DispatchTargetNotFound},
+		"nor the one of nevisFIDO's own":        {registeredFor: nevisfido.BuiltInFCM, channel: Channel{Type: "smtp"}, result: nevisfido.DispatchTargetNotFound},
+		"registered for an unknown name":        {registeredFor: "elsewhere", channel: Channel{Type: "fcm", Traits: fcm}, result: nevisfido.DispatchTargetNotFound},
+		"registered for no name":                {registeredFor: "", channel: Channel{Type: "fcm"}, result: nevisfido.DispatchTargetNotFound},
+		"a name of ours hides nevisFIDO's":      {registeredFor: "mail", channel: Channel{Type: "fcm", Traits: dispatchers.Traits{BuiltIn: "mail"}}, result: nevisfido.DispatchTargetNotFound},
+		"no target":                             {noTarget: true, channel: Channel{Type: "fcm", Encryption: Off}, result: nevisfido.DispatchTargetNotFound},
+		"the operator names one":                {registeredFor: "push", channel: Channel{Type: "smtp", Address: "ops@example.com"}, want: "ops@example.com"},
+		"the operator wants the target's own":   {registeredFor: "push", channel: Channel{Type: "webhook", Address: "{oob.target}"}, want: own},
+		"the operator's wins":                   {registeredFor: "c", channel: Channel{Type: "fcm", Address: "x"}, want: "x"},
+		"from a header":                         {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{header}"}, header: "jeff@example.com", want: "jeff@example.com"},
+		"from a header, with spaces":            {registeredFor: "push", channel: Channel{Type: "smtp", Address: " {header} "}, header: " jeff@example.com ", want: "jeff@example.com"},
+		"from a header that is not there":       {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{header}"}, result: nevisfido.DispatchTargetNotFound},
+		"from a source that does not know":      {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{oob.user.email}"}, result: nevisfido.DispatchTargetNotFound},
+		"a value is never expanded again":       {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{header}"}, header: "{oob.target}", want: "{oob.target}"},
+		"line break":                            {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{header}"}, header: "a@example.com\r\nBcc: b@example.com", result: nevisfido.DispatchError},
+		"line break at the end":                 {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{header}"}, header: "a@example.com\n", result: nevisfido.DispatchError},
+		"NUL":                                   {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{header}"}, header: "a\x00@example.com", result: nevisfido.DispatchError},
+		"next line (C1)":                        {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{header}"}, header: "a\u0085@example.com", result: nevisfido.DispatchError},
+		"an answer to the caller needs none":    {registeredFor: "push", channel: Channel{Type: "qr_code", Traits: dispatchers.Traits{AnswersCaller: true}}},
+		"nor is it given the target's":          {registeredFor: "c", channel: Channel{Type: "link", Traits: dispatchers.Traits{AnswersCaller: true}}},
+		"optional, and another kind registered": {registeredFor: "push", channel: Channel{Type: "webhook", Traits: dispatchers.Traits{AddressOptional: true}}},
+		"optional, and registered":              {registeredFor: "c", channel: Channel{Type: "webhook", Traits: dispatchers.Traits{AddressOptional: true}}, want: own},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.register(c.registeredFor, h.device)
+			h.Lookup = func(r *http.Request, name string) (string, bool) { return r.Header.Get("X-To"), name == "header" }
+			h.push()
+			h.add(Channel{Name: "mail", Type: "smtp"})
+			c.channel.Name = "c"
+			g := h.add(c.channel)
+			id := h.targetID
+			if c.noTarget {
+				id = ""
+			}
+			r := newRequest(t, http.MethodPost, authentication, h.bodyFor("c", id))
+			r.Header["X-To"] = []string{c.header}
+			a := h.send(r)
+			if c.result != "" {
+				a.wantResult(t, c.result)
+				if len(g.messages()) != 0 {
+					t.Error("the dispatcher was called")
+				}
+				return
+			}
+			a.wantResult(t, nevisfido.Dispatched)
+			want := c.want
+			if want == own {
+				want = h.pushToken
+			}
+			if got := g.one(t).Address; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestControlCharactersInTheTargetsAddress(t *testing.T) {
+	h := newHarness(t)
+	h.edit(func(t *targets.Target) { t.Address += "\r\nRCPT TO:<x@example.com>" })
+	g := h.push()
+	h.dispatch("push").wantResult(t, nevisfido.DispatchError)
+	if len(g.messages()) != 0 {
+		t.Error("the dispatcher was called")
+	}
+}
+
+func TestNoAddressNamesTheFix(t *testing.T) {
+	h := newHarness(t)
+	h.push()
+	h.add(Channel{Name: "mail", Type: "smtp"})
+	h.dispatch("mail").wantResult(t, nevisfido.DispatchTargetNotFound)
+	h.wantLog(`"reason":"no_address"`, "option address")
+	if strings.Contains(h.logs.String(), h.pushToken) {
+		t.Error("the log shows the address")
+	}
+}

@@ -1,0 +1,58 @@
+package exchange
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
+)
+
+type noOp struct{}
+
+func (noOp) Traits() dispatchers.Traits { return dispatchers.Traits{} }
+
+func (noOp) Dispatch(context.Context, *dispatchers.Message) (dispatchers.Receipt, error) {
+	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
+}
+
+// One dispatch with sealing, without what nevisFIDO and a third party take.
+func BenchmarkDispatch(b *testing.B) {
+	for name, key := range map[string]func() (*encrypt.PrivateKey, error){"P-256": deviceKey, "RSA-2048": rsaKey} {
+		b.Run(name, func(b *testing.B) {
+			h := newHarness(b)
+			h.register("push", must[*encrypt.PrivateKey](b)(key()))
+			h.push()
+			h.Channels["push"].Dispatcher = noOp{}
+			h.Observer, h.Log = NoObserver{}, zap.NewNop()
+			body, nevisFIDO := h.body("push"), h.upstream.answer
+			b.ReportAllocs()
+			for b.Loop() {
+				w := httptest.NewRecorder()
+				if err := h.ServeHTTP(w, newRequest(b, http.MethodPost, authentication, body), nevisFIDO); err != nil {
+					b.Fatal(err)
+				}
+				if !strings.Contains(w.Body.String(), `"dispatched"`) {
+					b.Fatal(w.Body)
+				}
+			}
+		})
+	}
+}
+
+// What is not ours goes straight through.
+func BenchmarkPassThrough(b *testing.B) {
+	h := newHarness(b)
+	nevisFIDO := respond(http.StatusOK, `{"status":"tokenCreated"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := h.ServeHTTP(httptest.NewRecorder(), newRequest(b, http.MethodPost, "/nevisfido/status", `{}`), nevisFIDO); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

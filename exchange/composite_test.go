@@ -1,0 +1,296 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// A composite that uses its members as a function says.
+type composite struct {
+	members []string
+	compose func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error)
+}
+
+func (c composite) Members() []string { return c.members }
+
+func (c composite) Compose(ctx context.Context, m *dispatchers.Message, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+	if len(m.Envelope.Data) != 0 || m.Link != "" || m.Address != "" {
+		return dispatchers.Receipt{}, errors.New("a composite is shown the message")
+	}
+	return c.compose(ctx, deliver)
+}
+
+// firstOf tries its members in order.
+func firstOf(members ...string) composite {
+	return composite{members, func(ctx context.Context, deliver dispatchers.Deliver) (receipt dispatchers.Receipt, err error) {
+		for _, name := range members {
+			if receipt, err = deliver(ctx, name); err == nil {
+				return receipt, nil
+			}
+		}
+		return receipt, err
+	}}
+}
+
+// allOf delivers to its members side by side.
+func allOf(members ...string) composite {
+	return composite{members, func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+		responses := make(map[string]any)
+		var failures []error
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for _, name := range members {
+			wg.Go(func() {
+				receipt, err := deliver(ctx, name)
+				mu.Lock()
+				defer mu.Unlock()
+				responses[name] = receipt.Response
+				failures = append(failures, err)
+			})
+		}
+		wg.Wait()
+		return dispatchers.Receipt{Response: responses}, errors.Join(failures...)
+	}}
+}
+
+func (h *harness) compose(name string, c composite) *Channel {
+	channel := &Channel{Name: name, Type: "composite", Composite: c, Slots: make(chan struct{}, 64)}
+	h.Channels[name] = channel
+	return channel
+}
+
+func TestCheckComposites(t *testing.T) {
+	leaf := func(p Policy) *Channel { return &Channel{Encryption: p} }
+	of := func(members ...string) *Channel { return &Channel{Composite: firstOf(members...)} }
+	sealing := of("clear")
+	sealing.Encryption = Required
+	for name, c := range map[string]struct {
+		channels map[string]*Channel
+		want     string // part of the error, "" for none
+	}{
+		"leaves":                         {map[string]*Channel{"a": leaf(Required), "b": leaf(Off)}, ""},
+		"composite":                      {map[string]*Channel{"a": leaf(Required), "b": leaf(Preferred), "c": of("a", "b")}, ""},
+		"all in clear":                   {map[string]*Channel{"a": leaf(Off), "b": leaf(Preferred), "c": of("a", "b")}, ""},
+		"nested":                         {map[string]*Channel{"a": leaf(Required), "c": of("a", "d"), "d": of("a")}, ""},
+		"unknown member":                 {map[string]*Channel{"a": leaf(Required), "c": of("a", "x")}, `"c" names the dispatcher "x"`},
+		"unknown member, below":          {map[string]*Channel{"c": of("d"), "d": of("x")}, `"d" names the dispatcher "x"`},
+		"no members":                     {map[string]*Channel{"c": of()}, "names no other dispatchers"},
+		"itself":                         {map[string]*Channel{"a": leaf(Required), "c": of("a", "c")}, "contains itself"},
+		"a cycle":                        {map[string]*Channel{"c": of("d"), "d": of("e"), "e": of("c")}, "contains itself"},
+		"a cycle from outside":           {map[string]*Channel{"b": of("c"), "c": of("c")}, "contains itself"},
+		"clear beside required":          {map[string]*Channel{"a": leaf(Required), "b": leaf(Off), "c": of("a", "b")}, `"b" in it has encryption off`},
+		"clear beside required, below":   {map[string]*Channel{"a": leaf(Required), "b": leaf(Off), "c": of("b", "d"), "d": of("a")}, `"b" in it has encryption off`},
+		"clear in one that has to seal":  {map[string]*Channel{"clear": leaf(Off), "c": sealing}, `"clear" in it has encryption off`},
+		"clear beside one that seals":    {map[string]*Channel{"clear": leaf(Off), "c": of("clear", "d"), "d": sealing}, `"clear" in it has encryption off`},
+		"twice the same is not a cycle":  {map[string]*Channel{"a": leaf(Required), "c": of("d", "e"), "d": of("a"), "e": of("a")}, ""},
+		"preferred beside clear is fine": {map[string]*Channel{"a": leaf(Preferred), "b": leaf(Off), "c": of("a", "b")}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for name, channel := range c.channels {
+				channel.Name = name
+			}
+			err := CheckComposites(c.channels)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestCompositeNamesTheMember(t *testing.T) {
+	for name, c := range map[string]struct {
+		composite      composite
+		want, response string
+	}{
+		"the first":   {firstOf("link", "push"), "link", `"successful dispatch"`},
+		"the second":  {firstOf("bad", "push"), "push", `"successful dispatch"`},
+		"nested":      {firstOf("bad", "inner"), "push", `"successful dispatch"`},
+		"all of them": {allOf("link", "push"), "c", `{"link":"successful dispatch","push":"successful dispatch"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.push()
+			h.link(Preferred)
+			h.add(Channel{Name: "bad", Address: "x"}).fails(dispatchers.Refused)
+			h.compose("inner", firstOf("bad", "push"))
+			h.compose("c", c.composite)
+			a := h.dispatch("c")
+			a.wantResult(t, nevisfido.Dispatched)
+			if info := a.outcome(t).Information; info.Name != c.want || string(info.Response) != c.response {
+				t.Errorf("got %s %s", info.Name, info.Response)
+			}
+			if record := h.seen.one(t); record.Dispatcher != "c" || record.Delivered != c.want {
+				t.Errorf("the observer was told %q, %q", record.Dispatcher, record.Delivered)
+			}
+		})
+	}
+}
+
+func TestCompositeFails(t *testing.T) {
+	h := newHarness(t)
+	h.push().fails(dispatchers.Temporary)
+	h.add(Channel{Name: "mail", Type: "smtp"})
+	h.compose("c", firstOf("push", "mail"))
+	a := h.dispatch("c")
+	a.wantResult(t, nevisfido.DispatchTargetNotFound) // as the last member says
+	if name := a.outcome(t).Information.Name; name != "c" {
+		t.Errorf("name %q", name)
+	}
+	for name, compose := range map[string]func(context.Context, dispatchers.Deliver) (dispatchers.Receipt, error){
+		"an error of no class": func(context.Context, dispatchers.Deliver) (dispatchers.Receipt, error) {
+			return dispatchers.Receipt{}, errors.New("x")
+		},
+		"panics": func(context.Context, dispatchers.Deliver) (dispatchers.Receipt, error) { panic("x") },
+		"an unknown member": func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+			return deliver(ctx, "nobody")
+		},
+		"a nil *Error": func(context.Context, dispatchers.Deliver) (dispatchers.Receipt, error) {
+			var failure *dispatchers.Error
+			return dispatchers.Receipt{}, failure
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h.compose("c", composite{[]string{"push"}, compose})
+			h.dispatch("c").wantResult(t, nevisfido.InternalError)
+		})
+	}
+}
+
+// The message is sealed once, and every member gets the same.
+func TestSealedOnceForAllMembers(t *testing.T) {
+	h := newHarness(t)
+	members := []*guest{h.push(), h.link(Required), h.add(Channel{Name: "hook", Traits: dispatchers.Traits{AddressOptional: true}})}
+	h.compose("c", allOf("push", "link", "hook"))
+	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
+	first := members[0].one(t)
+	for _, g := range members {
+		m := g.one(t)
+		if string(m.Envelope.JSON()) != string(first.Envelope.JSON()) || m.ID != first.ID {
+			t.Errorf("%s got another message", m.Dispatcher)
+		}
+		if open(t, h.device, m).Token != h.token {
+			t.Errorf("%s: the device reads another token", m.Dispatcher)
+		}
+	}
+	if first.Address != h.pushToken || members[1].one(t).Address != "" {
+		t.Error("a member got the address of another")
+	}
+	if len(h.seen.encrypted) != 1 {
+		t.Errorf("sealed %d times", len(h.seen.encrypted))
+	}
+}
+
+// What one member must encrypt, no other may send in clear.
+func TestPreferredBesideRequired(t *testing.T) {
+	for name, set := range map[string]func(*harness){
+		"beside":        func(h *harness) { h.compose("c", firstOf("push", "link")) },
+		"the other way": func(h *harness) { h.compose("c", firstOf("link", "push")) },
+		"below": func(h *harness) {
+			h.compose("inner", firstOf("link"))
+			h.compose("c", firstOf("push", "inner"))
+		},
+		"below another": func(h *harness) {
+			h.compose("inner", firstOf("push"))
+			h.compose("c", firstOf("link", "inner"))
+		},
+		"the composite itself": func(h *harness) { h.compose("c", firstOf("link")).Encryption = Required },
+		"a composite below": func(h *harness) {
+			h.compose("inner", firstOf("link")).Encryption = Required
+			h.compose("c", firstOf("inner"))
+		},
+		"beside a composite that has to": func(h *harness) {
+			h.compose("inner", firstOf("link")).Encryption = Required
+			h.compose("c", firstOf("link", "inner"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.register("push", nil) // no key
+			guests := []*guest{h.push(), h.link(Preferred)}
+			set(h)
+			if err := CheckComposites(h.Channels); err != nil {
+				t.Fatal(err)
+			}
+			h.dispatch("c").wantResult(t, nevisfido.DispatchError)
+			for _, g := range guests {
+				if len(g.messages()) != 0 {
+					t.Error("a member was called")
+				}
+			}
+		})
+	}
+}
+
+func TestPreferredAlone(t *testing.T) {
+	h := newHarness(t)
+	h.register("push", nil)
+	g := h.link(Preferred)
+	h.compose("c", firstOf("link"))
+	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
+	if g.one(t).Envelope.ContentType != nevisfido.ContentTypePlain {
+		t.Error("a message without a key was sealed")
+	}
+}
+
+// Limits, operations and places of a member hold inside a composite as well:
+// the composite is no way round them.
+func TestMembersKeepTheirGuards(t *testing.T) {
+	for name, set := range map[string]func(*Channel){
+		"limits": func(c *Channel) {
+			c.Limits = []dispatchers.Limit{{Scope: dispatchers.PerTarget, N: 1, Window: time.Hour}}
+		},
+		"places":     func(c *Channel) { c.Slots = make(chan struct{}) },
+		"operations": func(c *Channel) { c.Operations = []nevisfido.Operation{nevisfido.Registration} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			letter := h.add(Channel{Name: "letter", Address: "Main Street 1"})
+			set(h.Channels["letter"])
+			h.compose("c", firstOf("letter"))
+			h.dispatch("c")
+			h.dispatch("c").wantResult(t, nevisfido.DispatchError)
+			h.dispatch("letter").wantResult(t, nevisfido.DispatchError)
+			if got := len(letter.messages()); got > 1 || got == 1 && name != "limits" {
+				t.Errorf("%d letters", got)
+			}
+		})
+	}
+}
+
+func TestMemberThatExpires(t *testing.T) {
+	h := newHarness(t)
+	h.push().fails(dispatchers.Expired)
+	h.link(Required)
+	h.compose("c", firstOf("push", "link"))
+	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
+	if h.record().State != targets.Expired {
+		t.Error("the target whose app is gone is not in quarantine")
+	}
+	classes := make([]dispatchers.Class, 0, 2)
+	for _, attempt := range h.seen.one(t).Attempts {
+		classes = append(classes, attempt.Class)
+	}
+	if !slices.Equal(classes, []dispatchers.Class{dispatchers.Expired, dispatchers.Delivered}) {
+		t.Errorf("attempts %v", classes)
+	}
+}
+
+// A panic in a goroutine of the composite would end the process.
+func TestMemberThatPanicsSideBySide(t *testing.T) {
+	h := newHarness(t)
+	h.push().do = panics("x")
+	h.add(Channel{Name: "sms", Address: "{number}"})
+	h.Lookup = func(*http.Request, string) (string, bool) { panic("x") }
+	h.compose("c", allOf("push", "sms"))
+	h.dispatch("c").wantResult(t, nevisfido.InternalError)
+}

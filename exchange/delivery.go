@@ -1,0 +1,320 @@
+package exchange
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"go.uber.org/zap"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// A delivery is the state of one dispatch exchange.
+type delivery struct {
+	x       *Exchange
+	r       *http.Request
+	op      nevisfido.Operation
+	request *nevisfido.DispatchRequest
+	start   time.Time
+
+	channel *Channel
+	target  *targets.Target // nil where the request names none, or one that we do not know
+	answer  *nevisfido.DispatchAnswer
+	message message
+
+	receipt dispatchers.Receipt
+	result  nevisfido.DispatchResult
+	record  Record
+
+	mu sync.Mutex // guards record while members deliver side by side
+}
+
+// deliver makes the message and hands it to the channel. It goes on when the
+// caller goes away: nevisFIDO has created the session.
+func (d *delivery) deliver() *dispatchers.Error {
+	ctx, cancel := d.x.detached(d.r)
+	defer cancel()
+	message, failure := d.newMessage()
+	if failure != nil {
+		return failure
+	}
+	d.message = message
+	receipt, err := d.through(ctx, d.channel, false)
+	if err != nil {
+		return failureOf(err)
+	}
+	d.receipt = receipt
+	return nil
+}
+
+// through delivers over one channel. With mustSeal the message may not leave
+// in clear, whatever the channel's own policy. A composite may call it from
+// goroutines of its own.
+func (d *delivery) through(ctx context.Context, c *Channel, mustSeal bool) (receipt dispatchers.Receipt, err error) {
+	defer caught(c.Name, &err)
+	deliver := d.send
+	if c.Composite != nil {
+		deliver = d.compose
+	}
+	receipt, err = deliver(ctx, c, mustSeal)
+	if err == nil && receipt.Dispatcher == "" {
+		receipt.Dispatcher = c.Name
+	}
+	return receipt, err
+}
+
+func (d *delivery) send(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.Receipt, error) {
+	m, failure := d.compile(c, mustSeal)
+	if failure != nil {
+		return dispatchers.Receipt{}, failure
+	}
+	receipt, err := c.send(ctx, m, func(failure *dispatchers.Error, took time.Duration) { d.tried(c, failure, took) })
+	if err != nil {
+		d.quarantine(ctx, c, m, failureOf(err))
+	}
+	return receipt, err
+}
+
+// compose lets a composite use its members. Where one of them must seal, all
+// must: none may send in clear what another had to encrypt.
+func (d *delivery) compose(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.Receipt, error) {
+	mustSeal = mustSeal || c.mustSeal(d.x.Channels)
+	return c.Composite.Compose(ctx, d.envelopeless(c), func(ctx context.Context, name string) (dispatchers.Receipt, error) {
+		member := d.x.Channels[name]
+		if member == nil {
+			return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Broken, "composite", "the dispatcher %q is not configured", name)
+		}
+		release, failure := d.admit(ctx, member, nil)
+		if failure != nil {
+			return dispatchers.Receipt{}, failure
+		}
+		defer release()
+		return d.through(ctx, member, mustSeal)
+	})
+}
+
+// compile makes the message for one channel: sealed as its policy says, with
+// its address and its link.
+func (d *delivery) compile(c *Channel, mustSeal bool) (*dispatchers.Message, *dispatchers.Error) {
+	address, failure := d.address(c)
+	if failure != nil {
+		return nil, failure
+	}
+	if d.stale() && (address != "" || !d.message.sealed) {
+		return nil, dispatchers.Fail(dispatchers.NoKey, "stale", "the dispatch target may have changed at nevisFIDO without this sidecar; it has to be modified or registered again")
+	}
+	policy := c.Encryption
+	if mustSeal { // for the sake of another member
+		policy = Required
+	}
+	envelope, failure := d.envelope(policy)
+	if failure != nil {
+		return nil, failure
+	}
+	m := d.envelopeless(c)
+	m.Address = address
+	m.Envelope = envelope
+	m.LinkConfigured = c.BaseURL != ""
+	base := c.BaseURL
+	if base == "" {
+		base = d.message.upstreamBase
+	}
+	if base != "" {
+		m.Link = nevisfido.Link(base, envelope)
+	}
+	return m, nil
+}
+
+// envelopeless makes what a message holds beside its content.
+func (d *delivery) envelopeless(c *Channel) *dispatchers.Message {
+	m := &dispatchers.Message{
+		ID:                 keyedHash("token", d.answer.Token),
+		Operation:          d.op,
+		Dispatcher:         c.Name,
+		Expires:            d.start.Add(d.x.Lifetimes[d.op]),
+		EncodingParameters: d.request.Encoding,
+	}
+	m.Lookup = func(placeholder string) (string, bool) { return d.lookup(m, placeholder) }
+	return m
+}
+
+// address finds the recipient. The target's own address is right only for the
+// kind of channel that it was registered for.
+func (d *delivery) address(c *Channel) (string, *dispatchers.Error) {
+	optional := c.Traits.AnswersCaller || c.Traits.AddressOptional
+	var address string
+	switch {
+	case c.Address != "":
+		m := &dispatchers.Message{Dispatcher: c.Name}
+		m.Lookup = func(placeholder string) (string, bool) { return d.lookup(m, placeholder) }
+		address = strings.Trim(m.Expand(c.Address, nil), " ")
+	case c.Traits.AnswersCaller:
+	case d.target != nil && d.reaches(c, d.target.Dispatcher):
+		address = d.target.Address
+	}
+	switch {
+	case strings.ContainsFunc(address, unicode.IsControl):
+		return "", dispatchers.Fail(dispatchers.Refused, "address", "the address holds control characters")
+	case address == "" && !optional:
+		return "", dispatchers.Fail(dispatchers.NoTarget, "no_address", "the dispatch target has no address for dispatcher %q; see its option address", c.Name)
+	}
+	return address, nil
+}
+
+func (d *delivery) stale() bool { return d.target != nil && d.target.State == targets.Stale }
+
+// reaches reports whether an address that was registered for a dispatcher's
+// name is one of this channel's kind.
+func (d *delivery) reaches(c *Channel, name string) bool {
+	if registered, ours := d.x.Channels[name]; ours {
+		return registered.Type == c.Type
+	}
+	return name != "" && name == c.Traits.BuiltIn
+}
+
+// quarantine keeps further messages from an address that is gone. An address
+// that the operator took from elsewhere is not the target's fault.
+func (d *delivery) quarantine(ctx context.Context, c *Channel, m *dispatchers.Message, failure *dispatchers.Error) {
+	if failure.Class != dispatchers.Expired || failure.KeepTarget || d.target == nil || m.Address == "" || m.Address != d.target.Address {
+		return
+	}
+	if err := d.x.Targets.Expire(ctx, d.target); err != nil {
+		d.x.Log.Warn("quarantining a dispatch target whose address is gone",
+			zap.String("dispatcher", c.Name), zap.String("target", keyedHash("target", d.target.ID)), zap.Error(err))
+	}
+}
+
+func (d *delivery) tried(c *Channel, failure *dispatchers.Error, took time.Duration) {
+	attempt := Attempt{Dispatcher: c.Name, Class: dispatchers.Delivered, Took: took}
+	if failure != nil {
+		attempt.Class, attempt.Reason = failure.Class, failure.Reason
+		d.x.Log.Warn("an attempt at a delivery failed", zap.String("dispatcher", c.Name),
+			zap.String("token", keyedHash("token", d.answer.Token)), zap.Error(failure))
+	}
+	d.mu.Lock()
+	d.record.Attempts = append(d.record.Attempts, attempt)
+	d.mu.Unlock()
+	d.x.Observer.Attempted(attempt)
+}
+
+// lookup resolves the placeholders of a message, and leaves the others to the
+// server. The token in clear is not among them.
+func (d *delivery) lookup(m *dispatchers.Message, placeholder string) (string, bool) {
+	name, ours := strings.CutPrefix(placeholder, "oob.")
+	if !ours {
+		return d.x.Lookup(d.r, placeholder)
+	}
+	if member, ok := strings.CutPrefix(name, "data."); ok {
+		return d.request.Data.Value(member)
+	}
+	target := d.target
+	if target == nil {
+		target = &targets.Target{}
+	}
+	username := target.Username
+	if username == "" {
+		username = d.request.Username
+	}
+	if name == "message" && m.Envelope.Data != nil {
+		return m.Envelope.Encoded(), true
+	}
+	value, ok := map[string]string{
+		"operation":          string(d.op),
+		"dispatcher":         m.Dispatcher,
+		"username":           username,
+		"target":             target.Address,
+		"target_id":          d.request.TargetID,
+		"device_id":          target.DeviceID,
+		"name":               target.Name,
+		"notification.title": d.request.Notification.Title,
+		"notification.body":  d.request.Notification.Body,
+		"visual_code":        d.visualCode(),
+		"link":               m.Link,
+	}[name]
+	return value, ok
+}
+
+func (d *delivery) visualCode() string {
+	if d.answer == nil {
+		return ""
+	}
+	return VisualCode(d.answer.Token, d.x.VisualCodeDigits)
+}
+
+// settle notes how the exchange ended and tells the observer and the log.
+func (d *delivery) settle(failure *dispatchers.Error) {
+	class, reason := dispatchers.Delivered, ""
+	if failure != nil {
+		class, reason = failure.Class, failure.Reason
+	}
+	if d.result == "" {
+		d.result = class.Result()
+	}
+	name := ""
+	if d.channel != nil {
+		name = d.channel.Name
+	}
+	d.mu.Lock()
+	record := d.record
+	d.mu.Unlock()
+	record.Time, record.Took = d.start, time.Since(d.start)
+	record.Operation, record.Dispatcher, record.Delivered = d.op, name, d.receipt.Dispatcher
+	record.Target = keyedHash("target", d.request.TargetID)
+	if d.answer != nil {
+		record.Token = keyedHash("token", d.answer.Token)
+	}
+	record.Result, record.Class, record.Reason = d.result, class, reason
+	if known(record.Result) == "unknown" && record.Result != nevisfido.Dispatched {
+		record.Result = nevisfido.DispatchError // for labels; the caller sees nevisFIDO's own
+	}
+	d.x.Observer.Exchanged(record)
+	d.log(record, failure)
+}
+
+func (d *delivery) log(record Record, failure *dispatchers.Error) {
+	fields := []zap.Field{
+		zap.String("operation", string(record.Operation)), zap.String("dispatcher", record.Dispatcher),
+		zap.String("target", record.Target), zap.String("token", record.Token),
+		zap.String("result", string(record.Result)), zap.Int("attempts", len(record.Attempts)),
+		zap.Duration("took", record.Took),
+	}
+	if failure == nil {
+		d.x.Log.Info("dispatched", append(fields, zap.String("encryption", record.Encryption))...)
+		return
+	}
+	fields = append(fields, zap.String("class", string(record.Class)), zap.String("reason", record.Reason), zap.Error(failure.Err))
+	if failure.Class == dispatchers.Broken {
+		d.x.Log.Error("not dispatched", fields...)
+		return
+	}
+	d.x.Log.Warn("not dispatched", fields...)
+}
+
+// outcome is what the caller sees.
+func (d *delivery) outcome() nevisfido.Outcome {
+	out := nevisfido.Outcome{Result: d.result}
+	if d.channel != nil {
+		out.Dispatcher.Name = d.channel.Name
+	} else {
+		out.Dispatcher.Name = d.request.Dispatcher
+	}
+	if d.result != nevisfido.Dispatched {
+		return out
+	}
+	response, err := json.Marshal(d.receipt.Response)
+	if err != nil {
+		d.x.Log.Error("the dispatcher's response cannot be encoded", zap.String("type", fmt.Sprintf("%T", d.receipt.Response)))
+		response = []byte(`""`)
+	}
+	out.Dispatcher.Name, out.Dispatcher.Response = d.receipt.Dispatcher, response
+	out.VisualCode = d.visualCode()
+	return out
+}

@@ -1,0 +1,247 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// dispatch carries one dispatch exchange from the request to the answer.
+func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido.Operation, next Next) error {
+	if !plainJSON(r.Header) {
+		return statusError(http.StatusUnsupportedMediaType, "a dispatch request has to be application/json in UTF-8, without content coding")
+	}
+	body, err := readBody(r, x.MaxBody)
+	switch {
+	case errors.Is(err, errTooLarge):
+		return statusError(http.StatusRequestEntityTooLarge, "the dispatch request exceeds max_body, %d bytes", x.MaxBody)
+	case err != nil:
+		return statusError(http.StatusBadRequest, "reading the dispatch request: %w", err)
+	}
+	request, err := nevisfido.ParseDispatchRequest(body)
+	if err != nil {
+		return statusError(http.StatusBadRequest, "the dispatch request is malformed: %w", err)
+	}
+
+	d := &delivery{x: x, r: r, op: op, request: request, start: time.Now()}
+	if failure := d.choose(); failure == nil && d.channel == nil {
+		return next(w, withBody(r, body)) // nevisFIDO's own
+	} else if failure != nil {
+		return d.refuse(w, failure)
+	}
+	release, failure := d.guard()
+	if failure != nil {
+		return d.refuse(w, failure)
+	}
+	defer release()
+	return d.forward(w, next)
+}
+
+// choose finds the channel that was asked for: by name, or by the default of
+// the stored target. d.channel stays nil where the call is nevisFIDO's.
+func (d *delivery) choose() *dispatchers.Error {
+	name := d.request.Dispatcher
+	if name != "" && d.x.Channels[name] == nil {
+		return nil
+	}
+	failure := d.findTarget()
+	if name == "" && d.target != nil {
+		name = d.target.Dispatcher
+	}
+	d.channel = d.x.Channels[name]
+	if d.channel == nil && failure == nil {
+		return nil
+	}
+	return failure
+}
+
+// findTarget loads the target of the request. Trouble with the store is never
+// taken for a target that does not exist.
+func (d *delivery) findTarget() *dispatchers.Error {
+	id := d.request.TargetID
+	if id == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(d.r.Context(), d.x.Deadline)
+	defer cancel()
+	target, err := d.x.Targets.Find(ctx, id)
+	switch {
+	case errors.Is(err, targets.ErrNotFound):
+		return nil
+	case err != nil:
+		return dispatchers.Fail(dispatchers.Broken, "store_unavailable", "loading the dispatch target: %w", err)
+	}
+	d.target = target
+	return nil
+}
+
+// guard refuses what should not reach nevisFIDO at all. The caller releases
+// the place that it takes.
+func (d *delivery) guard() (release func(), failure *dispatchers.Error) {
+	if d.target != nil && d.target.State == targets.Expired {
+		return nil, dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")
+	}
+	return d.admit(d.r.Context(), d.channel, d.counts("", d.x.Limits))
+}
+
+// admit takes a place on a channel that serves the operation, and counts the
+// dispatch against the channel's limits and the given ones.
+func (d *delivery) admit(ctx context.Context, c *Channel, counts []Count) (release func(), failure *dispatchers.Error) {
+	if !c.allows(d.op) {
+		return nil, dispatchers.Fail(dispatchers.Refused, "operation", "dispatcher %q does not serve this operation; see its option operations", c.Name)
+	}
+	release = c.acquire()
+	if release == nil {
+		return nil, dispatchers.Fail(dispatchers.Refused, "busy", "dispatcher %q has %d dispatches under way, its bound", c.Name, cap(c.Slots))
+	}
+	if failure := d.limit(ctx, append(counts, d.counts(c.Name, c.Limits)...)); failure != nil {
+		release()
+		return nil, failure
+	}
+	return release, nil
+}
+
+func (d *delivery) limit(ctx context.Context, counts []Count) *dispatchers.Error {
+	if len(counts) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.x.Deadline)
+	defer cancel()
+	reached, err := d.x.Limiter.Take(ctx, counts)
+	if err != nil {
+		return dispatchers.Fail(dispatchers.Broken, "limiter_unavailable", "counting dispatches: %w", err)
+	}
+	if reached == nil {
+		return nil
+	}
+	d.x.Observer.Limited(reached.Limit.Scope)
+	return dispatchers.Fail(dispatchers.Refused, "limited", "limit %s %d %s is reached", reached.Limit.Scope, reached.Limit.N, reached.Limit.Window)
+}
+
+func (d *delivery) counts(dispatcher string, limits []dispatchers.Limit) []Count {
+	var counts []Count
+	for _, limit := range limits {
+		var subject string
+		switch limit.Scope {
+		case dispatchers.PerTarget:
+			subject = d.request.TargetID
+		case dispatchers.PerUser:
+			subject = d.request.Username
+		case dispatchers.PerClient:
+			subject = d.x.ClientIP(d.r)
+		}
+		if subject == "" {
+			continue
+		}
+		namespace := d.x.Targets.Namespace
+		key := targets.Ref{Namespace: namespace, ID: fmt.Sprintf("%s|%s|%d|%s|%s", limit.Scope, dispatcher, limit.N, limit.Window, subject)}
+		counts = append(counts, Count{Key: key.Hash(), Limit: limit})
+	}
+	return counts
+}
+
+// refuse answers without a call to nevisFIDO.
+func (d *delivery) refuse(w http.ResponseWriter, failure *dispatchers.Error) error {
+	d.settle(failure)
+	return writeJSON(w, http.StatusOK, nevisfido.RefusalAnswer(d.outcome()))
+}
+
+// forward asks nevisFIDO for a token and deals with its answer.
+func (d *delivery) forward(w http.ResponseWriter, next Next) error {
+	rec := newRecorder(w, d.x.MaxBody, func(status int, h http.Header) bool {
+		return status == http.StatusOK && isJSON(h)
+	})
+	upstream := uncoded(withBody(d.r, d.request.WithDispatcher(d.x.UpstreamDispatcher)))
+	if err := d.ask(rec, upstream, next); err != nil {
+		d.settle(dispatchers.Fail(dispatchers.Temporary, "upstream_unavailable", "asking nevisFIDO for a token: %w", err))
+		return err
+	}
+	switch rec.state {
+	case streaming:
+		d.settle(dispatchers.Fail(dispatchers.Refused, "upstream_status", "nevisFIDO answered with HTTP status %d instead of a token", rec.status))
+		return nil
+	case waiting:
+		return d.unusable("it is empty")
+	case refused:
+		return d.unusable(rec.reason)
+	}
+	answer, err := nevisfido.ParseDispatchAnswer(rec.body.Bytes())
+	if err != nil {
+		return d.unusable(err.Error())
+	}
+	d.answer = answer
+	if answer.Result == nevisfido.Dispatched {
+		d.settle(d.deliver())
+	} else {
+		d.settle(d.declined())
+	}
+	return rec.replace(answer.WithOutcome(d.outcome()))
+}
+
+// ask forwards the request. The proxy panics when nevisFIDO's answer breaks
+// off; that is not ours to stop.
+func (d *delivery) ask(rec *recorder, upstream *http.Request, next Next) error {
+	returned := false
+	defer func() {
+		if !returned {
+			d.settle(dispatchers.Fail(dispatchers.Temporary, "upstream_aborted", "nevisFIDO's answer broke off"))
+		}
+	}()
+	err := next(rec, upstream)
+	returned = true
+	return err
+}
+
+// unusable answers in place of a nevisFIDO whose answer may say "dispatched"
+// to a reader that is more lenient: nothing was.
+func (d *delivery) unusable(reason string) error {
+	failure := dispatchers.Fail(dispatchers.Broken, "upstream_answer", "nevisFIDO's answer to the dispatch request cannot be used: %s", reason)
+	d.settle(failure)
+	return &StatusError{http.StatusBadGateway, failure.Err}
+}
+
+// declined deals with a nevisFIDO that made no token. Its result stands,
+// unless the fault is in the name that we put in.
+func (d *delivery) declined() *dispatchers.Error {
+	switch d.answer.Result {
+	case nevisfido.DispatcherNotFound:
+		return dispatchers.Fail(dispatchers.Broken, "upstream_dispatcher",
+			"nevisFIDO does not know the dispatcher %q; configure one of its dispatchers of type link as upstream_dispatcher", d.x.UpstreamDispatcher)
+	case nevisfido.DispatchTargetNotFound:
+		d.forget()
+	case "":
+		return dispatchers.Fail(dispatchers.Refused, "upstream_answer", "nevisFIDO's answer has no dispatchResult")
+	}
+	d.result = d.answer.Result
+	return dispatchers.Fail(dispatchers.Refused, "upstream_declined", "nevisFIDO did not dispatch: %s", known(d.answer.Result))
+}
+
+// forget drops a target that nevisFIDO does not know any more.
+func (d *delivery) forget() {
+	if d.request.TargetID == "" {
+		return
+	}
+	ctx, cancel := d.x.detached(d.r)
+	defer cancel()
+	if err := d.x.Targets.Drop(ctx, d.request.TargetID, targets.WhyUnknown); err != nil {
+		d.x.Log.Warn("forgetting a dispatch target that nevisFIDO does not know", zap.Error(err))
+	}
+}
+
+// known keeps text that nevisFIDO made up out of logs and labels.
+func known(result nevisfido.DispatchResult) nevisfido.DispatchResult {
+	switch result {
+	case nevisfido.DispatchError, nevisfido.DispatchTargetExpired, nevisfido.DispatchTargetNotFound,
+		nevisfido.DispatcherNotFound, nevisfido.UserNotFound, nevisfido.InternalError:
+		return result
+	}
+	return "unknown"
+}

@@ -1,0 +1,101 @@
+package exchange
+
+import (
+	"container/list"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+)
+
+// Count is one thing to be counted against a limit.
+type Count struct {
+	// Key stands for whom is counted and for which limit; no secret.
+	Key   string
+	Limit dispatchers.Limit
+}
+
+// Limiter counts dispatches in sliding windows.
+type Limiter interface {
+	// Take counts one dispatch against all limits, or against none where one
+	// of them is reached; then it returns that one. An error means that the
+	// counters are unavailable.
+	Take(ctx context.Context, counts []Count) (reached *Count, err error)
+}
+
+// MaxLimit is the highest number that a limit may allow within its window: the
+// time of every one is kept.
+const MaxLimit = 10_000
+
+// maxCounters bounds the memory that hostile ids can take. The counters that
+// were used longest ago go first.
+const maxCounters = 100_000
+
+// MemoryLimiter counts within this process.
+type MemoryLimiter struct {
+	now func() time.Time // replaced in tests
+
+	mu       sync.Mutex
+	counters map[string]*list.Element // of *counter
+	recent   *list.List               // most recently used first
+}
+
+type counter struct {
+	key   string
+	times []time.Time // oldest first
+}
+
+// NewMemoryLimiter makes an empty limiter.
+func NewMemoryLimiter() *MemoryLimiter {
+	return &MemoryLimiter{now: time.Now, counters: make(map[string]*list.Element), recent: list.New()}
+}
+
+// Take implements Limiter.
+func (l *MemoryLimiter) Take(_ context.Context, counts []Count) (*Count, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	for _, c := range counts {
+		element, ok := l.counters[c.Key]
+		if !ok {
+			continue
+		}
+		n := element.Value.(*counter)
+		n.forget(now.Add(-c.Limit.Window))
+		if len(n.times) >= c.Limit.N {
+			return &c, nil
+		}
+	}
+	for _, c := range counts {
+		n := l.counter(c.Key)
+		n.times = append(n.times, now)
+	}
+	return nil, nil
+}
+
+func (n *counter) forget(before time.Time) {
+	i := slices.IndexFunc(n.times, func(t time.Time) bool { return t.After(before) })
+	if i < 0 {
+		i = len(n.times)
+	}
+	n.times = slices.Delete(n.times, 0, i)
+}
+
+func (l *MemoryLimiter) counter(key string) *counter {
+	if element, ok := l.counters[key]; ok {
+		l.recent.MoveToFront(element)
+		return element.Value.(*counter)
+	}
+	if l.recent.Len() >= maxCounters {
+		oldest := l.recent.Back()
+		l.recent.Remove(oldest)
+		delete(l.counters, oldest.Value.(*counter).key)
+	}
+	n := &counter{key: key}
+	l.counters[key] = l.recent.PushFront(n)
+	return n
+}
+
+var _ Limiter = (*MemoryLimiter)(nil)

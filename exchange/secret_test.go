@@ -1,0 +1,60 @@
+package exchange
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"math/big"
+	"testing"
+)
+
+func TestVisualCode(t *testing.T) {
+	for _, digits := range []int{2, 4, 6, 8} {
+		for _, token := range []string{"5c1fe0a2-7f1d-4f0e-9f5e-000000000000", "a", "b"} {
+			got := VisualCode(token, digits)
+			mac := hmac.New(sha256.New, []byte(token))
+			mac.Write([]byte("oob-dispatch visual code v1"))
+			modulus := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(digits)), nil)
+			want := new(big.Int).Mod(new(big.Int).SetBytes(mac.Sum(nil)[:8]), modulus).String()
+			for len(want) < digits {
+				want = "0" + want
+			}
+			if got != want {
+				t.Errorf("%d digits of %q: got %s, want %s", digits, token, got, want)
+			}
+		}
+	}
+	if VisualCode("a", 6) == VisualCode("b", 6) {
+		t.Error("two tokens have the same code")
+	}
+	for _, none := range []string{VisualCode("a", 0), VisualCode("", 4), VisualCode("a", -1)} {
+		if none != "" {
+			t.Errorf("got %q", none)
+		}
+	}
+}
+
+// The devices and both sides of a rolling upgrade have to agree on the code.
+func TestVisualCodeNeverChanges(t *testing.T) {
+	for token, want := range map[string]string{"5c1fe0a2-7f1d-4f0e-9f5e-000000000000": "30651749", "token": "96499236"} {
+		if got := VisualCode(token, 8); got != want {
+			t.Errorf("%s: got %s, want %s", token, got, want)
+		}
+	}
+}
+
+func TestKeyedHash(t *testing.T) {
+	a := keyedHash("token", "secret")
+	if a != keyedHash("token", "secret") {
+		t.Error("it is not the same for the same thing")
+	}
+	if a == keyedHash("target", "secret") || a == keyedHash("token", "secret2") || keyedHash("a", "b\x00c") == keyedHash("a\x00b", "d") {
+		t.Error("different things have the same hash")
+	}
+	if keyedHash("token", "") != "" {
+		t.Error("nothing has a hash")
+	}
+	sum := sha256.Sum256([]byte("token\x00secret"))
+	if contains([]byte(a), string(sum[:16])) {
+		t.Error("it can be computed without the key")
+	}
+}

@@ -1,0 +1,189 @@
+package google
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+)
+
+// Scopes of which an assertion has to name one.
+var scopes = []string{
+	"https://www.googleapis.com/auth/firebase.messaging",
+	"https://www.googleapis.com/auth/cloud-platform",
+}
+
+const (
+	jwtBearer    = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	maxAssertion = time.Hour
+	clockSkew    = 5 * time.Minute
+)
+
+// account is the service account that the server knows.
+type account struct {
+	id  string
+	key *rsa.PrivateKey
+}
+
+// RotateKey gives the service account a new key. The old one is no longer
+// accepted; access tokens that were issued stay good.
+func (s *Server) RotateKey() error {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return fmt.Errorf("making the service account's key: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.account = account{id: strings.ToLower(random()), key: key}
+	return nil
+}
+
+// ServiceAccountJSON returns the content of the credentials file that Google's
+// console would offer for the service account's present key.
+func (s *Server) ServiceAccountJSON() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	der, err := x509.MarshalPKCS8PrivateKey(s.account.key)
+	if err != nil {
+		panic(err) // an RSA key always has a PKCS #8 form
+	}
+	out, err := json.MarshalIndent(map[string]string{
+		"type":            "service_account",
+		"project_id":      s.project,
+		"private_key_id":  s.account.id,
+		"private_key":     string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		"client_email":    s.email(),
+		"client_id":       "100000000000000000000",
+		"auth_uri":        s.url + "/auth",
+		"token_uri":       s.url + "/token",
+		"universe_domain": "googleapis.com",
+	}, "", "  ")
+	if err != nil {
+		panic(err) // a map of strings always has a JSON form
+	}
+	return out
+}
+
+func (s *Server) email() string {
+	return "firebase-adminsdk@" + s.project + ".iam.gserviceaccount.com"
+}
+
+// serveToken is the token endpoint (RFC 7523).
+func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
+	form, err := url.ParseQuery(string(body(r)))
+	if err != nil || form.Get("grant_type") != jwtBearer {
+		oauthError(w, "unsupported_grant_type", "Invalid grant_type")
+		return
+	}
+	if err := s.verify(form.Get("assertion")); err != nil {
+		code := "invalid_grant"
+		if errors.Is(err, errScope) {
+			code = "invalid_scope"
+		}
+		oauthError(w, code, err.Error())
+		return
+	}
+	c := &Call{w: w, r: r, quit: s.quit, secret: form.Get("assertion"), answer: s.issue}
+	c.run(s.nextOAuthFault())
+}
+
+// serveMetadata is the token endpoint of a machine in Google's cloud.
+func (s *Server) serveMetadata(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Metadata-Flavor") != "Google" {
+		http.Error(w, "Missing Metadata-Flavor:Google header.", http.StatusForbidden)
+		return
+	}
+	w.Header().Set("Metadata-Flavor", "Google")
+	c := &Call{w: w, r: r, quit: s.quit, answer: s.issue}
+	c.run(s.nextOAuthFault())
+}
+
+const errScope = refusal("Invalid OAuth scope or ID token audience provided.")
+
+// verify checks an assertion as Google does; the error is Google's text.
+func (s *Server) verify(assertion string) error {
+	s.mu.Lock()
+	known := s.account
+	s.mu.Unlock()
+	token, err := jwt.ParseSigned(assertion, []jose.SignatureAlgorithm{jose.RS256})
+	if err != nil {
+		return refusal("Invalid JWT: Token must be signed with RS256.")
+	}
+	var claims jwt.Claims
+	var scope struct {
+		Scope string `json:"scope"` // go-jose minds the letter case
+	}
+	if token.Headers[0].KeyID != known.id || token.Claims(known.key.Public(), &claims, &scope) != nil {
+		return refusal("Invalid JWT Signature.")
+	}
+	switch now := time.Now(); {
+	case claims.Issuer != s.email():
+		return refusal("Invalid grant: account not found")
+	case !slices.Equal(claims.Audience, jwt.Audience{s.url + "/token"}):
+		return refusal("Invalid JWT: Failed audience check.")
+	case claims.IssuedAt == nil || claims.Expiry == nil,
+		claims.Expiry.Time().Before(now),
+		claims.IssuedAt.Time().After(now.Add(clockSkew)),
+		claims.Expiry.Time().Sub(claims.IssuedAt.Time()) > maxAssertion:
+		return refusal("Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.")
+	case !slices.ContainsFunc(strings.Fields(scope.Scope), func(s string) bool { return slices.Contains(scopes, s) }):
+		return errScope
+	}
+	return nil
+}
+
+// issue makes an access token.
+func (s *Server) issue() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.access, func(_ string, expires time.Time) bool { return time.Now().After(expires) })
+	token := "ya29." + random()
+	s.access[token] = time.Now().Add(s.lifetime)
+	return encode(map[string]any{
+		"access_token": token,
+		"expires_in":   int(s.lifetime.Seconds()),
+		"token_type":   "Bearer",
+	})
+}
+
+// authentic reports whether a request bears an access token that is good.
+func (s *Server) authentic(r *http.Request) bool {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	expires, ok := s.access[token]
+	return ok && time.Now().Before(expires)
+}
+
+func oauthError(w http.ResponseWriter, code, description string) {
+	reply(w, http.StatusBadRequest, encode(map[string]string{"error": code, "error_description": description}))
+}
+
+func encode(v any) []byte {
+	out, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // only maps and structs of this package
+	}
+	return out
+}
+
+func reply(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
