@@ -1,12 +1,17 @@
 package fcm
 
 import (
+	"context"
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/oauth2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
@@ -132,6 +137,81 @@ func TestRotatedCredentialsAreUsed(t *testing.T) {
 	}
 	if n := len(s.Unread(phone)); n != 2 {
 		t.Errorf("%d messages, want 2", n)
+	}
+}
+
+func TestNewCredentialsGetANewToken(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	path := credentialsFile(t, s)
+	f := newDispatcher(t, s, map[string]any{"credentials": path})
+	for want := 1; want <= 2; want++ {
+		write(t, path, s.ServiceAccountJSON())
+		if _, err := f.Dispatch(t.Context(), message(s.Register())); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.TokenRequests(); got != want {
+			t.Errorf("%d token requests, want %d: the old token belongs to the old file", got, want)
+		}
+	}
+}
+
+// fetchFunc is a token source of its own.
+type fetchFunc struct {
+	f func(ctx context.Context) (*oauth2.Token, error)
+}
+
+func (s *fetchFunc) fetch(ctx context.Context, _ http.RoundTripper) (*oauth2.Token, error) {
+	return s.f(ctx)
+}
+
+func TestLateTokenOfOldCredentialsIsNotKept(t *testing.T) {
+	c := newTokenCache(nil)
+	defer c.close()
+	started, release := make(chan struct{}), make(chan struct{})
+	slow := &fetchFunc{func(context.Context) (*oauth2.Token, error) {
+		close(started)
+		<-release
+		return &oauth2.Token{AccessToken: "old"}, nil
+	}}
+	quick := &fetchFunc{func(context.Context) (*oauth2.Token, error) {
+		return &oauth2.Token{AccessToken: "new"}, nil
+	}}
+	late := make(chan string, 1)
+	go func() {
+		token, _, _ := c.get(t.Context(), slow)
+		late <- token
+	}()
+	<-started
+	if token, fresh, err := c.get(t.Context(), quick); token != "new" || !fresh || err != nil {
+		t.Fatalf("got %q, %v, %v", token, fresh, err)
+	}
+	close(release)
+	if token := <-late; token != "old" {
+		t.Errorf("who waited for the old token got %q", token)
+	}
+	c.fetches.Wait()
+	if token, fresh, err := c.get(t.Context(), quick); token != "new" || fresh || err != nil {
+		t.Errorf("got %q, %v, %v; want the token that is there", token, fresh, err)
+	}
+}
+
+func TestCloseWaitsForFetches(t *testing.T) {
+	c := newTokenCache(nil)
+	ended := false
+	source := &fetchFunc{func(ctx context.Context) (*oauth2.Token, error) {
+		<-ctx.Done()
+		runtime.Gosched()
+		ended = true // a race with the line below, if close did not wait
+		return nil, ctx.Err()
+	}}
+	given, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := c.get(given, source); err == nil {
+		t.Fatal("a caller who gave up got a token")
+	}
+	c.close()
+	if !ended {
+		t.Error("a request outlived the cache")
 	}
 }
 

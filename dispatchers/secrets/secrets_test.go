@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func newLogger() (*slog.Logger, *bytes.Buffer) {
@@ -169,12 +170,17 @@ func TestChangesArePickedUp(t *testing.T) {
 	}{
 		{"unchanged", func() {}, "good 1", 0},
 		{"replaced", func() { put(t, path, "good 2", 0o600) }, "good 2", 1},
-		{"broken", func() { put(t, path, "canary", 0o600) }, "good 2", 1},
-		{"broken in another way", func() { put(t, path, "good 3", 0o606) }, "good 2", 1},
-		{"gone", func() { _ = os.Remove(path) }, "good 2", 1},
-		{"back", func() { put(t, path, "good 4", 0o600) }, "good 4", 1},
-		{"opened to writers", func() { _ = os.Chmod(path, 0o666) }, "good 4", 1},
-		{"closed again", func() { _ = os.Chmod(path, 0o600) }, "good 4", 0},
+		{"rewritten in place", func() {
+			_ = os.WriteFile(path, []byte("good 2"), 0o600)
+			_ = os.WriteFile(path, []byte("good 3"), 0o600)
+			_ = os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour))
+		}, "good 3", 1},
+		{"broken", func() { put(t, path, "canary", 0o600) }, "good 3", 1},
+		{"broken in another way", func() { put(t, path, "good 4", 0o606) }, "good 3", 1},
+		{"gone", func() { _ = os.Remove(path) }, "good 3", 1},
+		{"back", func() { put(t, path, "good 5", 0o600) }, "good 5", 1},
+		{"opened to writers", func() { _ = os.Chmod(path, 0o666) }, "good 5", 1},
+		{"closed again", func() { _ = os.Chmod(path, 0o600) }, "good 5", 0},
 	}
 	for _, step := range steps {
 		step.change()
