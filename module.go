@@ -10,5 +10,7 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/fcm"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/link"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/qrcode"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webhook"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/caddystore"
 )

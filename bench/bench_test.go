@@ -17,13 +17,11 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-
-	"github.com/oob-dispatch/oob-dispatch/simulator/device"
-	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
-
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/oob-dispatch/oob-dispatch"
+	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
 const caddyfile = `{

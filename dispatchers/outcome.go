@@ -42,8 +42,9 @@ func (c Class) Result() nevisfido.DispatchResult {
 		return nevisfido.DispatchTargetNotFound
 	case NoKey, Refused, Temporary:
 		return nevisfido.DispatchError
+	default:
+		return nevisfido.InternalError
 	}
-	return nevisfido.InternalError
 }
 
 // Valid reports whether c is one of the failure classes.
@@ -51,8 +52,9 @@ func (c Class) Valid() bool {
 	switch c {
 	case Expired, NoTarget, NoKey, Refused, Temporary, Broken:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // Error is a failed attempt.

@@ -37,7 +37,7 @@ func ParseEnvelope(text []byte) (Envelope, error) {
 	if err := o.strings(map[string]*string{"nma_data_content_type": &e.ContentType}); err != nil {
 		return Envelope{}, err
 	}
-	e.Version = strings.Trim(jsontext.Value(o.raw("nma_data_version")).String(), `"`)
+	e.Version = strings.Trim(o.raw("nma_data_version").String(), `"`)
 	if e.Version == "" {
 		e.Version = EnvelopeVersion
 	}
@@ -131,7 +131,7 @@ func ParseContent(text []byte) (Content, error) {
 
 // PlainContent returns the inner object of an envelope that is not sealed.
 func (e Envelope) PlainContent() (Content, error) {
-	text := []byte(e.Data)
+	text := e.Data
 	if s, ok := e.Text(); ok {
 		text = []byte(s)
 	}

@@ -1,6 +1,7 @@
 package qr
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -22,13 +23,12 @@ var (
 // as the encodingParameters of nevisFIDO have it, "rgb(4, 125, 130)". The error
 // wraps ErrColor.
 func ParseColor(s string) (Color, error) {
-	if hex, ok := strings.CutPrefix(s, "#"); ok {
-		n, err := strconv.ParseUint(hex, 16, 24)
-		switch {
-		case err == nil && len(hex) == 3:
-			return Color{17 * uint8(n>>8), 17 * uint8(n>>4&15), 17 * uint8(n&15), true}, nil
-		case err == nil && len(hex) == 6:
-			return Color{uint8(n >> 16), uint8(n >> 8), uint8(n), true}, nil
+	if digits, ok := strings.CutPrefix(s, "#"); ok {
+		if len(digits) == 3 {
+			digits = string([]byte{digits[0], digits[0], digits[1], digits[1], digits[2], digits[2]})
+		}
+		if c, err := hex.DecodeString(digits); err == nil && len(c) == 3 {
+			return Color{c[0], c[1], c[2], true}, nil
 		}
 	}
 	if rest, ok := strings.CutPrefix(s, "rgb("); ok {

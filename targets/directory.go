@@ -169,7 +169,7 @@ func (d *Directory) change(ctx context.Context, ref Ref, doing string, change fu
 
 func unavailable(doing string, err error) error {
 	if errors.Is(err, ErrNotFound) { // never to be taken for an answer
-		return fmt.Errorf("%w: %s: %v", ErrUnavailable, doing, err)
+		err = errors.New(err.Error())
 	}
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
 }

@@ -322,7 +322,7 @@ func TestLockKeepsNevisFIDOsOrder(t *testing.T) {
 
 func mustHoldNothingPrivate(t *testing.T, f *fixture) {
 	t.Helper()
-	for _, line := range strings.Split(strings.TrimSpace(string(f.store.Dump())), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(string(f.store.Dump())), "\n") {
 		var record struct {
 			EncryptionKey map[string]any `json:"encryption_key"`
 			SignatureKey  map[string]any `json:"signature_key"`

@@ -591,7 +591,7 @@ func TestDispatcherReplay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer p.Finish(t.Context(), 422)
+		defer func() { _ = p.Finish(t.Context(), 422) }()
 		return p.ApplyDispatcher(t.Context())
 	}
 	letter := f.jws(map[string]any{"dispatcher": "letter"})

@@ -85,7 +85,7 @@ func hash(parts ...string) string {
 	for _, p := range parts {
 		var length [8]byte
 		for i := range length {
-			length[i] = byte(len(p) >> (8 * i))
+			length[i] = byte(len(p) >> (8 * i) & 0xff)
 		}
 		h.Write(length[:])
 		h.Write([]byte(p))

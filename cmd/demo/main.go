@@ -76,7 +76,7 @@ func serve(ctx context.Context, out io.Writer, listen string, mode nevis.Mode) e
 	for {
 		message, err := s.google.Wait(ctx, pushToken)
 		if err != nil {
-			return nil //nolint:nilerr // the context ended: that is the way out
+			return nil // the context ended: that is the way out
 		}
 		fmt.Fprintf(out, "phone: push %q arrived, ", message.Notification.Title)
 		opened, err := registered.OpenPush(message.Data)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -18,13 +17,11 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-
-	"github.com/oob-dispatch/oob-dispatch/simulator/google"
-	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
-
 	_ "github.com/caddyserver/caddy/v2/modules/standard" // reverse_proxy and all
 
 	_ "github.com/oob-dispatch/oob-dispatch" // the module
+	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
 //go:embed Caddyfile
@@ -135,11 +132,11 @@ func (s *stack) post(ctx context.Context, path, body string) ([]byte, error) {
 }
 
 // freeAddress finds a free port of the loopback interface.
-func freeAddress() (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
 	address := l.Addr().String()
-	return address, errors.Join(l.Close())
+	return address, l.Close()
 }

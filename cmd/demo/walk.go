@@ -113,7 +113,7 @@ func walkAll(ctx context.Context, out io.Writer) error {
 }
 
 func walk(ctx context.Context, out io.Writer, release string, mode nevis.Mode) error {
-	address, err := freeAddress()
+	address, err := freeAddress(ctx)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ import (
 // scope is what the service account needs to be allowed.
 const scope = "https://www.googleapis.com/auth/firebase.messaging"
 
-const fetchingToken = "fetching an access token from Google"
+const fetchingToken = "fetching an access token from Google" //nolint:gosec // no secret
 
 // tokenSource makes one request for an access token.
 type tokenSource interface {

@@ -47,14 +47,22 @@ type fcmError struct {
 // documented are the errors of the FCM reference (ErrorCode). A code counts
 // only along with its status: a target is not given up because of half a sign.
 var documented = map[fcmError]outcome{
-	{404, "UNREGISTERED"}: {dispatchers.Expired, reasonUnregistered,
-		"the app was removed from the phone, or has another registration token now"},
-	{400, "INVALID_ARGUMENT"}: {dispatchers.Refused, reasonInvalidArgument,
-		"the address is not an FCM registration token, or FCM does not take the message"},
-	{403, "SENDER_ID_MISMATCH"}: {dispatchers.Refused, reasonSenderIDMismatch,
-		"the registration token belongs to an app of another Firebase project"},
-	{401, "THIRD_PARTY_AUTH_ERROR"}: {dispatchers.Refused, reasonThirdPartyAuth,
-		"check the APNs key in the Firebase console"},
+	{404, "UNREGISTERED"}: {
+		dispatchers.Expired, reasonUnregistered,
+		"the app was removed from the phone, or has another registration token now",
+	},
+	{400, "INVALID_ARGUMENT"}: {
+		dispatchers.Refused, reasonInvalidArgument,
+		"the address is not an FCM registration token, or FCM does not take the message",
+	},
+	{403, "SENDER_ID_MISMATCH"}: {
+		dispatchers.Refused, reasonSenderIDMismatch,
+		"the registration token belongs to an app of another Firebase project",
+	},
+	{401, "THIRD_PARTY_AUTH_ERROR"}: {
+		dispatchers.Refused, reasonThirdPartyAuth,
+		"check the APNs key in the Firebase console",
+	},
 	{429, "QUOTA_EXCEEDED"}: {dispatchers.Temporary, reasonQuotaExceeded, "too many messages"},
 	{503, "UNAVAILABLE"}:    {dispatchers.Temporary, reasonUnavailable, "FCM is overloaded"},
 	{500, "INTERNAL"}:       {dispatchers.Temporary, reasonInternal, "FCM failed"},
@@ -64,8 +72,10 @@ var documented = map[fcmError]outcome{
 // whatever stands at a wrong endpoint.
 var bare = map[int]outcome{
 	http.StatusBadRequest: {dispatchers.Refused, reasonInvalidArgument, "FCM does not take the message"},
-	http.StatusForbidden: {dispatchers.Broken, reasonPermissionDenied,
-		"enable the FCM API in the project and give the service account the right cloudmessaging.messages.create"},
+	http.StatusForbidden: {
+		dispatchers.Broken, reasonPermissionDenied,
+		"enable the FCM API in the project and give the service account the right cloudmessaging.messages.create",
+	},
 	http.StatusNotFound:              {dispatchers.Broken, reasonNotFound, "check project and endpoint"},
 	http.StatusRequestTimeout:        {dispatchers.Temporary, outbound.ReasonTimeout, "the request did not get through in time"},
 	http.StatusRequestEntityTooLarge: {dispatchers.Refused, reasonTooBig, "the message is too big"},
@@ -99,11 +109,15 @@ func bareOutcome(status int, fresh bool) outcome {
 	}
 	switch {
 	case status == http.StatusUnauthorized && fresh:
-		return outcome{dispatchers.Broken, reasonUnauthenticated,
-			"a new access token was not accepted; check the service account, its project and endpoint"}
+		return outcome{
+			dispatchers.Broken, reasonUnauthenticated,
+			"a new access token was not accepted; check the service account, its project and endpoint",
+		}
 	case status == http.StatusUnauthorized:
-		return outcome{dispatchers.Temporary, reasonTokenRejected,
-			"the access token was no longer accepted; the next attempt fetches another"}
+		return outcome{
+			dispatchers.Temporary, reasonTokenRejected,
+			"the access token was no longer accepted; the next attempt fetches another",
+		}
 	case status > http.StatusInternalServerError:
 		return outcome{dispatchers.Temporary, reasonUnavailable, "FCM or something on the way to it is not available"}
 	}

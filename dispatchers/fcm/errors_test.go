@@ -125,7 +125,7 @@ func TestKeepUnregistered(t *testing.T) {
 func TestUnknownRegistrationTokenIsRefused(t *testing.T) {
 	s := startGoogle(t, google.Options{})
 	_, err := newDispatcher(t, s, nil).Dispatch(t.Context(), message("not-a-registration-token"))
-	wantFailure(t, err, dispatchers.Refused, "invalid_argument")
+	_ = wantFailure(t, err, dispatchers.Refused, "invalid_argument")
 }
 
 func TestHangEndsWithTheContext(t *testing.T) {
@@ -152,7 +152,7 @@ func TestHangEndsWithTheContext(t *testing.T) {
 					wantSends = 1
 				}
 				_, err := f.Dispatch(ctx, message(s.Register()))
-				wantFailure(t, err, dispatchers.Temporary, reason)
+				_ = wantFailure(t, err, dispatchers.Temporary, reason)
 				if s.Sends() > wantSends {
 					t.Errorf("%d sends, want at most %d", s.Sends(), wantSends)
 				}

@@ -169,7 +169,7 @@ func TestRetriesShareTheCollapseKey(t *testing.T) {
 	s.Script(google.ResetAfterDelivery)
 
 	_, err := f.Dispatch(t.Context(), m)
-	wantFailure(t, err, dispatchers.Temporary, "connection")
+	_ = wantFailure(t, err, dispatchers.Temporary, "connection")
 	if _, err := f.Dispatch(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}

@@ -115,8 +115,9 @@ func neutralTitle(o nevisfido.Operation) string {
 		return "Please confirm your registration"
 	case nevisfido.Deregistration:
 		return "Please confirm the removal of your device"
+	default:
+		return "Please confirm"
 	}
-	return "Please confirm"
 }
 
 // ttl returns how long the message is worth keeping, in whole seconds.

@@ -61,7 +61,7 @@ func newTokenCache(transport http.RoundTripper) *tokenCache {
 // get returns an access token of the source, and whether it is fresh: fetched
 // while the caller waited.
 func (c *tokenCache) get(ctx context.Context, s tokenSource) (token string, fresh bool, err error) {
-	t, fetch := c.present(s)
+	t, fetch := c.present(s) //nolint:contextcheck // the request serves others who wait as well
 	if t != nil {
 		return t.value, false, nil
 	}

@@ -2,6 +2,7 @@ package google
 
 import (
 	"bytes"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -125,9 +126,7 @@ func OAuthError(code string) Fault {
 // Status is any other answer.
 func Status(status int, header http.Header, body string) Fault {
 	return func(c *Call) {
-		for name, values := range header {
-			c.w.Header()[name] = values
-		}
+		maps.Copy(c.w.Header(), header)
 		c.w.WriteHeader(status)
 		_, _ = c.w.Write([]byte(body))
 	}

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -153,7 +154,7 @@ func TestFaultsOnTheWire(t *testing.T) {
 		t.Errorf("early hints: got %q", got)
 	}
 	s.Script(LongLength(7))
-	if body, err := read(wire(t, c.address)); err != io.ErrUnexpectedEOF || !json.Valid([]byte(body)) {
+	if body, err := read(wire(t, c.address)); !errors.Is(err, io.ErrUnexpectedEOF) || !json.Valid([]byte(body)) {
 		t.Errorf("a long length: got %q, %v", body, err)
 	}
 	s.Script(ShortLength(7))
@@ -162,7 +163,7 @@ func TestFaultsOnTheWire(t *testing.T) {
 		t.Errorf("a short length: got %q, %v", got, err)
 	}
 	s.Script(TruncatedChunks())
-	if body, err := read(wire(t, c.address)); err != io.ErrUnexpectedEOF || body == "" {
+	if body, err := read(wire(t, c.address)); !errors.Is(err, io.ErrUnexpectedEOF) || body == "" {
 		t.Errorf("truncated chunks: got %q, %v", body, err)
 	}
 	s.Script(CloseConnection())
@@ -209,7 +210,7 @@ func TestHeldAnswer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan error, 1)
 	go func() {
-		_, err := http.DefaultTransport.RoundTrip(mustRequest(t, c.address+dispatchAuth, authBody(`"dispatcher":"link"`)).WithContext(ctx)) //nolint:bodyclose // it fails
+		_, err := http.DefaultTransport.RoundTrip(mustRequest(t, c.address+dispatchAuth, authBody(`"dispatcher":"link"`)).WithContext(ctx))
 		gone <- err
 	}()
 	<-served

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -57,9 +58,7 @@ func (c *client) do(method, path, body string, header http.Header) reply {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	response, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		c.t.Fatal(err)

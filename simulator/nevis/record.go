@@ -3,6 +3,7 @@ package nevis
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 )
@@ -26,9 +27,7 @@ func (a *recorded) Write(b []byte) (int, error) { return a.body.Write(b) }
 
 // send answers with what was recorded, in its true length.
 func (a *recorded) send(w http.ResponseWriter) {
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), a.header)
 	if w.Header().Get("Content-Length") != "" {
 		w.Header().Set("Content-Length", fmt.Sprint(a.body.Len()))
 	}

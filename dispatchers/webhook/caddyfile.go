@@ -1,0 +1,141 @@
+package webhook
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+)
+
+func init() { caddy.RegisterModule(Dispatcher{}) }
+
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
+//
+//	webhook {
+//		url          <template>
+//		method       POST|PUT|PATCH
+//		header       <name> <template>
+//		content_type <media_type>
+//		body         <template>
+//		text         <template>
+//		sms_segments <max>
+//		secret       <whsec_…>
+//		success      <status...>
+//		proxy        <url>
+//		ca           <file>
+//		client_cert  <cert_file> <key_file>
+//	}
+//
+// header and secret may repeat. Backticks quote a body that holds quotes:
+//
+//	body `{"to":"{webhook.address}","text":"{webhook.text}"}`
+func (w *Dispatcher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // type
+	if d.NextArg() {
+		return d.Err("webhook takes no arguments; its options stand in a block")
+	}
+	for d.NextBlock(0) {
+		if err := w.option(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// option reads one. Errors do not quote arguments, which may be secret.
+func (w *Dispatcher) option(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "url":
+		return value(d, &w.URL)
+	case "method":
+		return value(d, &w.Method)
+	case "content_type":
+		return value(d, &w.ContentType)
+	case "body":
+		return value(d, &w.Body)
+	case "text":
+		return value(d, &w.Text)
+	case "header":
+		return w.header(d)
+	case "sms_segments":
+		return w.smsSegments(d)
+	case "secret":
+		var secret string
+		if err := value(d, &secret); err != nil {
+			return err
+		}
+		w.Secrets = append(w.Secrets, secret)
+		return nil
+	case "success":
+		return w.successOption(d)
+	}
+	known, err := outbound.UnmarshalOption(&w.Options, d)
+	if !known {
+		return d.Errf("unrecognized option %q of webhook", d.Val())
+	}
+	return err
+}
+
+func (w *Dispatcher) header(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 || args[0] == "" {
+		return d.Err("header takes two arguments: a name and a value; quote one that has spaces")
+	}
+	if _, twice := w.Headers[args[0]]; twice {
+		return d.Errf("header %s is given twice", args[0])
+	}
+	if w.Headers == nil {
+		w.Headers = map[string]dispatchers.Template{}
+	}
+	w.Headers[args[0]] = dispatchers.Template(args[1])
+	return nil
+}
+
+func (w *Dispatcher) smsSegments(d *caddyfile.Dispenser) error {
+	var text string
+	if w.SMSSegments != 0 {
+		return d.Err("sms_segments is given twice")
+	}
+	if err := value(d, &text); err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxSegments {
+		return d.Errf("sms_segments takes a number from 1 to %d", maxSegments)
+	}
+	w.SMSSegments = n
+	return nil
+}
+
+func (w *Dispatcher) successOption(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) == 0 || w.Success != nil {
+		return d.Err("success takes statuses such as 2xx or 202, and stands once")
+	}
+	for _, arg := range args {
+		if _, err := parseStatus(arg); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	w.Success = args
+	return nil
+}
+
+func value[T ~string](d *caddyfile.Dispenser, to *T) error {
+	name := d.Val()
+	if *to != "" {
+		return d.Errf("%s is given twice", name)
+	}
+	args := d.RemainingArgs()
+	if len(args) != 1 || args[0] == "" {
+		return d.Errf("%s takes one argument; quote one that has spaces", name)
+	}
+	*to = T(args[0])
+	return nil
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Dispatcher)(nil)

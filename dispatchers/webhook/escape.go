@@ -1,0 +1,110 @@
+package webhook
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"mime"
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+// format is how values go into a body of some media type, and how to tell
+// whether a body is one.
+type format struct {
+	name   string
+	escape func(string) string
+	check  func(body string) error
+}
+
+func formatOf(contentType string) (format, error) {
+	media, params, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return format{}, errors.New("it is not a media type")
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return format{}, errors.New("the only charset is utf-8")
+	}
+	switch {
+	case media == "application/json", strings.HasSuffix(media, "+json"):
+		return format{"JSON", escapeJSON, checkJSON}, nil
+	case media == "application/x-www-form-urlencoded":
+		return format{"a form", url.QueryEscape, checkForm}, nil
+	case media == "application/xml", media == "text/xml", strings.HasSuffix(media, "+xml"):
+		return format{"XML", escapeXML, checkXML}, nil
+	case media == "text/plain":
+		return format{"text", cleanText, func(string) error { return nil }}, nil
+	}
+	return format{}, errors.New("it is none that values can be escaped for: " +
+		"application/json, application/x-www-form-urlencoded, application/xml or text/plain")
+}
+
+func escapeJSON(value string) string {
+	quoted, _ := json.Marshal(value) // a string can always be encoded
+	return string(quoted[1 : len(quoted)-1])
+}
+
+func checkJSON(body string) error {
+	var value any
+	if err := json.Unmarshal([]byte(body), &value); err != nil {
+		return errors.New("placeholders have to stand inside of strings")
+	}
+	return nil
+}
+
+func checkForm(body string) error {
+	if _, err := url.ParseQuery(body); err != nil {
+		return errors.New("a percent sign or semicolon is not encoded")
+	}
+	return nil
+}
+
+func escapeXML(value string) string {
+	var out strings.Builder
+	_ = xml.EscapeText(&out, []byte(value)) // a Builder does not fail
+	return out.String()
+}
+
+func checkXML(body string) error {
+	d := xml.NewDecoder(strings.NewReader(body))
+	elements := 0
+	for {
+		token, err := d.Token()
+		switch {
+		case errors.Is(err, io.EOF) && elements > 0:
+			return nil
+		case err != nil:
+			return errors.New("placeholders have to stand inside of elements or quoted attributes")
+		}
+		if _, ok := token.(xml.StartElement); ok {
+			elements++
+		}
+	}
+}
+
+// cleanText leaves line breaks and tabs as the only control characters.
+func cleanText(value string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(value, "\uFFFD"))
+}
+
+// cleanHeader leaves no control characters, nor the other line separators.
+func cleanHeader(value string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(value, "\uFFFD"))
+}
+
+// escapeURL encodes everything that has a meaning in a path or a query.
+func escapeURL(value string) string {
+	return strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
+}

@@ -1,0 +1,437 @@
+package webhook
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
+)
+
+// hostile are values that try to leave their place.
+var hostile = []string{
+	`","admin":true,"x":"`, `\`, `\"`, "a\r\nX-Evil: 1\r\n\r\nbody", "&to=+49&x=", "%0d%0aX-Evil:1", "</text><evil/>", "]]>", "{oob.link}{env.PATH}",
+	"\x00\x1b[2J", "\u2028\u2029", "\u202e", "\xff\xfe", "+ ;#?/", "Zürich 🇨🇭", "", strings.Repeat("x", 4096),
+}
+
+// send dispatches and returns what arrived.
+func send(t *testing.T, s *gateway.Server, w *Dispatcher, m *dispatchers.Message) gateway.Message {
+	t.Helper()
+	before := len(s.Requests())
+	if _, err := w.Dispatch(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	return s.Requests()[before]
+}
+
+func TestJSONInjection(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL(), map[string]any{
+		"content_type": "application/vnd.sms+json; charset=UTF-8",
+		"body":         `{"to":["{webhook.address}"],"n":{"a":{}},"{oob.operation}":"<{oob.data.x}>","id":"{webhook.id}","m":"{oob.message}"}`,
+	})
+	for _, value := range hostile {
+		got := send(t, s, w, message(map[string]string{"oob.data.x": value, "oob.operation": "authentication"}))
+		var body map[string]any
+		if err := json.Unmarshal(got.Body, &body); err != nil {
+			t.Errorf("%q: %s: %v", value, got.Body, err)
+			continue
+		}
+		if text, want := body["authentication"], "<"+string([]rune(value))+">"; len(body) != 5 || text != want {
+			t.Errorf("%q: got %q in %v", value, text, body)
+		}
+	}
+}
+
+func TestFormInjection(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL(), map[string]any{
+		"content_type": "application/x-www-form-urlencoded",
+		"body":         "to={webhook.address}&text={oob.data.x}&from=bank",
+	})
+	for _, value := range hostile {
+		got := send(t, s, w, message(map[string]string{"oob.data.x": value}))
+		form, err := url.ParseQuery(string(got.Body))
+		if err != nil || len(form) != 3 || form.Get("text") != value || form.Get("to") != mobile || len(form["to"]) != 1 {
+			t.Errorf("%q: got %v, %v", value, form, err)
+		}
+	}
+}
+
+func TestXMLInjection(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL(), map[string]any{
+		"content_type": "text/xml",
+		"body":         `<?xml version="1.0"?><sms to="{oob.data.x}"><text>{oob.data.x}</text></sms>`,
+	})
+	for _, value := range hostile {
+		got := send(t, s, w, message(map[string]string{"oob.data.x": value}))
+		var body struct {
+			To   string   `xml:"to,attr"`
+			Text string   `xml:"text"`
+			Evil []string `xml:"evil"`
+		}
+		if err := xml.Unmarshal(got.Body, &body); err != nil || body.Evil != nil || body.To != body.Text {
+			t.Errorf("%q: %s: %v", value, got.Body, err)
+		}
+		if utf8.ValidString(value) && !strings.Contains(value, "\x00") && body.Text != value {
+			t.Errorf("%q: got %q", value, body.Text)
+		}
+	}
+}
+
+func TestHeaderAndURLInjection(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL()+"/a/{oob.data.x}?q={oob.data.x}&to={webhook.address}", map[string]any{
+		"method":  "PUT",
+		"headers": map[string]string{"x-title": "<{oob.data.x}>"},
+	})
+	for _, value := range hostile {
+		got := send(t, s, w, message(map[string]string{"oob.data.x": value}))
+		u, err := url.ParseRequestURI(got.URI)
+		if err != nil || got.Method != http.MethodPut {
+			t.Errorf("%q: %s %s: %v", value, got.Method, got.URI, err)
+			continue
+		}
+		if q := u.Query(); u.Path != "/a/"+value || q.Get("q") != value || q.Get("to") != mobile || len(q) != 2 || strings.Count(got.URI, "/") != 2 {
+			t.Errorf("%q: URI %s", value, got.URI)
+		}
+		title := got.Header.Values("X-Title")
+		if len(title) != 1 || title[0] != "<"+cleanHeader(value)+">" || got.Header.Get("X-Evil") != "" {
+			t.Errorf("%q: header %q", value, title)
+		}
+		if strings.ContainsAny(cleanHeader(value), "\r\n\x00\x1b\u2028") {
+			t.Errorf("%q: header %q", value, title)
+		}
+	}
+}
+
+func TestPlainText(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL(), map[string]any{"content_type": "text/plain", "body": "{webhook.text}", "text": " {oob.data.x}\n"})
+	for value, want := range map[string]string{"a\r\nb\tc\x00": "a \nb\tc", "\xff": "\uFFFD", "{oob.link}": "{oob.link}"} {
+		if got := send(t, s, w, message(map[string]string{"oob.data.x": value})); string(got.Body) != want {
+			t.Errorf("%q: got %q", value, got.Body)
+		}
+	}
+}
+
+func TestLoadTimePlaceholders(t *testing.T) {
+	s := startGateway(t, gateway.Options{Authorization: "Basic {oob.link}" + password})
+	t.Setenv("OOB_TEST_URL", s.URL()+"/v1")
+	t.Setenv("OOB_TEST_QUOTE", `a"b`)
+	t.Setenv("OOB_TEST_SECRET", secret)
+	path := filepath.Join(t.TempDir(), "basic")
+	if err := os.WriteFile(path, []byte("{oob.link}"+password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := newDispatcher(t, "{env.OOB_TEST_URL}/send?x={oob.data.x}", map[string]any{
+		"headers": map[string]string{"Authorization": "Basic {file." + path + "}"},
+		"body":    `{"q":"{env.OOB_TEST_QUOTE}"}`,
+		"secrets": []string{"{env.OOB_TEST_SECRET}"},
+	})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	got := send(t, s, w, message(map[string]string{"oob.data.x": "{env.OOB_TEST_QUOTE}"}))
+	if got.URI != "/v1/send?x=%7Benv.OOB_TEST_QUOTE%7D" || string(got.Body) != `{"q":"a\"b"}` {
+		t.Errorf("got %s %s", got.URI, got.Body)
+	}
+}
+
+func TestLiteralCredentialsAreWarnedAbout(t *testing.T) {
+	for name, c := range map[string]struct {
+		header, value string
+		warned        bool
+	}{
+		"literal":     {"Authorization", "Bearer " + password, true},
+		"api key":     {"X-Api-Key", password, true},
+		"placeholder": {"Authorization", "Bearer {env.PATH}", false},
+		"harmless":    {"Accept", "application/json", false},
+	} {
+		var log bytes.Buffer
+		w := &Dispatcher{Headers: map[string]dispatchers.Template{c.header: dispatchers.Template(c.value)}}
+		if err := w.setHeaders(slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+			t.Fatal(err)
+		}
+		if warned := log.Len() > 0; warned != c.warned || strings.Contains(log.String(), password) {
+			t.Errorf("%s: logged %s", name, log.String())
+		}
+	}
+}
+
+func TestWithoutAddressOrLink(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	m := message(nil)
+	m.Address, m.Link = "", ""
+	for name, c := range map[string]struct {
+		options map[string]any
+		class   dispatchers.Class
+		reason  string
+	}{
+		"address in url":    {map[string]any{"url": s.URL() + "/{webhook.address}"}, dispatchers.NoTarget, reasonNoAddress},
+		"address in header": {map[string]any{"headers": map[string]string{"X-To": "{webhook.address}"}}, dispatchers.NoTarget, reasonNoAddress},
+		"address in body":   {map[string]any{"body": `"{webhook.address}"`}, dispatchers.NoTarget, reasonNoAddress},
+		"address in text":   {map[string]any{"text": "{webhook.address}"}, dispatchers.NoTarget, reasonNoAddress},
+		"link in text":      {map[string]any{"text": "{oob.link}"}, dispatchers.Broken, reasonNoLink},
+	} {
+		w := newDispatcher(t, s.URL(), c.options)
+		_, err := w.Dispatch(t.Context(), m)
+		e := wantFailure(t, err, c.class, c.reason)
+		if !strings.Contains(e.Error(), "sms.ch") {
+			t.Errorf("%s: %v does not say which dispatcher", name, e)
+		}
+	}
+	if n := len(s.Requests()); n != 0 {
+		t.Errorf("%d requests", n)
+	}
+	if traits := new(Dispatcher).Traits(); !traits.AddressOptional || traits.AnswersCaller {
+		t.Errorf("traits %+v", traits)
+	}
+}
+
+func TestSegments(t *testing.T) {
+	x := strings.Repeat
+	for name, c := range map[string]struct {
+		text string
+		want int
+	}{
+		"nothing":                        {"", 1},
+		"160 of GSM":                     {x("a", 160), 1},
+		"161 of GSM":                     {x("a", 161), 2},
+		"306 of GSM":                     {x("ä", 306), 2},
+		"307 of GSM":                     {x("ñ", 307), 3},
+		"80 of the extension":            {x("€", 80), 1},
+		"81 of the extension":            {x("€", 81), 2},
+		"none is cut in two":             {x("a", 152) + "€" + x("a", 152), 3},
+		"the same, placed well":          {x("a", 151) + "€" + x("a", 153), 2},
+		"70 of UCS-2":                    {x("a", 69) + "ç", 1},
+		"71 of UCS-2":                    {x("a", 70) + "ç", 2},
+		"134 of UCS-2":                   {x("а", 134), 2},
+		"135 of UCS-2":                   {x("а", 135), 3},
+		"35 outside of the first plane":  {x("😀", 35), 1},
+		"36 outside of the first plane":  {x("😀", 36), 2},
+		"66 outside, none is cut in two": {x("😀", 66), 2},
+		"67 outside, none is cut in two": {x("😀", 67), 3},
+		"the GSM alphabet once":          {gsmBasic, 1},
+		"its extension":                  {gsmExtension, 1},
+		"a backtick is in neither":       {x("a", 70) + "`", 2},
+		"a sealed link":                  {"https://app.example.com/open?dispatchTokenResponse=" + x("aZ09-_", 200), 9},
+		"bad UTF-8":                      {x("a", 70) + "\xff", 2},
+	} {
+		if got := segments(c.text); got != c.want {
+			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		}
+	}
+	if n := len([]rune(gsmBasic)); n != 127 { // 128 without the escape
+		t.Errorf("the alphabet has %d characters", n)
+	}
+}
+
+func TestTooLongTextsAreNotSent(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL(), map[string]any{"text": "{oob.data.x}", "sms_segments": 2, "body": `{"text":"{webhook.text}"}`})
+	got := send(t, s, w, message(map[string]string{"oob.data.x": " " + strings.Repeat("a", 306) + "\n"}))
+	if want := `{"text":"` + strings.Repeat("a", 306) + `"}`; string(got.Body) != want {
+		t.Errorf("got %s", got.Body)
+	}
+	_, err := w.Dispatch(t.Context(), message(map[string]string{"oob.data.x": strings.Repeat("a", 307)}))
+	e := wantFailure(t, err, dispatchers.Refused, reasonTooLong)
+	if !strings.Contains(e.Error(), "needs 3 SMS segments") || len(s.Requests()) != 1 {
+		t.Errorf("%v, %d requests", e, len(s.Requests()))
+	}
+}
+
+func TestOptionsThatAreRefused(t *testing.T) {
+	t.Setenv("OOB_TEST_EMPTY", "")
+	t.Setenv("OOB_TEST_BRACES", "https://{oob.target}")
+	const good = "https://sms.example.com/send"
+	for name, options := range map[string]map[string]any{
+		"no url":                        {},
+		"plain http":                    {"url": "http://sms.example.com"},
+		"another scheme":                {"url": "ftp://sms.example.com"},
+		"no host":                       {"url": "https:///send"},
+		"no scheme":                     {"url": "sms.example.com/send"},
+		"a user":                        {"url": "https://u:" + password + "@sms.example.com"},
+		"a fragment":                    {"url": good + "#x"},
+		"host of a target":              {"url": "https://{oob.target}/send"},
+		"host of a request":             {"url": "https://{http.request.header.Host}/send"},
+		"part of a host":                {"url": "https://{oob.data.region}.example.com"},
+		"port of a request":             {"url": "https://sms.example.com:{oob.data.port}/"},
+		"user of a request":             {"url": "https://{oob.data.x}@sms.example.com/"},
+		"scheme of a request":           {"url": "{oob.data.x}://sms.example.com/"},
+		"end of a host":                 {"url": "https://sms.example.com{oob.data.x}/"},
+		"whole url of a request":        {"url": "{oob.target}"},
+		"braces in the environment":     {"url": "{env.OOB_TEST_BRACES}/send"},
+		"empty environment":             {"url": good + "/{env.OOB_TEST_EMPTY}"},
+		"unset environment":             {"url": "https://{env.OOB_TEST_UNSET}/send"},
+		"backslash":                     {"url": `https://sms.example.com\@evil.example.com/`},
+		"dot segment":                   {"url": good + "/../x"},
+		"half an escape":                {"url": good + "/%{oob.data.x}"},
+		"unknown placeholder":           {"url": good + "/{oob.token}"},
+		"unknown own placeholder":       {"url": good + "/{webhook.token}"},
+		"GET":                           {"url": good, "method": "GET"},
+		"bad method":                    {"url": good, "method": "POST /x"},
+		"bad header name":               {"url": good, "headers": map[string]string{"X Y": "z"}},
+		"no header name":                {"url": good, "headers": map[string]string{"": "z"}},
+		"header with a line break":      {"url": good, "headers": map[string]string{"X": "a\r\nb"}},
+		"reserved header":               {"url": good, "headers": map[string]string{"content-length": "1"}},
+		"signature header":              {"url": good, "headers": map[string]string{"webhook-id": "1"}},
+		"idempotency header":            {"url": good, "headers": map[string]string{"Idempotency-Key": "1"}},
+		"host header":                   {"url": good, "headers": map[string]string{"Host": "{oob.target}"}},
+		"header twice":                  {"url": good, "headers": map[string]string{"X-A": "1", "x-a": "2"}},
+		"unknown placeholder in header": {"url": good, "headers": map[string]string{"X-A": "{oob.token}"}},
+		"empty file in header":          {"url": good, "headers": map[string]string{"X-A": "{file./nonexistent}"}},
+		"content type":                  {"url": good, "content_type": "json"},
+		"binary content type":           {"url": good, "content_type": "application/pdf", "body": "x"},
+		"another charset":               {"url": good, "content_type": "application/json; charset=latin1"},
+		"default body as form":          {"url": good, "content_type": "application/x-www-form-urlencoded"},
+		"broken JSON":                   {"url": good, "body": `{"to":`},
+		"placeholder outside strings":   {"url": good, "body": `{"to":{oob.data.x}}`},
+		"placeholder outside quotes":    {"url": good, "body": `["a",{webhook.address}]`},
+		"broken form":                   {"url": good, "content_type": "application/x-www-form-urlencoded", "body": "a=%zz"},
+		"broken XML":                    {"url": good, "content_type": "application/xml", "body": "<a><b></a>"},
+		"no XML":                        {"url": good, "content_type": "application/xml", "body": "a"},
+		"placeholder as attribute":      {"url": good, "content_type": "application/xml", "body": "<a {oob.data.x}='1'/>"},
+		"unknown placeholder in body":   {"url": good, "body": `{"to":"{oob.nobody}"}`},
+		"body without the text":         {"url": good, "text": "x", "body": "{}"},
+		"text that is missing":          {"url": good, "body": `"{webhook.text}"`},
+		"text missing for the url":      {"url": good + "?t={webhook.text}"},
+		"text in itself":                {"url": good, "text": "{webhook.text}"},
+		"unknown placeholder in text":   {"url": good, "text": "{oob.token}"},
+		"segments without text":         {"url": good, "sms_segments": 3},
+		"negative segments":             {"url": good, "text": "x", "sms_segments": -1},
+		"too many segments":             {"url": good, "text": "x", "sms_segments": 256},
+		"secret without prefix":         {"url": good, "secrets": []string{secret[6:]}},
+		"secret that is not base64":     {"url": good, "secrets": []string{"whsec_" + password}},
+		"short secret":                  {"url": good, "secrets": []string{"whsec_c2hvcnQ="}},
+		"long secret":                   {"url": good, "secrets": []string{"whsec_" + strings.Repeat("AAAA", 22)}},
+		"secret of an unset variable":   {"url": good, "secrets": []string{"{env.OOB_TEST_UNSET}"}},
+		"success 3xx":                   {"url": good, "success": []string{"3xx"}},
+		"success 500":                   {"url": good, "success": []string{"500"}},
+		"success in words":              {"url": good, "success": []string{"ok"}},
+		"bad proxy":                     {"url": good, "proxy": "socks://x"},
+		"no such ca":                    {"url": good, "ca": "/nonexistent"},
+		"unknown option":                {"url": good, "timeout": "1s"},
+	} {
+		_, err := load(t, options)
+		if err == nil {
+			t.Errorf("%s was accepted", name)
+			continue
+		}
+		for _, s := range []string{password, secret[6:]} {
+			if strings.Contains(err.Error(), s) {
+				t.Errorf("%s: %v quotes a secret", name, err)
+			}
+		}
+	}
+}
+
+func TestCaddyfile(t *testing.T) {
+	var w Dispatcher
+	err := w.UnmarshalCaddyfile(caddyfile.NewTestDispenser("webhook {\n" +
+		"url https://sms.example.com/send?to={webhook.address}\n" +
+		"method PUT\n" +
+		"header Authorization \"Bearer {env.SMS_TOKEN}\"\n" +
+		"header X-Title {oob.notification.title}\n" +
+		"content_type application/json\n" +
+		"body `{\"text\":\"{webhook.text}\"}`\n" +
+		"text \"Please confirm: {oob.link}\"\n" +
+		"sms_segments 3\n" +
+		"secret {env.OLD}\n" +
+		"secret {env.NEW}\n" +
+		"success 2xx 409\n" +
+		"proxy http://proxy.example.com:3128\n" +
+		"ca /etc/ca.pem\n" +
+		"client_cert a.pem b.pem\n" +
+		"}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _ := json.Marshal(&w)
+	want := `{"url":"https://sms.example.com/send?to={webhook.address}","method":"PUT",` +
+		`"headers":{"Authorization":"Bearer {env.SMS_TOKEN}","X-Title":"{oob.notification.title}"},` +
+		`"content_type":"application/json","body":"{\"text\":\"{webhook.text}\"}","text":"Please confirm: {oob.link}",` +
+		`"sms_segments":3,"secrets":["{env.OLD}","{env.NEW}"],"success":["2xx","409"],` +
+		`"proxy":"http://proxy.example.com:3128","ca":"/etc/ca.pem","client_cert":{"cert":"a.pem","key":"b.pem"}}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestCaddyfileFormsThatAreRefused(t *testing.T) {
+	for _, lines := range [][]string{
+		{"url"},
+		{"url a b"},
+		{`url ""`},
+		{"url a", "url b"},
+		{"method"},
+		{"method POST", "method PUT"},
+		{"header X"},
+		{"header X a b"},
+		{`header "" a`},
+		{"header X a", "header X b"},
+		{"content_type a b"},
+		{"body"},
+		{"body a", "body b"},
+		{"text a b"},
+		{"sms_segments"},
+		{"sms_segments 0"},
+		{"sms_segments many"},
+		{"sms_segments 256"},
+		{"sms_segments 1", "sms_segments 2"},
+		{"secret"},
+		{"secret " + password + " b"},
+		{"success"},
+		{"success 3xx"},
+		{"success 200", "success 201"},
+		{"proxy"},
+		{"ca a b"},
+		{"client_cert a"},
+		{"timeout 1s"},
+		{"headers X a"},
+	} {
+		err := new(Dispatcher).UnmarshalCaddyfile(caddyfile.NewTestDispenser("webhook {\n" + strings.Join(lines, "\n") + "\n}"))
+		if err == nil {
+			t.Errorf("accepted: %s", lines)
+		} else if strings.Contains(err.Error(), password) {
+			t.Errorf("%v quotes a secret", err)
+		}
+	}
+	if new(Dispatcher).UnmarshalCaddyfile(caddyfile.NewTestDispenser("webhook https://x")) == nil {
+		t.Error("accepted an argument")
+	}
+}
+
+func FuzzURL(f *testing.F) {
+	for _, value := range slices.Concat(hostile, []string{"..", "@evil.example.com", "//evil.example.com"}) {
+		f.Add(value)
+	}
+	w := &Dispatcher{URL: "https://sms.example.com/a/{oob.data.x}/b?q={oob.data.x}"}
+	if err := w.setURL(nil); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		u, err := w.expandURL(message(map[string]string{"oob.data.x": value}), nil)
+		if err != nil {
+			return
+		}
+		again, err := url.Parse(u.String())
+		if err != nil || again.Host != "sms.example.com" || again.Scheme != "https" || again.User != nil || again.Fragment != "" ||
+			again.Path != "/a/"+value+"/b" || again.Query().Get("q") != value || len(again.Query()) != 1 {
+			t.Errorf("%q leads to %v, %v", value, again, err)
+		}
+	})
+}

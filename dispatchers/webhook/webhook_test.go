@@ -1,0 +1,500 @@
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/goleak"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
+	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	secret      = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	otherSecret = "whsec_b3RoZXIgc2VjcmV0IG9mIDMyIGJ5dGVzIGluIGFsbCE="
+	sealed      = "eyJhbGciOiJSU0EtT0FFUC0yNTYifQ.a2V5.aXY.Y2lwaGVydGV4dA.dGFn"
+	mobile      = "+41790000001"
+	password    = "s3cret-password"
+)
+
+func startGateway(t *testing.T, o gateway.Options) *gateway.Server {
+	t.Helper()
+	s, err := gateway.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// load provisions a dispatcher as a configuration does.
+func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
+	t.Helper()
+	raw, err := json.Marshal(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	t.Cleanup(cancel)
+	module, err := ctx.LoadModuleByID("oob.dispatchers.webhook", raw)
+	if err != nil {
+		return nil, err
+	}
+	return module.(*Dispatcher), nil
+}
+
+// newDispatcher loads a dispatcher that sends to a URL; more adds options.
+func newDispatcher(t *testing.T, url string, more map[string]any) *Dispatcher {
+	t.Helper()
+	options := map[string]any{"url": url}
+	maps.Copy(options, more)
+	w, err := load(t, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// message is a sealed message; values are those of its placeholders.
+func message(values map[string]string) *dispatchers.Message {
+	content := nevisfido.NewContent("canary-token", "https://login.example.com/nevisfido/token/redeem/authentication")
+	return &dispatchers.Message{
+		ID:         "3q2-7wAAAAAAAAAAAAAAAA",
+		Operation:  nevisfido.Authentication,
+		Dispatcher: "sms.ch",
+		Address:    mobile,
+		Envelope:   content.Envelope().Sealed(sealed),
+		Link:       "https://app.example.com/open?dispatchTokenResponse=eyJ9",
+		Expires:    time.Date(2026, 11, 24, 12, 0, 0, 5, time.UTC),
+		Lookup: func(name string) (string, bool) {
+			if name == "oob.link" {
+				return "https://app.example.com/open?dispatchTokenResponse=eyJ9", true
+			}
+			v, ok := values[name]
+			return v, ok
+		},
+	}
+}
+
+func wantFailure(t *testing.T, err error, class dispatchers.Class, reason string) dispatchers.Error {
+	t.Helper()
+	e, ok := errors.AsType[*dispatchers.Error](err)
+	if !ok {
+		t.Fatalf("got %v, want %s/%s", err, class, reason)
+	}
+	if e.Class != class || e.Reason != reason {
+		t.Fatalf("got %s/%s (%v), want %s/%s", e.Class, e.Reason, e.Err, class, reason)
+	}
+	wantNothingSecret(t, err)
+	return *e
+}
+
+// wantNothingSecret fails if an error tells the address, the message or a
+// credential.
+func wantNothingSecret(t *testing.T, err error) {
+	t.Helper()
+	for _, s := range []string{"canary", sealed, mobile, mobile[1:], password, secret, "dispatchTokenResponse"} {
+		if strings.Contains(err.Error(), s) {
+			t.Errorf("%v tells %s", err, s)
+		}
+	}
+}
+
+func TestDefaultBody(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL()+"/messages", map[string]any{"text": "Confirm: {oob.link}"})
+	if n := len(s.Requests()); n != 0 {
+		t.Fatalf("provisioning made %d requests", n)
+	}
+	receipt, err := w.Dispatch(t.Context(), message(map[string]string{
+		"oob.notification.title": `Pay "ACME"`, "oob.notification.body": "CHF 5\n",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if receipt.Response != dispatchers.SuccessfulDispatch {
+		t.Errorf("response %v", receipt.Response)
+	}
+	got, err := s.Wait(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"id":"3q2-7wAAAAAAAAAAAAAAAA_sms-ch","operation":"authentication","dispatcher":"sms.ch","address":"+41790000001",` +
+		`"title":"Pay \"ACME\"","body":"CHF 5\n","text":"Confirm: https://app.example.com/open?dispatchTokenResponse=eyJ9",` +
+		`"link":"https://app.example.com/open?dispatchTokenResponse=eyJ9","expires":"2026-11-24T12:00:00Z",` +
+		`"message":{"nma_data":"` + sealed + `","nma_data_content_type":"application/jose","nma_data_version":"1"}}`
+	if string(got.Body) != want {
+		t.Errorf("got  %s\nwant %s", got.Body, want)
+	}
+	if got.Method != http.MethodPost || got.URI != "/messages" || got.Header.Get("Content-Type") != "application/json" || got.ID != "3q2-7wAAAAAAAAAAAAAAAA_sms-ch" {
+		t.Errorf("got %s %s %v", got.Method, got.URI, got.Header)
+	}
+}
+
+func TestEmptyMembersAreLeftOut(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL(), nil)
+	m := message(nil)
+	m.Address, m.Link, m.Expires = "", "", time.Time{}
+	if _, err := w.Dispatch(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := s.Wait(t.Context())
+	for _, member := range []string{"address", "title", `"body"`, "text", "link", "expires"} {
+		if strings.Contains(string(got.Body), member) {
+			t.Errorf("%s holds %s", got.Body, member)
+		}
+	}
+}
+
+func TestSignatures(t *testing.T) {
+	s := startGateway(t, gateway.Options{Secrets: []string{secret}})
+	for name, c := range map[string]struct {
+		secrets []string
+		class   dispatchers.Class
+	}{
+		"the key":             {[]string{secret}, ""},
+		"the key and the new": {[]string{otherSecret, secret}, ""},
+		"another key":         {[]string{otherSecret}, dispatchers.Refused},
+		"no key":              {nil, dispatchers.Refused},
+	} {
+		w := newDispatcher(t, s.URL(), map[string]any{"secrets": c.secrets})
+		_, err := w.Dispatch(t.Context(), message(nil))
+		if c.class == "" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c.class != "" {
+			wantFailure(t, err, c.class, reasonUnauthorized)
+		}
+	}
+}
+
+// The example of the Standard Webhooks specification.
+func TestSignatureExample(t *testing.T) {
+	key, err := parseSecret(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := parseSecret(otherSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+	h := http.Header{}
+	sign(h, [][]byte{key}, "msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 999), []byte(`{"test": 2432232314}`))
+	if h.Get("webhook-signature") != want || h.Get("webhook-timestamp") != "1614265330" || h.Get("webhook-id") != "msg_p5jXN8AQM9LWM0D4loKWxJek" {
+		t.Errorf("got %v", h)
+	}
+	sign(h, [][]byte{other, key}, "msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
+	if first, second, _ := strings.Cut(h.Get("webhook-signature"), " "); second != want || first == want {
+		t.Errorf("got %v", h)
+	}
+}
+
+func TestIDIsTheSameForEveryAttempt(t *testing.T) {
+	s := startGateway(t, gateway.Options{Secrets: []string{secret}})
+	w := newDispatcher(t, s.URL(), map[string]any{"secrets": []string{secret}})
+	s.Script(gateway.ResetAfterDelivery, gateway.Status(503, nil))
+	for i, want := range []dispatchers.Class{dispatchers.Temporary, dispatchers.Temporary, ""} {
+		_, err := w.Dispatch(t.Context(), message(nil))
+		if want == "" && err != nil || want != "" && dispatchers.AsError(err).Class != want {
+			t.Errorf("attempt %d: %v", i, err)
+		}
+	}
+	other := message(nil)
+	other.Dispatcher = "other"
+	if _, err := w.Dispatch(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	requests := s.Requests()
+	if len(requests) != 4 || s.Duplicates() != 1 || len(s.Messages()) != 2 {
+		t.Fatalf("%d requests, %d duplicates, %d messages", len(requests), s.Duplicates(), len(s.Messages()))
+	}
+	for i, r := range requests {
+		if r.ID != r.Header.Get("webhook-id") || (r.ID == requests[0].ID) != (i < 3) {
+			t.Errorf("request %d: ids %s and %s", i, r.ID, r.Header.Get("webhook-id"))
+		}
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL(), nil)
+	for status, want := range map[int]struct {
+		class  dispatchers.Class
+		reason string
+	}{
+		200: {}, 201: {}, 202: {}, 204: {}, 299: {},
+		301: {dispatchers.Refused, reasonRedirect},
+		302: {dispatchers.Refused, reasonRedirect},
+		304: {dispatchers.Refused, reasonRedirect},
+		307: {dispatchers.Refused, reasonRedirect},
+		308: {dispatchers.Refused, reasonRedirect},
+		400: {dispatchers.Refused, reasonRejected},
+		401: {dispatchers.Refused, reasonUnauthorized},
+		403: {dispatchers.Refused, reasonUnauthorized},
+		404: {dispatchers.Refused, reasonNotFound},
+		407: {dispatchers.Broken, "proxy"},
+		408: {dispatchers.Temporary, "timeout"},
+		409: {dispatchers.Refused, reasonRejected},
+		410: {dispatchers.Expired, reasonGone},
+		413: {dispatchers.Refused, reasonTooBig},
+		422: {dispatchers.Refused, reasonRejected},
+		425: {dispatchers.Temporary, "timeout"},
+		429: {dispatchers.Temporary, reasonRateLimited},
+		500: {dispatchers.Temporary, reasonUnavailable},
+		502: {dispatchers.Temporary, reasonUnavailable},
+		503: {dispatchers.Temporary, reasonUnavailable},
+		504: {dispatchers.Temporary, reasonUnavailable},
+		599: {dispatchers.Temporary, reasonUnavailable},
+		799: {dispatchers.Refused, reasonUnexpectedStatus},
+	} {
+		s.Script(gateway.Status(status, http.Header{"Retry-After": {"7"}, "Location": {"/elsewhere"}}))
+		before := len(s.Requests())
+		_, err := w.Dispatch(t.Context(), message(nil))
+		if n := len(s.Requests()) - before; n != 1 {
+			t.Errorf("%d: %d requests", status, n)
+		}
+		if want.class == "" {
+			if err != nil {
+				t.Errorf("%d: %v", status, err)
+			}
+			continue
+		}
+		e := wantFailure(t, err, want.class, want.reason)
+		if (e.RetryAfter == 7*time.Second) != (want.class == dispatchers.Temporary) {
+			t.Errorf("%d: wait %s", status, e.RetryAfter)
+		}
+	}
+}
+
+func TestConfiguredSuccess(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL(), map[string]any{"success": []string{"202", "409"}})
+	for status, want := range map[int]string{202: "", 409: "", 200: reasonUnexpectedStatus, 204: reasonUnexpectedStatus, 400: reasonRejected} {
+		s.Script(gateway.Status(status, nil))
+		_, err := w.Dispatch(t.Context(), message(nil))
+		if want == "" && err != nil {
+			t.Errorf("%d: %v", status, err)
+		}
+		if want != "" {
+			wantFailure(t, err, dispatchers.Refused, want)
+		}
+	}
+}
+
+// The header Idempotency-Key lets Go's transport repeat requests on its own,
+// where a kept connection ends before the answer.
+func TestOneRequestForEachAttempt(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL(), nil)
+	if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
+		t.Fatal(err)
+	}
+	s.Script(gateway.Reset)
+	_, err := w.Dispatch(t.Context(), message(nil))
+	wantFailure(t, err, dispatchers.Temporary, "connection")
+	if n := len(s.Requests()); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+func TestServersThatDoNotAnswer(t *testing.T) {
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL(), nil)
+	s.Script(gateway.Hang)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := w.Dispatch(ctx, message(nil))
+	wantFailure(t, err, dispatchers.Temporary, "timeout")
+
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + closed.Addr().String()
+	_ = closed.Close()
+	_, err = newDispatcher(t, url, nil).Dispatch(t.Context(), message(nil))
+	wantFailure(t, err, dispatchers.Temporary, "connection")
+}
+
+// An answer that tells success counts, however it goes on.
+func TestAnswersWithoutEnd(t *testing.T) {
+	var written atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		chunk := make([]byte, 1<<20)
+		for range 1 << 10 {
+			n, err := rw.Write(chunk)
+			written.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}))
+	w := newDispatcher(t, server.URL, nil)
+	if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
+		t.Error(err)
+	}
+	server.Close()
+	if n := written.Load(); n > 64<<20 {
+		t.Errorf("%d bytes of the gigabyte were taken", n)
+	}
+
+	s := startGateway(t, gateway.Options{})
+	w = newDispatcher(t, s.URL(), nil)
+	for _, fault := range []gateway.Fault{gateway.Huge, gateway.Endless} {
+		s.Script(fault)
+		if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Nothing that a target, a request or an answer says leads elsewhere.
+func TestWebhookNoSSRF(t *testing.T) {
+	var hits atomic.Int64
+	internal := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	internal.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			hits.Add(1)
+		}
+	}
+	internal.Start()
+	defer internal.Close()
+	host := strings.TrimPrefix(internal.URL, "http://")
+
+	s := startGateway(t, gateway.Options{})
+	w := newDispatcher(t, s.URL()+"/send/{webhook.address}/x?to={oob.data.to}", nil)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		s.Script(gateway.Status(status, http.Header{"Location": {internal.URL}}))
+		_, err := w.Dispatch(t.Context(), message(nil))
+		wantFailure(t, err, dispatchers.Refused, reasonRedirect)
+	}
+	for _, value := range []string{
+		internal.URL, "//" + host + "/", "@" + host, "\\\\" + host, "#@" + host, "?x=" + internal.URL, "\r\nHost: " + host, "%0d%0aHost:%20" + host,
+		"x HTTP/1.1\r\nHost: " + host + "\r\n\r\nPOST /", "{env.HOME}", ".", "..", "../..", `..\..`, "a/../../b", "%2e%2e",
+	} {
+		m := message(map[string]string{"oob.data.to": value})
+		m.Address = value
+		before := len(s.Requests())
+		if _, err := w.Dispatch(t.Context(), m); err != nil {
+			if e := dispatchers.AsError(err); e.Class != dispatchers.Refused || e.Reason != reasonBadValue {
+				t.Errorf("%q: %v", value, err)
+			}
+			continue
+		}
+		r := s.Requests()[before]
+		if !strings.HasPrefix(r.URI, "/send/") || strings.Count(r.URI, "/") != 3 || !strings.Contains(r.URI, "/x?to=") || strings.Count(r.URI, "?") != 1 {
+			t.Errorf("%q: URI %s", value, r.URI)
+		}
+	}
+	if n := hits.Load(); n != 0 {
+		t.Errorf("the internal server was contacted %d times", n)
+	}
+}
+
+func caFile(t *testing.T, server *httptest.Server) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestTLS(t *testing.T) {
+	var requests atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	_, err := newDispatcher(t, server.URL, nil).Dispatch(t.Context(), message(nil))
+	wantFailure(t, err, dispatchers.Broken, "tls")
+	if requests.Load() != 0 {
+		t.Error("a server that is not trusted got the message")
+	}
+	w := newDispatcher(t, server.URL, map[string]any{"ca": caFile(t, server)})
+	if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
+		t.Error(err)
+	}
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(server.URL, "https://"))
+	w = newDispatcher(t, "https://localhost:"+port, map[string]any{"ca": caFile(t, server)})
+	_, err = w.Dispatch(t.Context(), message(nil))
+	wantFailure(t, err, dispatchers.Broken, "tls")
+	if requests.Load() != 1 {
+		t.Error("a server with another name got the message")
+	}
+}
+
+func TestClientCertificate(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if len(r.TLS.PeerCertificates) != 1 {
+			rw.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	server.StartTLS()
+	defer server.Close()
+	ca := caFile(t, server)
+	_, err := newDispatcher(t, server.URL, map[string]any{"ca": ca}).Dispatch(t.Context(), message(nil))
+	wantFailure(t, err, dispatchers.Refused, reasonUnauthorized)
+
+	der, err := x509.MarshalPKCS8PrivateKey(server.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := newDispatcher(t, server.URL, map[string]any{"ca": ca, "client_cert": map[string]string{"cert": ca, "key": key}})
+	if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestProxy(t *testing.T) {
+	p, err := proxy.Start(proxy.Options{User: "u", Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	w := newDispatcher(t, server.URL, map[string]any{"ca": caFile(t, server), "proxy": p.URL()})
+	if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if c := p.Counts(); c.Connects != 1 {
+		t.Errorf("%+v", c)
+	}
+	if err := w.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	p.Refuse(http.StatusForbidden)
+	_, err = w.Dispatch(t.Context(), message(nil))
+	wantFailure(t, err, dispatchers.Broken, "proxy")
+}

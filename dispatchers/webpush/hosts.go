@@ -1,0 +1,121 @@
+package webpush
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const httpsPort = "443"
+
+// hostRule is an entry of the option allow.
+type hostRule struct {
+	name   string // in lower case; of a wildcard, what follows the *, with its dot
+	port   string
+	exact  bool
+	byName bool // exact, and the operator's own
+}
+
+// A name ends in a label that is no number: else some resolvers read it as an
+// IP address. A wildcard has two labels at least.
+var validRule = regexp.MustCompile(`^(\*\.(?:[a-z0-9_-]+\.)+|(?:[a-z0-9_-]+\.)*)([a-z0-9_-]*[a-z][a-z0-9_-]*)(?::([0-9]{1,5}))?$`)
+
+// parseRules reads the option allow.
+func parseRules(texts []string) ([]hostRule, error) {
+	own := len(texts) > 0
+	if !own {
+		texts = DefaultAllow
+	}
+	rules := make([]hostRule, 0, len(texts))
+	for _, text := range texts {
+		part := validRule.FindStringSubmatch(strings.ToLower(text))
+		if part == nil {
+			return nil, fmt.Errorf("allow: %q is not the name of a host such as push.example.com or *.push.example.com", text)
+		}
+		name, wildcard := strings.CutPrefix(part[1]+part[2], "*")
+		rule := hostRule{name: name, port: httpsPort, exact: !wildcard, byName: own && !wildcard}
+		if part[3] != "" {
+			rule.port = part[3]
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
+}
+
+func (r hostRule) matches(host, port string) bool {
+	if r.port != port {
+		return false
+	}
+	if r.exact {
+		return host == r.name
+	}
+	return strings.HasSuffix(host, r.name) && len(host) > len(r.name)
+}
+
+// allows reports whether an endpoint may be at a host.
+func (p *Dispatcher) allows(host, port string) bool {
+	return slices.ContainsFunc(p.hosts, func(r hostRule) bool { return r.matches(host, port) })
+}
+
+// dial connects to a push service: to a private address only where the
+// operator named the host.
+func (p *Dispatcher) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	dialer := net.Dialer{Timeout: dialTimeout, Control: publicOnly}
+	if slices.ContainsFunc(p.hosts, func(r hostRule) bool { return r.byName && r.matches(host, port) }) {
+		dialer.Control = nil
+	}
+	return dialer.DialContext(ctx, network, address)
+}
+
+const dialTimeout = 10 * time.Second
+
+var errNotPublic = errors.New("its name leads to an address that is not a public one")
+
+// publicOnly looks at the address after the name was resolved, right before
+// the connection.
+func publicOnly(_, address string, _ syscall.RawConn) error {
+	addr, err := netip.ParseAddrPort(address)
+	if err != nil || !public(addr.Addr()) {
+		return errNotPublic
+	}
+	return nil
+}
+
+// special are unicast ranges that are not on the internet, beside those that
+// package netip knows, and ranges that lead to IPv4 addresses (IANA registries
+// of special-purpose addresses).
+var special = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("192.0.2.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("198.51.100.0/24"),
+	netip.MustParsePrefix("203.0.113.0/24"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("::/96"),
+	netip.MustParsePrefix("64:ff9b::/96"),
+	netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("100::/64"),
+	netip.MustParsePrefix("2001::/23"),
+	netip.MustParsePrefix("2001:db8::/32"),
+	netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("fec0::/10"),
+}
+
+func public(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	return addr.IsGlobalUnicast() && !addr.IsPrivate() &&
+		!slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(addr) })
+}

@@ -1,0 +1,117 @@
+package webpush
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// tokenLifetime is how long a token is good; RFC 8292, section 2, allows a day.
+const tokenLifetime = time.Hour
+
+// vapidKey identifies the sender to push services.
+type vapidKey struct {
+	private *ecdsa.PrivateKey
+	public  string // base64url of the uncompressed point
+	subject string
+}
+
+// vapidFile is the file that the option vapid names.
+type vapidFile struct {
+	Subject    string `json:"subject"`
+	PublicKey  string `json:"publicKey"`
+	PrivateKey string `json:"privateKey"`
+}
+
+// NewVAPID makes a VAPID key and returns the content of the file that the
+// option vapid names. Its publicKey is the applicationServerKey that the app
+// subscribes with. subject is a mailto: or https: URL.
+func NewVAPID(subject string) ([]byte, error) {
+	if err := checkSubject(subject); err != nil {
+		return nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("making a key: %w", err)
+	}
+	private, err := key.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("encoding the private key: %w", err)
+	}
+	public, err := key.PublicKey.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("encoding the public key: %w", err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	return json.MarshalIndent(vapidFile{subject, encode(public), encode(private)}, "", "\t") //nolint:gosec // this file is where the private key belongs
+}
+
+// parseVAPID reads a key file. Errors do not quote it.
+func parseVAPID(content []byte) (*vapidKey, error) {
+	var file vapidFile
+	if json.Unmarshal(content, &file) != nil {
+		return nil, errors.New("it is not a JSON object with subject, publicKey and privateKey")
+	}
+	if err := checkSubject(file.Subject); err != nil {
+		return nil, err
+	}
+	scalar, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(file.PrivateKey, "="))
+	if err != nil {
+		return nil, errors.New("its privateKey is not base64url")
+	}
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar)
+	if err != nil {
+		return nil, errors.New("its privateKey is not one of P-256 (32 bytes)")
+	}
+	public, err := key.PublicKey.Bytes()
+	if err != nil {
+		return nil, errors.New("its privateKey has no public key")
+	}
+	v := &vapidKey{private: key, public: base64.RawURLEncoding.EncodeToString(public), subject: file.Subject}
+	if strings.TrimRight(file.PublicKey, "=") != v.public {
+		return nil, errors.New("its publicKey does not belong to its privateKey")
+	}
+	return v, nil
+}
+
+// checkSubject: Apple refuses senders whose subject is no such URL.
+func checkSubject(subject string) error {
+	u, err := url.Parse(subject)
+	switch {
+	case err == nil && u.Scheme == "mailto" && strings.Contains(u.Opaque, "@"), err == nil && u.Scheme == "https" && u.Host != "":
+		return nil
+	}
+	return errors.New("its subject is neither mailto:<address> nor an https URL")
+}
+
+// authorization returns the header of that name for requests to a push
+// service (RFC 8292, section 3).
+func (v *vapidKey) authorization(endpoint *url.URL, now time.Time) (string, error) {
+	claims, err := json.Marshal(struct {
+		Audience string `json:"aud"`
+		Expires  int64  `json:"exp"`
+		Subject  string `json:"sub"`
+	}{endpoint.Scheme + "://" + endpoint.Host, now.Add(tokenLifetime).Unix(), v.subject})
+	if err != nil {
+		return "", fmt.Errorf("encoding the claims: %w", err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	signed := encode([]byte(`{"typ":"JWT","alg":"ES256"}`)) + "." + encode(claims)
+	digest := sha256.Sum256([]byte(signed))
+	r, s, err := ecdsa.Sign(rand.Reader, v.private, digest[:])
+	if err != nil {
+		return "", fmt.Errorf("signing: %w", err)
+	}
+	var signature [64]byte // RFC 7518, section 3.4
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return "vapid t=" + signed + "." + encode(signature[:]) + ", k=" + v.public, nil
+}

@@ -1,0 +1,128 @@
+// Package webpush delivers out-of-band messages by Web Push (RFC 8030), to
+// browsers and to phones without Google's services.
+//
+// RFC 8291 and RFC 8292 are a few lines each over the standard library, and
+// stand here: the library webpush-go signs and encrypts with Go's deprecated
+// curve arithmetic, ignores the expiry that it is given, prefixes a subject
+// that is a mailto: URL once more, and sends in the same call, so that a bad
+// subscription, a message too big and a failing network look alike.
+package webpush
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/secrets"
+)
+
+// DefaultAllow are the push services of the large browsers: Chrome and those
+// built on it, Chromium without Google's keys, Firefox, Edge, Safari.
+var DefaultAllow = []string{
+	"fcm.googleapis.com",
+	"jmt17.google.com",
+	"updates.push.services.mozilla.com",
+	"*.notify.windows.com",
+	"*.push.apple.com",
+}
+
+// Dispatcher delivers push messages to browsers, and to apps that use
+// UnifiedPush. The address of a target is its subscription, as
+// `PushSubscription.toJSON()` writes it. The content is the out-of-band
+// payload as JSON, with the members `nma_data`, `nma_data_content_type` and
+// `nma_data_version`; it is encrypted for the browser once more, and padded,
+// so that the push service learns nothing, not even its length. What the user
+// sees is up to the service worker.
+//
+// A subscription that the push service does not know any more ends the target:
+// it is quarantined until it is modified. Each attempt is exactly one request;
+// a message that still waits is replaced by its repetition.
+type Dispatcher struct {
+	// Path of the VAPID key: a JSON file with `publicKey` and `privateKey` in
+	// base64url, as `web-push generate-vapid-keys --json` writes them, and
+	// `subject`, a `mailto:` or `https:` URL where push services reach you. A
+	// changed file is used without a restart; subscriptions made for another
+	// public key are refused. Placeholders are resolved at load. Needed.
+	VAPID string `json:"vapid,omitempty"`
+
+	// The hosts of push services that endpoints may have: a name, or
+	// `*.suffix` for all names below one, with `:port` for one other than 443.
+	// A host that stands here by its name may have a private address, as a
+	// push service of the house has; all others may not. With `proxy` it is the
+	// proxy that resolves names and has to see to that. Replaces the default:
+	// the push services of Chrome, Firefox, Edge and Safari
+	Allow []string `json:"allow,omitempty"`
+
+	outbound.Options
+
+	hosts     []hostRule
+	vapid     *secrets.File[*vapidKey]
+	transport *http.Transport
+}
+
+// CaddyModule returns the Caddy module information.
+func (Dispatcher) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  dispatchers.Namespace + ".web_push",
+		New: func() caddy.Module { return new(Dispatcher) },
+	}
+}
+
+// Provision reads the key. It dials nothing.
+func (p *Dispatcher) Provision(ctx caddy.Context) error {
+	logger := ctx.Slogger()
+	if p.VAPID == "" {
+		return errors.New("vapid <path> of a VAPID key is needed")
+	}
+	path, err := secrets.Resolve("vapid", p.VAPID)
+	if err != nil {
+		return err
+	}
+	if p.vapid, err = secrets.Open("vapid", path, parseVAPID, logger); err != nil {
+		return err
+	}
+	if p.hosts, err = parseRules(p.Allow); err != nil {
+		return err
+	}
+	if p.transport, err = outbound.NewTransport(p.Options, logger); err != nil {
+		return err
+	}
+	if p.Proxy == "" { // else it is the proxy that resolves names
+		p.transport.DialContext = p.dial
+	}
+	return nil
+}
+
+// Cleanup closes idle connections.
+func (p *Dispatcher) Cleanup() error {
+	if p.transport != nil {
+		p.transport.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Traits implements dispatchers.Dispatcher.
+func (*Dispatcher) Traits() dispatchers.Traits { return dispatchers.Traits{} }
+
+// Dispatch implements dispatchers.Dispatcher.
+func (p *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
+	r, err := p.request(m)
+	if err != nil {
+		return dispatchers.Receipt{}, err
+	}
+	if err := p.send(ctx, r); err != nil {
+		return dispatchers.Receipt{}, err
+	}
+	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner      = (*Dispatcher)(nil)
+	_ caddy.CleanerUpper     = (*Dispatcher)(nil)
+	_ dispatchers.Dispatcher = (*Dispatcher)(nil)
+)

@@ -1,0 +1,420 @@
+package webpush
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/goleak"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
+	"github.com/oob-dispatch/oob-dispatch/simulator/pushservice"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// write replaces a file as an operator should: at once.
+func write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func file(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	write(t, path, content)
+	return path
+}
+
+func newKey(t *testing.T) (content []byte, public string) {
+	t.Helper()
+	content, err := NewVAPID("mailto:ops@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := parseVAPID(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content, v.public
+}
+
+// load provisions a dispatcher as a configuration does.
+func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
+	t.Helper()
+	raw, err := json.Marshal(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	t.Cleanup(cancel)
+	module, err := ctx.LoadModuleByID("oob.dispatchers.web_push", raw)
+	if err != nil {
+		return nil, err
+	}
+	return module.(*Dispatcher), nil
+}
+
+// bench is a dispatcher, the push service that it sends to, and a browser.
+type bench struct {
+	*Dispatcher
+	service *pushservice.Server
+	browser *pushservice.Subscription
+	vapid   string // path
+}
+
+func newBench(t *testing.T, more map[string]any) *bench {
+	t.Helper()
+	s, err := pushservice.Start(pushservice.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	key, public := newKey(t)
+	vapid := file(t, "vapid.json", key)
+	options := map[string]any{"vapid": vapid, "allow": []string{s.Host()}, "ca": file(t, "ca.pem", s.CA())}
+	maps.Copy(options, more)
+	p, err := load(t, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser, err := s.Subscribe(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{p, s, browser, vapid}
+}
+
+const sealed = "eyJhbGciOiJSU0EtT0FFUC0yNTYifQ.a2V5.aXY.Y2lwaGVydGV4dA.dGFn"
+
+func message(address string) *dispatchers.Message {
+	content := nevisfido.NewContent("canary-token", "https://login.example.com/nevisfido/token/redeem/authentication")
+	return &dispatchers.Message{
+		ID:         "3q2-7wAAAAAAAAAAAAAAAA",
+		Operation:  nevisfido.Authentication,
+		Dispatcher: "browser",
+		Address:    address,
+		Envelope:   content.Envelope().Sealed(sealed),
+		Expires:    time.Now().Add(2 * time.Minute),
+	}
+}
+
+func wantFailure(t *testing.T, err error, class dispatchers.Class, reason string) dispatchers.Error {
+	t.Helper()
+	e, ok := errors.AsType[*dispatchers.Error](err)
+	if !ok {
+		t.Fatalf("got %v, want %s/%s", err, class, reason)
+	}
+	if e.Class != class || e.Reason != reason {
+		t.Fatalf("got %s/%s (%v), want %s/%s", e.Class, e.Reason, e.Err, class, reason)
+	}
+	return *e
+}
+
+// wantNothingSecret fails if an error tells the address or the message.
+func wantNothingSecret(t *testing.T, err error, address string) {
+	t.Helper()
+	var subscription struct {
+		Endpoint string
+		Keys     map[string]string
+	}
+	_ = json.Unmarshal([]byte(address), &subscription)
+	_, path, _ := strings.Cut(subscription.Endpoint, "/push/")
+	for _, secret := range []string{address, path, subscription.Keys["p256dh"], subscription.Keys["auth"], sealed, "canary-token"} {
+		if secret != "" && strings.Contains(err.Error(), secret) {
+			t.Errorf("%v tells %s", err, secret)
+		}
+	}
+}
+
+func TestDispatchDelivers(t *testing.T) {
+	b := newBench(t, nil)
+	if n := len(b.service.Requests()); n != 0 {
+		t.Fatalf("provisioning made %d requests", n)
+	}
+	m := message(b.browser.JSON())
+	receipt, err := b.Dispatch(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if receipt.Response != dispatchers.SuccessfulDispatch {
+		t.Errorf("response %v", receipt.Response)
+	}
+	got, err := b.browser.Wait(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Content, m.Envelope.JSON()) {
+		t.Errorf("content %s", got.Content)
+	}
+	if got.Urgency != "high" || len(got.Topic) != 32 || got.TTL <= time.Minute || got.TTL > 2*time.Minute {
+		t.Errorf("urgency %q, topic %q, TTL %s", got.Urgency, got.Topic, got.TTL)
+	}
+}
+
+func TestRepetitionReplaces(t *testing.T) {
+	b := newBench(t, nil)
+	for range 3 {
+		if _, err := b.Dispatch(t.Context(), message(b.browser.JSON())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := message(b.browser.JSON())
+	other.ID = "another exchange"
+	if _, err := b.Dispatch(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if b.browser.Waiting() != 2 {
+		t.Errorf("%d messages wait", b.browser.Waiting())
+	}
+}
+
+func TestThePushServiceLearnsNothing(t *testing.T) {
+	b := newBench(t, nil)
+	short, long := message(b.browser.JSON()), message(b.browser.JSON())
+	long.Envelope = long.Envelope.Sealed(sealed + strings.Repeat("x", 1000))
+	for _, m := range []*dispatchers.Message{short, long} {
+		if _, err := b.Dispatch(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	requests := b.service.Requests()
+	if len(requests[0].Body) != len(requests[1].Body) {
+		t.Errorf("bodies of %d and %d bytes", len(requests[0].Body), len(requests[1].Body))
+	}
+	for _, r := range requests {
+		if bytes.Contains(r.Body, []byte("nma_data")) || bytes.Contains(r.Body, []byte(sealed)) {
+			t.Error("the message is readable")
+		}
+		for name := range r.Header {
+			switch name {
+			case "Authorization", "Content-Encoding", "Content-Length", "Content-Type", "Ttl", "Topic", "Urgency", "User-Agent":
+			default:
+				t.Errorf("header %s", name)
+			}
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	b := newBench(t, nil)
+	frame := len(message("").Envelope.Sealed("").JSON())
+	for size, fits := range map[int]bool{maxContent: true, maxContent + 1: false, 10 * maxContent: false} {
+		m := message(b.browser.JSON())
+		m.Envelope = m.Envelope.Sealed(strings.Repeat("x", size-frame))
+		_, err := b.Dispatch(t.Context(), m)
+		if fits && err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		if !fits {
+			wantFailure(t, err, dispatchers.Refused, reasonTooBig)
+		}
+	}
+	if requests := b.service.Requests(); len(requests) != 1 || len(requests[0].Body) != 4096 {
+		t.Errorf("%d requests", len(requests))
+	}
+}
+
+func TestTimeToLive(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for want, expires := range map[string]time.Time{
+		"120": now.Add(2*time.Minute + time.Millisecond), "0": now.Add(-time.Hour), "300": {},
+	} {
+		if got := ttl(expires, now); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	b := newBench(t, nil)
+	for status, want := range map[int]struct {
+		class  dispatchers.Class
+		reason string
+	}{
+		200: {}, 201: {}, 202: {}, 204: {},
+		203: {dispatchers.Refused, reasonUnexpectedStatus},
+		301: {dispatchers.Refused, reasonRedirect},
+		307: {dispatchers.Refused, reasonRedirect},
+		400: {dispatchers.Refused, reasonRejected},
+		401: {dispatchers.Refused, reasonVAPID},
+		403: {dispatchers.Refused, reasonVAPID},
+		404: {dispatchers.Expired, reasonUnsubscribed},
+		407: {dispatchers.Broken, "proxy"},
+		408: {dispatchers.Temporary, "timeout"},
+		410: {dispatchers.Expired, reasonUnsubscribed},
+		413: {dispatchers.Refused, reasonTooBig},
+		425: {dispatchers.Temporary, "timeout"},
+		429: {dispatchers.Temporary, reasonRateLimited},
+		500: {dispatchers.Temporary, reasonUnavailable},
+		503: {dispatchers.Temporary, reasonUnavailable},
+	} {
+		b.service.Script(pushservice.Status(status, http.Header{"Retry-After": {"7"}, "Location": {"https://localhost:1/"}}))
+		before := len(b.service.Requests())
+		_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
+		if n := len(b.service.Requests()) - before; n != 1 {
+			t.Errorf("%d: %d requests", status, n)
+		}
+		if want.class == "" {
+			if err != nil {
+				t.Errorf("%d: %v", status, err)
+			}
+			continue
+		}
+		e := wantFailure(t, err, want.class, want.reason)
+		if wait := e.RetryAfter; (wait == 7*time.Second) != (want.class == dispatchers.Temporary) {
+			t.Errorf("%d: wait %s", status, wait)
+		}
+		wantNothingSecret(t, err, b.browser.JSON())
+	}
+}
+
+func TestEndedSubscriptions(t *testing.T) {
+	b := newBench(t, nil)
+	address := b.browser.JSON()
+	expired := strings.Replace(address, `"expirationTime":null`, `"expirationTime":1600000000000`, 1)
+	_, err := b.Dispatch(t.Context(), message(expired))
+	wantFailure(t, err, dispatchers.Expired, reasonExpired)
+	if len(b.service.Requests()) != 0 {
+		t.Error("it was sent all the same")
+	}
+	b.browser.Unsubscribe()
+	_, err = b.Dispatch(t.Context(), message(address))
+	wantFailure(t, err, dispatchers.Expired, reasonUnsubscribed)
+}
+
+func TestBrokenConnections(t *testing.T) {
+	b := newBench(t, nil)
+	b.service.Script(pushservice.Reset)
+	_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
+	wantFailure(t, err, dispatchers.Temporary, "connection")
+	wantNothingSecret(t, err, b.browser.JSON())
+	if n := len(b.service.Requests()); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+
+	b.service.Script(pushservice.Hang)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = b.Dispatch(ctx, message(b.browser.JSON()))
+	wantFailure(t, err, dispatchers.Temporary, "timeout")
+}
+
+// An answer that tells success counts, however it goes on.
+func TestAnswersWithoutEnd(t *testing.T) {
+	b := newBench(t, nil)
+	for _, fault := range []pushservice.Fault{pushservice.Huge, pushservice.Endless} {
+		b.service.Script(fault)
+		if _, err := b.Dispatch(t.Context(), message(b.browser.JSON())); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestServersThatAreNotTrusted(t *testing.T) {
+	b := newBench(t, map[string]any{"ca": ""})
+	_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
+	wantFailure(t, err, dispatchers.Broken, "tls")
+	wantNothingSecret(t, err, b.browser.JSON())
+	if len(b.service.Requests()) != 0 {
+		t.Error("it was sent all the same")
+	}
+}
+
+func TestProxy(t *testing.T) {
+	p, err := proxy.Start(proxy.Options{User: "u", Password: "s3cret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	b := newBench(t, map[string]any{"proxy": p.URL()})
+	if _, err := b.Dispatch(t.Context(), message(b.browser.JSON())); err != nil {
+		t.Fatal(err)
+	}
+	if c := p.Counts(); c.Connects != 1 || p.Hosts()[0] != b.service.Host() {
+		t.Errorf("%+v for %v", c, p.Hosts())
+	}
+}
+
+// The name is allowed, but leads to this machine, and the operator did not
+// name it: what rebinding a name would do.
+func TestWebPushNoSSRF(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	connected := make(chan struct{}, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+			connected <- struct{}{}
+		}
+	}()
+
+	b := newBench(t, nil)
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	internal := "localhost:" + port
+	b.hosts = append(b.hosts, hostRule{name: "localhost", port: port, exact: true})
+	address := strings.Replace(b.browser.JSON(), b.service.Host(), internal, 1)
+	_, err = b.Dispatch(t.Context(), message(address))
+	wantFailure(t, err, dispatchers.Refused, reasonPrivateAddress)
+
+	b.service.Script(pushservice.Status(http.StatusTemporaryRedirect, http.Header{"Location": {"https://" + internal + "/"}}))
+	_, err = b.Dispatch(t.Context(), message(b.browser.JSON()))
+	wantFailure(t, err, dispatchers.Refused, reasonRedirect)
+
+	for _, endpoint := range []string{"127.0.0.1:" + port, "[::1]:" + port, "0x7f000001:" + port, "localhost.:" + port, b.service.Host() + "@" + internal} {
+		_, err = b.Dispatch(t.Context(), message(strings.Replace(b.browser.JSON(), b.service.Host(), endpoint, 1)))
+		if e := dispatchers.AsError(err); e.Class != dispatchers.Refused {
+			t.Errorf("%s: %v", endpoint, err)
+		}
+	}
+	_ = listener.Close()
+	<-done
+	if len(connected) != 0 {
+		t.Error("the internal server was contacted")
+	}
+}
+
+func TestChangedKeyIsUsed(t *testing.T) {
+	b := newBench(t, nil)
+	key, public := newKey(t)
+	write(t, b.vapid, key)
+	_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
+	wantFailure(t, err, dispatchers.Refused, reasonVAPID)
+	again, err := b.service.Subscribe(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Dispatch(t.Context(), message(again.JSON())); err != nil {
+		t.Error(err)
+	}
+	write(t, b.vapid, []byte("{}"))
+	if _, err := b.Dispatch(t.Context(), message(again.JSON())); err != nil {
+		t.Errorf("the last good key is not used: %v", err)
+	}
+}
