@@ -8,6 +8,7 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch/caddymodule"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/compose"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/fcm"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/link"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/qrcode"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webhook"

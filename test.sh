@@ -17,6 +17,10 @@ need zbarimg zbar-tools
 need node nodejs
 need npm npm
 need gcc gcc
+need qpdf qpdf
+need pdftoppm poppler-utils
+need /usr/sbin/ippeveprinter cups-ipp-utils
+need dbus-daemon dbus-daemon
 /usr/bin/python3 -c 'import jwcrypto' 2>/dev/null || missing+=(python3-jwcrypto)
 if [ ${#missing[@]} -gt 0 ]; then
 	if [ "$(id -u)" -ne 0 ]; then

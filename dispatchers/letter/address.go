@@ -1,0 +1,45 @@
+package letter
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of a postal address. The window shows six lines.
+const (
+	minAddressLines = 2
+	maxAddressLines = 6
+	maxAddressLine  = 60 // characters
+)
+
+// parseLines takes a postal address apart at "|" and ";". Empty lines are left
+// out. Errors do not quote it.
+func parseLines(address string, minimum int) ([]string, error) {
+	if !utf8.ValidString(address) || strings.ContainsFunc(address, forbidden) {
+		return nil, errors.New("it holds control characters, or is not UTF-8")
+	}
+	var lines []string
+	for line := range strings.FieldsFuncSeq(address, func(r rune) bool { return r == '|' || r == ';' }) {
+		line = strings.Join(strings.Fields(line), " ")
+		if line == "" {
+			continue
+		}
+		if utf8.RuneCountInString(line) > maxAddressLine {
+			return nil, fmt.Errorf("line %d is longer than %d characters", len(lines)+1, maxAddressLine)
+		}
+		lines = append(lines, line)
+	}
+	if n := len(lines); n < minimum || n > maxAddressLines {
+		return nil, fmt.Errorf(`a postal address has %d to %d lines, separated by "|" or ";", and this has %d`,
+			minimum, maxAddressLines, n)
+	}
+	return lines, nil
+}
+
+// forbidden reports characters that could make an address look like another.
+func forbidden(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
+}

@@ -1,0 +1,163 @@
+package letter
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"regexp"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/qr"
+	"github.com/oob-dispatch/oob-dispatch/templates"
+)
+
+// job is a letter that is ready to be printed.
+type job struct {
+	pdf    []byte
+	ticket Ticket
+}
+
+// Ticket is the job ticket of a letter, a JSON file beside the PDF. It holds
+// neither the address nor anything of the message.
+type Ticket struct {
+	// Version of this form: 1
+	Version int `json:"version"`
+
+	// The name of the letter's files without extension: the same for every
+	// attempt of one exchange, different for every exchange
+	ID string `json:"id"`
+
+	Operation nevisfido.Operation `json:"operation"`
+
+	// The language of the text, a tag of RFC 5646
+	Language string `json:"language"`
+
+	// The time of writing (RFC 3339, UTC)
+	Created time.Time `json:"created"`
+
+	// When the token dies; a letter that cannot arrive before is not worth
+	// sending (RFC 3339, UTC)
+	Expires time.Time `json:"expires"`
+
+	// The name of the PDF in the same folder
+	File string `json:"file"`
+
+	// The SHA-256 digest of the PDF in hexadecimal, and its size in bytes
+	SHA256 string `json:"sha256"`
+	Size   int    `json:"size"`
+
+	Pages int `json:"pages"`
+
+	// The side of the envelope's window: right or left
+	Window string `json:"window"`
+}
+
+// validID bounds what becomes the name of a file and of a print job.
+var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
+
+// compose writes the letter.
+func (l *Dispatcher) compose(ctx context.Context, m *dispatchers.Message) (*job, error) {
+	if !validID.MatchString(m.ID) {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonID, "the message's ID cannot be the name of a file")
+	}
+	now := l.now()
+	if left, need := m.Expires.Sub(now), time.Duration(l.MinLifetime); left < need {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonLifetime,
+			"the token lives for another %v, and a letter needs %v: raise token_lifetime here and at nevisFIDO, or lower min_lifetime",
+			max(left, 0).Round(time.Second), need)
+	}
+	address, err := parseLines(m.Address, minAddressLines)
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonAddress, "the postal address cannot be used: %w", err)
+	}
+	p, err := l.render(m, now)
+	if errors.Is(err, templates.ErrTooLong) {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong, "filling in the texts of the letter: %w", err)
+	}
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonTemplate, "filling in the texts of the letter: %w", err)
+	}
+	p.address = address
+	if p.code, err = drawCode(ctx, content(m)); err != nil {
+		return nil, err
+	}
+	pdf, err := p.pdf()
+	switch {
+	case errors.Is(err, errTooMuch):
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong, "writing the letter: %w", err)
+	case errors.Is(err, errCharacter):
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonCharacter, "writing the letter: %w", err)
+	case err != nil:
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonPDF, "writing the letter: %w", err)
+	}
+	digest := sha256.Sum256(pdf)
+	return &job{pdf: pdf, ticket: Ticket{
+		Version: 1, ID: m.ID, Operation: m.Operation, Language: p.language,
+		Created: now.UTC().Truncate(time.Second), Expires: m.Expires.UTC().Truncate(time.Second),
+		File: m.ID + ".pdf", SHA256: hex.EncodeToString(digest[:]), Size: len(pdf), Pages: 1, Window: l.Window,
+	}}, nil
+}
+
+// content is what the QR code holds: as with qr_code, the link where the
+// dispatcher has a base_url, and the bare message otherwise.
+func content(m *dispatchers.Message) string {
+	if m.LinkConfigured {
+		return m.Link
+	}
+	return m.Envelope.Encoded()
+}
+
+// render fills in the texts.
+func (l *Dispatcher) render(m *dispatchers.Message, now time.Time) (*page, error) {
+	wishes := make([]string, len(l.Language))
+	for i, t := range l.Language {
+		wishes[i] = m.Expand(t, nil)
+	}
+	v := templates.Fill(m.Lookup)
+	v.Operation = string(m.Operation)
+	v.Date, v.Expires = now, m.Expires.In(now.Location())
+	if len(l.sender) > 0 {
+		v.Sender = l.sender[0]
+	}
+	p := &page{
+		language: l.texts.Pick(l.fallback, wishes...),
+		created:  now,
+		window:   l.Window,
+		sender:   l.sender,
+	}
+	for part, text := range map[templates.Part]*string{
+		templates.Date: &p.date, templates.Subject: &p.subject, templates.Opening: &p.opening,
+		templates.Caption: &p.caption, templates.Closing: &p.closing,
+	} {
+		var err error
+		if *text, err = l.texts.Render(p.language, part, v); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// drawCode returns the modules of a QR code, at level M if it can be and else
+// at level L: paper gets folds and spots.
+func drawCode(ctx context.Context, content string) ([][]bool, error) {
+	picture, err := qr.PNG(ctx, content, qr.Options{Level: qr.LevelM})
+	if errors.Is(err, qr.ErrTooLong) {
+		picture, err = qr.PNG(ctx, content, qr.Options{Level: qr.LevelL})
+	}
+	switch {
+	case errors.Is(err, qr.ErrTooLong):
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong, "drawing the QR code: %w", err)
+	case err != nil && ctx.Err() != nil:
+		return nil, dispatchers.Fail(dispatchers.Temporary, reasonBusy, "drawing the QR code: %w", err)
+	case err != nil:
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonPDF, "drawing the QR code: %w", err)
+	}
+	code, err := modules(picture)
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonPDF, "drawing the QR code: %w", err)
+	}
+	return code, nil
+}

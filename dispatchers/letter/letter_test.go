@@ -1,0 +1,370 @@
+package letter
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+)
+
+var today = time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
+
+const postal = "Frau | Anna Mustermann | Bahnhofstrasse 1 | 8001 Zürich"
+
+// provision makes the dispatcher ready; its day is today.
+func provision(t *testing.T, l *Dispatcher) *Dispatcher {
+	t.Helper()
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	t.Cleanup(cancel)
+	if err := l.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Cleanup(); err != nil {
+			t.Error(err)
+		}
+	})
+	l.now = func() time.Time { return today }
+	return l
+}
+
+// message is one with a sealed envelope of the usual size.
+func message(id string, values map[string]string) *dispatchers.Message {
+	envelope := nevisfido.Envelope{ContentType: nevisfido.ContentTypePlain, Version: nevisfido.EnvelopeVersion}.
+		Sealed(strings.Repeat("eyJ4-_", 170))
+	m := &dispatchers.Message{
+		ID: id, Operation: nevisfido.Registration, Dispatcher: "post", Address: postal,
+		Envelope: envelope, Expires: today.Add(10 * 24 * time.Hour),
+	}
+	m.Lookup = func(placeholder string) (string, bool) { v, ok := values[placeholder]; return v, ok }
+	return m
+}
+
+func dispatch(t *testing.T, l *Dispatcher, m *dispatchers.Message) *dispatchers.Error {
+	t.Helper()
+	receipt, err := l.Dispatch(t.Context(), m)
+	if err == nil {
+		if receipt.Response != dispatchers.SuccessfulDispatch {
+			t.Errorf("response = %v", receipt.Response)
+		}
+		return nil
+	}
+	e, ok := errors.AsType[*dispatchers.Error](err)
+	if !ok {
+		t.Fatalf("the error has no class: %v", err)
+	}
+	for _, secret := range []string{"Mustermann", "Bahnhofstrasse", "eyJ4-_", "geheim"} {
+		if strings.Contains(e.Error(), secret) {
+			t.Errorf("the error quotes the message: %v", e)
+		}
+	}
+	return e
+}
+
+func wantFailure(t *testing.T, e *dispatchers.Error, class dispatchers.Class, reason string) {
+	t.Helper()
+	if e == nil || e.Class != class || e.Reason != reason {
+		t.Errorf("outcome = %v, want %s (%s)", e, class, reason)
+	}
+}
+
+// spooled returns the PDF and the ticket of a letter.
+func spooled(t *testing.T, dir, id string) (pdf []byte, ticket Ticket) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, id+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &ticket); err != nil {
+		t.Fatal(err)
+	}
+	if pdf, err = os.ReadFile(filepath.Join(dir, ticket.File)); err != nil {
+		t.Fatal(err)
+	}
+	return pdf, ticket
+}
+
+func names(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return strings.Join(all, " ")
+}
+
+// tool runs a program of the packages that test.sh installs.
+func tool(t *testing.T, name string, args ...string) []byte {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%s is missing: run ./test.sh once, which installs what the tests need", name)
+	}
+	var out, trouble bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Stdout, cmd.Stderr = &out, &trouble
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s: %v: %s%s", name, err, out.Bytes(), trouble.Bytes())
+	}
+	return out.Bytes()
+}
+
+// scan checks a PDF and returns what its QR code holds at 200 dpi, and its text.
+func scan(t *testing.T, pdf []byte) (code, text string) {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "letter.pdf")
+	if err := os.WriteFile(file, pdf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tool(t, "qpdf", "--check", file)
+	if pages := strings.TrimSpace(string(tool(t, "qpdf", "--show-npages", file))); pages != "1" {
+		t.Errorf("the letter has %s pages", pages)
+	}
+	tool(t, "pdftoppm", "-r", "200", "-gray", "-singlefile", file, filepath.Join(dir, "page"))
+	code = string(tool(t, "zbarimg", "--quiet", "--raw", "-Sdisable", "-Sqrcode.enable", filepath.Join(dir, "page.pgm")))
+	text = string(tool(t, "pdftotext", "-layout", file, "-"))
+	return strings.TrimSuffix(code, "\n"), text
+}
+
+func TestLettersOfAllLanguagesAndOperations(t *testing.T) {
+	dir := t.TempDir()
+	l := provision(t, &Dispatcher{Spool: dir, Sender: "Beispielbank AG; Postfach; 8010 Zürich"})
+	for _, lang := range []string{"de", "fr", "it", "en"} {
+		for _, operation := range nevisfido.Operations() {
+			id := fmt.Sprintf("%s-%s", lang, operation)
+			m := message(id, map[string]string{
+				"oob.data.language": lang, "oob.name": "Téléphone d’Anna", "oob.visual_code": "4711",
+				"oob.notification.body": "Zahlung über CHF 100.– an Žofie Đoković",
+			})
+			m.Operation = operation
+			if e := dispatch(t, l, m); e != nil {
+				t.Fatal(e)
+			}
+			pdf, ticket := spooled(t, dir, id)
+			if ticket.Language != lang || ticket.Operation != operation {
+				t.Errorf("%s: ticket = %+v", id, ticket)
+			}
+			code, text := scan(t, pdf)
+			if code != m.Envelope.Encoded() {
+				t.Errorf("%s: the QR code holds %d bytes, want %d", id, len(code), len(m.Envelope.Encoded()))
+			}
+			for _, want := range []string{"Frau", "Anna Mustermann", "8001 Zürich", "Beispielbank AG, Postfach, 8010 Zürich", "4711", "09:30 UTC", "Žofie Đoković"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("%s lacks %q: %s", id, want, text)
+				}
+			}
+		}
+	}
+}
+
+func TestCodeHoldsTheLinkWhereThereIsABaseURL(t *testing.T) {
+	dir := t.TempDir()
+	l := provision(t, &Dispatcher{Spool: dir})
+	m := message("link", nil)
+	m.Link, m.LinkConfigured = nevisfido.Link("https://app.example.com/open", m.Envelope), true
+	if e := dispatch(t, l, m); e != nil {
+		t.Fatal(e)
+	}
+	pdf, _ := spooled(t, dir, "link")
+	if code, _ := scan(t, pdf); code != m.Link {
+		t.Errorf("the QR code holds %q", code)
+	}
+}
+
+func TestTicket(t *testing.T) {
+	dir := t.TempDir()
+	l := provision(t, &Dispatcher{Spool: dir, Window: "left"})
+	if e := dispatch(t, l, message("Ab-9_", nil)); e != nil {
+		t.Fatal(e)
+	}
+	pdf, ticket := spooled(t, dir, "Ab-9_")
+	checkDigest(t, pdf, ticket)
+	ticket.SHA256, ticket.Size = "", 0
+	want := Ticket{
+		Version: 1, ID: "Ab-9_", Operation: "registration", Language: "en", Created: today,
+		Expires: today.Add(240 * time.Hour), File: "Ab-9_.pdf", Pages: 1, Window: "left",
+	}
+	if ticket != want {
+		t.Errorf("ticket = %+v, want %+v", ticket, want)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "Ab-9_.json"))
+	if err != nil || bytes.Contains(text, []byte("Muster")) || bytes.Contains(text, []byte("eyJ")) {
+		t.Errorf("the ticket tells the address or the message (%v): %s", err, text)
+	}
+	for _, name := range []string{"Ab-9_.json", "Ab-9_.pdf"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, mode %v", name, err, info.Mode())
+		}
+	}
+}
+
+func TestLanguage(t *testing.T) {
+	dir := t.TempDir()
+	own := provision(t, &Dispatcher{Spool: dir})
+	configured := provision(t, &Dispatcher{Spool: dir, Language: []dispatchers.Template{"{http.request.header.X-Lang}", "it"}})
+	const data, header = "oob.data.language", "http.request.header.Accept-Language"
+	tests := []struct {
+		name   string
+		l      *Dispatcher
+		values map[string]string
+		want   string
+	}{
+		{"nothing", own, nil, "en"},
+		{"data first", own, map[string]string{data: "fr", header: "de"}, "fr"},
+		{"header", own, map[string]string{header: "ja, de-CH;q=0.8, fr;q=0.3"}, "de"},
+		{"useless data", own, map[string]string{data: "{{.}}", header: "it"}, "it"},
+		{"configured last", configured, map[string]string{data: "fr", header: "de"}, "it"},
+		{"configured first", configured, map[string]string{"http.request.header.X-Lang": "de"}, "de"},
+	}
+	for i, tt := range tests {
+		id := fmt.Sprintf("lang%d", i)
+		if e := dispatch(t, tt.l, message(id, tt.values)); e != nil {
+			t.Fatal(e)
+		}
+		if _, ticket := spooled(t, dir, id); ticket.Language != tt.want {
+			t.Errorf("%s: language = %s, want %s", tt.name, ticket.Language, tt.want)
+		}
+	}
+}
+
+func TestHostileTexts(t *testing.T) {
+	dir := t.TempDir()
+	l := provision(t, &Dispatcher{Spool: dir})
+	m := message("hostile", map[string]string{
+		"oob.notification.title": "{{.Username}} {env.HOME} <script>alert(1)</script>\r\nX: y",
+		"oob.notification.body":  "a\u202eb\u2066c) Tj ET \\( %PDF\x00\x1b[2J \U0001F510 ok",
+		"oob.name":               strings.Repeat("W", 60),
+		"oob.username":           "geheim",
+	})
+	m.Operation = nevisfido.Authentication
+	m.Address = "Ke\u0301vin (Straße) \\) | {{.Username}} | <b>8001</b> 🏠 Nguyễn"
+	if e := dispatch(t, l, m); e != nil {
+		t.Fatal(e)
+	}
+	pdf, _ := spooled(t, dir, "hostile")
+	code, text := scan(t, pdf)
+	if code != m.Envelope.Encoded() {
+		t.Error("the QR code is not that of the message")
+	}
+	for _, want := range []string{
+		"{{.Username}} {env.HOME} <script>alert(1)</script> X: y", "abc) Tj ET \\( %PDF", "[2J", "ok",
+		`Kévin (Straße) \)`, "<b>8001</b>", "Nguyen",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the letter lacks %q: %s", want, text)
+		}
+	}
+	if strings.Contains(text, "geheim") || strings.ContainsAny(text, "\u202e\u2066\x00\x1b") {
+		t.Errorf("a value was expanded, or a control character printed: %q", text)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	dir := t.TempDir()
+	l := provision(t, &Dispatcher{Spool: dir, MinLifetime: caddy.Duration(48 * time.Hour)})
+	title, body := "oob.notification.title", "oob.notification.body"
+	tests := []struct {
+		name   string
+		values map[string]string
+		change func(*dispatchers.Message)
+		class  dispatchers.Class
+		reason string
+	}{
+		{"dies too soon", nil, func(m *dispatchers.Message) { m.Expires = today.Add(48*time.Hour - time.Second) }, dispatchers.Refused, "lifetime"},
+		{"dead", nil, func(m *dispatchers.Message) { m.Expires = today.Add(-time.Hour) }, dispatchers.Refused, "lifetime"},
+		{"unknown lifetime", nil, func(m *dispatchers.Message) { m.Expires = time.Time{} }, dispatchers.Refused, "lifetime"},
+		{"no postal address", nil, func(m *dispatchers.Message) { m.Address = "anna.mustermann@example.com" }, dispatchers.Refused, "address"},
+		{"too wide an address", nil, func(m *dispatchers.Message) { m.Address = strings.Repeat("W", 60) + "|Mustermann" }, dispatchers.Refused, "too_long"},
+		{"address in another script", nil, func(m *dispatchers.Message) { m.Address = "山田太郎 | Mustermann" }, dispatchers.Refused, "character"},
+		{"long title", map[string]string{title: strings.Repeat("geheim ", 1000)}, nil, dispatchers.Refused, "too_long"},
+		{"long body", map[string]string{body: strings.Repeat("geheim ", 1000)}, nil, dispatchers.Refused, "too_long"},
+		{"many lines", map[string]string{body: strings.Repeat("geheim\n", 100)}, nil, dispatchers.Refused, "too_long"},
+		{"endless body", map[string]string{body: strings.Repeat("geheim ", 100_000)}, nil, dispatchers.Refused, "too_long"},
+		{"endless word", map[string]string{body: strings.Repeat("geheim", 20_000)}, nil, dispatchers.Refused, "too_long"},
+		{"body in another script", map[string]string{body: "مرحبا"}, nil, dispatchers.Refused, "character"},
+		{"message too big for a QR code", nil, func(m *dispatchers.Message) {
+			m.Envelope = m.Envelope.Sealed(strings.Repeat("eyJ4-_", 500))
+		}, dispatchers.Refused, "too_long"},
+		{"ID with a path", nil, func(m *dispatchers.Message) { m.ID = "../x" }, dispatchers.Broken, "id"},
+		{"no ID", nil, func(m *dispatchers.Message) { m.ID = "" }, dispatchers.Broken, "id"},
+		{"unknown operation", nil, func(m *dispatchers.Message) { m.Operation = "payment" }, dispatchers.Broken, "template"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := message("refused", tt.values)
+			if tt.change != nil {
+				tt.change(m)
+			}
+			wantFailure(t, dispatch(t, l, m), tt.class, tt.reason)
+			if left := names(t, dir); left != "" {
+				t.Errorf("there is something in the folder: %s", left)
+			}
+		})
+	}
+	if e := dispatch(t, l, message("good", nil)); e != nil {
+		t.Errorf("a good letter afterwards: %v", e)
+	}
+}
+
+func TestCanceledWhileDrawing(t *testing.T) {
+	l := provision(t, &Dispatcher{Spool: t.TempDir()})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := l.Dispatch(ctx, message("x", nil))
+	wantFailure(t, dispatchers.AsError(err), dispatchers.Temporary, "busy")
+}
+
+func TestTraits(t *testing.T) {
+	traits := new(Dispatcher).Traits()
+	want := dispatchers.Limit{Scope: dispatchers.PerTarget, N: 1, Window: 24 * time.Hour}
+	if traits.AnswersCaller || traits.AddressOptional || traits.BuiltIn != "" || len(traits.Limits) != 1 || traits.Limits[0] != want {
+		t.Errorf("traits = %+v", traits)
+	}
+}
+
+func TestParseLines(t *testing.T) {
+	long := strings.Repeat("ü", maxAddressLine)
+	tests := []struct {
+		address, want string
+	}{
+		{"Anna Muster | Weg 1 | 8001 Zürich", "Anna Muster/Weg 1/8001 Zürich"},
+		{"Anna Muster;Weg 1;8001 Zürich", "Anna Muster/Weg 1/8001 Zürich"},
+		{" Anna   Muster |; ||8001\u00a0Zürich |", "Anna Muster/8001 Zürich"},
+		{"a|b|c|d|e|f", "a/b/c/d/e/f"},
+		{long + "|b", long + "/b"},
+		{"a|b|c|d|e|f|g", ""},
+		{"Anna Muster, Weg 1, 8001 Zürich", ""},
+		{long + "x|b", ""},
+		{"", ""},
+		{"|;| ;", ""},
+		{"a\nb|c", ""},
+		{"a\x00|c", ""},
+		{"a\u202eb|c", ""},
+		{"a\u2028b|c", ""},
+		{"a\xff|c", ""},
+	}
+	for _, tt := range tests {
+		lines, err := parseLines(tt.address, minAddressLines)
+		if got := strings.Join(lines, "/"); got != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("parseLines(%q) = %q, %v, want %q", tt.address, got, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,293 @@
+package letter
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"codeberg.org/go-pdf/fpdf"
+	"golang.org/x/image/font/gofont/gobold"
+	"golang.org/x/image/font/gofont/goregular"
+)
+
+// The sides of the window.
+const (
+	windowRight = "right"
+	windowLeft  = "left"
+)
+
+// The places on the page, in mm from its top left corner.
+const (
+	leftEdge  = 25.4
+	rightEdge = 190.0
+	bottom    = 282.0
+	fold      = 585 * moduleStep // 148.6 mm: of a page in a C5 envelope
+
+	addressRight = 118.0
+	addressLeft  = 25.0
+	addressWidth = 76.0 // what a window of 100 mm shows wherever the page slides
+	senderTop    = 51.0
+	addressTop   = 56.0
+	addressStep  = 4.4
+
+	dateTop    = 96.0
+	subjectTop = 104.0
+
+	gap = 5.0 // between the parts
+)
+
+// Sizes of type, in points. The text takes the largest with which it fits.
+const (
+	addressSize   = 10.0
+	minLineSize   = 6.5 // of a long line in the address window
+	senderSize    = 7.0
+	lineHeight    = 1.35
+	mmPerPoint    = 25.4 / 72.0
+	paragraphSkip = 0.6 // of an empty line
+)
+
+// maxText bounds a part of the letter, in bytes; a page holds less.
+const maxText = 10_000
+
+var textSizes = []float64{10.5, 9.5, 8.5}
+
+var errTooMuch = errors.New("the text, the address or the QR code is too long for one page")
+
+// page is what a letter shows.
+type page struct {
+	language        string
+	created         time.Time
+	window          string
+	address, sender []string
+
+	date, subject, opening, caption, closing string
+
+	code [][]bool
+}
+
+// pdf returns the page as PDF 1.4 or later with embedded fonts. The same page
+// gives the same bytes.
+func (p *page) pdf() ([]byte, error) {
+	if err := p.makePrintable(); err != nil {
+		return nil, err
+	}
+	s := newSheet(p.created, p.language)
+	if err := s.window(p); err != nil {
+		return nil, err
+	}
+	a, err := s.fit(p)
+	if err != nil {
+		return nil, err
+	}
+	s.draw(p, a)
+	if n := s.pdf.PageCount(); s.pdf.Ok() && n != 1 {
+		return nil, fmt.Errorf("the letter has %d pages", n)
+	}
+	var b bytes.Buffer
+	if err := s.pdf.Output(&b); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func (p *page) makePrintable() error {
+	p.address, p.sender = slices.Clone(p.address), slices.Clone(p.sender)
+	for _, text := range []*string{&p.date, &p.subject, &p.opening, &p.caption, &p.closing} {
+		if len(*text) > maxText {
+			return errTooMuch
+		}
+		var err error
+		if *text, err = printable(*text); err != nil {
+			return err
+		}
+	}
+	for _, lines := range [][]string{p.address, p.sender} {
+		for i := range lines {
+			var err error
+			if lines[i], err = printable(lines[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sheet draws on a page.
+type sheet struct{ pdf *fpdf.Fpdf }
+
+func newSheet(created time.Time, language string) *sheet {
+	pdf := fpdf.New("P", "mm", "A4", "")
+	pdf.SetCatalogSort(true)
+	pdf.SetCreationDate(created.UTC())
+	pdf.SetModificationDate(created.UTC())
+	pdf.SetLang(language)
+	pdf.SetAutoPageBreak(false, 0)
+	pdf.AddUTF8FontFromBytes("go", "", goregular.TTF)
+	pdf.AddUTF8FontFromBytes("go", "B", gobold.TTF)
+	pdf.AddPage()
+	return &sheet{pdf}
+}
+
+// window writes the return address and the recipient's.
+func (s *sheet) window(p *page) error {
+	x := addressRight
+	if p.window == windowLeft {
+		x = addressLeft
+	}
+	if len(p.sender) > 0 {
+		line := strings.Join(p.sender, ", ")
+		if err := s.fitted(x, senderTop, line, senderSize); err != nil {
+			return err
+		}
+		s.pdf.SetLineWidth(0.1)
+		s.pdf.Line(x, senderTop+3.2, x+addressWidth, senderTop+3.2)
+	}
+	for i, line := range p.address {
+		if err := s.fitted(x, addressTop+float64(i)*addressStep, line, addressSize); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fitted writes one line in the window, smaller if it is long.
+func (s *sheet) fitted(x, top float64, line string, size float64) error {
+	s.pdf.SetFont("go", "", size)
+	if width := s.pdf.GetStringWidth(line); width > addressWidth {
+		size *= addressWidth / width
+		if size < minLineSize {
+			return errTooMuch
+		}
+		s.pdf.SetFontSize(size)
+	}
+	s.pdf.Text(x, top+addressSize*mmPerPoint*0.8, line)
+	return nil
+}
+
+// arrangement is where the parts below the window go.
+type arrangement struct {
+	size                               float64 // of the text, in points
+	subject, opening, caption, closing []string
+
+	openingTop, codeTop, closingTop, captionLeft float64
+	module                                       float64 // size, in mm
+}
+
+// fit arranges the parts with the largest type for which there is room.
+func (s *sheet) fit(p *page) (*arrangement, error) {
+	for _, size := range textSizes {
+		if a := s.arrange(p, size); a != nil {
+			return a, nil
+		}
+	}
+	return nil, errTooMuch
+}
+
+// arrange returns nil if there is no room. The QR code goes below the fold if
+// there is enough room for that.
+func (s *sheet) arrange(p *page, size float64) *arrangement {
+	a := &arrangement{size: size, module: moduleSize(p.code)}
+	side := float64(len(p.code)+2*quietZone) * a.module
+	a.captionLeft = leftEdge + side
+
+	s.pdf.SetFont("go", "B", size+1)
+	a.subject = s.wrap(p.subject, rightEdge-leftEdge)
+	s.pdf.SetFont("go", "", size)
+	a.opening = s.wrap(p.opening, rightEdge-leftEdge)
+	a.caption = s.wrap(p.caption, rightEdge-a.captionLeft)
+	a.closing = s.wrap(p.closing, rightEdge-leftEdge)
+
+	a.openingTop = subjectTop + height(a.subject, size+1) + gap/2
+	row := max(side, height(a.caption, size)+2*quietZone*a.module) + gap/2
+	rest := row + height(a.closing, size)
+	a.codeTop = math.Ceil((a.openingTop+height(a.opening, size))/moduleStep) * moduleStep
+	if a.codeTop+rest > bottom {
+		return nil
+	}
+	if a.codeTop < fold && fold+rest <= bottom {
+		a.codeTop = fold
+	}
+	a.closingTop = a.codeTop + row
+	return a
+}
+
+func (s *sheet) draw(p *page, a *arrangement) {
+	s.pdf.SetFont("go", "", a.size)
+	s.text(leftEdge, dateTop, []string{p.date}, a.size)
+	s.text(leftEdge, a.openingTop, a.opening, a.size)
+	s.text(a.captionLeft, a.codeTop+quietZone*a.module, a.caption, a.size)
+	s.text(leftEdge, a.closingTop, a.closing, a.size)
+	s.pdf.SetFont("go", "B", a.size+1)
+	s.text(leftEdge, subjectTop, a.subject, a.size+1)
+	s.pdf.RawWriteStr(codePath(p.code, leftEdge-quietZone*a.module, a.codeTop, a.module))
+}
+
+// text writes lines in the present font, the first one below top.
+func (s *sheet) text(x, top float64, lines []string, size float64) {
+	y := top + size*mmPerPoint
+	for _, line := range lines {
+		if line == "" {
+			y += size * mmPerPoint * lineHeight * paragraphSkip
+			continue
+		}
+		s.pdf.Text(x, y, line)
+		y += size * mmPerPoint * lineHeight
+	}
+}
+
+// height returns what text takes, in mm.
+func height(lines []string, size float64) float64 {
+	h := 0.0
+	for _, line := range lines {
+		if line == "" {
+			h += paragraphSkip
+		} else {
+			h++
+		}
+	}
+	return h * size * mmPerPoint * lineHeight
+}
+
+// wrap breaks text into lines of at most this width in the present font: at
+// spaces, or within words that are wider. No-break spaces hold.
+func (s *sheet) wrap(text string, width float64) []string {
+	var lines []string
+	for paragraph := range strings.SplitSeq(text, "\n") {
+		line := ""
+		for word := range strings.FieldsFuncSeq(paragraph, func(r rune) bool { return r == ' ' || r == '\t' }) {
+			joined := strings.TrimPrefix(line+" "+word, " ")
+			if s.pdf.GetStringWidth(joined) <= width {
+				line = joined
+				continue
+			}
+			if line != "" {
+				lines = append(lines, line)
+			}
+			line = word
+			for s.pdf.GetStringWidth(line) > width {
+				n := s.fitting(line, width)
+				lines, line = append(lines, line[:n]), line[n:]
+			}
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// fitting returns how many bytes of a word fit into the width, at least those
+// of one character.
+func (s *sheet) fitting(word string, width float64) int {
+	fit, used := 0, 0.0
+	for i, r := range word {
+		used += s.pdf.GetStringWidth(string(r))
+		if used > width && i > 0 {
+			return i
+		}
+		fit = i + len(string(r))
+	}
+	return fit
+}

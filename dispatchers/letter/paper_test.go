@@ -1,0 +1,311 @@
+package letter
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/oob-dispatch/oob-dispatch/qr"
+)
+
+// samplePage is a page with a QR code of n bytes.
+func samplePage(t *testing.T, n int) *page {
+	t.Helper()
+	code, err := drawCode(t.Context(), strings.Repeat("a", n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &page{
+		language: "de", created: today, window: windowRight,
+		address: []string{"Erste", "zweite", "dritte", "vierte", "fünfte", "Letzte"},
+		sender:  []string{"Absender", "8000 Zürich"},
+		date:    "23.11.2026", subject: "Betreff", opening: "Guten Tag\n\nText", caption: "Hinweis", closing: "Gruss",
+		code: code,
+	}
+}
+
+func TestModulesSurviveThePicture(t *testing.T) {
+	for _, n := range []int{1, 20, 150, 700, 1700, qr.MaxContent} {
+		content := strings.Repeat("x", n)
+		code, err := drawCode(t.Context(), content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(code)%4 != 1 || len(code) < 21 || len(code) > 177 {
+			t.Fatalf("%d bytes: the code has %d modules", n, len(code))
+		}
+		// Redrawn with one dot a module it is the same symbol.
+		for i, row := range code {
+			if len(row) != len(code) {
+				t.Fatalf("row %d has %d modules", i, len(row))
+			}
+		}
+		again, err := modules(redraw(t, code, 3))
+		if err != nil || fmt.Sprint(again) != fmt.Sprint(code) {
+			t.Errorf("%d bytes: the modules change with the scale (%v)", n, err)
+		}
+	}
+	for _, bad := range [][]byte{nil, []byte("no picture"), redraw(t, make([][]bool, 0), 1)} {
+		if _, err := modules(bad); err == nil {
+			t.Errorf("there are modules in %.20q", bad)
+		}
+	}
+}
+
+func redraw(t *testing.T, code [][]bool, scale int) []byte {
+	t.Helper()
+	side := (len(code) + 8) * scale
+	img := image.NewGray(image.Rect(0, 0, side, side))
+	for y := range side {
+		for x := range side {
+			i, j := y/scale-4, x/scale-4
+			dark := i >= 0 && j >= 0 && i < len(code) && j < len(code) && code[i][j]
+			if !dark {
+				img.SetGray(x, y, color.Gray{Y: 255})
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestModuleSize(t *testing.T) {
+	for version := 1; version <= 40; version++ {
+		side := 17 + 4*version
+		size := moduleSize(make([][]bool, side))
+		if size < 0.5 || size > 1.1 {
+			t.Errorf("version %d: modules of %.3f mm", version, size)
+		}
+		if whole := float64(side+8) * size; whole > 94 {
+			t.Errorf("version %d takes %.1f mm", version, whole)
+		}
+		for _, dpi := range []float64{200, 300, 600} {
+			if dots := size / 25.4 * dpi; math.Abs(dots-math.Round(dots)) > 1e-9 {
+				t.Errorf("version %d: a module is %.3f dots at %v dpi", version, dots, dpi)
+			}
+		}
+	}
+}
+
+var rectangle = regexp.MustCompile(`(?m)^([0-9.]+) ([0-9.]+) ([0-9.]+) ([0-9.]+) re$`)
+
+func TestCodePathCoversTheDarkModules(t *testing.T) {
+	p := samplePage(t, 200)
+	size := moduleSize(p.code)
+	path := codePath(p.code, 20, 150, size)
+	dark := 0
+	for _, row := range p.code {
+		for _, d := range row {
+			if d {
+				dark++
+			}
+		}
+	}
+	area := 0.0
+	for _, r := range rectangle.FindAllStringSubmatch(path, -1) {
+		width, _ := strconv.ParseFloat(r[3], 64)
+		height, _ := strconv.ParseFloat(r[4], 64)
+		area += width * height
+	}
+	side := size * 72 / 25.4
+	if got := area / (side * side); math.Abs(got-float64(dark)) > 1 {
+		t.Errorf("the path covers %.2f modules, want %d", got, dark)
+	}
+}
+
+func TestEverySizeOfCodeIsReadAt200dpi(t *testing.T) {
+	for _, n := range []int{60, 300, 900, 1500, 2200, 2500, qr.MaxContent} {
+		p := samplePage(t, n)
+		pdf, err := p.pdf()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, _ := scan(t, pdf); code != strings.Repeat("a", n) {
+			t.Errorf("%d bytes: the code read is %d bytes long", n, len(code))
+		}
+	}
+}
+
+var boxedWord = regexp.MustCompile(`xMin="([0-9.]+)" yMin="([0-9.]+)" xMax="([0-9.]+)" yMax="([0-9.]+)">(.*)</word>`)
+
+// TestAddressIsInTheWindow: everything of the address, and nothing else, is
+// where the window of a C5 envelope shows it.
+func TestAddressIsInTheWindow(t *testing.T) {
+	for side, left := range map[string]float64{windowRight: 118, windowLeft: 25} {
+		p := samplePage(t, qr.MaxContent)
+		p.window = side
+		p.address[1] = "Gemeinschaftspraxis Dr. Müller-Lüdenscheidt & Partner"
+		pdf, err := p.pdf()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "letter.pdf")
+		if err := os.WriteFile(file, pdf, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		inside := 0
+		for _, w := range boxedWord.FindAllStringSubmatch(string(tool(t, "pdftotext", "-bbox", file, "-")), -1) {
+			var box [4]float64
+			for i := range box {
+				points, _ := strconv.ParseFloat(w[i+1], 64)
+				box[i] = points * 25.4 / 72
+			}
+			within := box[0] > left-0.5 && box[2] < left+76.5 && box[1] > 50 && box[3] < 83
+			if within {
+				inside++
+			} else if box[1] < 90 {
+				t.Errorf("%s: %q stands at %.0f mm beside the window", side, w[5], box)
+			}
+			if box[2] > 200 || box[3] > 287 {
+				t.Errorf("%s: %q stands at %.0f mm, too near to the edge", side, w[5], box)
+			}
+		}
+		if inside != 5+5+3 { // five words, the long line, and the sender
+			t.Errorf("%s: %d words in the window", side, inside)
+		}
+	}
+}
+
+func TestCodeAvoidsTheFold(t *testing.T) {
+	p := samplePage(t, qr.MaxContent)
+	pdf, err := p.pdf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := filepath.Join(t.TempDir(), "raw.pdf")
+	packed := filepath.Join(t.TempDir(), "packed.pdf")
+	if err := os.WriteFile(packed, pdf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tool(t, "qpdf", "--qdf", packed, raw)
+	content, err := os.ReadFile(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := rectangle.FindAllStringSubmatch(string(content), -1)
+	if len(found) < 1000 {
+		t.Fatalf("%d rectangles", len(found))
+	}
+	for _, r := range found {
+		y, _ := strconv.ParseFloat(r[2], 64)
+		if y > (297-148.5)*72/25.4 {
+			t.Fatalf("a module stands above the fold, %.1f points from below", y)
+		}
+	}
+}
+
+func TestSamePageGivesSameBytes(t *testing.T) {
+	first, err := samplePage(t, 500).pdf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if next, err := samplePage(t, 500).pdf(); err != nil || !bytes.Equal(first, next) {
+			t.Fatalf("the PDF differs (%v)", err)
+		}
+	}
+}
+
+func TestFontsAreEmbedded(t *testing.T) {
+	pdf, err := samplePage(t, 10).pdf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "letter.pdf")
+	if err := os.WriteFile(file, pdf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(tool(t, "pdffonts", file))), "\n")
+	for _, line := range lines[2:] {
+		if fields := strings.Fields(line); fields[len(fields)-5] != "yes" {
+			t.Errorf("a font is not embedded: %s", line)
+		}
+	}
+	if len(lines) != 4 {
+		t.Errorf("%d fonts, want 2", len(lines)-2)
+	}
+}
+
+func TestTextShrinksBeforeItIsRefused(t *testing.T) {
+	p := samplePage(t, qr.MaxContent)
+	s := newSheet(today, "de")
+	var sizes []float64
+	for {
+		a, err := s.fit(p)
+		if errors.Is(err, errTooMuch) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.closingTop+height(a.closing, a.size) > bottom || a.codeTop < a.openingTop+height(a.opening, a.size) {
+			t.Fatalf("parts overlap or leave the page: %+v", a)
+		}
+		sizes = append(sizes, a.size)
+		p.opening += "Ein Satz von mässiger Länge, der sich wiederholt. "
+	}
+	if !slices.IsSortedFunc(sizes, func(a, b float64) int { return cmp.Compare(b, a) }) {
+		t.Errorf("more text is set larger: %v", sizes)
+	}
+	if used := slices.Compact(sizes); !slices.Equal(used, textSizes) {
+		t.Errorf("sizes used = %v", used)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"Zürich, Genève, Lüscher & Söhne «à»": "Zürich, Genève, Lüscher & Söhne «à»",
+		"Šarić Đoković Dvořák Şahin Łukasz":   "Šarić Đoković Dvořák Şahin Łukasz",
+		"Nguyễn Thị":             "Nguyen Thi",
+		"e\u0301":                "é",
+		"Αθήνα Київ":             "Αθήνα Київ",
+		"ok 👍🏽👨\u200d👩 \ufe0f!":  "ok  !",
+		"soft\u00adhyphen\u200b": "softhyphen",
+		"ﬁ Ⅳ ½ ＡＢＣ\u3000x":       "ﬁ IV ½ ABC x",
+		"a\u202fb":               "a b",
+	} {
+		if got, err := printable(text); err != nil || got != want {
+			t.Errorf("printable(%q) = %q, %v, want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"山田", "שלום", "สวัสดี", "\ue000", "नमस्ते"} {
+		if got, err := printable(text); !errors.Is(err, errCharacter) {
+			t.Errorf("printable(%q) = %q, %v", text, got, err)
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	s := newSheet(today, "de")
+	s.pdf.SetFont("go", "", 10)
+	for _, text := range []string{
+		"", "kurz", "zwei  Leerzeichen\n\nneuer Absatz", strings.Repeat("Donaudampfschiff", 30),
+		strings.Repeat("Wort ", 100), "no\u00a0break" + strings.Repeat(" x", 200),
+	} {
+		lines := s.wrap(text, 60)
+		for _, line := range lines {
+			if width := s.pdf.GetStringWidth(line); width > 60 {
+				t.Errorf("%.20q: a line is %.1f mm wide", text, width)
+			}
+		}
+		squeeze := strings.NewReplacer(" ", "", "\n", "")
+		if got := squeeze.Replace(strings.Join(lines, "")); got != squeeze.Replace(text) {
+			t.Errorf("%.20q: text is lost: %q", text, got)
+		}
+	}
+}

@@ -1,0 +1,389 @@
+package letter
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+)
+
+// fakePrinter answers as told, and keeps what it gets.
+type fakePrinter struct {
+	*httptest.Server
+	answer http.HandlerFunc
+
+	mu   sync.Mutex
+	jobs [][]byte
+}
+
+func newFakePrinter(t *testing.T, answer http.HandlerFunc) *fakePrinter {
+	f := &fakePrinter{answer: answer}
+	f.Server = httptest.NewServer(f)
+	t.Cleanup(f.Close)
+	return f
+}
+
+func (f *fakePrinter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	f.mu.Lock()
+	f.jobs = append(f.jobs, body)
+	f.mu.Unlock()
+	f.answer(w, r)
+}
+
+func (f *fakePrinter) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.jobs)
+}
+
+func (f *fakePrinter) uri() string {
+	return strings.NewReplacer("http://", "ipp://", "https://", "ipps://").Replace(f.URL) + "/ipp/print"
+}
+
+func says(content []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }
+}
+
+func saysStatus(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "http://127.0.0.1:1/")
+		w.WriteHeader(code)
+	}
+}
+
+func TestPrinterAnswers(t *testing.T) {
+	const uncertainty = reasonUncertain
+	tests := []struct {
+		name   string
+		answer http.HandlerFunc
+		class  dispatchers.Class // "" for printed
+		reason string
+	}{
+		{"successful-ok", says(ippBytes(0x0000, jobState(3))), "", ""},
+		{"attributes substituted", says(ippBytes(0x0001, jobState(5))), "", ""},
+		{"completed", says(ippBytes(0x0000, jobState(9))), "", ""},
+		{"without a job state", says(ippBytes(0x0000)), "", ""},
+		{"aborted", says(ippBytes(0x0000, jobState(8))), dispatchers.Refused, uncertainty},
+		{"canceled", says(ippBytes(0x0000, jobState(7))), dispatchers.Refused, uncertainty},
+		{"bad request", says(ippBytes(0x0400)), dispatchers.Refused, "printer"},
+		{"forbidden", says(ippBytes(0x0401)), dispatchers.Broken, "printer"},
+		{"not authenticated", says(ippBytes(0x0402)), dispatchers.Broken, "printer"},
+		{"no such queue", says(ippBytes(0x0406)), dispatchers.Broken, "printer"},
+		{"too large", says(ippBytes(0x0408)), dispatchers.Refused, "printer"},
+		{"no PDF", says(ippBytes(0x040a)), dispatchers.Broken, "printer"},
+		{"bad document", says(ippBytes(0x0411)), dispatchers.Refused, "printer"},
+		{"internal error", says(ippBytes(0x0500)), dispatchers.Refused, uncertainty},
+		{"not supported", says(ippBytes(0x0501)), dispatchers.Broken, "printer"},
+		{"unavailable", says(ippBytes(0x0502)), dispatchers.Temporary, "printer"},
+		{"version", says(ippBytes(0x0503)), dispatchers.Broken, "printer"},
+		{"device error", says(ippBytes(0x0504)), dispatchers.Refused, uncertainty},
+		{"temporary", says(ippBytes(0x0505)), dispatchers.Temporary, "printer"},
+		{"not accepting", says(ippBytes(0x0506)), dispatchers.Temporary, "printer"},
+		{"busy", says(ippBytes(0x0507)), dispatchers.Temporary, "printer"},
+		{"job canceled", says(ippBytes(0x0508)), dispatchers.Refused, "printer"},
+		{"HTTP 401", saysStatus(401), dispatchers.Broken, "printer"},
+		{"HTTP 404", saysStatus(404), dispatchers.Broken, "printer"},
+		{"redirect", saysStatus(307), dispatchers.Broken, "printer"},
+		{"HTTP 429", saysStatus(429), dispatchers.Temporary, "printer"},
+		{"HTTP 503", saysStatus(503), dispatchers.Temporary, "printer"},
+		{"HTTP 500", saysStatus(500), dispatchers.Refused, uncertainty},
+		{"gateway timeout", saysStatus(504), dispatchers.Refused, uncertainty},
+		{"no IPP", says([]byte("<html>hello</html>")), dispatchers.Refused, uncertainty},
+		{"nothing", says(nil), dispatchers.Refused, uncertainty},
+		{"half an answer", says(ippBytes(0, jobState(3))[:20]), dispatchers.Refused, uncertainty},
+		{"endless answer", func(w http.ResponseWriter, _ *http.Request) {
+			for chunk := make([]byte, 1<<16); ; {
+				if _, err := w.Write(chunk); err != nil {
+					return
+				}
+			}
+		}, dispatchers.Refused, uncertainty},
+		{"hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, dispatchers.Refused, uncertainty},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFakePrinter(t, tt.answer)
+			l := provision(t, &Dispatcher{Printer: f.uri()})
+			err := l.hand(t.Context(), sampleJob("id", 50_000))
+			if tt.class == "" && err != nil {
+				t.Error(err)
+			} else if tt.class != "" {
+				wantFailure(t, dispatchers.AsError(err), tt.class, tt.reason)
+			}
+			if n := f.count(); n != 1 {
+				t.Errorf("the printer got %d requests", n)
+			}
+		})
+	}
+}
+
+func TestPrintJobTellsNothingButTheLetter(t *testing.T) {
+	f := newFakePrinter(t, says(ippBytes(0, jobState(3))))
+	l := provision(t, &Dispatcher{Printer: f.uri()})
+	if e := dispatch(t, l, message("job-7", nil)); e != nil {
+		t.Fatal(e)
+	}
+	head, pdf, ok := bytes.Cut(f.jobs[0], []byte("%PDF"))
+	if !ok || !bytes.Contains(head, []byte("job-name\x00\x05job-7")) || !bytes.Contains(head, []byte("print-scaling\x00\x04none")) {
+		t.Errorf("request = %q", head)
+	}
+	if bytes.Contains(head, []byte("Muster")) || bytes.Contains(head, []byte("eyJ")) {
+		t.Errorf("the attributes tell of the message: %q", head)
+	}
+	if code, _ := scan(t, append([]byte("%PDF"), pdf...)); code != message("", nil).Envelope.Encoded() {
+		t.Error("the QR code is not that of the message")
+	}
+}
+
+func TestTimeoutAfterTheDocumentIsUncertain(t *testing.T) {
+	asked := make(chan struct{})
+	f := newFakePrinter(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+	})
+	dir := t.TempDir()
+	l := provision(t, &Dispatcher{Printer: f.uri(), Spool: dir})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	go func() {
+		<-asked
+		cancel(context.DeadlineExceeded)
+	}()
+	_, err := l.Dispatch(ctx, message("id", nil))
+	wantFailure(t, dispatchers.AsError(err), dispatchers.Refused, reasonUncertain)
+	if left := names(t, dir); left != "" {
+		t.Errorf("the letter is in the spool as well: %s", left)
+	}
+}
+
+// TestConnectionThatStallsInTheDocument: as long as part of the document was
+// not handed over the printer has no letter.
+func TestConnectionThatStallsInTheDocument(t *testing.T) {
+	server, client := net.Pipe()
+	defer server.Close()
+	f := &printer{uri: "ipp://127.0.0.1/p", url: "http://127.0.0.1/p", transport: &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil },
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		b := make([]byte, 1000) // the head and a little of the body
+		if _, err := io.ReadFull(server, b); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	}()
+	err := f.print(ctx, sampleJob("a", 1<<20))
+	wantFailure(t, dispatchers.AsError(err), dispatchers.Temporary, outbound.ReasonCanceled)
+}
+
+func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := "ipp://" + listener.Addr().String() + "/ipp/print"
+	listener.Close()
+
+	wantFailure(t, dispatch(t, provision(t, &Dispatcher{Printer: gone}), message("id", nil)), dispatchers.Temporary, outbound.ReasonConnection)
+
+	dir := t.TempDir()
+	if e := dispatch(t, provision(t, &Dispatcher{Printer: gone, Spool: dir}), message("id", nil)); e != nil {
+		t.Fatal(e)
+	}
+	busy := newFakePrinter(t, says(ippBytes(0x0507)))
+	if e := dispatch(t, provision(t, &Dispatcher{Printer: busy.uri(), Spool: dir}), message("id2", nil)); e != nil {
+		t.Fatal(e)
+	}
+	works := newFakePrinter(t, says(ippBytes(0, jobState(3))))
+	if e := dispatch(t, provision(t, &Dispatcher{Printer: works.uri(), Spool: dir}), message("id3", nil)); e != nil {
+		t.Fatal(e)
+	}
+	if got := names(t, dir); got != "id.json id.pdf id2.json id2.pdf" {
+		t.Errorf("the folder holds %s", got)
+	}
+}
+
+func TestPrinterOverTLS(t *testing.T) {
+	f := &fakePrinter{answer: says(ippBytes(0, jobState(3)))}
+	f.Server = httptest.NewTLSServer(f)
+	t.Cleanup(f.Close)
+	wantFailure(t, dispatch(t, provision(t, &Dispatcher{Printer: f.uri()}), message("id", nil)), dispatchers.Broken, outbound.ReasonTLS)
+
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.Certificate().Raw})
+	if err := os.WriteFile(ca, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := provision(t, &Dispatcher{Printer: f.uri(), Options: outbound.Options{CA: ca}})
+	if e := dispatch(t, l, message("id", nil)); e != nil {
+		t.Error(e)
+	}
+	if !bytes.Contains(f.jobs[0], []byte(f.uri())) {
+		t.Error("the request does not name the printer by its ipps URL")
+	}
+}
+
+func TestCheckPrinter(t *testing.T) {
+	tests := []struct {
+		name   string
+		answer http.HandlerFunc
+		class  dispatchers.Class
+	}{
+		{"in order", says(ippBytes(0, accepting(true), formats("image/urf", mimePDF))), ""},
+		{"says little", says(ippBytes(0)), ""},
+		{"accepts no jobs", says(ippBytes(0, accepting(false), formats(mimePDF))), dispatchers.Temporary},
+		{"no PDF", says(ippBytes(0, accepting(true), formats("image/urf"))), dispatchers.Broken},
+		{"no such queue", says(ippBytes(0x0406)), dispatchers.Broken},
+		{"no IPP", says([]byte("hello")), dispatchers.Broken},
+		{"HTTP 403", saysStatus(403), dispatchers.Broken},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFakePrinter(t, tt.answer)
+			err := provision(t, &Dispatcher{Printer: f.uri(), Spool: t.TempDir()}).Check(t.Context())
+			if tt.class == "" && err != nil || tt.class != "" && (err == nil || dispatchers.AsError(err).Class != tt.class) {
+				t.Errorf("err = %v, want %q", err, tt.class)
+			}
+		})
+	}
+}
+
+func TestParsePrinter(t *testing.T) {
+	t.Setenv("PRINT_SERVER", "print.example.com")
+	tests := []struct{ text, uri, web string }{
+		{"ipps://{env.PRINT_SERVER}/printers/letters", "ipps://print.example.com:631/printers/letters", "https://print.example.com:631/printers/letters"},
+		{"IPPS://h:443/p?q=1", "ipps://h:443/p", "https://h:443/p?q=1"},
+		{"ipp://localhost/p", "ipp://localhost:631/p", "http://localhost:631/p"},
+		{"ipp://[::1]:8631/p", "ipp://[::1]:8631/p", "http://[::1]:8631/p"},
+		{"ipp://printer.example.com/p", "", ""},
+		{"ipps://user:geheim@h/p", "", ""},
+		{"https://h/p", "", ""},
+		{"ipps://", "", ""},
+		{"printer", "", ""},
+		{"{env.NO_SUCH_VARIABLE}", "", ""},
+	}
+	for _, tt := range tests {
+		uri, web, err := parsePrinter(tt.text)
+		if uri != tt.uri || web != tt.web || (err == nil) != (tt.uri != "") {
+			t.Errorf("parsePrinter(%q) = %q, %q, %v", tt.text, uri, web, err)
+		}
+		if err != nil && (strings.Contains(err.Error(), "geheim") || !strings.Contains(err.Error(), "printer")) {
+			t.Errorf("the error quotes a secret, or does not name the option: %v", err)
+		}
+	}
+}
+
+// TestRealPrintQueue prints with CUPS's IPP Everywhere printer and compares
+// the document that it received.
+func TestRealPrintQueue(t *testing.T) {
+	dir := t.TempDir()
+	uri := startIPPEvePrinter(t, dir)
+	l := provision(t, &Dispatcher{Printer: uri})
+	waitFor(t, l)
+	m := message("real-job", map[string]string{"oob.data.language": "fr"})
+	if e := dispatch(t, l, m); e != nil {
+		t.Fatal(e)
+	}
+	job, err := l.compose(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.pdf"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the printer received %v (%v): %s", files, err, names(t, dir))
+	}
+	received, err := os.ReadFile(files[0])
+	if err != nil || !bytes.Equal(received, job.pdf) {
+		t.Fatalf("the printer received %d bytes (%v), want %d", len(received), err, len(job.pdf))
+	}
+	if code, _ := scan(t, received); code != m.Envelope.Encoded() {
+		t.Error("the QR code is not that of the message")
+	}
+}
+
+// startIPPEvePrinter needs a message bus, though nothing is announced on it:
+// one of its own, so that the machine's is left alone.
+func startIPPEvePrinter(t *testing.T, dir string) string {
+	t.Helper()
+	bus := start(t, nil, "dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address=1",
+		"--address=unix:path="+filepath.Join(t.TempDir(), "bus"))
+	address, err := bufio.NewReader(bus).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the message bus tells no address: %v", err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := fmt.Sprint(listener.Addr().(*net.TCPAddr).Port)
+	listener.Close()
+	start(t, []string{"DBUS_SYSTEM_BUS_ADDRESS=" + strings.TrimSpace(address)},
+		"ippeveprinter", "-p", port, "-f", mimePDF, "-k", "-d", dir, "-r", "off", "-n", "localhost", "letters")
+	return "ipp://localhost:" + port + "/ipp/print"
+}
+
+func start(t *testing.T, env []string, name string, args ...string) io.Reader {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if errors.Is(err, exec.ErrNotFound) {
+		path, err = exec.LookPath("/usr/sbin/" + name)
+	}
+	if err != nil {
+		t.Fatalf("%s is missing: run ./test.sh once, which installs what the tests need", name)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // killed
+	})
+	return out
+}
+
+// waitFor waits until the printer answers.
+func waitFor(t *testing.T, l *Dispatcher) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := l.Check(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the printer does not answer: %v", err)
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package letter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+)
+
+// spool is a folder that a print shop takes letters from.
+//
+// A letter is written under hidden names and renamed, the PDF first. The
+// hidden ticket is made before everything else and becomes the ticket at the
+// very end: as long as it is there nobody else writes this letter, and it
+// tells what a killed writer has left.
+type spool struct {
+	dir string
+	max int
+	mu  sync.Mutex // so that max holds
+}
+
+// abandoned is the age of a hidden ticket whose writer is gone: writing takes
+// well below a second.
+const abandoned = 10 * time.Minute
+
+func openSpool(dir string, maxLetters int) (*spool, error) {
+	info, err := os.Stat(dir) //nolint:gosec // the operator names the folder
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no folder %s", dir)
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return nil, fmt.Errorf("%s is not a folder", dir)
+	case info.Mode().Perm()&0o002 != 0:
+		return nil, fmt.Errorf("every user of this machine may write to %s; run chmod o-w on it", dir)
+	}
+	return &spool{dir: dir, max: maxLetters}, nil
+}
+
+func (s *spool) path(name string) string { return filepath.Join(s.dir, name) }
+
+// files are the names of one letter.
+type files struct{ pdf, ticket, hiddenPDF, hiddenTicket string }
+
+func (s *spool) files(id string) files {
+	return files{
+		pdf: s.path(id + ".pdf"), ticket: s.path(id + ".json"),
+		hiddenPDF: s.path("." + id + ".pdf.tmp"), hiddenTicket: s.path("." + id + ".json.tmp"),
+	}
+}
+
+// put writes the letter, or none of it. A letter whose ticket is there is not
+// written again.
+func (s *spool) put(j *job) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waiting, err := s.sweep(time.Now())
+	if err != nil {
+		return s.fail("looking into", err)
+	}
+	f := s.files(j.ticket.ID)
+	claim, err := os.OpenFile(f.hiddenTicket, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return dispatchers.Fail(dispatchers.Temporary, reasonBusy, "the same letter is being written at this moment")
+	}
+	if err != nil {
+		return s.fail("writing to", err)
+	}
+	if _, err := os.Lstat(f.ticket); err == nil {
+		_ = claim.Close()
+		remove(f.hiddenTicket)
+		return nil
+	}
+	if waiting >= s.max {
+		_ = claim.Close()
+		remove(f.hiddenTicket)
+		return dispatchers.Fail(dispatchers.Temporary, reasonSpoolFull, "%d letters wait in %s, which is max_spool", waiting, s.dir)
+	}
+	if err := s.write(f, claim, j); err != nil {
+		remove(f.pdf, f.hiddenPDF, f.hiddenTicket)
+		return s.fail("writing to", err)
+	}
+	if err := syncFolder(s.dir); err != nil {
+		return dispatchers.Fail(dispatchers.Refused, reasonUncertain,
+			"the letter is in %s, but may not outlast a crash of the machine: %w", s.dir, err)
+	}
+	return nil
+}
+
+// write makes both files and renames them.
+func (s *spool) write(f files, claim *os.File, j *job) error {
+	ticket, err := json.Marshal(j.ticket)
+	if err != nil {
+		_ = claim.Close()
+		return err
+	}
+	if err := fill(claim, append(ticket, '\n')); err != nil {
+		return err
+	}
+	pdf, err := os.OpenFile(f.hiddenPDF, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := fill(pdf, j.pdf); err != nil {
+		return err
+	}
+	if err := os.Rename(f.hiddenPDF, f.pdf); err != nil {
+		return err
+	}
+	if err := syncFolder(s.dir); err != nil {
+		return err
+	}
+	return os.Rename(f.hiddenTicket, f.ticket)
+}
+
+// fill writes and closes a file whose content then is on the disk.
+func fill(file *os.File, content []byte) error {
+	_, err := file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}
+
+func syncFolder(dir string) error {
+	folder, err := os.Open(dir) //nolint:gosec // the operator names the folder
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// sweep removes what killed writers have left, and counts the letters that
+// wait.
+func (s *spool) sweep(now time.Time) (waiting int, err error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".json") && !strings.HasPrefix(e.Name(), ".") {
+			waiting++
+			continue
+		}
+		id, ours := strings.CutSuffix(strings.TrimPrefix(e.Name(), "."), ".json.tmp")
+		if !ours || e.Name()[0] != '.' || !validID.MatchString(id) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > abandoned {
+			s.discard(s.files(id))
+		}
+	}
+	return waiting, nil
+}
+
+// discard removes an unfinished letter, the hidden ticket last: it is what
+// tells of the rest.
+func (s *spool) discard(f files) {
+	if _, err := os.Lstat(f.ticket); errors.Is(err, fs.ErrNotExist) {
+		remove(f.pdf)
+	}
+	remove(f.hiddenPDF, f.hiddenTicket)
+}
+
+// remove removes files, as far as they are there. What it cannot remove is for
+// the next sweep.
+func remove(paths ...string) {
+	for _, path := range paths {
+		_ = os.Remove(path)
+	}
+}
+
+// check proves that files can be written.
+func (s *spool) check() error {
+	file, err := os.CreateTemp(s.dir, ".check-*.tmp")
+	if err != nil {
+		return s.fail("writing to", err)
+	}
+	err = fill(file, []byte("check\n"))
+	if err := errors.Join(err, os.Remove(file.Name())); err != nil {
+		return s.fail("writing to", err)
+	}
+	return nil
+}
+
+// fail classifies an error of the file system: a full disk may be emptied, and
+// a folder that cannot be written to is the operator's to put right.
+func (s *spool) fail(doing string, err error) error {
+	class, reason := dispatchers.Temporary, reasonSpool
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		reason = reasonSpoolFull
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist),
+		errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR):
+		class = dispatchers.Broken
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	return dispatchers.Fail(class, reason, "%s the spool folder %s: %w", doing, s.dir, err)
+}

@@ -1,0 +1,324 @@
+package letter
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+)
+
+func checkDigest(t *testing.T, pdf []byte, ticket Ticket) {
+	t.Helper()
+	digest := sha256.Sum256(pdf)
+	if ticket.SHA256 != hex.EncodeToString(digest[:]) || ticket.Size != len(pdf) {
+		t.Errorf("the ticket of %s does not fit its PDF of %d bytes", ticket.ID, len(pdf))
+	}
+}
+
+func newSpool(t *testing.T, dir string) *spool {
+	t.Helper()
+	s, err := openSpool(dir, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// sampleJob is a job of the given size.
+func sampleJob(id string, size int) *job {
+	pdf := bytes.Repeat([]byte(id+"\n"), size/(len(id)+1)+1)
+	digest := sha256.Sum256(pdf)
+	return &job{pdf: pdf, ticket: Ticket{Version: 1, ID: id, File: id + ".pdf", SHA256: hex.EncodeToString(digest[:]), Size: len(pdf)}}
+}
+
+func TestRetryMakesNoSecondLetter(t *testing.T) {
+	dir := t.TempDir()
+	l := provision(t, &Dispatcher{Spool: dir})
+	if e := dispatch(t, l, message("same", nil)); e != nil {
+		t.Fatal(e)
+	}
+	before, ticket := spooled(t, dir, "same")
+	l.now = func() time.Time { return today.Add(time.Minute) }
+	if e := dispatch(t, l, message("same", nil)); e != nil {
+		t.Fatal(e)
+	}
+	after, again := spooled(t, dir, "same")
+	if !bytes.Equal(before, after) || ticket != again || names(t, dir) != "same.json same.pdf" {
+		t.Errorf("the letter changed, or there are more: %s", names(t, dir))
+	}
+}
+
+func TestSameLetterFromManySides(t *testing.T) {
+	dir := t.TempDir()
+	var spools []*spool // as of several processes: nothing shared but the folder
+	for range 8 {
+		spools = append(spools, newSpool(t, dir))
+	}
+	var wg sync.WaitGroup
+	for i, s := range spools {
+		wg.Go(func() {
+			err := s.put(sampleJob("same", 20_000+i))
+			if err != nil && dispatchers.AsError(err).Reason != reasonBusy {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	pdf, ticket := spooled(t, dir, "same")
+	checkDigest(t, pdf, ticket)
+	if got := names(t, dir); got != "same.json same.pdf" {
+		t.Errorf("the folder holds %s", got)
+	}
+}
+
+func TestQuota(t *testing.T) {
+	dir := t.TempDir()
+	l := provision(t, &Dispatcher{Spool: dir, MaxSpool: 3})
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	full := 0
+	for i := range 10 {
+		wg.Go(func() {
+			err := l.spool.put(sampleJob(fmt.Sprintf("n%d", i), 100))
+			if err == nil {
+				return
+			}
+			e := dispatchers.AsError(err)
+			if e.Class != dispatchers.Temporary || e.Reason != reasonSpoolFull {
+				t.Error(e)
+			}
+			mu.Lock()
+			full++
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	if letters := strings.Count(names(t, dir), ".pdf"); letters != 3 || full != 7 || strings.Contains(names(t, dir), "tmp") {
+		t.Errorf("%d letters, %d refused: %s", letters, full, names(t, dir))
+	}
+
+	taken := strings.TrimSuffix(strings.Fields(names(t, dir))[0], ".json")
+	if err := l.spool.put(sampleJob(taken, 100)); err != nil {
+		t.Errorf("a retry of a letter that waits: %v", err)
+	}
+	for _, extension := range []string{".pdf", ".json"} { // as a print shop does
+		if err := os.Remove(filepath.Join(dir, taken+extension)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.spool.put(sampleJob("next", 100)); err != nil {
+		t.Errorf("there is room again: %v", err)
+	}
+}
+
+func TestSpoolTrouble(t *testing.T) {
+	t.Run("full disk", func(t *testing.T) {
+		dir := t.TempDir()
+		// Writing to this file fails as on a full disk.
+		if err := os.Symlink("/dev/full", filepath.Join(dir, ".a.pdf.tmp")); err != nil {
+			t.Fatal(err)
+		}
+		wantFailure(t, dispatchers.AsError(newSpool(t, dir).put(sampleJob("a", 100))), dispatchers.Temporary, reasonSpoolFull)
+		if left := names(t, dir); left != "" {
+			t.Errorf("there is something left: %s", left)
+		}
+		if err := newSpool(t, dir).put(sampleJob("a", 100)); err != nil {
+			t.Errorf("the retry: %v", err)
+		}
+	})
+	t.Run("not writable", func(t *testing.T) {
+		s := newSpool(t, "/sys/kernel") // for root neither
+		wantFailure(t, dispatchers.AsError(s.put(sampleJob("a", 100))), dispatchers.Broken, reasonSpool)
+		wantFailure(t, dispatchers.AsError(s.check()), dispatchers.Broken, reasonSpool)
+	})
+	t.Run("gone", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "spool")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		s := newSpool(t, dir)
+		if err := os.Remove(dir); err != nil {
+			t.Fatal(err)
+		}
+		wantFailure(t, dispatchers.AsError(s.put(sampleJob("a", 100))), dispatchers.Broken, reasonSpool)
+	})
+	t.Run("classes", func(t *testing.T) {
+		s := &spool{dir: "/spool"}
+		for err, want := range map[syscall.Errno]dispatchers.Class{
+			syscall.ENOSPC: dispatchers.Temporary, syscall.EDQUOT: dispatchers.Temporary, syscall.EIO: dispatchers.Temporary,
+			syscall.EROFS: dispatchers.Broken, syscall.EACCES: dispatchers.Broken, syscall.EPERM: dispatchers.Broken,
+			syscall.ENOENT: dispatchers.Broken, syscall.ENOTDIR: dispatchers.Broken,
+		} {
+			e := dispatchers.AsError(s.fail("writing to", &fs.PathError{Op: "open", Path: "/spool/x", Err: err}))
+			if e.Class != want || !strings.Contains(e.Error(), "/spool") {
+				t.Errorf("%v: %v", err, e)
+			}
+		}
+	})
+}
+
+func TestSpoolCheckLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	if err := newSpool(t, dir).check(); err != nil {
+		t.Error(err)
+	}
+	if left := names(t, dir); left != "" {
+		t.Errorf("there is something left: %s", left)
+	}
+}
+
+// TestSweep: what killed writers leave goes, once they are surely gone; nothing
+// else does.
+func TestSweep(t *testing.T) {
+	tests := []struct {
+		name, before, after string
+		age                 time.Duration
+	}{
+		{"killed at once", ".a.json.tmp", "", time.Hour},
+		{"killed in the PDF", ".a.json.tmp .a.pdf.tmp", "", time.Hour},
+		{"killed between the files", ".a.json.tmp a.pdf", "", time.Hour},
+		{"still at it", ".a.json.tmp a.pdf", ".a.json.tmp a.pdf", time.Minute},
+		{"whole letter", "a.json a.pdf", "a.json a.pdf", time.Hour},
+		{"whole letter, retry killed", ".a.json.tmp a.json a.pdf", "a.json a.pdf", time.Hour},
+		{"PDF of somebody else", "a.pdf b.txt .hidden .tmp .json.tmp ..json.tmp", ". .. a.pdf b.txt .hidden .tmp .json.tmp ..json.tmp", time.Hour},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			then := time.Now().Add(-tt.age)
+			for name := range strings.FieldsSeq(tt.before) {
+				path := filepath.Join(dir, name)
+				if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Chtimes(path, then, then); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := newSpool(t, dir).sweep(time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			for name := range strings.FieldsSeq(tt.before) {
+				_, err := os.Lstat(filepath.Join(dir, name))
+				if kept := strings.Contains(" "+tt.after+" ", " "+name+" "); kept != (err == nil) {
+					t.Errorf("%s: kept = %v, want %v", name, err == nil, kept)
+				}
+			}
+		})
+	}
+}
+
+const killedWriter = "LETTER_KILLED_WRITER" // the folder in the environment of the child
+
+// TestMain is the child of TestKilledWriter when that asks for it.
+func TestMain(m *testing.M) {
+	dir := os.Getenv(killedWriter)
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	s, err := openSpool(dir, 1_000_000)
+	for n := 0; err == nil; n++ {
+		if err = s.put(sampleJob(fmt.Sprintf("p%d-%d", os.Getpid(), n), 60_000)); err == nil {
+			fmt.Println(n)
+		}
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// TestKilledWriter kills a writing process many times at any moment: what has
+// a ticket is whole, and of the rest nothing stays.
+func TestKilledWriter(t *testing.T) {
+	const kills = 60
+	dir := t.TempDir()
+	for range kills {
+		killOnce(t, dir)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	letters, leftovers := 0, 0
+	for _, e := range entries {
+		switch id, isTicket := strings.CutSuffix(e.Name(), ".json"); {
+		case isTicket:
+			letters++
+			pdf, ticket := spooled(t, dir, id)
+			checkDigest(t, pdf, ticket)
+		case strings.HasPrefix(e.Name(), "."):
+			leftovers++
+		}
+	}
+	if letters < kills {
+		t.Errorf("%d letters of %d writers", letters, kills)
+	}
+	t.Logf("%d letters, %d leftovers", letters, leftovers)
+
+	if _, err := newSpool(t, dir).sweep(time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	left := strings.Fields(names(t, dir))
+	if len(left) != 2*letters {
+		t.Errorf("%d files are left of %d letters", len(left), letters)
+	}
+	for _, name := range left {
+		if strings.HasPrefix(name, ".") {
+			t.Errorf("%s is left", name)
+		}
+	}
+}
+
+// killOnce kills the writer at some moment after its first letter.
+func killOnce(t *testing.T, dir string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), killedWriter+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() {
+		t.Fatalf("the writer wrote nothing: %v", lines.Err())
+	}
+	<-time.After(time.Duration(rand.Int64N(int64(4 * time.Millisecond))))
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for lines.Scan() { // so that Wait finds the pipe read
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("the writer was not killed")
+	}
+}
+
+func TestTicketIsJSONInOneLine(t *testing.T) {
+	dir := t.TempDir()
+	if err := newSpool(t, dir).put(sampleJob("a", 10)); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "a.json"))
+	if err != nil || bytes.Count(text, []byte("\n")) != 1 || !json.Valid(text) {
+		t.Errorf("ticket = %q, %v", text, err)
+	}
+}
