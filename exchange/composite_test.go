@@ -231,6 +231,27 @@ func TestPreferredBesideRequired(t *testing.T) {
 	}
 }
 
+// Of what left sealed and in clear, the observer is told the worst.
+func TestClearBesideSealed(t *testing.T) {
+	for _, members := range [][]string{{"clear", "link"}, {"link", "clear"}} {
+		h := newHarness(t)
+		h.link(Preferred)
+		h.add(Channel{Name: "clear", Encryption: Off, Traits: dispatchers.Traits{AnswersCaller: true}})
+		h.compose("c", composite{members, func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+			for _, name := range members {
+				if _, err := deliver(ctx, name); err != nil {
+					return dispatchers.Receipt{}, err
+				}
+			}
+			return dispatchers.Receipt{}, nil
+		}})
+		h.dispatch("c").wantResult(t, nevisfido.Dispatched)
+		if record := h.seen.one(t); record.Encryption != "clear" || record.Alg == "" {
+			t.Errorf("%v: the observer was told %q", members, record.Encryption)
+		}
+	}
+}
+
 func TestPreferredAlone(t *testing.T) {
 	h := newHarness(t)
 	h.register("push", nil)
@@ -293,4 +314,45 @@ func TestMemberThatPanicsSideBySide(t *testing.T) {
 	h.Lookup = func(*http.Request, string) (string, bool) { panic("x") }
 	h.compose("c", allOf("push", "sms"))
 	h.dispatch("c").wantResult(t, nevisfido.InternalError)
+}
+
+// A target in quarantine can still be reached where another address is used.
+func TestQuarantineWithinAComposite(t *testing.T) {
+	h := newHarness(t)
+	h.edit(func(t *targets.Target) { t.State = targets.Expired })
+	push := h.push()
+	mail := h.add(Channel{Name: "mail", Type: "smtp", Address: "jeff@example.com"})
+	h.compose("both", firstOf("push", "mail"))
+	h.compose("only", firstOf("push"))
+	h.dispatch("only").wantResult(t, nevisfido.DispatchTargetExpired)
+	h.dispatch("both").wantResult(t, nevisfido.Dispatched)
+	if len(push.messages()) != 0 || len(mail.messages()) != 1 {
+		t.Errorf("%d pushes, %d mails", len(push.messages()), len(mail.messages()))
+	}
+}
+
+// A composite that is content with the first to deliver leaves the others to
+// finish what they have begun.
+func TestSlowMemberFinishes(t *testing.T) {
+	h := newHarness(t)
+	started, answered, finished := make(chan struct{}), make(chan struct{}), make(chan error)
+	h.link(Required)
+	h.push().do = func(ctx context.Context, _ *dispatchers.Message) (dispatchers.Receipt, error) {
+		close(started)
+		<-answered
+		return dispatchers.Receipt{}, ctx.Err()
+	}
+	h.compose("c", composite{[]string{"link", "push"}, func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+		go func() {
+			_, err := deliver(ctx, "push")
+			finished <- err
+		}()
+		<-started
+		return deliver(ctx, "link")
+	}})
+	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
+	close(answered)
+	if err := <-finished; err != nil {
+		t.Errorf("the slow member failed: %v", err)
+	}
 }

@@ -41,6 +41,9 @@ type delivery struct {
 // caller goes away: nevisFIDO has created the session.
 func (d *delivery) deliver() *dispatchers.Error {
 	ctx, cancel := d.x.detached(d.r)
+	if d.channel.Composite != nil {
+		cancel = func() {} // members may go on until the deadline after one has delivered
+	}
 	defer cancel()
 	message, failure := d.newMessage()
 	if failure != nil {
@@ -110,6 +113,9 @@ func (d *delivery) compile(c *Channel, mustSeal bool) (*dispatchers.Message, *di
 	}
 	if d.stale() && (address != "" || !d.message.sealed) {
 		return nil, dispatchers.Fail(dispatchers.NoKey, "stale", "the dispatch target may have changed at nevisFIDO without this sidecar; it has to be modified or registered again")
+	}
+	if failure := d.quarantined(); failure != nil && address != "" && address == d.target.Address {
+		return nil, failure
 	}
 	policy := c.Encryption
 	if mustSeal { // for the sake of another member

@@ -86,17 +86,31 @@ func (d *delivery) findTarget() *dispatchers.Error {
 // guard refuses what should not reach nevisFIDO at all. The caller releases
 // the place that it takes.
 func (d *delivery) guard() (release func(), failure *dispatchers.Error) {
-	if d.target != nil && d.target.State == targets.Expired {
-		return nil, dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")
+	if failure := d.quarantined(); failure != nil && d.channel.Composite == nil {
+		return nil, failure // a composite may have members with another address
 	}
 	return d.admit(d.r.Context(), d.channel, d.counts("", d.x.Limits))
+}
+
+func (d *delivery) quarantined() *dispatchers.Error {
+	if d.target == nil || d.target.State != targets.Expired {
+		return nil
+	}
+	return dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")
+}
+
+func (d *delivery) serves(c *Channel) *dispatchers.Error {
+	if c.allows(d.op) {
+		return nil
+	}
+	return dispatchers.Fail(dispatchers.Refused, "operation", "dispatcher %q does not serve this operation; see its option operations", c.Name)
 }
 
 // admit takes a place on a channel that serves the operation, and counts the
 // dispatch against the channel's limits and the given ones.
 func (d *delivery) admit(ctx context.Context, c *Channel, counts []Count) (release func(), failure *dispatchers.Error) {
-	if !c.allows(d.op) {
-		return nil, dispatchers.Fail(dispatchers.Refused, "operation", "dispatcher %q does not serve this operation; see its option operations", c.Name)
+	if failure := d.serves(c); failure != nil {
+		return nil, failure
 	}
 	release = c.acquire()
 	if release == nil {

@@ -46,6 +46,7 @@ type Exchange struct {
 	Deadline           time.Duration // for all delivery work of one request
 	MaxBody            int64         // bytes, of a dispatch request and of its answer
 	VisualCodeDigits   int           // 0 for none
+	ObserveOnly        bool          // learn and report, intercept nothing
 
 	Targets  *targets.Directory
 	Channels map[string]*Channel
@@ -65,15 +66,21 @@ type Exchange struct {
 // straight through, unbuffered.
 func (x *Exchange) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) error {
 	route, err := nevisfido.Recognise(x.BasePath, r.Method, r.URL.EscapedPath())
-	if err != nil {
+	if err != nil && !x.ObserveOnly {
 		return &StatusError{http.StatusBadRequest, err}
 	}
 	switch route.Call {
 	case nevisfido.Dispatch:
+		if x.ObserveOnly {
+			return x.observe(w, r, route.Operation, next)
+		}
 		return x.dispatch(w, r, route.Operation, next)
 	case nevisfido.CreateTarget:
 		return x.createTarget(w, r, next)
 	case nevisfido.QueryTargets:
+		if x.ObserveOnly {
+			return next(w, r)
+		}
 		return x.queryTargets(w, r, next)
 	case nevisfido.ModifyTarget:
 		return x.modifyTarget(w, r, route.ID, next)

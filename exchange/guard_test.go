@@ -48,10 +48,12 @@ func TestLimits(t *testing.T) {
 	calls := func(n int, c call) []call { return slices.Repeat([]call{c}, n) }
 	a := call{"push", "a", "u", "192.0.2.1", 0}
 	for name, c := range map[string]struct {
-		all, push []dispatchers.Limit
-		calls     []call
-		want      []bool
-		scope     dispatchers.Scope
+		all   []dispatchers.Limit
+		push  []dispatchers.Limit // of the dispatcher "push"
+		other []dispatchers.Limit
+		calls []call
+		want  []bool
+		scope dispatchers.Scope
 	}{
 		"none": {calls: calls(3, a), want: []bool{true, true, true}},
 		"the defaults": {
@@ -80,6 +82,11 @@ func TestLimits(t *testing.T) {
 			calls: []call{a, {"other", "a", "u", "192.0.2.1", 0}, a},
 			want:  []bool{true, true, false}, scope: dispatchers.PerTarget,
 		},
+		"per dispatcher, the same for two": {
+			push: limit(dispatchers.PerTarget, 1, time.Hour), other: limit(dispatchers.PerTarget, 1, time.Hour),
+			calls: []call{a, {"other", "a", "u", "192.0.2.1", 0}, a},
+			want:  []bool{true, true, false}, scope: dispatchers.PerTarget,
+		},
 		"per dispatcher, in addition": {
 			all: limit(dispatchers.PerTarget, 2, time.Hour), push: limit(dispatchers.PerTarget, 3, time.Hour),
 			calls: calls(3, a), want: []bool{true, true, false}, scope: dispatchers.PerTarget,
@@ -99,7 +106,7 @@ func TestLimits(t *testing.T) {
 			for _, name := range []string{"push", "other"} {
 				h.add(Channel{Name: name, Encryption: Off, Traits: dispatchers.Traits{AnswersCaller: true}})
 			}
-			h.Channels["push"].Limits = c.push
+			h.Channels["push"].Limits, h.Channels["other"].Limits = c.push, c.other
 
 			forwarded := 0
 			for i, call := range c.calls {
@@ -225,7 +232,10 @@ func TestPlacesAreGivenBack(t *testing.T) {
 		"nevisFIDO is silent": func() { h.upstream.answer = func(http.ResponseWriter, *http.Request) error { return nil } },
 		"the guest fails":     func() { g.fails(dispatchers.Refused) },
 		"the guest panics":    func() { g.do = panics("x") },
-		"a limit":             func() { h.Limits = []dispatchers.Limit{{Scope: dispatchers.PerTarget, Window: time.Hour}} },
+		"a limit": func() {
+			h.Limits = []dispatchers.Limit{{Scope: dispatchers.PerTarget, N: 1, Window: time.Hour}}
+			h.dispatch("push") // the next is one too many
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h.tb = t

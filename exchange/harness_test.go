@@ -8,10 +8,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -50,6 +52,7 @@ type harness struct {
 	upstream *upstream
 	seen     *observed
 	logs     *logBuffer
+	errors   *logBuffer // what the server is handed, and will log
 
 	token, targetID, pushToken, username, email string
 
@@ -84,6 +87,7 @@ func newHarness(tb testing.TB) *harness {
 		upstream:  new(upstream),
 		seen:      new(observed),
 		logs:      new(logBuffer),
+		errors:    new(logBuffer),
 		token:     "token-" + rand.Text(),
 		targetID:  "target-" + rand.Text(),
 		pushToken: "push-" + rand.Text(),
@@ -218,7 +222,9 @@ func (h *harness) dispatch(dispatcher string) *answer {
 func (h *harness) send(r *http.Request) *answer {
 	h.tb.Helper()
 	a := &answer{ResponseRecorder: httptest.NewRecorder()}
-	a.err = h.ServeHTTP(a, r, h.upstream.next)
+	if a.err = h.ServeHTTP(a, r, h.upstream.next); a.err != nil {
+		_, _ = io.WriteString(h.errors, a.err.Error())
+	}
 	return a
 }
 
@@ -313,7 +319,7 @@ func (a *answer) wantResult(tb testing.TB, want nevisfido.DispatchResult) {
 type forwarded struct {
 	header http.Header
 	body   string
-	ctx    context.Context
+	coding []string // of the transfer
 	length int64
 }
 
@@ -334,7 +340,7 @@ func (u *upstream) next(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	u.mu.Lock()
-	u.got = append(u.got, forwarded{header: r.Header.Clone(), body: string(body), ctx: r.Context(), length: r.ContentLength})
+	u.got = append(u.got, forwarded{header: r.Header.Clone(), body: string(body), coding: r.TransferEncoding, length: r.ContentLength})
 	answer := u.answer
 	u.mu.Unlock()
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -438,19 +444,25 @@ func contains(text []byte, secret string) bool {
 	return slices.ContainsFunc(spellings, func(s string) bool { return bytes.Contains(text, []byte(s)) })
 }
 
-// searchLogs fails where the log shows anything that is secret.
+// sealed is how a JWE begins, or any JSON in base64; longer than a thumbprint,
+// which may begin so by chance.
+var sealed = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{45}`)
+
+// searchLogs fails where the log, an error or what the observer was told shows
+// anything that is secret.
 func (h *harness) searchLogs(tb testing.TB) {
 	tb.Helper()
-	log := []byte(h.logs.String())
+	told := fmt.Sprintf("%+v %+v", h.seen.records, h.seen.attempts)
+	log := []byte(h.logs.String() + h.errors.String() + told)
 	for what, secret := range map[string]string{
 		"token": h.token, "target id": h.targetID, "push token": h.pushToken, "username": h.username, "address": h.email,
 	} {
 		if contains(log, secret) {
-			tb.Errorf("the log shows the %s:\n%s", what, log)
+			tb.Errorf("the log shows the %s:\n%.2000s", what, log)
 		}
 	}
-	if bytes.Contains(log, []byte("eyJ")) { // how JSON begins in base64, such as a JWE
-		tb.Errorf("the log shows a JWE:\n%s", log)
+	if sealed.Match(log) {
+		tb.Errorf("the log shows a JWE: %s", sealed.Find(log))
 	}
 }
 
@@ -463,6 +475,22 @@ func (h *harness) wantLog(words ...string) {
 		}
 	}
 	h.tb.Errorf("no log line with %q in\n%s", words, h.logs)
+}
+
+func TestContains(t *testing.T) {
+	const secret = "token-5c1fe0a2/7f1d?"
+	for _, text := range []string{
+		secret, hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))), "a=" + url.QueryEscape(secret) + "&",
+		base64.StdEncoding.EncodeToString([]byte("x" + secret)), base64.RawURLEncoding.EncodeToString([]byte(`{"a":"` + secret + `"}`)),
+		base64.URLEncoding.EncodeToString([]byte(`{"ab":"` + secret + `","b":1}`)), base64.StdEncoding.EncodeToString([]byte(secret)),
+	} {
+		if !contains([]byte("log line "+text+" end"), secret) {
+			t.Errorf("not found in %s", text)
+		}
+	}
+	if contains([]byte("token-5c1fe0a2 and "+base64.StdEncoding.EncodeToString([]byte("token"))), secret) {
+		t.Error("found where it is not")
+	}
 }
 
 type logBuffer struct {

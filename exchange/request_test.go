@@ -15,6 +15,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
 )
 
 // wantNotForwarded checks that a request was answered with a status and went
@@ -216,7 +217,7 @@ func TestTargetOfAnotherDispatcher(t *testing.T) {
 func TestNoDispatcherAndNoStore(t *testing.T) {
 	h := newHarness(t)
 	h.push()
-	h.store.SetFault(failAt("load"))
+	h.store.SetFault(failAt(storetest.Load))
 	a := h.send(newRequest(t, http.MethodPost, authentication, `{"dispatchTargetId":"`+h.targetID+`"}`))
 	a.wantResult(t, nevisfido.InternalError)
 	if len(h.upstream.calls()) != 0 {

@@ -47,7 +47,7 @@ func TestKeyedHash(t *testing.T) {
 	if a != keyedHash("token", "secret") {
 		t.Error("it is not the same for the same thing")
 	}
-	if a == keyedHash("target", "secret") || a == keyedHash("token", "secret2") || keyedHash("a", "b\x00c") == keyedHash("a\x00b", "d") {
+	if a == keyedHash("target", "secret") || a == keyedHash("token", "secret2") || keyedHash("a", "bc") == keyedHash("ab", "c") {
 		t.Error("different things have the same hash")
 	}
 	if keyedHash("token", "") != "" {

@@ -2,8 +2,10 @@ package exchange
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -14,6 +16,10 @@ import (
 // maxTargetBody bounds what is read of the calls that targets are learned
 // from, and of their answers. Beyond it they stream through.
 const maxTargetBody = 256 << 10
+
+// changeTime is how long nevisFIDO may take to change a target: as long as it
+// keeps an idle connection.
+const changeTime = 30 * time.Second
 
 // createTarget learns a target when nevisFIDO has created it. nevisFIDO never
 // sees the name of a dispatcher of ours: it would refuse it.
@@ -26,7 +32,7 @@ func (x *Exchange) createTarget(w http.ResponseWriter, r *http.Request, next Nex
 	if plainJSON(r.Header) {
 		description, _ = nevisfido.ParseTarget(body)
 	}
-	if description != nil && x.Channels[description.Dispatcher] != nil {
+	if description != nil && x.Channels[description.Dispatcher] != nil && !x.ObserveOnly {
 		upstream = withBody(r, description.WithDispatcher(x.UpstreamDispatcher))
 	}
 	return x.learn(w, upstream, next, "create", description, nevisfido.ParseCreated)
@@ -148,17 +154,17 @@ func (x *Exchange) deleteTarget(w http.ResponseWriter, r *http.Request, id strin
 // change carries a modification or deletion through. It does not end with the
 // caller: a half-known outcome would leave the target unusable.
 func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, id string, next Next, begin func() (*targets.Pending, error)) error {
-	ctx, cancel := x.detached(upstream)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(upstream.Context()), changeTime)
 	defer cancel()
-	unlock, err := x.Targets.Lock(ctx, id)
+	pending, unlock, err := x.mark(ctx, id, begin)
+	if err != nil && x.ObserveOnly {
+		x.Log.Error("a change of a dispatch target goes unrecorded", zap.String("target", keyedHash("target", id)), zap.Error(err))
+		return next(w, upstream)
+	}
 	if err != nil {
-		return statusError(http.StatusServiceUnavailable, "waiting for another change of the dispatch target: %w", err)
+		return statusError(http.StatusServiceUnavailable, "preparing the change of the dispatch target; nothing was forwarded: %w", err)
 	}
 	defer unlock()
-	pending, err := begin()
-	if err != nil {
-		return statusError(http.StatusServiceUnavailable, "marking the dispatch target before it changes; nothing was forwarded: %w", err)
-	}
 	rec := newRecorder(w, maxTargetBody, func(int, http.Header) bool { return true })
 	rec.spill = true
 	settled := false
@@ -181,6 +187,22 @@ func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, id stri
 	return rec.relay()
 }
 
+// mark marks the target durably, with other changes of it kept waiting.
+func (x *Exchange) mark(ctx context.Context, id string, begin func() (*targets.Pending, error)) (*targets.Pending, func(), error) {
+	waiting, cancel := context.WithTimeout(ctx, x.Deadline)
+	defer cancel()
+	unlock, err := x.Targets.Lock(waiting, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	pending, err := begin()
+	if err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return pending, unlock, nil
+}
+
 // finish commits or restores the record. It has time of its own, as the
 // deadline may have passed while nevisFIDO answered.
 func (x *Exchange) finish(r *http.Request, pending *targets.Pending, id string, status int) {
@@ -196,7 +218,7 @@ func (x *Exchange) finish(r *http.Request, pending *targets.Pending, id string, 
 // because it does not know the name of our dispatcher.
 func (x *Exchange) appliesOurDispatcher(r *http.Request, pending *targets.Pending, id string, rec *recorder) bool {
 	name, only := pending.OnlyDispatcher()
-	if !only || rec.status != http.StatusUnprocessableEntity || rec.state != holding || x.Channels[name] == nil {
+	if x.ObserveOnly || !only || rec.status != http.StatusUnprocessableEntity || rec.state != holding || x.Channels[name] == nil {
 		return false
 	}
 	ctx, cancel := x.detached(r)

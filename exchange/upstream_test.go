@@ -302,9 +302,10 @@ func TestForwardedRequest(t *testing.T) {
 		r.Header.Set("Accept-Encoding", "gzip, br")
 		r.Header.Set("Content-Length", fmt.Sprint(len(body)))
 		r.Header.Set("Authorization", "Basic abc")
+		r.TransferEncoding, r.ContentLength = []string{"chunked"}, -1
 		h.send(r).wantResult(t, nevisfido.Dispatched)
 		got := h.upstream.one(t)
-		if got.body != want || got.length != int64(len(want)) || got.header.Get("Content-Length") != fmt.Sprint(len(want)) {
+		if got.body != want || got.length != int64(len(want)) || got.coding != nil || got.header.Get("Content-Length") != fmt.Sprint(len(want)) {
 			t.Errorf("forwarded %s, %d bytes (%s)", got.body, got.length, got.header.Get("Content-Length"))
 		}
 		if got.header.Get("Accept-Encoding") != "identity" || got.header.Get("Authorization") != "Basic abc" {
