@@ -1,7 +1,9 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -189,7 +191,7 @@ func (d *delivery) forward(w http.ResponseWriter, next Next) error {
 	}
 	answer, err := nevisfido.ParseDispatchAnswer(rec.body.Bytes())
 	if err != nil {
-		return d.unusable(err.Error())
+		return d.malformed(rec, err)
 	}
 	d.answer = answer
 	if answer.Result == nevisfido.Dispatched {
@@ -216,6 +218,19 @@ func (d *delivery) ask(rec *recorder, upstream *http.Request, next Next) error {
 
 // unusable answers in place of a nevisFIDO whose answer may say "dispatched"
 // to a reader that is more lenient: nothing was.
+// malformed deals with an answer that was not understood, so that nothing was
+// dispatched. What is not JSON goes back as it is; JSON that only a lenient
+// reader understands might tell the caller that all went well.
+func (d *delivery) malformed(rec *recorder, err error) error {
+	d.settle(dispatchers.Fail(dispatchers.Refused, "upstream_answer", "nevisFIDO's answer to the dispatch request is malformed: %w", err))
+	text := bytes.TrimPrefix(rec.body.Bytes(), []byte("\ufeff"))
+	var value json.RawMessage
+	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&value); err != nil {
+		return rec.relay() //nolint:nilerr // reported above
+	}
+	return rec.replace(nevisfido.RefusalAnswer(d.outcome()))
+}
+
 func (d *delivery) unusable(reason string) error {
 	failure := dispatchers.Fail(dispatchers.Broken, "upstream_answer", "nevisFIDO's answer to the dispatch request cannot be used: %s", reason)
 	d.settle(failure)

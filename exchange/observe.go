@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -17,9 +18,12 @@ const Observed nevisfido.DispatchResult = "observed"
 // have become of it.
 func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.Operation, next Next) error {
 	body, err := readBody(r, x.MaxBody)
-	if err != nil {
+	switch {
+	case errors.Is(err, errTooLarge):
 		x.Log.Info("observed a dispatch request that would have been refused", zap.Error(err))
 		return next(w, r)
+	case err != nil:
+		return statusError(http.StatusBadRequest, "reading the dispatch request: %w", err)
 	}
 	if err := next(w, withBody(r, body)); err != nil {
 		return err
@@ -57,7 +61,7 @@ func (d *delivery) report(failure *dispatchers.Error) {
 	d.x.Observer.Exchanged(record)
 	d.x.Log.Info("observed a dispatch request", zap.String("operation", string(record.Operation)),
 		zap.String("dispatcher", record.Dispatcher), zap.String("target", record.Target),
-		zap.String("thumbprint", record.Thumbprint), zap.String("would_be", string(record.Class)), zap.String("reason", record.Reason))
+		zap.String("encryption", record.Encryption), zap.String("thumbprint", record.Thumbprint), zap.String("would_be", string(record.Class)), zap.String("reason", record.Reason))
 }
 
 // foresee finds out which key would be used, and what would stand in the way.
@@ -73,14 +77,18 @@ func (d *delivery) foresee(record *Record) *dispatchers.Error {
 			return failure
 		}
 	}
-	if d.target == nil {
+	record.Encryption = "clear"
+	if d.target == nil || d.channel.Encryption == Off {
 		return nil
 	}
 	key, err := d.x.Targets.Key(d.target)
-	if err != nil {
+	switch {
+	case err != nil && d.channel.Encryption == Preferred && len(d.target.EncryptionKey) == 0:
+		return nil
+	case err != nil:
 		return dispatchers.Fail(dispatchers.NoKey, "no_key", "taking the key of the dispatch target: %w", err)
 	}
-	record.Thumbprint = key.Thumbprint()
+	record.Encryption, record.Thumbprint = "sealed", key.Thumbprint()
 	record.Alg, record.Enc = key.Algorithms()
 	return nil
 }

@@ -155,6 +155,9 @@ func (rec *recorder) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
 // relay passes on the answer as it came.
 func (rec *recorder) relay() error {
 	if rec.state == holding {
+		if rec.header.Get("Content-Length") != "" { // it may have lied
+			rec.header.Set("Content-Length", strconv.Itoa(rec.body.Len()))
+		}
 		rec.stream()
 	}
 	return nil

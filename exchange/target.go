@@ -235,14 +235,14 @@ func (x *Exchange) appliesOurDispatcher(r *http.Request, pending *targets.Pendin
 func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next) error {
 	rec := newRecorder(w, maxTargetBody, func(status int, _ http.Header) bool { return status/100 == 2 })
 	rec.spill = true
-	if err := next(rec, r); err != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeTime)
+	defer cancel()
+	if err := next(rec, r.WithContext(ctx)); err != nil {
 		return err
 	}
 	if rec.status/100 != 2 {
 		return nil
 	}
-	ctx, cancel := x.detached(r)
-	defer cancel()
 	if err := x.Targets.DeviceChanged(ctx, route.ID, route.Call == nevisfido.DeleteDevice); err != nil {
 		x.Log.Error("following a change of a device; its dispatch targets may be out of date",
 			zap.String("device", keyedHash("device", route.ID)), zap.Error(err))
