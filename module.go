@@ -11,6 +11,7 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/link"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/qrcode"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/smtp"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webhook"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/caddystore"

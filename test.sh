@@ -21,6 +21,9 @@ need qpdf qpdf
 need pdftoppm poppler-utils
 need /usr/sbin/ippeveprinter cups-ipp-utils
 need dbus-daemon dbus-daemon
+need /usr/sbin/postfix postfix
+need /usr/sbin/saslpasswd2 sasl2-bin
+dpkg -s libsasl2-modules >/dev/null 2>&1 || missing+=(libsasl2-modules)
 /usr/bin/python3 -c 'import jwcrypto' 2>/dev/null || missing+=(python3-jwcrypto)
 if [ ${#missing[@]} -gt 0 ]; then
 	if [ "$(id -u)" -ne 0 ]; then

@@ -67,10 +67,14 @@ func serve(ctx context.Context, out io.Writer, listen string, mode nevis.Mode) e
 	if err != nil {
 		return err
 	}
+	browser, err := s.browser.Subscribe(s.vapid)
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(out, "\noob-dispatch runs on %s, in front of a simulated nevisFIDO.\n", s.url())
 	fmt.Fprintf(out, "The user jeff has registered a phone. Try, from another terminal:\n\n")
 	for _, c := range channels {
-		fmt.Fprintf(out, "# %s\n%s\n\n", c.title, c.curl(s.url(), registered.TargetID()))
+		fmt.Fprintf(out, "# %s\n%s\n\n", c.title, c.curl(s.url(), registered.TargetID(), browser.JSON()))
 	}
 	fmt.Fprintf(out, "End with Ctrl-C.\n\n")
 	for {
@@ -78,17 +82,19 @@ func serve(ctx context.Context, out io.Writer, listen string, mode nevis.Mode) e
 		if err != nil {
 			return nil // the context ended: that is the way out
 		}
-		fmt.Fprintf(out, "phone: push %q arrived, ", message.Notification.Title)
-		opened, err := registered.OpenPush(message.Data)
-		if err != nil {
-			fmt.Fprintf(out, "and cannot be read: %v\n", err)
-			continue
-		}
-		redeemed, err := registered.Redeem(ctx, opened)
-		if err != nil {
-			fmt.Fprintf(out, "and cannot be redeemed: %v\n", err)
-			continue
-		}
-		fmt.Fprintf(out, "code %s, decrypted and redeemed: %s\n", opened.VisualCode(visualCodeDigits), redeemed.Operation)
+		fmt.Fprintf(out, "phone: push %q arrived, %s\n", message.Notification.Title, take(ctx, registered, message.Data))
 	}
+}
+
+// take opens and redeems a push message, and tells how it went.
+func take(ctx context.Context, phone *device.Device, data map[string]string) string {
+	opened, err := phone.OpenPush(data)
+	if err != nil {
+		return fmt.Sprintf("and cannot be read: %v", err)
+	}
+	redeemed, err := phone.Redeem(ctx, opened)
+	if err != nil {
+		return fmt.Sprintf("and cannot be redeemed: %v", err)
+	}
+	return fmt.Sprintf("code %s, decrypted and redeemed: %s", opened.VisualCode(visualCodeDigits), redeemed.Operation)
 }

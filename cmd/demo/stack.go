@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	_ "embed"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -11,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"text/template"
 	"time"
@@ -20,8 +24,12 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard" // reverse_proxy and all
 
 	_ "github.com/oob-dispatch/oob-dispatch" // the module
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
+	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
+	"github.com/oob-dispatch/oob-dispatch/simulator/pushservice"
 )
 
 //go:embed Caddyfile
@@ -33,9 +41,14 @@ const visualCodeDigits = 4
 // simulated parties around it.
 type stack struct {
 	address string // of Caddy, host:port
+	folder  string // for what Caddy keeps and reads
+
 	nevis   *nevis.Server
 	google  *google.Server
-	folder  string
+	mail    *mail.Server
+	gateway *gateway.Server
+	browser *pushservice.Server
+	vapid   string // the public key that browsers subscribe with
 }
 
 // start runs the stack, Caddy on the given address.
@@ -50,21 +63,72 @@ func start(address string, mode nevis.Mode, logLevel string) (s *stack, err erro
 	if err != nil {
 		return s, fmt.Errorf("starting the simulated nevisFIDO: %w", err)
 	}
-	if s.google, err = google.Start(google.Options{}); err != nil {
-		return s, fmt.Errorf("starting the simulated Google: %w", err)
-	}
 	if s.folder, err = os.MkdirTemp("", "oob-dispatch-demo-"); err != nil {
 		return s, err
 	}
-	credentials := filepath.Join(s.folder, "firebase.json")
-	if err := os.WriteFile(credentials, s.google.ServiceAccountJSON(), 0o600); err != nil {
+	secret := "whsec_" + base64.StdEncoding.EncodeToString([]byte(rand.Text()+rand.Text()))
+	if err := s.startThirdParties(secret); err != nil {
 		return s, err
 	}
+	if err := s.writeFiles(secret); err != nil {
+		return s, err
+	}
+	gone := s.google.Register()
+	s.google.Unregister(gone)
 	return s, load(map[string]any{
 		"Address": address, "LogLevel": logLevel, "VisualCode": visualCodeDigits,
-		"Storage": filepath.Join(s.folder, "storage"), "Credentials": credentials,
-		"Google": s.google.URL(), "NevisFIDO": strings.TrimPrefix(nevisURL, "http://"),
+		"Folder": s.folder, "Storage": filepath.Join(s.folder, "storage"),
+		"Google": s.google.URL(), "GoneToken": gone,
+		"Mail": s.mail.Addr(), "Gateway": s.gateway.URL(), "PushService": s.browser.Host(),
+		"NevisFIDO": strings.TrimPrefix(nevisURL, "http://"),
 	})
+}
+
+// startThirdParties starts what the messages pass through.
+func (s *stack) startThirdParties(secret string) (err error) {
+	if s.google, err = google.Start(google.Options{}); err != nil {
+		return fmt.Errorf("starting the simulated Google: %w", err)
+	}
+	if s.mail, err = mail.Start(mail.Options{}); err != nil {
+		return fmt.Errorf("starting the simulated mail server: %w", err)
+	}
+	if s.gateway, err = gateway.Start(gateway.Options{Secrets: []string{secret}}); err != nil {
+		return fmt.Errorf("starting the simulated SMS gateway: %w", err)
+	}
+	if s.browser, err = pushservice.Start(pushservice.Options{}); err != nil {
+		return fmt.Errorf("starting the simulated push service: %w", err)
+	}
+	return nil
+}
+
+// writeFiles writes what the Caddyfile names.
+func (s *stack) writeFiles(secret string) error {
+	vapid, err := webpush.NewVAPID("mailto:login@bank.example.com")
+	if err != nil {
+		return err
+	}
+	var public struct {
+		Key string `json:"publicKey"`
+	}
+	if err := json.Unmarshal(vapid, &public); err != nil {
+		return err
+	}
+	s.vapid = public.Key
+	if err := os.Mkdir(filepath.Join(s.folder, "letters"), 0o700); err != nil {
+		return err
+	}
+	for name, content := range map[string][]byte{
+		"firebase.json":  s.google.ServiceAccountJSON(),
+		"mail-ca.pem":    s.mail.CA(),
+		"push-ca.pem":    s.browser.CA(),
+		"vapid.json":     vapid,
+		"webhook-secret": []byte(secret),
+	} {
+		if err := os.WriteFile(filepath.Join(s.folder, name), content, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // load starts Caddy in this process with the embedded Caddyfile.
@@ -91,8 +155,10 @@ func (s *stack) stop() {
 	if err := caddy.Stop(); err != nil {
 		log.Print(err)
 	}
-	if s.google != nil {
-		s.google.Close()
+	for _, party := range []interface{ Close() }{s.google, s.mail, s.gateway, s.browser} {
+		if !reflect.ValueOf(party).IsNil() {
+			party.Close()
+		}
 	}
 	if err := s.nevis.Close(); err != nil {
 		log.Print(err)
@@ -106,8 +172,8 @@ func (s *stack) stop() {
 
 func (s *stack) url() string { return "http://" + s.address }
 
-// post is the relying party's call.
-func (s *stack) post(ctx context.Context, path, body string) ([]byte, error) {
+// post is the relying party's call. headers are names and values in turn.
+func (s *stack) post(ctx context.Context, path, body string, headers ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url()+path, strings.NewReader(body))
@@ -116,6 +182,9 @@ func (s *stack) post(ctx context.Context, path, body string) ([]byte, error) {
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", "application/json")
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil, err

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,53 +14,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
-// A channel is one way for a message to reach the phone.
-type channel struct {
-	dispatcher string
-	title      string
-
-	// receive takes the message where the phone gets it, and returns what a
-	// third party on the way could see, and what the phone reads.
-	receive func(ctx context.Context, s *stack, phone *phone, a answer) (wire string, m device.Message, err error)
-}
-
-type phone struct {
-	*device.Device
-	pushToken string
-}
-
-var channels = []channel{
-	{"push", "push message through Firebase Cloud Messaging", receivePush},
-	{"app-link", "link that opens the app", receiveLink},
-	{"app-qr", "QR code with a link", receivePicture},
-	{"raw-qr", "QR code with the bare message", receivePicture},
-}
-
-func receivePush(ctx context.Context, s *stack, p *phone, _ answer) (string, device.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	pushed, err := s.google.Wait(ctx, p.pushToken)
-	if err != nil {
-		return "", device.Message{}, fmt.Errorf("waiting for the push message: %w", err)
-	}
-	m, err := p.OpenPush(pushed.Data)
-	return string(pushed.JSON), m, err
-}
-
-func receiveLink(_ context.Context, _ *stack, p *phone, a answer) (string, device.Message, error) {
-	m, err := p.Open(a.Info.Response)
-	return a.Info.Response, m, err
-}
-
-func receivePicture(_ context.Context, _ *stack, p *phone, a answer) (string, device.Message, error) {
-	m, err := p.Open(a.Info.Response)
-	picture, decodeErr := base64.StdEncoding.DecodeString(a.Info.Response)
-	if decodeErr != nil {
-		return "", m, fmt.Errorf("the answer holds no PNG in base64: %w", decodeErr)
-	}
-	return string(picture), m, err
-}
-
 // answer is what the relying party gets.
 type answer struct {
 	Token      string `json:"token"`
@@ -68,9 +21,18 @@ type answer struct {
 	Result     string `json:"dispatchResult"`
 	VisualCode string `json:"visualCode"`
 	Info       struct {
-		Name     string `json:"name"`
-		Response string `json:"response"`
+		Name     string          `json:"name"`
+		Response json.RawMessage `json:"response"`
 	} `json:"dispatcherInformation"`
+}
+
+// response returns the channel's answer: a text, or JSON.
+func (a answer) response() string {
+	var text string
+	if err := json.Unmarshal(a.Info.Response, &text); err != nil {
+		return string(a.Info.Response)
+	}
+	return text
 }
 
 const title = "Confirm payment 4711"
@@ -95,9 +57,13 @@ func (c channel) request(op nevisfido.Operation, target string) string {
 	return string(text)
 }
 
-func (c channel) curl(url, target string) string {
-	return fmt.Sprintf("curl -s -H 'Content-Type: application/json' \\\n  -d '%s' \\\n  %s/nevisfido/token/dispatch/authentication",
-		c.request(nevisfido.Authentication, target), url)
+func (c channel) curl(url, target, subscription string) string {
+	header := ""
+	if c.dispatcher == "browser" {
+		header = fmt.Sprintf(" \\\n  -H 'X-Subscription: %s'", subscription)
+	}
+	return fmt.Sprintf("curl -s -H 'Content-Type: application/json'%s \\\n  -d '%s' \\\n  %s/nevisfido/token/dispatch/authentication",
+		header, c.request(nevisfido.Authentication, target), url)
 }
 
 // walkAll takes one message over every channel, with a nevisFIDO that gives
@@ -128,7 +94,11 @@ func walk(ctx context.Context, out io.Writer, release string, mode nevis.Mode) e
 		if err != nil {
 			return err
 		}
-		p := &phone{registered, pushToken}
+		browser, err := s.browser.Subscribe(s.vapid)
+		if err != nil {
+			return err
+		}
+		p := &phone{registered, pushToken, browser}
 		fmt.Fprintf(out, "\n== nevisFIDO %s, phone registered through the %s\n", release,
 			map[device.Way]string{device.CreateTarget: "dispatch target service", device.InRegistration: "UAF registration response"}[way])
 		for _, c := range channels {
@@ -171,7 +141,7 @@ func (c channel) take(ctx context.Context, out io.Writer, s *stack, p *phone, op
 	}
 
 	begin := time.Now()
-	body, err := s.post(ctx, "/nevisfido/token/dispatch/"+string(op), c.request(op, p.TargetID()))
+	body, err := s.post(ctx, "/nevisfido/token/dispatch/"+string(op), c.request(op, p.TargetID()), "X-Subscription", p.browser.JSON())
 	if err != nil {
 		return err
 	}
@@ -180,10 +150,12 @@ func (c channel) take(ctx context.Context, out io.Writer, s *stack, p *phone, op
 	if err := json.Unmarshal(body, &a); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	if a.Result != string(nevisfido.Dispatched) || a.Info.Name != c.dispatcher {
+	if a.Result != string(nevisfido.Dispatched) || a.Info.Name != cmp.Or(c.delivered, c.dispatcher) {
 		return fmt.Errorf("the answer says %s by dispatcher %q", a.Result, a.Info.Name)
 	}
-	wire, m, err := c.receive(ctx, s, p, a)
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	wire, m, err := c.receive(waiting, s, p, a)
 	if err != nil {
 		return err
 	}
@@ -198,7 +170,7 @@ func (c channel) take(ctx context.Context, out io.Writer, s *stack, p *phone, op
 		return fmt.Errorf("the token is readable on the way, or is not the one of the answer")
 	}
 	step(4, "handed to the channel: %d bytes, the token not among them", len(wire))
-	step(5, "the channel's answer: %s, %s", a.Result, shorten(a.Info.Response))
+	step(5, "the channel's answer: %s by %s, %s", a.Result, a.Info.Name, shorten(a.response()))
 	step(6, "token (%d characters) and session %s given to the relying party", len(a.Token), a.SessionID)
 	code := m.VisualCode(visualCodeDigits)
 	if code != a.VisualCode {
@@ -234,7 +206,7 @@ func firstRegistration(ctx context.Context, out io.Writer, s *stack) error {
 	if err := json.Unmarshal(body, &a); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	m, err := fresh.Open(a.Info.Response)
+	m, err := fresh.Open(a.response())
 	if err != nil {
 		return fmt.Errorf("first registration: %w", err)
 	}

@@ -90,12 +90,20 @@ func (d *dialogue) suffer(f Fault) bool {
 		for d.write("250-"+strings.Repeat("x", 4000)) == nil {
 			continue
 		}
+	case drop, pass:
 	}
 	return false
 }
 
+// Hanging gives a value each time that a Hang strikes.
+func (s *Server) Hanging() <-chan struct{} { return s.hanging }
+
 // hang waits for the client, or the server, to end the connection.
 func (d *dialogue) hang() {
+	select {
+	case d.server.hanging <- struct{}{}:
+	default: // nobody wants to know
+	}
 	for {
 		if _, err := d.text.R.ReadByte(); err != nil {
 			return

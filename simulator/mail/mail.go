@@ -8,6 +8,7 @@ package mail
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -35,6 +36,9 @@ type Options struct {
 	// Certificate replaces the server's own, which is for 127.0.0.1 and
 	// localhost and which CA vouches for.
 	Certificate *tls.Certificate
+	// ClientCA, in PEM, is who vouches for the certificates that clients then
+	// have to present.
+	ClientCA []byte
 	// User and Password are demanded if set. With XOAUTH2 the password is the
 	// access token.
 	User, Password string
@@ -60,6 +64,7 @@ type Server struct {
 	config   *tls.Config
 	ca       []byte
 	quit     chan struct{}
+	hanging  chan struct{}
 	running  sync.WaitGroup
 
 	mu          sync.Mutex
@@ -81,6 +86,7 @@ func Start(o Options) (*Server, error) {
 		options:     o,
 		listener:    o.Listener,
 		quit:        make(chan struct{}),
+		hanging:     make(chan struct{}, 100),
 		connections: map[net.Conn]bool{},
 		arrived:     make(chan struct{}),
 		faults:      map[Point][]Fault{},
@@ -94,6 +100,11 @@ func Start(o Options) (*Server, error) {
 		certificate = *o.Certificate
 	}
 	s.config = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	if o.ClientCA != nil {
+		s.config.ClientAuth = tls.RequireAndVerifyClientCert
+		s.config.ClientCAs = x509.NewCertPool()
+		s.config.ClientCAs.AppendCertsFromPEM(o.ClientCA)
+	}
 	if s.listener == nil {
 		if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			return nil, fmt.Errorf("listening: %w", err)

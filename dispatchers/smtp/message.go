@@ -1,0 +1,168 @@
+package smtp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/mail"
+	"regexp"
+	"strings"
+	"unicode"
+
+	gomail "github.com/wneessen/go-mail"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/qr"
+	"github.com/oob-dispatch/oob-dispatch/templates"
+)
+
+// Bounds of a mail.
+const (
+	maxSubject = 200      // characters
+	maxMail    = 1 << 20  // bytes
+	codeName   = "qr.png" // of the picture
+)
+
+// validID is what can stand in a Message-ID (RFC 5322, section 3.6.4).
+var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
+
+// compose writes the mail.
+func (s *Dispatcher) compose(ctx context.Context, m *dispatchers.Message) (*outgoing, error) {
+	if m.Address == "" {
+		return nil, dispatchers.Fail(dispatchers.NoTarget, reasonNoAddress, "there is no mail address: check address")
+	}
+	to, err := parseAddress(m.Address)
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonBadAddress, "the mail address cannot be used: %w", err)
+	}
+	if !validID.MatchString(m.ID) {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonID, "the message's ID cannot be a Message-ID")
+	}
+	code, err := drawCode(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.render(m, code != nil)
+	if errors.Is(err, templates.ErrTooLong) {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooBig, "filling in the texts of the mail: %w", err)
+	}
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonTemplate, "filling in the texts of the mail: %w", err)
+	}
+	content, err := s.encode(m, to, t, code)
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonEncoding, "writing the mail: %w", err)
+	}
+	if len(content) > maxMail {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooBig, "the mail has %d bytes, more than %d", len(content), maxMail)
+	}
+	return &outgoing{from: s.from.address, to: to, content: content}, nil
+}
+
+// drawCode returns the picture of the QR code; nil if the message is too long
+// for one and there is a link as well.
+func drawCode(ctx context.Context, m *dispatchers.Message) ([]byte, error) {
+	content := m.Envelope.Encoded()
+	if m.LinkConfigured {
+		content = m.Link
+	}
+	picture, err := qr.PNG(ctx, content, qr.Options{})
+	switch {
+	case errors.Is(err, qr.ErrTooLong) && m.Link != "":
+		return nil, nil
+	case errors.Is(err, qr.ErrTooLong):
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooBig,
+			"drawing the QR code: %w; configure base_url, and the mail goes with a link alone", err)
+	case err != nil && ctx.Err() != nil:
+		return nil, dispatchers.Fail(dispatchers.Temporary, reasonBusy, "drawing the QR code: %w", err)
+	case err != nil:
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonEncoding, "drawing the QR code: %w", err)
+	}
+	return picture, nil
+}
+
+// texts are the parts of a mail.
+type texts struct{ subject, plain, html string }
+
+func (s *Dispatcher) render(m *dispatchers.Message, picture bool) (texts, error) {
+	wishes := make([]string, 0, len(s.Language))
+	for _, t := range s.Language {
+		wishes = append(wishes, m.Expand(t, nil))
+	}
+	lang := s.texts.Pick(s.fallback, wishes...)
+
+	now := s.now()
+	v := templates.Fill(m.Lookup)
+	v.Operation, v.Link, v.Sender = string(m.Operation), m.Link, s.from.name
+	v.Date, v.Expires = now, m.Expires.In(now.Location())
+	if picture {
+		v.Picture = s.pictureID(m)
+	}
+	var t texts
+	for part, to := range map[templates.Part]*string{
+		templates.Subject: &t.subject, templates.Text: &t.plain, templates.HTML: &t.html,
+	} {
+		var err error
+		if *to, err = s.texts.Render(lang, part, v); err != nil {
+			return texts{}, err
+		}
+	}
+	if s.Subject != "" {
+		t.subject = m.Expand(s.Subject, nil)
+	}
+	t.subject = oneLine(t.subject)
+	return t, nil
+}
+
+func (s *Dispatcher) pictureID(m *dispatchers.Message) string {
+	return "qr." + m.ID + "@" + s.from.domain
+}
+
+// oneLine makes a text that can stand in a header: control characters become
+// spaces, marks that turn the direction of writing go, and nothing in it can
+// be taken for an encoded word (RFC 2047).
+func oneLine(text string) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsControl(r), r == '\u2028', r == '\u2029':
+			return ' '
+		case unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\ufffd"))
+	text = strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "=?", "= ?")
+	if runes := []rune(text); len(runes) > maxSubject {
+		text = string(runes[:maxSubject-1]) + "…"
+	}
+	return text
+}
+
+// encode writes the mail as RFC 5322 and MIME have it, in ASCII. The
+// Message-ID follows from the token, so that a second attempt can be told from
+// a second mail. Automatic answers are asked not to come (RFC 3834; the second
+// header is Exchange's), reports of failed delivery may.
+func (s *Dispatcher) encode(m *dispatchers.Message, to string, t texts, code []byte) ([]byte, error) {
+	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithEncoding(gomail.EncodingQP))
+	msg.FromMailAddress(&mail.Address{Name: s.from.name, Address: s.from.address})
+	msg.ToMailAddress(&mail.Address{Address: to})
+	msg.SetDateWithValue(s.now())
+	msg.SetMessageIDWithValue(m.ID + "@" + s.from.domain)
+	msg.SetGenHeader("Auto-Submitted", "auto-generated")
+	msg.SetGenHeader("X-Auto-Response-Suppress", "OOF, AutoReply")
+	msg.Subject(t.subject)
+	msg.SetBodyString(gomail.TypeTextPlain, t.plain+"\n")
+	msg.AddAlternativeString(gomail.TypeTextHTML, t.html)
+	if code != nil {
+		err := msg.EmbedReader(codeName, bytes.NewReader(code),
+			gomail.WithFileContentType("image/png"), gomail.WithFileContentID("<"+s.pictureID(m)+">"))
+		if err != nil {
+			return nil, err
+		}
+	}
+	var content bytes.Buffer
+	if _, err := msg.WriteTo(&content); err != nil {
+		return nil, err
+	}
+	return content.Bytes(), nil
+}

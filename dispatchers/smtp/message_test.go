@@ -1,0 +1,267 @@
+package smtp
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
+)
+
+// hostile are values that try to leave their place.
+var hostile = []string{
+	"a\r\nBcc: eve@example.org", "a\nX-Evil: 1\n\nbody", "a\rX-Evil: 1", "\r\n.\r\nMAIL FROM:<eve@example.org>\r\n",
+	"=?utf-8?q?a=0D=0AX-Evil:_1?=", "{{.Link}}{{define \"text\"}}", "{env.PATH}{file./etc/passwd}{oob.link}", "<script>alert(1)</script>",
+	`"><img src=x onerror=alert(1)>`, "\x00\x1b[2J", "a\u2028b\u2029c", "\u202egnp.exe", "\xff\xfe", strings.Repeat("ü", 5000),
+	strings.Repeat("x", 5000), "--boundary", "Zürich 🇨🇭", "",
+}
+
+// headers are those of every mail.
+var headers = []string{
+	"Auto-Submitted", "Content-Type", "Date", "From", "Message-Id", "Mime-Version", "Subject", "To", "X-Auto-Response-Suppress",
+}
+
+func TestValuesStayInTheirPlace(t *testing.T) {
+	s := startServer(t, mail.Options{})
+	d := newDispatcher(t, s, nil)
+	withSubject := newDispatcher(t, s, map[string]any{"subject": "{oob.notification.title} {oob.data.x}"})
+	p := phone(t)
+	for _, value := range hostile {
+		m := message(t, p, map[string]string{
+			"oob.notification.title": value, "oob.notification.body": value, "oob.name": value,
+			"oob.username": value, "oob.visual_code": value, "oob.data.x": value, "oob.data.language": value,
+		})
+		for _, d := range []*Dispatcher{d, withSubject} {
+			before := len(s.Mails())
+			if _, err := d.Dispatch(t.Context(), m); err != nil {
+				t.Fatalf("%q: %v", value, err)
+			}
+			mails := s.Mails()[before:]
+			if len(mails) != 1 || len(mails[0].To) != 1 || mails[0].To[0] != recipient {
+				t.Fatalf("%q: got %d mails", value, len(mails))
+			}
+			checkHostile(t, m, mails[0].Data, value)
+		}
+	}
+}
+
+func checkHostile(t *testing.T, m *dispatchers.Message, data []byte, value string) {
+	t.Helper()
+	got := read(t, data)
+	if !strings.Contains(got.Text, "\n"+m.Link+"\n") || !strings.Contains(got.HTML, `href="`+m.Link+`"`) || len(got.Pictures) != 1 {
+		t.Errorf("%q: the link or the picture is not in its place", value)
+	}
+	if names := slices.Sorted(maps.Keys(got.Header)); !slices.Equal(names, headers) {
+		t.Errorf("%q: the headers are %v", value, names)
+	}
+	for name, values := range got.Header {
+		if len(values) != 1 || strings.ContainsFunc(values[0], func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Errorf("%q: %s is %q", value, name, values)
+		}
+	}
+	if strings.ContainsAny(got.Subject, "\r\n\x00\x1b\u202e\u2028") || len([]rune(got.Subject)) > maxSubject {
+		t.Errorf("%q: the subject is %q", value, got.Subject)
+	}
+	for _, bad := range []string{"<script", "<img src=x", "\u202e", "PATH=", "root:"} {
+		if strings.Contains(got.HTML, bad) || bad != "<script" && bad != "<img src=x" && strings.Contains(got.Text, bad) {
+			t.Errorf("%q: the mail holds %q", value, bad)
+		}
+	}
+	for line := range strings.SplitSeq(string(data), "\n") {
+		if len(line) > 998 {
+			t.Errorf("%q: a line of %d bytes", value, len(line))
+		}
+	}
+}
+
+func TestSubject(t *testing.T) {
+	s := startServer(t, mail.Options{})
+	p := phone(t)
+	for _, test := range []struct{ option, title, want string }{
+		{"", "", "Confirm your login"},
+		{"", "Überweisung an Jürg", "Überweisung an Jürg"},
+		{"Bank: {oob.notification.title}", "Zahlung\r\nX-Evil: 1", "Bank: Zahlung X-Evil: 1"},
+		{"{oob.notification.title}", "{oob.data.x}", "{oob.data.x}"},
+		{"{oob.notification.title}", strings.Repeat("ü", 300), strings.Repeat("ü", maxSubject-1) + "…"},
+	} {
+		d := newDispatcher(t, s, map[string]any{"subject": test.option})
+		m := message(t, p, map[string]string{"oob.notification.title": test.title, "oob.data.x": "expanded"})
+		if _, err := d.Dispatch(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Wait(t.Context(), recipient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if subject := read(t, got.Data).Subject; subject != test.want {
+			t.Errorf("%q with %q: got %q, want %q", test.option, test.title, subject, test.want)
+		}
+	}
+}
+
+func TestLanguages(t *testing.T) {
+	s := startServer(t, mail.Options{})
+	d := newDispatcher(t, s, map[string]any{
+		"language": []string{"{oob.data.lang}", "{http.request.header.Accept-Language}", "de"},
+	})
+	for _, test := range []struct{ data, header, want string }{
+		{"", "", "de"},
+		{"fr-CH", "it", "fr"},
+		{"xx", "en;q=0.5, it;q=0.9", "it"},
+		{"../../etc", "*", "de"},
+	} {
+		m := message(t, phone(t), map[string]string{
+			"oob.data.lang": test.data, "http.request.header.Accept-Language": test.header,
+		})
+		if _, err := d.Dispatch(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Wait(t.Context(), recipient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if html := read(t, got.Data).HTML; !strings.Contains(html, `lang="`+test.want+`"`) {
+			t.Errorf("%q and %q: want %s, got\n%s", test.data, test.header, test.want, html)
+		}
+	}
+}
+
+func TestEveryOperationHasTexts(t *testing.T) {
+	s := startServer(t, mail.Options{})
+	d := newDispatcher(t, s, nil)
+	p := phone(t)
+	for _, operation := range nevisfido.Operations() {
+		m := message(t, p, nil)
+		m.Operation = operation
+		if _, err := d.Dispatch(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Wait(t.Context(), recipient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkMail(t, p, m, got.Data)
+	}
+}
+
+func TestOwnTemplates(t *testing.T) {
+	s := startServer(t, mail.Options{})
+	dir := t.TempDir()
+	path := filepath.Join(dir, "authentication.en.txt")
+	text := `{{define "subject"}}Log in, {{.Username}}{{end}}{{define "text"}}Own text {{.Link}}{{end}}`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := newDispatcher(t, s, map[string]any{"templates": dir})
+	m := message(t, phone(t), map[string]string{"oob.username": "{{.Link}}"})
+	if _, err := d.Dispatch(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	got := read(t, s.Mails()[0].Data)
+	if got.Subject != "Log in, {{.Link}}" || !strings.HasPrefix(got.Text, "Own text https://") {
+		t.Errorf("got %q and\n%s", got.Subject, got.Text)
+	}
+	if err := os.WriteFile(path, []byte("{{define"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := load(t, map[string]any{"server": s.Addr(), "from": "login@example.com", "templates": dir})
+	if err == nil || !strings.Contains(err.Error(), "authentication.en.txt:1") {
+		t.Errorf("got %v, want an error that names file and line", err)
+	}
+}
+
+func TestWithoutBaseURLTheCodeHoldsTheMessage(t *testing.T) {
+	s := startServer(t, mail.Options{})
+	d := newDispatcher(t, s, nil)
+	p := phone(t)
+	m := message(t, p, nil)
+	m.LinkConfigured, m.Link = false, ""
+	if _, err := d.Dispatch(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	got := read(t, s.Mails()[0].Data)
+	for _, picture := range got.Pictures {
+		if code := zbar(t, picture); code != m.Envelope.Encoded() {
+			t.Errorf("zbar reads %q", code)
+		}
+		if opened, err := p.Open(string(picture)); err != nil || opened.Token != token {
+			t.Errorf("the phone opens %v, %v", opened, err)
+		}
+	}
+	if len(got.Pictures) != 1 || strings.Contains(got.HTML, "href") {
+		t.Errorf("%d pictures, and the HTML\n%s", len(got.Pictures), got.HTML)
+	}
+}
+
+func TestTooLongForACode(t *testing.T) {
+	s := startServer(t, mail.Options{})
+	d := newDispatcher(t, s, nil)
+	p, err := device.New(device.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := message(t, p, nil)
+	content := nevisfido.NewContent(token, redeemURL)
+	jwe, err := p.Keys()[0].Public().Seal([]byte(strings.TrimSuffix(string(content.JSON()), "}") + `,"x":"` + strings.Repeat("x", 3000) + `"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Envelope = content.Envelope().Sealed(jwe)
+	m.Link = nevisfido.Link("https://app.example.com/open", m.Envelope)
+	if _, err := d.Dispatch(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	got := read(t, s.Mails()[0].Data)
+	if len(got.Pictures) != 0 || strings.Contains(got.HTML, "cid:") || !strings.Contains(got.Text, m.Link) {
+		t.Errorf("%d pictures, and the text\n%s", len(got.Pictures), got.Text)
+	}
+	m.Link, m.LinkConfigured = "", false
+	_, err = d.Dispatch(t.Context(), m)
+	wantFailure(t, err, dispatchers.Refused, "too_big")
+}
+
+func TestHugeValues(t *testing.T) {
+	s := startServer(t, mail.Options{})
+	d := newDispatcher(t, s, nil)
+	m := message(t, phone(t), map[string]string{"oob.notification.body": strings.Repeat("ü", 1<<20)})
+	_, err := d.Dispatch(t.Context(), m)
+	wantFailure(t, err, dispatchers.Refused, "too_big")
+	if n := s.Connections(); n != 0 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+func TestAttemptsShareTheMessageID(t *testing.T) {
+	s := startServer(t, mail.Options{})
+	d := newDispatcher(t, s, nil)
+	s.Script(mail.AtEnd, mail.Reply("451 4.3.0 Try again"), mail.Pass, mail.Pass)
+	m := message(t, phone(t), nil)
+	_, err := d.Dispatch(t.Context(), m)
+	wantFailure(t, err, dispatchers.Temporary, "deferred")
+	for range 2 {
+		if _, err := d.Dispatch(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := message(t, phone(t), nil)
+	other.ID = "another"
+	if _, err := d.Dispatch(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, got := range s.Mails() {
+		ids = append(ids, read(t, got.Data).Header.Get("Message-Id"))
+	}
+	if len(ids) != 3 || ids[0] != ids[1] || ids[1] == ids[2] {
+		t.Errorf("the Message-IDs are %q", ids)
+	}
+	other.ID = "a>\r\nX-Evil: 1"
+	_, err = d.Dispatch(t.Context(), other)
+	wantFailure(t, err, dispatchers.Broken, "id")
+}

@@ -1,0 +1,165 @@
+package smtp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/textproto"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+)
+
+// The reasons of failed attempts, beside those of package outbound.
+const (
+	reasonNoAddress      = "no_address"
+	reasonBadAddress     = "bad_address"
+	reasonTemplate       = "template"
+	reasonTooBig         = "too_big"
+	reasonEncoding       = "encoding"
+	reasonID             = "id"
+	reasonBusy           = "busy"
+	reasonSTARTTLS       = "starttls"
+	reasonAuth           = "auth"
+	reasonProtocol       = "protocol"
+	reasonServerRefused  = "server_refused"
+	reasonDeferred       = "deferred"
+	reasonNoMailbox      = "no_mailbox"
+	reasonSenderRejected = "sender_rejected"
+	reasonRejected       = "rejected"
+	reasonUncertain      = "uncertain"
+)
+
+// stage is a part of the dialogue with a server, in the order of time.
+type stage int
+
+const (
+	atConnect stage = iota
+	atHello
+	atTLS
+	atAuth
+	atSender
+	atRecipient
+	atData
+	atContent
+	atEnd // the whole mail is out, and the answer to it is missing
+)
+
+func (s stage) String() string {
+	return [...]string{
+		"connecting to the mail server",
+		"greeting the mail server",
+		"starting TLS with the mail server",
+		"logging in to the mail server",
+		"naming the sender to the mail server",
+		"naming the recipient to the mail server",
+		"announcing the mail to the mail server",
+		"sending the mail",
+		"handing over the mail",
+	}[s]
+}
+
+// codeClosing is the answer of a server that closes the connection (RFC 5321,
+// section 4.2.1).
+const codeClosing = 421
+
+// classify says what a failure at a stage means. Nothing of a server's text
+// is in the error: it tends to quote addresses.
+func classify(ctx context.Context, at stage, err error) *dispatchers.Error {
+	if answer, ok := errors.AsType[*textproto.Error](err); ok {
+		return answered(at, answer)
+	}
+	if at == atEnd {
+		return dispatchers.Fail(dispatchers.Refused, reasonUncertain,
+			"%s: the mail server had all of it, and no answer came: the mail may be on its way, so it is not sent again. "+
+				"Look for its Message-ID in the server's log; if the server is slow, raise timeout and deadline", at)
+	}
+	if ctx.Err() != nil {
+		return outbound.Classify(at.String(), ctx.Err())
+	}
+	if _, ok := errors.AsType[textproto.ProtocolError](err); ok || errors.Is(err, errFlood) {
+		return dispatchers.Fail(dispatchers.Broken, reasonProtocol,
+			"%s: it does not speak SMTP: check server, and tls implicit or starttls", at)
+	}
+	e := outbound.Classify(at.String(), err)
+	if e.Reason == outbound.ReasonConnection && !isNetwork(err) {
+		return notNetwork(at)
+	}
+	if e.Reason == outbound.ReasonTLS {
+		e.Err = fmt.Errorf("%w: check server, ca and client_cert, and tls implicit or starttls", e.Err)
+	}
+	return e
+}
+
+// isNetwork reports whether the connection is to blame, and not what came
+// over it.
+func isNetwork(err error) bool {
+	_, ok := errors.AsType[net.Error](err)
+	return ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+}
+
+func notNetwork(at stage) *dispatchers.Error {
+	switch at {
+	case atTLS:
+		return dispatchers.Fail(dispatchers.Broken, outbound.ReasonTLS,
+			"%s: the server and this side have no version or cipher of TLS in common: TLS 1.2 or later is needed", at)
+	case atAuth:
+		return dispatchers.Fail(dispatchers.Broken, reasonAuth,
+			"%s: the server's part of the login is wrong: check server, auth and auth_type", at)
+	default:
+		return dispatchers.Fail(dispatchers.Broken, reasonProtocol, "%s: it does not speak SMTP: check server", at)
+	}
+}
+
+// answered says what an answer of the server means. The code decides (RFC
+// 5321, section 4.2.1), and the enhanced code (RFC 3463) says more.
+func answered(at stage, answer *textproto.Error) *dispatchers.Error {
+	code := enhancedCode(answer)
+	class, reason, advice := meaning(at, answer.Code, code)
+	return dispatchers.Fail(class, reason, "%s: it answered %s: %s",
+		at, strings.TrimSpace(fmt.Sprintf("%d %s", answer.Code, code)), advice)
+}
+
+var enhanced = regexp.MustCompile(`^([245])\.\d{1,3}\.\d{1,3}\b`)
+
+// enhancedCode returns the enhanced code of an answer; "" if there is none, or
+// if it is of another class than the code.
+func enhancedCode(answer *textproto.Error) string {
+	match := enhanced.FindStringSubmatch(answer.Msg)
+	if match == nil || match[1] != fmt.Sprint(answer.Code/100) {
+		return ""
+	}
+	return match[0]
+}
+
+// gone are the enhanced codes of a recipient that there will never be (RFC
+// 3463, section 3.2; RFC 7505 for 5.1.10).
+var gone = []string{"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"}
+
+// authCodes are the answers that ask for another login (RFC 4954, section 6).
+var authCodes = []int{530, 534, 535, 538}
+
+func meaning(at stage, code int, enhanced string) (class dispatchers.Class, reason, advice string) {
+	switch {
+	case code/100 == 4:
+		return dispatchers.Temporary, reasonDeferred, "it may work later"
+	case code/100 != 5 && at == atEnd:
+		return dispatchers.Refused, reasonUncertain, "this does not say whether it has the mail, which is not sent again"
+	case code/100 != 5:
+		return dispatchers.Broken, reasonProtocol, "this is not an answer of SMTP: check server"
+	case at == atAuth, slices.Contains(authCodes, code), enhanced == "5.7.8":
+		return dispatchers.Broken, reasonAuth, "check auth, auth_type and tls"
+	case at < atSender:
+		return dispatchers.Broken, reasonServerRefused, "the server takes nothing from here: check server, tls and helo"
+	case at == atSender:
+		return dispatchers.Refused, reasonSenderRejected, "it does not take mail of this sender: check from, and the rights of the account"
+	case slices.Contains(gone, enhanced):
+		return dispatchers.Expired, reasonNoMailbox, "there is no such mailbox"
+	}
+	return dispatchers.Refused, reasonRejected, "it does not take the mail; its log says why"
+}

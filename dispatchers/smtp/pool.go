@@ -1,0 +1,133 @@
+package smtp
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+)
+
+const (
+	// idleTime is how long a session is kept without use. Servers wait for five
+	// minutes (RFC 5321, section 4.5.3.2.7), or less under stress.
+	idleTime = 30 * time.Second
+	// maxAge ends a session so that changes of DNS and of credentials arrive.
+	maxAge = 5 * time.Minute
+	// quitTime bounds the good-bye.
+	quitTime = time.Second
+)
+
+// pool keeps sessions, because opening one costs much more than a mail does.
+// Nothing of it outlives a reload: the first mail opens a new session.
+type pool struct {
+	dial     func(context.Context) (*session, error)
+	idleTime time.Duration
+	slots    chan struct{} // one for each mail under way
+
+	mu      sync.Mutex
+	idle    []*session // the last used one last
+	closed  bool
+	closing sync.WaitGroup
+}
+
+func newPool(dial func(context.Context) (*session, error), size int) *pool {
+	return &pool{dial: dial, idleTime: idleTime, slots: make(chan struct{}, size)}
+}
+
+// send sends a mail over a kept session or a new one.
+func (p *pool) send(ctx context.Context, m *outgoing) error {
+	select {
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
+	case <-ctx.Done():
+		return dispatchers.Fail(dispatchers.Temporary, reasonBusy,
+			"waiting for a connection to the mail server (raise connections if this is frequent): %w", ctx.Err())
+	}
+	for {
+		n, kept, err := p.session(ctx)
+		if err != nil {
+			return err
+		}
+		at, err := n.send(ctx, m)
+		again := err != nil && kept && n.broken && at < atContent && ctx.Err() == nil
+		p.put(n) //nolint:contextcheck // the good-bye is not the mail's
+		// A server that has closed a kept session shows it no earlier than
+		// here. It has nothing of the mail, so another session can have it.
+		if !again {
+			return err
+		}
+	}
+}
+
+// session returns one that was kept, or else a new one.
+func (p *pool) session(ctx context.Context) (n *session, kept bool, err error) {
+	for n := p.take(); n != nil; n = p.take() {
+		if n.alive(ctx) {
+			return n, true, nil
+		}
+		n.drop()
+	}
+	n, err = p.dial(ctx)
+	return n, false, err
+}
+
+func (p *pool) take() *session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) == 0 {
+		return nil
+	}
+	last := len(p.idle) - 1
+	n := p.idle[last]
+	p.idle = slices.Delete(p.idle, last, last+1)
+	n.idle.Stop()
+	return n
+}
+
+// put keeps a session for the next mail, or ends it.
+func (p *pool) put(n *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case n.broken, p.closed:
+		n.drop()
+	case time.Since(n.opened) > maxAge:
+		p.end(n)
+	default:
+		n.idle = time.AfterFunc(p.idleTime, func() { p.expire(n) })
+		p.idle = append(p.idle, n)
+	}
+}
+
+func (p *pool) expire(n *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.idle, n); i >= 0 { // else it was just taken
+		p.idle = slices.Delete(p.idle, i, i+1)
+		p.end(n)
+	}
+}
+
+// end says good-bye in the background: no mail waits for it.
+func (p *pool) end(n *session) {
+	p.closing.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), quitTime)
+		defer cancel()
+		n.quit(ctx)
+	})
+}
+
+// close ends the sessions that are kept. Those in use end with their mail.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	for _, n := range p.idle {
+		n.idle.Stop()
+		p.end(n)
+	}
+	p.idle = nil
+	p.mu.Unlock()
+	p.closing.Wait()
+}

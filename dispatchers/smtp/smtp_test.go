@@ -1,0 +1,465 @@
+package smtp
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/goleak"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	recipient = "jeff@example.com"
+	token     = "canary-token"
+	redeemURL = "https://login.example.com/nevisfido/token/redeem/authentication"
+)
+
+func startServer(t *testing.T, o mail.Options) *mail.Server {
+	t.Helper()
+	s, err := mail.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// write makes a file of its own folder, and returns its path.
+func write(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// load provisions a dispatcher as a configuration does.
+func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
+	t.Helper()
+	raw, err := json.Marshal(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	t.Cleanup(cancel)
+	module, err := ctx.LoadModuleByID("oob.dispatchers.smtp", raw)
+	if err != nil {
+		return nil, err
+	}
+	return module.(*Dispatcher), nil
+}
+
+// newDispatcher loads a dispatcher that sends to s; more adds options.
+func newDispatcher(t *testing.T, s *mail.Server, more map[string]any) *Dispatcher {
+	t.Helper()
+	options := map[string]any{
+		"server": s.Addr(),
+		"from":   "Example Bank <login@example.com>",
+		"ca":     write(t, "ca.pem", s.CA()),
+	}
+	maps.Copy(options, more)
+	d, err := load(t, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// phone is a device that takes sealed messages only.
+func phone(t *testing.T) *device.Device {
+	t.Helper()
+	d, err := device.New(device.Options{RequireSealed: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// message is one that is sealed for the phone, with a base_url.
+func message(t *testing.T, p *device.Device, values map[string]string) *dispatchers.Message {
+	t.Helper()
+	content := nevisfido.NewContent(token, redeemURL)
+	jwe, err := p.Keys()[0].Public().Seal(content.JSON())
+	if err != nil {
+		t.Fatal(err)
+	}
+	envelope := content.Envelope().Sealed(jwe)
+	return &dispatchers.Message{
+		ID:             "3q2-7wAAAAAAAAAAAAAAAA",
+		Operation:      nevisfido.Authentication,
+		Dispatcher:     "mail",
+		Address:        recipient,
+		Envelope:       envelope,
+		Link:           nevisfido.Link("https://app.example.com/open", envelope),
+		LinkConfigured: true,
+		Expires:        time.Now().Add(2 * time.Minute),
+		Lookup: func(name string) (string, bool) {
+			v, ok := values[name]
+			return v, ok
+		},
+	}
+}
+
+// plain is a message whose content does not matter.
+func plain() *dispatchers.Message {
+	envelope := nevisfido.NewContent(token, redeemURL).Envelope().Sealed("eyJhbGciOiJSU0EtT0FFUC0yNTYifQ.a2V5.aXY.Y2lwaGVydGV4dA.dGFn")
+	return &dispatchers.Message{
+		ID:         "3q2-7wAAAAAAAAAAAAAAAA",
+		Operation:  nevisfido.Authentication,
+		Dispatcher: "mail",
+		Address:    recipient,
+		Envelope:   envelope,
+		Lookup:     func(string) (string, bool) { return "", false },
+	}
+}
+
+func wantFailure(t *testing.T, err error, class dispatchers.Class, reason string) {
+	t.Helper()
+	e, ok := errors.AsType[*dispatchers.Error](err)
+	if !ok {
+		t.Fatalf("got %v, want %s/%s", err, class, reason)
+	}
+	if e.Class != class || e.Reason != reason {
+		t.Fatalf("got %v, want %s/%s", e, class, reason)
+	}
+	for _, secret := range []string{recipient, "jeff", token, "canary", "hunter2"} {
+		if strings.Contains(e.Error(), secret) {
+			t.Errorf("the error quotes %q: %v", secret, e)
+		}
+	}
+}
+
+func read(t *testing.T, data []byte) *mail.Message {
+	t.Helper()
+	m, err := mail.Read(data)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, data)
+	}
+	return m
+}
+
+// zbar reads a QR code with zbarimg.
+func zbar(t *testing.T, png []byte) string {
+	t.Helper()
+	bin, err := exec.LookPath("zbarimg")
+	if err != nil {
+		t.Fatal("zbarimg is missing: install Debian's zbar-tools, or run ./test.sh, which does")
+	}
+	out, err := exec.CommandContext(t.Context(), bin, "--quiet", "--raw", "-Sdisable", "-Sqrcode.enable",
+		write(t, "qr.png", png)).Output()
+	if err != nil {
+		t.Fatalf("reading the QR code: %v", err)
+	}
+	return strings.TrimSuffix(string(out), "\n")
+}
+
+// checkMail opens all that a mail to the phone holds: the link in the text and
+// in the HTML, and the QR code as two scanners read it.
+func checkMail(t *testing.T, p *device.Device, m *dispatchers.Message, data []byte) *mail.Message {
+	t.Helper()
+	if strings.Contains(string(data), token) {
+		t.Error("the clear token is in the mail")
+	}
+	got := read(t, data)
+	if len(got.Pictures) != 1 {
+		t.Fatalf("%d pictures", len(got.Pictures))
+	}
+	for id, picture := range got.Pictures {
+		if !strings.Contains(got.HTML, `src="cid:`+id+`"`) {
+			t.Errorf("the HTML does not show the picture %s", id)
+		}
+		if code := zbar(t, picture); code != m.Link {
+			t.Errorf("zbar reads %q, want the link", code)
+		}
+		if opened, err := p.Open(string(picture)); err != nil || opened.Token != token || !opened.Sealed {
+			t.Errorf("the phone opens the QR code: %v, %v", opened, err)
+		}
+	}
+	i := strings.Index(got.Text, "https://app.example.com/open")
+	if i < 0 {
+		t.Fatalf("no link in the text:\n%s", got.Text)
+	}
+	link, _, _ := strings.Cut(got.Text[i:], "\n")
+	if opened, err := p.Open(strings.TrimSpace(link)); err != nil || opened.Token != token || opened.RedeemURL != redeemURL {
+		t.Errorf("the phone opens the link: %v, %v", opened, err)
+	}
+	if !strings.Contains(got.HTML, `href="`+m.Link+`"`) {
+		t.Errorf("the HTML does not hold the link:\n%s", got.HTML)
+	}
+	return got
+}
+
+func TestDispatchDelivers(t *testing.T) {
+	for name, mode := range map[string]mail.TLS{"starttls": mail.STARTTLS, "implicit": mail.Implicit} {
+		t.Run(name, func(t *testing.T) {
+			s := startServer(t, mail.Options{TLS: mode, User: "bank", Password: "hunter2"})
+			d := newDispatcher(t, s, map[string]any{
+				"tls": name, "auth": map[string]any{"username": "bank", "password": "hunter2"},
+			})
+			if n := s.Connections(); n != 0 {
+				t.Fatalf("provisioning made %d connections", n)
+			}
+			p := phone(t)
+			m := message(t, p, map[string]string{"oob.notification.title": "Confirm payment", "oob.notification.body": "to\nACME"})
+			receipt, err := d.Dispatch(t.Context(), m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if receipt.Response != dispatchers.SuccessfulDispatch {
+				t.Errorf("response %v", receipt.Response)
+			}
+			mails := s.Mails()
+			if len(mails) != 1 {
+				t.Fatalf("%d mails", len(mails))
+			}
+			got := mails[0]
+			if got.From != "login@example.com" || len(got.To) != 1 || got.To[0] != recipient || !got.Encrypted || got.User != "bank" {
+				t.Errorf("envelope %s to %v, encrypted %v, user %q", got.From, got.To, got.Encrypted, got.User)
+			}
+			opened := checkMail(t, p, m, got.Data)
+			for header, want := range map[string]string{
+				"From":                     `"Example Bank" <login@example.com>`,
+				"To":                       "<jeff@example.com>",
+				"Subject":                  "Confirm payment",
+				"Message-Id":               "<3q2-7wAAAAAAAAAAAAAAAA@example.com>",
+				"Auto-Submitted":           "auto-generated",
+				"X-Auto-Response-Suppress": "OOF, AutoReply",
+				"User-Agent":               "",
+				"X-Mailer":                 "",
+			} {
+				if value := opened.Header.Get(header); value != want {
+					t.Errorf("%s: %q, want %q", header, value, want)
+				}
+			}
+			if date, err := opened.Header.Date(); err != nil || time.Since(date) > time.Hour {
+				t.Errorf("Date %v, %v", date, err)
+			}
+			for _, text := range []string{opened.Text, opened.HTML} {
+				if !strings.Contains(text, "to\nACME") || strings.Contains(text, "http://") {
+					t.Errorf("the text is\n%s", text)
+				}
+			}
+		})
+	}
+}
+
+func TestWithoutTLSOnThisMachine(t *testing.T) {
+	s := startServer(t, mail.Options{TLS: mail.None})
+	d, err := load(t, map[string]any{"server": s.Addr(), "tls": "off", "from": "login@example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Dispatch(t.Context(), plain()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Mails(); len(got) != 1 || got[0].Encrypted {
+		t.Errorf("got %d mails", len(got))
+	}
+}
+
+func TestTraits(t *testing.T) {
+	traits := new(Dispatcher).Traits()
+	if traits.AnswersCaller || traits.AddressOptional || traits.BuiltIn != "" || traits.Limits != nil {
+		t.Errorf("got %+v: a mail goes to a third party and needs an address", traits)
+	}
+}
+
+func TestAuthenticationMechanisms(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		offered []string
+		kind    string
+		used    string // "" for a failure before any credential is sent
+	}{
+		{"auto takes PLAIN before LOGIN", []string{"LOGIN", "PLAIN"}, "", "PLAIN"},
+		{"auto takes LOGIN", []string{"LOGIN"}, "auto", "LOGIN"},
+		{"auto does not take a token", []string{"XOAUTH2"}, "", ""},
+		{"login", []string{"PLAIN", "LOGIN"}, "login", "LOGIN"},
+		{"xoauth2", []string{"PLAIN", "XOAUTH2"}, "xoauth2", "XOAUTH2"},
+		{"not offered", []string{"PLAIN"}, "scram-sha-256", ""},
+		{"part of a name", []string{"SCRAM-SHA-256-PLUS"}, "scram-sha-256", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := startServer(t, mail.Options{User: "bank", Password: "hunter2", Mechanisms: test.offered})
+			d := newDispatcher(t, s, map[string]any{
+				"auth": map[string]any{"username": "bank", "password": "hunter2", "type": test.kind},
+			})
+			err := d.Check(t.Context())
+			used := ""
+			for _, command := range s.Commands() {
+				if rest, ok := strings.CutPrefix(command, "AUTH "); ok {
+					used, _, _ = strings.Cut(rest, " ")
+				}
+			}
+			if used != test.used {
+				t.Errorf("used %q, want %q", used, test.used)
+			}
+			if test.used == "" {
+				wantFailure(t, err, dispatchers.Broken, "auth")
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestWrongPassword(t *testing.T) {
+	for _, mechanism := range []string{"PLAIN", "LOGIN", "XOAUTH2"} {
+		s := startServer(t, mail.Options{User: "bank", Password: "hunter2", Mechanisms: []string{mechanism}})
+		d := newDispatcher(t, s, map[string]any{
+			"auth": map[string]any{"username": "bank", "password": "wrong", "type": strings.ToLower(mechanism)},
+		})
+		_, err := d.Dispatch(t.Context(), plain())
+		wantFailure(t, err, dispatchers.Broken, "auth")
+		if len(s.Mails()) != 0 {
+			t.Error("a mail was sent")
+		}
+	}
+}
+
+func TestPasswordFileIsFollowed(t *testing.T) {
+	s := startServer(t, mail.Options{User: "bank", Password: "hunter2"})
+	path := write(t, "password", []byte("old\n"))
+	d := newDispatcher(t, s, map[string]any{
+		"auth": map[string]any{"username": "bank", "password": "{file." + path + "}"},
+	})
+	_, err := d.Dispatch(t.Context(), plain())
+	wantFailure(t, err, dispatchers.Broken, "auth")
+	if err := os.WriteFile(path, []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Dispatch(t.Context(), plain()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCheckSendsNothing(t *testing.T) {
+	s := startServer(t, mail.Options{User: "bank", Password: "hunter2"})
+	d := newDispatcher(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
+	if err := d.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	commands := strings.Join(s.Commands(), "\n")
+	if !strings.HasSuffix(commands, "NOOP\nQUIT") || strings.Contains(commands, "MAIL") {
+		t.Errorf("the commands were\n%s", commands)
+	}
+	s.Script(mail.AtNOOP, mail.Reply("421 4.3.2 Shutting down"))
+	wantFailure(t, d.Check(t.Context()), dispatchers.Temporary, "deferred")
+}
+
+// TestTLSMatrix: none of these servers gets to see a credential, a sender or a
+// recipient.
+func TestTLSMatrix(t *testing.T) {
+	bad := func(c mail.Certificate) (*tls.Certificate, string) {
+		certificate, ca, err := mail.NewCertificate(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &certificate, write(t, "ca.pem", ca)
+	}
+	unknown, _ := bad(mail.Certificate{})
+	expired, expiredCA := bad(mail.Certificate{Expired: true})
+	wrong, wrongCA := bad(mail.Certificate{Name: "mail.example.org"})
+	for _, test := range []struct {
+		name    string
+		options mail.Options
+		more    map[string]any
+		reason  string
+	}{
+		{"self-signed", mail.Options{Certificate: unknown}, nil, "tls"},
+		{"expired", mail.Options{Certificate: expired}, map[string]any{"ca": expiredCA}, "tls"},
+		{"wrong name", mail.Options{Certificate: wrong}, map[string]any{"ca": wrongCA}, "tls"},
+		{"self-signed, implicit", mail.Options{TLS: mail.Implicit, Certificate: unknown}, map[string]any{"tls": "implicit"}, "tls"},
+		{
+			"expired, implicit",
+			mail.Options{TLS: mail.Implicit, Certificate: expired},
+			map[string]any{"tls": "implicit", "ca": expiredCA},
+			"tls",
+		},
+		{
+			"wrong name, implicit",
+			mail.Options{TLS: mail.Implicit, Certificate: wrong},
+			map[string]any{"tls": "implicit", "ca": wrongCA},
+			"tls",
+		},
+		{"STARTTLS stripped, PLAIN offered in clear", mail.Options{TLS: mail.None}, nil, "starttls"},
+		{"implicit to a server in clear", mail.Options{TLS: mail.None}, map[string]any{"tls": "implicit"}, "tls"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.options.User, test.options.Password = "bank", "hunter2"
+			s := startServer(t, test.options)
+			options := map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}}
+			maps.Copy(options, test.more)
+			d := newDispatcher(t, s, options)
+			_, err := d.Dispatch(t.Context(), plain())
+			wantFailure(t, err, dispatchers.Broken, test.reason)
+			for _, command := range s.Commands() {
+				for _, secret := range []string{"AUTH", "MAIL", "RCPT", "bank", "hunter2", recipient, "login@"} {
+					if strings.Contains(command, secret) {
+						t.Errorf("the server was told %q", command)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestOldTLSIsRefused(t *testing.T) {
+	certificate, ca, err := mail.NewCertificate(mail.Certificate{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{certificate},
+		MinVersion:   tls.VersionTLS10, MaxVersion: tls.VersionTLS11,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t, mail.Options{Listener: listener, TLS: mail.None})
+	d := newDispatcher(t, s, map[string]any{"tls": "implicit", "ca": write(t, "ca.pem", ca)})
+	_, err = d.Dispatch(t.Context(), plain())
+	wantFailure(t, err, dispatchers.Broken, "tls")
+}
+
+func TestClientCertificate(t *testing.T) {
+	certificate, ca, err := mail.NewCertificate(mail.Certificate{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]any{
+		"cert": write(t, "cert.pem", ca),
+		"key":  write(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
+	}
+	for name, mode := range map[string]mail.TLS{"starttls": mail.STARTTLS, "implicit": mail.Implicit} {
+		s := startServer(t, mail.Options{TLS: mode, ClientCA: ca})
+		dispatch(t, newDispatcher(t, s, map[string]any{"tls": name, "client_cert": files}))
+		_, err := newDispatcher(t, s, map[string]any{"tls": name}).Dispatch(t.Context(), plain())
+		wantFailure(t, err, dispatchers.Broken, "tls")
+		if n := len(s.Mails()); n != 1 {
+			t.Errorf("%s: %d mails, want 1", name, n)
+		}
+	}
+}

@@ -1,0 +1,239 @@
+// Package idm is a simulated nevisIDM: as much of its Core REST API as it
+// takes to find users and their dispatch targets. It follows the API reference
+// of nevisIDM: dispatch targets as entities of their own (from 8.2605) and as
+// generic credentials (before), pages with continuation tokens, Basic
+// authentication, bearer tokens and client certificates. The names of the
+// properties that hold a credential's keys are assumed; docs/protocol.md tells
+// what else is.
+//
+// [Server.Script] makes single calls go wrong, [Server.Requests] tells what
+// arrived. A Server is safe for concurrent use.
+package idm
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Release is the nevisIDM release to be.
+type Release int
+
+const (
+	// V8_2605 has entities for dispatch targets, and generic credentials.
+	V8_2605 Release = iota
+	// V8_2511 has generic credentials only.
+	V8_2511
+	// LTS21 has them too, but no list of those of a whole client.
+	LTS21
+)
+
+const (
+	maxRequests = 50_000 // of which the latest are kept
+	created     = 1_767_225_600_000
+)
+
+// Options configure a Server. The zero value is a server on a free port of
+// 127.0.0.1 that asks for no login.
+type Options struct {
+	// Listener is where to serve; the server closes it.
+	Listener net.Listener
+	// TLS makes the server speak HTTPS, with a certificate for 127.0.0.1 and
+	// localhost that CA vouches for.
+	TLS bool
+	// ClientCA, PEM certificates, makes the server ask for a client certificate
+	// that one of them vouches for. It implies TLS.
+	ClientCA []byte
+	// Release is the release to be. Default: V8_2605.
+	Release Release
+	// Client is the external id of the only client. Default: "100".
+	Client string
+	// Login is what callers have to present. Default: nothing.
+	Login Login
+	// MaxPage is the most items of a page, whatever is asked for. Default: 100.
+	MaxPage int
+}
+
+// Login is a user and password for Basic authentication, or a bearer token;
+// the zero value lets everybody in.
+type Login struct{ Username, Password, Bearer string }
+
+// User is a user of the client.
+type User struct {
+	ExtID, LoginID        string
+	State                 string // default: active
+	FirstName, FamilyName string
+	Email, Mobile         string
+	Address               Address
+}
+
+// Address is a postal address, as far as nevisIDM's members are used.
+type Address struct{ Line1, Line2, Street, HouseNumber, PostalCode, City, CountryCode string }
+
+// Target is a dispatch target of a user.
+type Target struct {
+	ID         string // nevisFIDO's
+	ExtID      string // default: the ID
+	State      string // default: active
+	DeviceID   string
+	Name       string
+	Address    string // the member target, such as a push token
+	Dispatcher string
+
+	// EncryptionKey and SigningKey are JWKs.
+	EncryptionKey, SigningKey string
+
+	// Credential keeps the target as a generic credential, as older releases
+	// always do.
+	Credential bool
+	// Properties are those of the credential in place of the assumed ones.
+	Properties map[string]any
+}
+
+// Request is one that the server received.
+type Request struct {
+	Method, URI   string
+	Authorization string
+	Certificate   string // the common name in the client's certificate
+}
+
+// Server is a simulated nevisIDM.
+type Server struct {
+	options Options
+	url     string
+	ca      []byte
+	server  *http.Server
+	served  chan struct{}
+
+	mu       sync.Mutex
+	login    Login
+	users    []User
+	targets  map[string][]Target // by the user's external id
+	script   []Fault
+	requests []Request
+}
+
+// Start runs a nevisIDM without users; Close ends it.
+func Start(o Options) (*Server, error) {
+	if o.Client == "" {
+		o.Client = "100"
+	}
+	if o.MaxPage == 0 {
+		o.MaxPage = 100
+	}
+	o.TLS = o.TLS || o.ClientCA != nil
+	s := &Server{options: o, login: o.Login, targets: make(map[string][]Target), served: make(chan struct{})}
+	listener := o.Listener
+	if listener == nil {
+		var err error
+		if listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0"); err != nil {
+			return nil, fmt.Errorf("listening: %w", err)
+		}
+	}
+	if err := s.serve(listener); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) serve(listener net.Listener) error {
+	s.url = "http://" + listener.Addr().String()
+	s.server = &http.Server{
+		Handler:           http.HandlerFunc(s.serveHTTP),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
+	if s.options.TLS {
+		certificate, ca, err := newCertificate()
+		if err != nil {
+			return err
+		}
+		s.url, s.ca = "https://"+listener.Addr().String(), ca
+		s.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}
+	}
+	if s.options.ClientCA != nil {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(s.options.ClientCA) {
+			return errors.New("ClientCA holds no PEM certificate")
+		}
+		s.server.TLSConfig.ClientCAs, s.server.TLSConfig.ClientAuth = pool, tls.RequireAndVerifyClientCert
+	}
+	go func() {
+		defer close(s.served)
+		if s.options.TLS {
+			_ = s.server.ServeTLS(listener, "", "")
+			return
+		}
+		_ = s.server.Serve(listener)
+	}()
+	return nil
+}
+
+// Close ends the server and every connection to it.
+func (s *Server) Close() {
+	_ = s.server.Close()
+	<-s.served
+}
+
+// URL is where the server is, as scheme://host:port/nevisidm.
+func (s *Server) URL() string { return s.url + basePath }
+
+// CA returns the PEM certificate to trust; nil without TLS.
+func (s *Server) CA() []byte { return s.ca }
+
+// SetLogin changes what callers have to present.
+func (s *Server) SetLogin(l Login) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.login = l
+}
+
+// SetUser adds a user, or replaces the one with this external id.
+func (s *Server) SetUser(u User) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.IndexFunc(s.users, func(other User) bool { return other.ExtID == u.ExtID }); i >= 0 {
+		s.users[i] = u
+		return
+	}
+	s.users = append(s.users, u)
+}
+
+// SetTarget adds a dispatch target to a user, or replaces the one of the same
+// ID, kind and state.
+func (s *Server) SetTarget(userExtID string, t Target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.Credential = t.Credential || s.options.Release != V8_2605
+	list := s.targets[userExtID]
+	if i := slices.IndexFunc(list, func(other Target) bool {
+		return other.ID == t.ID && other.Credential == t.Credential && other.State == t.State
+	}); i >= 0 {
+		list[i] = t
+		return
+	}
+	s.targets[userExtID] = append(list, t)
+}
+
+// RemoveTarget takes every dispatch target with this ID away from a user.
+func (s *Server) RemoveTarget(userExtID, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.targets[userExtID] = slices.DeleteFunc(s.targets[userExtID], func(t Target) bool { return t.ID == id })
+}
+
+// Requests returns what the server received, oldest first.
+func (s *Server) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.requests)
+}

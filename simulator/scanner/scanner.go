@@ -1,0 +1,89 @@
+// Package scanner is a simulated camera in front of a letter: it draws the
+// filled rectangles of a PDF page as a scan at 200 dpi would show them, and
+// reads the QR code in it. It knows as much of PDF as letters use.
+package scanner
+
+import (
+	"bytes"
+	"compress/zlib"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"io"
+	"math"
+	"regexp"
+	"strings"
+
+	"github.com/makiuchi-d/gozxing"
+	"github.com/makiuchi-d/gozxing/qrcode"
+)
+
+const (
+	pixelsPerPoint = 200.0 / 72
+	height         = 841.89 // of A4 in points
+	maxStream      = 8 << 20
+)
+
+var stream = regexp.MustCompile(`(?s)stream\r?\n(.*?)\r?\nendstream`)
+
+// QRCode returns the content of the QR code on the first page of a PDF that
+// has one.
+func QRCode(pdf []byte) (string, error) {
+	for _, match := range stream.FindAllSubmatch(pdf, -1) {
+		content, err := inflate(match[1])
+		if err != nil {
+			continue // not compressed, or a font
+		}
+		if text, err := read(draw(string(content))); err == nil {
+			return text, nil
+		}
+	}
+	return "", errors.New("no page of the PDF shows a QR code")
+}
+
+func inflate(compressed []byte) ([]byte, error) {
+	r, err := zlib.NewReader(bytes.NewReader(compressed))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(io.LimitReader(r, maxStream))
+}
+
+// draw fills the rectangles of a page's content in black.
+func draw(content string) image.Image {
+	page := image.NewGray(image.Rect(0, 0, 1654, 2339))
+	for i := range page.Pix {
+		page.Pix[i] = 0xff
+	}
+	for line := range strings.SplitSeq(content, "\n") {
+		var x, y, w, h float64
+		if n, err := fmt.Sscanf(line, "%f %f %f %f re", &x, &y, &w, &h); err != nil || n != 4 || !strings.HasSuffix(line, " re") {
+			continue
+		}
+		pixel := func(points float64) int { return int(math.Round(points * pixelsPerPoint)) }
+		for row := pixel(height - y - h); row < pixel(height-y); row++ {
+			for column := pixel(x); column < pixel(x+w); column++ {
+				page.SetGray(column, row, color.Gray{})
+			}
+		}
+	}
+	return page
+}
+
+// read finds and reads the code. The photo mode of the decoder misses a few
+// faultless pictures, which its mode for clean pictures reads.
+func read(page image.Image) (string, error) {
+	bitmap, err := gozxing.NewBinaryBitmapFromImage(page)
+	if err != nil {
+		return "", err
+	}
+	var result *gozxing.Result
+	for _, hints := range []map[gozxing.DecodeHintType]any{nil, {gozxing.DecodeHintType_PURE_BARCODE: true}} {
+		if result, err = qrcode.NewQRCodeReader().Decode(bitmap, hints); err == nil {
+			return result.GetText(), nil
+		}
+	}
+	return "", err
+}
