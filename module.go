@@ -15,4 +15,6 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webhook"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/caddystore"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/filesource"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/nevisidm"
 )

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -41,12 +40,15 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //		deadline            <duration>
 //		max_body            <size>
 //		visual_code         <digits>
+//		observe
 //		store               <type> [<args>] { … }
+//		key_source          <type> [<args>] { … }
 //		limit               target|user|client <n> <window> | off
 //		dispatcher          <name> <type> [<args>] {
 //			encryption     required|preferred|off
 //			address        <template>
 //			base_url       <url>
+//			handle         <url>
 //			timeout        <duration>
 //			retries        <n>
 //			operations     registration|authentication|deregistration …
@@ -81,6 +83,8 @@ func (h *Handler) option(d *caddyfile.Dispenser, seen once) error {
 		return limitOption(d, &h.Limits, &h.LimitsOff)
 	case "token_lifetime":
 		return h.lifetimeOption(d)
+	case "key_source":
+		return h.keySourceOption(d)
 	}
 	if err := seen.mark(d, word); err != nil {
 		return err
@@ -99,9 +103,15 @@ func (h *Handler) option(d *caddyfile.Dispenser, seen once) error {
 	case "max_body":
 		return sizeOption(d, &h.MaxBody)
 	case "visual_code":
-		return numberOption(d, &h.VisualCode)
+		return numberOption(d, &h.VisualCode, minVisualCode, maxVisualCode)
 	case "store":
 		return h.storeOption(d)
+	case "observe":
+		h.Observe = true
+		if d.NextArg() {
+			return d.Err("observe takes no value")
+		}
+		return nil
 	}
 	return d.Errf("unrecognized option %q of oob_dispatch", word)
 }
@@ -134,11 +144,24 @@ func (h *Handler) storeOption(d *caddyfile.Dispenser) error {
 		return d.Err("store takes a type, such as: store caddy")
 	}
 	name := d.Val()
-	guest, err := caddyfile.UnmarshalModule(d, targets.StoreNamespace+"."+name)
+	guest, err := unmarshalGuest(d, targets.StoreNamespace, name)
 	if err != nil {
 		return err
 	}
 	h.StoreRaw = caddyconfig.JSONModuleObject(guest, "type", name, nil)
+	return nil
+}
+
+func (h *Handler) keySourceOption(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.Err("key_source takes a type, such as: key_source file /path/to/targets.ndjson")
+	}
+	name := d.Val()
+	guest, err := unmarshalGuest(d, targets.KeySourceNamespace, name)
+	if err != nil {
+		return err
+	}
+	h.KeySourcesRaw = append(h.KeySourcesRaw, caddyconfig.JSONModuleObject(guest, "type", name, nil))
 	return nil
 }
 
@@ -165,7 +188,7 @@ func (h *Handler) dispatcherOption(d *caddyfile.Dispenser) error {
 		return err
 	}
 	rest.Next()
-	guest, err := caddyfile.UnmarshalModule(rest, dispatchers.Namespace+"."+kind)
+	guest, err := unmarshalGuest(rest, dispatchers.Namespace, kind)
 	if err != nil {
 		return err
 	}
@@ -182,10 +205,15 @@ func (e *Dispatcher) takeCommon(d *caddyfile.Dispenser) (*caddyfile.Dispenser, e
 	for d.NextArg() {
 		guest = append(guest, d.Token())
 	}
-	open := caddyfile.Token{File: d.Token().File, Line: d.Token().Line, Text: "{"}
+	var open caddyfile.Token
 	var options []caddyfile.Token
 	seen := make(once)
 	for d.NextBlock(0) {
+		if open.Text == "" {
+			d.Prev()
+			open = d.Token() // the brace itself: it knows of imports
+			d.Next()
+		}
 		common, err := e.commonOption(d, seen)
 		if err != nil {
 			return nil, err
@@ -195,9 +223,8 @@ func (e *Dispatcher) takeCommon(d *caddyfile.Dispenser) (*caddyfile.Dispenser, e
 		}
 	}
 	if len(options) > 0 {
-		last := d.Token() // the closing brace
 		guest = append(append(guest, open), options...)
-		guest = append(guest, caddyfile.Token{File: last.File, Line: last.Line, Text: "}"})
+		guest = append(guest, d.Token()) // the closing brace
 	}
 	return caddyfile.NewDispenser(guest), nil
 }
@@ -211,10 +238,11 @@ func (e *Dispatcher) commonOption(d *caddyfile.Dispenser, seen once) (common boo
 		"encryption":     func() error { return e.encryptionOption(d) },
 		"address":        func() error { return templateOption(d, &e.Address) },
 		"base_url":       func() error { return textOption(d, &e.BaseURL) },
+		"handle":         func() error { return textOption(d, &e.Handle) },
 		"timeout":        func() error { return durationOption(d, &e.Timeout) },
-		"retries":        func() error { e.Retries = new(int); return numberOption(d, e.Retries) },
+		"retries":        func() error { e.Retries = new(int); return numberOption(d, e.Retries, 0, maxRetries) },
 		"operations":     func() error { return e.operationsOption(d) },
-		"max_concurrent": func() error { return numberOption(d, &e.MaxConcurrent) },
+		"max_concurrent": func() error { return numberOption(d, &e.MaxConcurrent, 1, maxMaxConcurrent) },
 	}[word]
 	if read == nil {
 		return false, nil
@@ -255,6 +283,18 @@ func (e *Dispatcher) operationsOption(d *caddyfile.Dispenser) error {
 		return d.Err("operations takes registration, authentication or deregistration, one or more of them")
 	}
 	return nil
+}
+
+// unmarshalGuest reads the block of a guest module.
+func unmarshalGuest(d *caddyfile.Dispenser, namespace, name string) (caddyfile.Unmarshaler, error) {
+	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
+		var known []string
+		for _, m := range caddy.GetModules(namespace) {
+			known = append(known, m.ID.Name())
+		}
+		return nil, d.Errf("there is no type %q of %s in this build; there are: %s", name, namespace, strings.Join(known, ", "))
+	}
+	return caddyfile.UnmarshalModule(d, namespace+"."+name)
 }
 
 func limitOption(d *caddyfile.Dispenser, limits *[]Limit, off *bool) error {
@@ -347,22 +387,22 @@ func sizeOption(d *caddyfile.Dispenser, to *int64) error {
 		return err
 	}
 	size, err := humanize.ParseBytes(text)
-	if err != nil || size > largestMaxBody {
-		return d.Errf("%q is not a size of at most 512KiB, such as 64KiB", text)
+	if err != nil || size < minMaxBody || size > largestMaxBody {
+		return d.Errf("%q is not a size from 1KiB to 512KiB, such as 64KiB", text)
 	}
 	*to = int64(size)
 	return nil
 }
 
-func numberOption(d *caddyfile.Dispenser, to *int) error {
+func numberOption(d *caddyfile.Dispenser, to *int, lowest, highest int) error {
 	word := d.Val()
 	var text string
 	if err := textOption(d, &text); err != nil {
 		return err
 	}
-	n, err := strconv.Atoi(strings.TrimSpace(text))
-	if err != nil || n < 0 {
-		return d.WrapErr(fmt.Errorf("%s %q is not a whole number", word, text))
+	n, err := strconv.Atoi(text)
+	if err != nil || n < lowest || n > highest {
+		return d.Errf("%s %q is not a whole number from %d to %d", word, text, lowest, highest)
 	}
 	*to = n
 	return nil

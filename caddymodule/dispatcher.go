@@ -42,6 +42,14 @@ type Dispatcher struct {
 	// Default: that of nevisFIDO's own link
 	BaseURL string `json:"base_url,omitempty"`
 
+	// Replaces links, which are long, by short ones: the public https URL of
+	// a path on this site that is the dispatcher's to use, such as
+	// `https://fido.example.com/oob`. The encrypted message waits in the
+	// store until the token expires. The short link leads to a page with a
+	// button, which opens the app once. Messages in clear keep their long
+	// links. Placeholders are resolved at load. Default: none
+	Handle string `json:"handle,omitempty"`
+
 	// The time for one attempt. Default: 5s
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
@@ -69,6 +77,7 @@ const (
 	defaultRetries       = 2
 	maxRetries           = 10
 	defaultMaxConcurrent = 256
+	maxMaxConcurrent     = 100_000
 )
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
@@ -131,8 +140,8 @@ func (d *Dispatcher) channel(ctx caddy.Context) (*exchange.Channel, error) {
 	if c.Limits, err = d.limits(c.Traits.Limits); err != nil {
 		return nil, err
 	}
-	if d.MaxConcurrent < 0 {
-		return nil, errors.New("max_concurrent has to be a positive number")
+	if d.MaxConcurrent < 0 || d.MaxConcurrent > maxMaxConcurrent {
+		return nil, fmt.Errorf("max_concurrent has to be between 1 and %d", maxMaxConcurrent)
 	}
 	if d.MaxConcurrent == 0 {
 		d.MaxConcurrent = defaultMaxConcurrent
@@ -171,6 +180,9 @@ func (d *Dispatcher) complete(c *exchange.Channel) error {
 		}
 		c.BaseURL = base
 	}
+	if err := d.completeHandle(c); err != nil {
+		return err
+	}
 	if c.Timeout < 0 {
 		return errors.New("timeout has to be longer than zero")
 	}
@@ -188,8 +200,8 @@ func (d *Dispatcher) complete(c *exchange.Channel) error {
 
 // completeComposite refuses options that have to stand with the members.
 func (d *Dispatcher) completeComposite(c *exchange.Channel) error {
-	if d.Address != "" || d.BaseURL != "" || d.Timeout != 0 || d.Retries != nil {
-		return errors.New("address, base_url, timeout and retries belong to the dispatchers that it uses")
+	if d.Address != "" || d.BaseURL != "" || d.Handle != "" || d.Timeout != 0 || d.Retries != nil {
+		return errors.New("address, base_url, handle, timeout and retries belong to the dispatchers that it uses")
 	}
 	if c.Encryption != "" && c.Encryption != exchange.Required {
 		return errors.New("encryption here can only be required; anything else belongs to the dispatchers that it uses")

@@ -73,6 +73,16 @@ type Handler struct {
 	// configured storage
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=oob.stores inline_key=type"`
 
+	// Where targets are looked for that the store does not hold, in order.
+	// Sources that know users give the placeholders `{oob.user.email}`,
+	// `{oob.user.mobile}` and `{oob.user.address}` their values.
+	KeySourcesRaw []json.RawMessage `json:"key_sources,omitempty" caddy:"namespace=oob.key_sources inline_key=type"`
+
+	// Learns the keys of devices and reports what would be dispatched, by
+	// which dispatcher and with which key, but intercepts nothing: for the
+	// first weeks, and as a switch back.
+	Observe bool `json:"observe,omitempty"`
+
 	// How often dispatches may happen, over all dispatchers. Default: 5 in
 	// 5m and 15 in 1h per target
 	Limits []Limit `json:"limits,omitempty"`
@@ -94,7 +104,7 @@ const (
 	defaultDeadline = 8 * time.Second
 	defaultMaxBody  = 64 << 10
 	minMaxBody      = 1 << 10
-	largestMaxBody  = 16 << 20
+	largestMaxBody  = 512 << 10
 	minVisualCode   = 2
 	maxVisualCode   = 8
 )
@@ -131,7 +141,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	sources, user, err := h.loadSources(ctx)
+	if err != nil {
+		return err
+	}
 	channels, err := h.loadDispatchers(ctx)
+	if err != nil {
+		return err
+	}
+	handles, err := h.handles(store, channels)
 	if err != nil {
 		return err
 	}
@@ -143,7 +161,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	limiter, err := h.sharedLimiter()
+	limiter, err := h.limiter(store)
 	if err != nil {
 		return err
 	}
@@ -155,7 +173,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		Deadline:           time.Duration(h.Deadline),
 		MaxBody:            h.MaxBody,
 		VisualCodeDigits:   h.VisualCode,
-		Targets:            &targets.Directory{Store: store, Namespace: h.Namespace, Events: metrics.target},
+		ObserveOnly:        h.Observe,
+		User:               user,
+		Targets:            h.directory(store, sources, metrics),
+		Handles:            handles,
 		Channels:           channels,
 		Limits:             limits,
 		Limiter:            limiter,
@@ -165,6 +186,23 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		ClientIP:           clientIP,
 	}
 	return nil
+}
+
+// directory puts the rules of learning and forgetting before the store.
+func (h *Handler) directory(store targets.Store, sources []targets.NamedSource, m *metrics) *targets.Directory {
+	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Events: func(e targets.Event) {
+		m.target(e)
+		fields := []zap.Field{
+			zap.String("event", string(e.Name)), zap.String("target", exchange.TargetHash(e.Ref.ID)),
+			zap.String("source", e.Source), zap.String("reason", e.Reason), zap.String("thumbprint", e.Thumbprint),
+		}
+		switch e.Name {
+		case targets.EventKeyRefused, targets.EventSignatureKeyRefused, targets.EventKeyChanged, targets.EventStale, targets.EventDropped:
+			h.logger.Warn("dispatch target", fields...)
+		default:
+			h.logger.Info("dispatch target", fields...)
+		}
+	}}
 }
 
 func (h *Handler) setDefaults() error {
@@ -253,6 +291,7 @@ func (h *Handler) loadStore(ctx caddy.Context) (targets.Store, error) {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	h.keepFromLog(r)
 	err := h.exchange.ServeHTTP(w, r, next.ServeHTTP)
 	if status, ok := errors.AsType[*exchange.StatusError](err); ok {
 		return caddyhttp.Error(status.Status, status.Err)

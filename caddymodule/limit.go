@@ -1,14 +1,17 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
 // Limit allows a number of dispatches in any window of a given length.
@@ -51,9 +54,12 @@ func merge(configured []Limit, off bool, defaults []dispatchers.Limit) ([]dispat
 		return defaults, nil
 	}
 	var all []dispatchers.Limit
-	for _, l := range configured {
+	for i, l := range configured {
 		if err := l.check(); err != nil {
 			return nil, err
+		}
+		if slices.Contains(configured[:i], l) {
+			return nil, fmt.Errorf("limit %s %d %s stands twice", l.Scope, l.N, time.Duration(l.Window))
 		}
 		all = append(all, dispatchers.Limit{Scope: l.Scope, N: l.N, Window: time.Duration(l.Window)})
 	}
@@ -79,7 +85,12 @@ type sharedLimiter struct{ *exchange.MemoryLimiter }
 // Destruct implements caddy.Destructor.
 func (sharedLimiter) Destruct() error { return nil }
 
-func (h *Handler) sharedLimiter() (exchange.Limiter, error) {
+// limiter counts in the store where that is shared with other instances, and
+// in this process otherwise.
+func (h *Handler) limiter(store targets.Store) (exchange.Limiter, error) {
+	if counter, ok := store.(targets.SharedCounter); ok {
+		return storeLimiter{counter}, nil
+	}
 	key := h.Namespace + "|" + h.BasePath
 	value, _, err := limiters.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return sharedLimiter{exchange.NewMemoryLimiter()}, nil
@@ -89,6 +100,22 @@ func (h *Handler) sharedLimiter() (exchange.Limiter, error) {
 	}
 	h.limiterKey = key
 	return value.(sharedLimiter), nil
+}
+
+// storeLimiter counts in a store.
+type storeLimiter struct{ counter targets.SharedCounter }
+
+// Take implements exchange.Limiter.
+func (l storeLimiter) Take(ctx context.Context, counts []exchange.Count) (*exchange.Count, error) {
+	shared := make([]targets.Count, len(counts))
+	for i, c := range counts {
+		shared[i] = targets.Count{Key: c.Key, N: c.Limit.N, Window: c.Limit.Window}
+	}
+	reached, err := l.counter.Take(ctx, shared)
+	if err != nil || reached < 0 {
+		return nil, err
+	}
+	return &counts[reached], nil
 }
 
 func (h *Handler) releaseLimiter() error {

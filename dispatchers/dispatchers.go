@@ -70,6 +70,10 @@ type Traits struct {
 	// AddressOptional is set by channels that can do without an address.
 	AddressOptional bool
 
+	// PayloadOnly is set by channels that deliver the envelope itself and
+	// never a link.
+	PayloadOnly bool
+
 	// BuiltIn is the nevisFIDO dispatcher that uses the same kind of
 	// address. A target registered for it can be reached over this channel.
 	BuiltIn string
@@ -110,11 +114,13 @@ type Message struct {
 	// policy allows clear text.
 	Envelope nevisfido.Envelope
 
-	// Link opens the app with the envelope; "" where neither base_url nor a
-	// link of nevisFIDO's gives its base.
+	// Link opens the app with the envelope, by way of a page where the
+	// dispatcher has short links; "" where neither base_url nor a link of
+	// nevisFIDO's gives its base.
 	Link string
 
-	// LinkConfigured is set where the dispatcher has a base_url of its own.
+	// LinkConfigured is set where the dispatcher has a base_url of its own, or
+	// the link is a short one.
 	LinkConfigured bool
 
 	// Expires is when the token dies, as far as the configuration knows.

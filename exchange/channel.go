@@ -38,6 +38,7 @@ type Channel struct {
 	Encryption Policy
 	Address    dispatchers.Template // "" for the target's own
 	BaseURL    string               // of the link; "" for that of nevisFIDO's link
+	Handle     string               // URL of short links, without the slash at its end; "" for long ones
 	Timeout    time.Duration        // of one attempt
 	Retries    int                  // further attempts after a temporary failure
 	Operations []nevisfido.Operation

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -25,6 +26,8 @@ type delivery struct {
 	request *nevisfido.DispatchRequest
 	start   time.Time
 
+	user func() (*targets.User, error) // runs once
+
 	channel *Channel
 	target  *targets.Target // nil where the request names none, or one that we do not know
 	answer  *nevisfido.DispatchAnswer
@@ -35,6 +38,12 @@ type delivery struct {
 	record  Record
 
 	mu sync.Mutex // guards record while members deliver side by side
+}
+
+func (x *Exchange) newDelivery(r *http.Request, op nevisfido.Operation, request *nevisfido.DispatchRequest) *delivery {
+	d := &delivery{x: x, r: r, op: op, request: request, start: time.Now()}
+	d.user = sync.OnceValues(d.findUser)
+	return d
 }
 
 // deliver makes the message and hands it to the channel. It goes on when the
@@ -76,6 +85,9 @@ func (d *delivery) through(ctx context.Context, c *Channel, mustSeal bool) (rece
 
 func (d *delivery) send(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.Receipt, error) {
 	m, failure := d.compile(c, mustSeal)
+	if failure == nil {
+		failure = d.shorten(ctx, c, m)
+	}
 	if failure != nil {
 		return dispatchers.Receipt{}, failure
 	}
@@ -156,6 +168,11 @@ func (d *delivery) envelopeless(c *Channel) *dispatchers.Message {
 // kind of channel that it was registered for.
 func (d *delivery) address(c *Channel) (string, *dispatchers.Error) {
 	optional := c.Traits.AnswersCaller || c.Traits.AddressOptional
+	if c.Address.Uses("oob.user.") {
+		if _, err := d.user(); err != nil && !errors.Is(err, targets.ErrNotFound) {
+			return "", dispatchers.Fail(dispatchers.Broken, "user_unavailable", "finding the address of the user: %w", err)
+		}
+	}
 	var address string
 	switch {
 	case c.Address != "":
@@ -194,7 +211,7 @@ func (d *delivery) quarantine(ctx context.Context, c *Channel, m *dispatchers.Me
 	}
 	if err := d.x.Targets.Expire(ctx, d.target); err != nil {
 		d.x.Log.Warn("quarantining a dispatch target whose address is gone",
-			zap.String("dispatcher", c.Name), zap.String("target", keyedHash("target", d.target.ID)), zap.Error(err))
+			zap.String("dispatcher", c.Name), zap.String("target", TargetHash(d.target.ID)), zap.Error(err))
 	}
 }
 
@@ -209,50 +226,6 @@ func (d *delivery) tried(c *Channel, failure *dispatchers.Error, took time.Durat
 	d.record.Attempts = append(d.record.Attempts, attempt)
 	d.mu.Unlock()
 	d.x.Observer.Attempted(attempt)
-}
-
-// lookup resolves the placeholders of a message, and leaves the others to the
-// server. The token in clear is not among them.
-func (d *delivery) lookup(m *dispatchers.Message, placeholder string) (string, bool) {
-	name, ours := strings.CutPrefix(placeholder, "oob.")
-	if !ours {
-		return d.x.Lookup(d.r, placeholder)
-	}
-	if member, ok := strings.CutPrefix(name, "data."); ok {
-		return d.request.Data.Value(member)
-	}
-	target := d.target
-	if target == nil {
-		target = &targets.Target{}
-	}
-	username := target.Username
-	if username == "" {
-		username = d.request.Username
-	}
-	if name == "message" && m.Envelope.Data != nil {
-		return m.Envelope.Encoded(), true
-	}
-	value, ok := map[string]string{
-		"operation":          string(d.op),
-		"dispatcher":         m.Dispatcher,
-		"username":           username,
-		"target":             target.Address,
-		"target_id":          d.request.TargetID,
-		"device_id":          target.DeviceID,
-		"name":               target.Name,
-		"notification.title": d.request.Notification.Title,
-		"notification.body":  d.request.Notification.Body,
-		"visual_code":        d.visualCode(),
-		"link":               m.Link,
-	}[name]
-	return value, ok
-}
-
-func (d *delivery) visualCode() string {
-	if d.answer == nil {
-		return ""
-	}
-	return VisualCode(d.answer.Token, d.x.VisualCodeDigits)
 }
 
 // settle notes how the exchange ended and tells the observer and the log.
@@ -273,7 +246,7 @@ func (d *delivery) settle(failure *dispatchers.Error) {
 	d.mu.Unlock()
 	record.Time, record.Took = d.start, time.Since(d.start)
 	record.Operation, record.Dispatcher, record.Delivered = d.op, name, d.receipt.Dispatcher
-	record.Target = keyedHash("target", d.request.TargetID)
+	record.Target = TargetHash(d.request.TargetID)
 	if d.answer != nil {
 		record.Token = keyedHash("token", d.answer.Token)
 	}

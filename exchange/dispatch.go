@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -33,7 +32,7 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 		return statusError(http.StatusBadRequest, "the dispatch request is malformed: %w", err)
 	}
 
-	d := &delivery{x: x, r: r, op: op, request: request, start: time.Now()}
+	d := x.newDelivery(r, op, request)
 	if failure := d.choose(); failure == nil && d.channel == nil {
 		return next(w, withBody(r, body)) // nevisFIDO's own
 	} else if failure != nil {
@@ -74,7 +73,7 @@ func (d *delivery) findTarget() *dispatchers.Error {
 	}
 	ctx, cancel := context.WithTimeout(d.r.Context(), d.x.Deadline)
 	defer cancel()
-	target, err := d.x.Targets.Find(ctx, id)
+	target, err := d.x.Targets.Find(targets.WithUsername(ctx, d.request.Username), id)
 	switch {
 	case errors.Is(err, targets.ErrNotFound):
 		return nil

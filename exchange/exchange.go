@@ -49,6 +49,7 @@ type Exchange struct {
 	ObserveOnly        bool          // learn and report, intercept nothing
 
 	Targets  *targets.Directory
+	Handles  *Handles // nil where no channel has short links
 	Channels map[string]*Channel
 	Limits   []dispatchers.Limit
 	Limiter  Limiter
@@ -58,6 +59,10 @@ type Exchange struct {
 	// Lookup resolves a placeholder that is not one of ours.
 	Lookup func(r *http.Request, placeholder string) (string, bool)
 
+	// User returns what the key sources know of a user; nil where there are
+	// none that know users.
+	User func(ctx context.Context, username string) (*targets.User, error)
+
 	// ClientIP returns the address that "limit client" counts.
 	ClientIP func(r *http.Request) string
 }
@@ -65,6 +70,9 @@ type Exchange struct {
 // ServeHTTP handles one request. What is not one of the calls of interest goes
 // straight through, unbuffered.
 func (x *Exchange) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) error {
+	if id, ok := x.Handles.ID(r); ok {
+		return x.claim(w, r, id)
+	}
 	route, err := nevisfido.Recognise(x.BasePath, r.Method, r.URL.EscapedPath())
 	if err != nil && !x.ObserveOnly {
 		return &StatusError{http.StatusBadRequest, err}

@@ -3,7 +3,6 @@ package exchange
 import (
 	"errors"
 	"net/http"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -33,7 +32,7 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 		x.Log.Info("observed a dispatch request that would have been refused: it is not plain JSON", zap.Error(err))
 		return nil
 	}
-	d := &delivery{x: x, r: r, op: op, request: request, start: time.Now()}
+	d := x.newDelivery(r, op, request)
 	failure := d.choose()
 	if failure == nil && d.channel == nil {
 		return nil
@@ -47,7 +46,7 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 func (d *delivery) report(failure *dispatchers.Error) {
 	record := Record{
 		Time: d.start, Operation: d.op, Result: Observed, Class: dispatchers.Delivered,
-		Target: keyedHash("target", d.request.TargetID),
+		Target: TargetHash(d.request.TargetID),
 	}
 	if failure == nil {
 		failure = d.foresee(&record)

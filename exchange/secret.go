@@ -29,6 +29,9 @@ func keyedHash(kind, value string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
 }
 
+// TargetHash stands for the id of a dispatch target in logs.
+func TargetHash(id string) string { return keyedHash("target", id) }
+
 // visualCodeLabel separates the visual code from every other use of the token.
 const visualCodeLabel = "oob-dispatch visual code v1"
 

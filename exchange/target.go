@@ -99,7 +99,7 @@ func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Nex
 	}
 	if err != nil {
 		x.Log.Error("learning a dispatch target; it stays unknown to this sidecar", zap.String("call", source),
-			zap.String("target", keyedHash("target", created.ID)), zap.Error(err))
+			zap.String("target", TargetHash(created.ID)), zap.Error(err))
 	}
 	return rec.relay()
 }
@@ -158,7 +158,7 @@ func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, id stri
 	defer cancel()
 	pending, unlock, err := x.mark(ctx, id, begin)
 	if err != nil && x.ObserveOnly {
-		x.Log.Error("a change of a dispatch target goes unrecorded", zap.String("target", keyedHash("target", id)), zap.Error(err))
+		x.Log.Error("a change of a dispatch target goes unrecorded", zap.String("target", TargetHash(id)), zap.Error(err))
 		return next(w, upstream)
 	}
 	if err != nil {
@@ -209,7 +209,7 @@ func (x *Exchange) finish(r *http.Request, pending *targets.Pending, id string, 
 	ctx, cancel := x.detached(r)
 	defer cancel()
 	if err := pending.Finish(ctx, status); err != nil {
-		x.Log.Error("the dispatch target stays stale after a change", zap.String("target", keyedHash("target", id)),
+		x.Log.Error("the dispatch target stays stale after a change", zap.String("target", TargetHash(id)),
 			zap.Int("status", status), zap.Error(err))
 	}
 }
@@ -224,7 +224,7 @@ func (x *Exchange) appliesOurDispatcher(r *http.Request, pending *targets.Pendin
 	ctx, cancel := x.detached(r)
 	defer cancel()
 	if err := pending.ApplyDispatcher(ctx); err != nil {
-		x.Log.Error("changing the dispatcher of a dispatch target", zap.String("target", keyedHash("target", id)), zap.Error(err))
+		x.Log.Error("changing the dispatcher of a dispatch target", zap.String("target", TargetHash(id)), zap.Error(err))
 		return false
 	}
 	return true

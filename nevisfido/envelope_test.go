@@ -146,14 +146,19 @@ func TestForeignLinks(t *testing.T) {
 
 func TestValidBaseURL(t *testing.T) {
 	for base, ok := range map[string]bool{
-		"https://app.example.com/open":      true,
-		"myapp://open":                      true,
-		"https:///open":                     false,
-		"/open":                             false,
-		"https://x/\n":                      false,
-		"https://x/a b":                     false,
-		"":                                  false,
-		"https://x/?dispatchTokenResponse=": false,
+		"https://app.example.com/open":        true,
+		"myapp://open":                        true,
+		"https:///open":                       false,
+		"/open":                               false,
+		"https://x/\n":                        false,
+		"https://x/a b":                       false,
+		"":                                    false,
+		"https://x/?dispatchTokenResponse=":   false,
+		"intent://open#Intent;scheme=app;end": true,
+		"javascript:alert(1)//":               false,
+		"JavaScript://app/%0aalert(1)":        false,
+		"data:text/html,<script>":             false,
+		"file:///etc/passwd":                  false,
 	} {
 		if err := ValidBaseURL(base); (err == nil) != ok {
 			t.Errorf("%q: %v", base, err)

@@ -3,6 +3,7 @@ package nevisfido
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -63,8 +64,13 @@ func ParseLink(link string) (base string, e Envelope, err error) {
 	return base + rest, e, nil
 }
 
+// unsafeSchemes make a browser run or show what the URL itself holds, or a
+// file.
+var unsafeSchemes = []string{"javascript", "data", "vbscript", "blob", "about", "file", "filesystem", "view-source"}
+
 // ValidBaseURL reports whether a base URL can carry an envelope: an absolute
-// URL of any scheme, without spaces or control characters.
+// URL of any scheme but those by which a browser runs what the URL says,
+// without spaces or control characters.
 func ValidBaseURL(base string) error {
 	u, err := url.Parse(base)
 	switch {
@@ -72,6 +78,8 @@ func ValidBaseURL(base string) error {
 		return errors.New("not a URL")
 	case u.Scheme == "":
 		return errors.New("a URL needs a scheme, such as https://app.example.com/open")
+	case slices.Contains(unsafeSchemes, u.Scheme):
+		return errors.New("a URL of scheme " + u.Scheme + " opens no app")
 	case (u.Scheme == "https" || u.Scheme == "http") && u.Host == "":
 		return errors.New("a web URL needs a host")
 	case strings.Contains(base, linkParameter+"="):

@@ -8,6 +8,10 @@
 //     target, opens what it receives over any channel, and redeems the token.
 //   - Package google is Firebase Cloud Messaging with its OAuth server, and
 //     package proxy the forward proxy on the way to it.
+//   - Package mail is a mail server, gateway an HTTP gateway such as that of an
+//     SMS provider, pushservice a web push service with its browsers, and
+//     scanner a camera in front of a letter.
+//   - Package idm is a nevisIDM, with both of its interfaces for targets.
 //
 // The parts speak HTTP with each other and share no state, so that each of them
 // can be swapped for the real thing. They are written from nevisFIDO's reference

@@ -31,6 +31,33 @@ func Encode(t *Target, ref Ref) ([]byte, error) {
 // Decode reads a record strictly: unknown members, a newer schema, and the
 // record of another target are errors. Error texts quote nothing of it.
 func Decode(data []byte, ref Ref) (*Target, error) {
+	t, err := decode(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.check(ref); err != nil {
+		return nil, fmt.Errorf("reading dispatch target: %w", err)
+	}
+	return t, nil
+}
+
+// DecodeHash is Decode where no more than Ref.Hash is known of the target.
+func DecodeHash(data []byte, hash string) (*Target, error) {
+	t, err := decode(data)
+	if err != nil {
+		return nil, err
+	}
+	ref := t.Ref()
+	if ref.Hash() != hash {
+		return nil, errors.New("reading dispatch target: the record is that of another target")
+	}
+	if err := t.check(ref); err != nil {
+		return nil, fmt.Errorf("reading dispatch target: %w", err)
+	}
+	return t, nil
+}
+
+func decode(data []byte) (*Target, error) {
 	if len(data) > MaxRecord {
 		return nil, fmt.Errorf("reading dispatch target: the record has %d bytes, more than %d", len(data), MaxRecord)
 	}
@@ -46,9 +73,6 @@ func Decode(data []byte, ref Ref) (*Target, error) {
 	t := new(Target)
 	if err := json.Unmarshal(data, t, json.RejectUnknownMembers(true)); err != nil || version.Schema < 1 {
 		return nil, errors.New("reading dispatch target: the record is damaged")
-	}
-	if err := t.check(ref); err != nil {
-		return nil, fmt.Errorf("reading dispatch target: %w", err)
 	}
 	return t, nil
 }

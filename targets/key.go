@@ -109,7 +109,7 @@ func (d *Directory) takeKeys(t *Target, encryption, signature []byte) []Event {
 }
 
 func (t *Target) event(name EventName, source, reason string) Event {
-	return Event{Name: name, Ref: Ref{t.Namespace, t.ID}, Source: source, Reason: reason, Thumbprint: t.Thumbprint}
+	return Event{Name: name, Ref: t.Ref(), Source: source, Reason: reason, Thumbprint: t.Thumbprint}
 }
 
 func absent(jwk []byte) bool {

@@ -87,7 +87,7 @@ func (d *Directory) stub(ref Ref) *Target {
 // gone: no dispatch until it is modified. Give it the target that was
 // dispatched to. Nothing happens if its address has changed since.
 func (d *Directory) Expire(ctx context.Context, t *Target) error {
-	return d.change(ctx, Ref{t.Namespace, t.ID}, "expiring target", func(current *Target) (*Target, []Event) {
+	return d.change(ctx, t.Ref(), "expiring target", func(current *Target) (*Target, []Event) {
 		switch {
 		case current == nil || current.Address != t.Address || current.State == Expired || current.Settled == Expired:
 			return current, nil

@@ -279,7 +279,7 @@ func TestRecordIsRightOrStale(t *testing.T) {
 			}
 		}
 	})
-	if active < total/5 {
+	if active < total/10 {
 		t.Errorf("only %d of %d steps left a usable record: the histories say little", active, total)
 	}
 }

@@ -76,6 +76,9 @@ type Target struct {
 // store by namespaces.
 type Ref struct{ Namespace, ID string }
 
+// Ref returns the name of a target.
+func (t *Target) Ref() Ref { return Ref{Namespace: t.Namespace, ID: t.ID} }
+
 // Hash returns 64 hexadecimal digits that stand for the reference where the id
 // itself must not: in keys and file names.
 func (r Ref) Hash() string { return hash(r.Namespace, r.ID) }

@@ -224,7 +224,7 @@ func (f *Dispatcher) Cleanup() error {
 
 // Traits implements dispatchers.Dispatcher.
 func (*Dispatcher) Traits() dispatchers.Traits {
-	return dispatchers.Traits{BuiltIn: nevisfido.BuiltInFCM}
+	return dispatchers.Traits{PayloadOnly: true, BuiltIn: nevisfido.BuiltInFCM}
 }
 
 // Dispatch implements dispatchers.Dispatcher.

@@ -106,7 +106,7 @@ func (p *Dispatcher) Cleanup() error {
 }
 
 // Traits implements dispatchers.Dispatcher.
-func (*Dispatcher) Traits() dispatchers.Traits { return dispatchers.Traits{} }
+func (*Dispatcher) Traits() dispatchers.Traits { return dispatchers.Traits{PayloadOnly: true} }
 
 // Dispatch implements dispatchers.Dispatcher.
 func (p *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {

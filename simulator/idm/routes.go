@@ -82,7 +82,7 @@ func split(path string) ([]string, bool) {
 }
 
 func (l Login) admits(authorization string) bool {
-	want := ""
+	var want string
 	switch {
 	case l.Bearer != "":
 		want = "Bearer " + l.Bearer

@@ -4,6 +4,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/oob-dispatch/oob-dispatch/targets/seal"
 )
 
 func init() {
@@ -15,15 +17,23 @@ func init() {
 //	store caddy {
 //		storage <module> [<args>] { … }
 //		timeout <duration>
+//		seal <keyfile...>
+//		accept_unsealed
 //	}
 //
-// Both options may be missing, and so may the block.
+// Every option may be missing, and so may the block.
 func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the store's name
 	if d.NextArg() {
 		return d.Errf("superfluous '%s': 'caddy' takes its options in a block", d.Val())
 	}
 	for d.NextBlock(0) {
+		if done, err := seal.UnmarshalOption(&s.Options, d); done {
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		var err error
 		switch option := d.Val(); option {
 		case "storage":
@@ -31,7 +41,7 @@ func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "timeout":
 			err = s.unmarshalTimeout(d)
 		default:
-			err = d.Errf("unrecognized option '%s': use 'storage' or 'timeout'", option)
+			err = d.Errf("unrecognized option '%s': use 'storage', 'timeout', 'seal' or 'accept_unsealed'", option)
 		}
 		if err != nil {
 			return err

@@ -34,6 +34,7 @@ func TestCaddyfile(t *testing.T) {
 		"store caddy {\n timeout 1d\n}":                      `{"timeout":86400000000000}`,
 		"store caddy {\nstorage file_system /var/lib/oob\n}": `{"storage":{"module":"file_system","root":"/var/lib/oob"}}`,
 		"store caddy {\nstorage file_system {\nroot /var/lib/oob\n}\ntimeout 500ms\n}": `{"storage":{"module":"file_system","root":"/var/lib/oob"},"timeout":500000000}`,
+		"store caddy {\nseal /a {file./b}\naccept_unsealed\n}":                         `{"seal":["/a","{file./b}"],"accept_unsealed":true}`,
 	} {
 		s, err := parse(input)
 		if err != nil {
@@ -50,7 +51,7 @@ func TestCaddyfile(t *testing.T) {
 func TestCaddyfileRefuses(t *testing.T) {
 	for input, want := range map[string]string{
 		"store caddy redis":                                                "takes its options in a block",
-		"store caddy {\npath /tmp\n}":                                      "use 'storage' or 'timeout'",
+		"store caddy {\npath /tmp\n}":                                      "use 'storage', 'timeout', 'seal'",
 		"store caddy {\nstorage\n}":                                        "needs the name of a storage module",
 		"store caddy {\nstorage nowhere\n}":                                "caddy.storage.nowhere",
 		"store caddy {\nstorage file_system /a /b\n}":                      "wrong argument count",
@@ -61,6 +62,10 @@ func TestCaddyfileRefuses(t *testing.T) {
 		"store caddy {\ntimeout -1s\n}":                                    "above zero",
 		"store caddy {\ntimeout 1s 2s\n}":                                  "takes one duration",
 		"store caddy {\ntimeout 1s\ntimeout 1s\n}":                         "given twice",
+		"store caddy {\nseal\n}":                                           "needs the file of a key",
+		"store caddy {\nseal /a\nseal /b\n}":                               "given twice",
+		"store caddy {\nseal /a\naccept_unsealed yes\n}":                   "takes no argument",
+		"store caddy {\naccept_unsealed\naccept_unsealed\n}":               "given twice",
 	} {
 		_, err := parse(input)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Testfile:") {
@@ -134,6 +139,8 @@ func TestProvisionRefuses(t *testing.T) {
 		"negative timeout": `{"type":"caddy","timeout":-1}`,
 		"unknown field":    `{"type":"caddy","path":"/tmp"}`,
 		"unknown storage":  `{"type":"caddy","storage":{"module":"nowhere"}}`,
+		"missing key":      `{"type":"caddy","seal":["/nowhere/key"]}`,
+		"no key":           `{"type":"caddy","accept_unsealed":true}`,
 	} {
 		err := caddy.Validate(&caddy.Config{
 			StorageRaw: mustJSON(t, map[string]string{"module": "file_system", "root": t.TempDir()}),

@@ -38,10 +38,14 @@ func (h *held) release() {
 // timeout: storages need not honour the context. The lock, if there is one, is
 // held until the call has really ended.
 func (s *Store) call(ctx context.Context, h *held, f func(context.Context) ([]byte, error)) ([]byte, error) {
+	return s.callFor(ctx, time.Duration(s.Timeout), h, f)
+}
+
+func (s *Store) callFor(ctx context.Context, timeout time.Duration, h *held, f func(context.Context) ([]byte, error)) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Timeout))
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	select {
 	case s.calls <- struct{}{}:

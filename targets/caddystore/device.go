@@ -24,7 +24,7 @@ type device struct {
 	Targets   []string `json:"targets"`
 }
 
-func deviceKey(ref targets.Ref) string { return storageKey("oob/devices/", ref) }
+func deviceKey(ref targets.Ref) string { return storageKey(devicePrefix, ref) }
 
 // OfDevice implements targets.Store.
 func (s *Store) OfDevice(ctx context.Context, namespace, deviceID string) ([]string, error) {

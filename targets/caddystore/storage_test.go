@@ -8,6 +8,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -27,6 +28,9 @@ type hostileStorage struct {
 	// fault runs before each call and may fail it, wait or panic.
 	fault func(n int, op, key string) error
 	stale bool // reads return what was there before the last write
+
+	mayList bool // the test is not about a request
+	vanish  int  // so many listings end where a file has vanished
 }
 
 func newHostileStorage(t *testing.T) *hostileStorage {
@@ -92,6 +96,12 @@ func (s *hostileStorage) Delete(_ context.Context, key string) error {
 	return nil
 }
 
+func (s *hostileStorage) get(key string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.values[key])
+}
+
 func (s *hostileStorage) put(key string, value []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,13 +114,44 @@ func (s *hostileStorage) Exists(context.Context, string) bool {
 	return true
 }
 
-func (s *hostileStorage) List(context.Context, string, bool) ([]string, error) {
-	s.t.Error("List was called")
-	return nil, errors.New("refused")
+var goodFolder = regexp.MustCompile(`^oob/(targets|devices)/[0-9a-f]{2}$`)
+
+// List returns what real storages do besides the keys.
+func (s *hostileStorage) List(_ context.Context, folder string, recursive bool) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.mayList || recursive || !goodFolder.MatchString(folder) {
+		s.t.Errorf("List was called for %q, recursive %t", folder, recursive)
+	}
+	var keys []string
+	for key := range s.values {
+		if strings.HasPrefix(key, folder+"/") {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, &fs.PathError{Op: "list", Path: folder, Err: fs.ErrNotExist}
+	}
+	if s.vanish > 0 {
+		s.vanish--
+		return keys[:len(keys)/2], &fs.PathError{Op: "lstat", Path: folder + "/.tmp", Err: fs.ErrNotExist}
+	}
+	junk := []string{
+		folder, folder + "/", folder + "/folder", folder + "/.tmp123", "x/" + keys[0], "",
+		folder + "/" + strings.Repeat("A", 62), folder + "/" + strings.Repeat("0", 63), folder + "/x/" + strings.Repeat("0", 62),
+	}
+	return append(junk, keys...), nil
 }
 
-func (s *hostileStorage) Stat(context.Context, string) (certmagic.KeyInfo, error) {
-	return certmagic.KeyInfo{}, errors.New("refused")
+func (s *hostileStorage) Stat(_ context.Context, folder string) (certmagic.KeyInfo, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range s.values {
+		if strings.HasPrefix(key, folder+"/") {
+			return certmagic.KeyInfo{Key: folder}, nil
+		}
+	}
+	return certmagic.KeyInfo{}, fs.ErrNotExist
 }
 
 func (s *hostileStorage) Lock(context.Context, string) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/internal/keylock"
+	"github.com/oob-dispatch/oob-dispatch/targets/seal"
 )
 
 const (
@@ -34,7 +35,8 @@ const (
 // process, across config reloads; where several processes share a storage, the
 // last writer wins. The storage module must tell "not found" from "down": one
 // that reports an outage as not found makes targets unknown for its duration.
-// Whoever can write to the storage can swap a device's key.
+// Whoever can write to the storage can swap a device's key unless the records
+// are sealed.
 type Store struct {
 	// The storage to use instead of the one that Caddy is configured with:
 	// any `caddy.storage` module.
@@ -43,8 +45,12 @@ type Store struct {
 	// How long to wait for each call of the storage. Default: 2s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
+	seal.Options
+
 	storage certmagic.Storage
+	ring    *seal.Ring
 	calls   chan struct{} // one element for each call under way
+	sweeper *sweeper      // of claims that have expired
 }
 
 // CaddyModule returns the Caddy module information.
@@ -57,6 +63,11 @@ func (Store) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the store. It does not touch the storage.
 func (s *Store) Provision(ctx caddy.Context) error {
+	ring, err := seal.Load(s.Options, ctx.Slogger())
+	if err != nil {
+		return err
+	}
+	s.ring = ring
 	if s.StorageRaw == nil {
 		s.start(ctx.Storage())
 		return nil
@@ -80,6 +91,7 @@ func (s *Store) Provision(ctx caddy.Context) error {
 func (s *Store) start(storage certmagic.Storage) {
 	s.storage = storage
 	s.calls = make(chan struct{}, maxCalls)
+	s.sweeper = new(sweeper)
 	if s.Timeout == 0 {
 		s.Timeout = caddy.Duration(defaultTimeout)
 	}
@@ -107,6 +119,17 @@ func (s *Store) Load(ctx context.Context, ref targets.Ref) (*targets.Target, err
 		return nil, targets.ErrNotFound
 	}
 	return targets.Decode(data, ref)
+}
+
+// Remove implements targets.Remover. Its device goes on listing the target.
+func (s *Store) Remove(ctx context.Context, ref targets.Ref) error {
+	key := targetKey(ref)
+	h, err := s.hold(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	return s.remove(ctx, h, key)
 }
 
 // Update implements targets.Store. A crash between its steps leaves at worst a
@@ -172,17 +195,35 @@ func (s *Store) put(ctx context.Context, h *held, key string, ref targets.Ref, d
 	return s.write(ctx, h, key, record)
 }
 
-func targetKey(ref targets.Ref) string { return storageKey("oob/targets/", ref) }
+// The keys hold hashes only: ids are the callers', and storages make paths of
+// keys. The first byte divides the records among 256 folders.
+const (
+	targetPrefix = "oob/targets/"
+	devicePrefix = "oob/devices/"
+)
 
-// storageKey holds hashes only: ids are the callers', and storages make paths
-// of keys. The first byte divides the records among 256 folders.
+func targetKey(ref targets.Ref) string { return storageKey(targetPrefix, ref) }
+
 func storageKey(prefix string, ref targets.Ref) string {
 	hash := ref.Hash()
 	return prefix + hash[:2] + "/" + hash[2:]
 }
 
-// read returns nil where there is nothing under the key.
+// read returns the record under a key, nil where there is none.
 func (s *Store) read(ctx context.Context, key string) ([]byte, error) {
+	data, err := s.readSealed(ctx, key)
+	if data == nil || err != nil {
+		return nil, err
+	}
+	record, _, err := s.ring.Open(data, key)
+	if err != nil {
+		return nil, fmt.Errorf("opening what the storage holds: %w", err)
+	}
+	return record, nil
+}
+
+// readSealed returns what is under a key as it is, nil where there is nothing.
+func (s *Store) readSealed(ctx context.Context, key string) ([]byte, error) {
 	data, err := s.call(ctx, nil, func(ctx context.Context) ([]byte, error) {
 		return s.storage.Load(ctx, key)
 	})
@@ -197,9 +238,9 @@ func (s *Store) read(ctx context.Context, key string) ([]byte, error) {
 	return data, nil
 }
 
-func (s *Store) write(ctx context.Context, h *held, key string, data []byte) error {
+func (s *Store) write(ctx context.Context, h *held, key string, record []byte) error {
 	_, err := s.call(ctx, h, func(ctx context.Context) ([]byte, error) {
-		return nil, s.storage.Store(ctx, key, data)
+		return nil, s.storage.Store(ctx, key, s.ring.Seal(record, key))
 	})
 	if err != nil {
 		return fmt.Errorf("writing to storage: %w", err)
@@ -222,4 +263,5 @@ var (
 	_ caddy.Provisioner = (*Store)(nil)
 	_ caddy.Validator   = (*Store)(nil)
 	_ targets.Store     = (*Store)(nil)
+	_ targets.Remover   = (*Store)(nil)
 )

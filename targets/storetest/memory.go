@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -135,6 +136,37 @@ func (m *Memory) OfDevice(ctx context.Context, namespace, deviceID string) ([]st
 	return ids, nil
 }
 
+// Each implements targets.Lister.
+func (m *Memory) Each(ctx context.Context, f func(*targets.Target, error) error) error {
+	m.state.Lock()
+	records := maps.Clone(m.records)
+	m.state.Unlock()
+	for ref, record := range records {
+		if err := m.at(ctx, Load); err != nil {
+			return err
+		}
+		t, err := targets.Decode(record, ref)
+		if err != nil {
+			err = &targets.RecordError{Hash: ref.Hash(), Err: err}
+		}
+		if err := f(t, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Remove implements targets.Remover.
+func (m *Memory) Remove(ctx context.Context, ref targets.Ref) error {
+	if err := m.at(ctx, Write); err != nil {
+		return err
+	}
+	m.state.Lock()
+	defer m.state.Unlock()
+	delete(m.records, ref)
+	return nil
+}
+
 func (m *Memory) at(ctx context.Context, op Op) error {
 	m.state.Lock()
 	fault := m.fault
@@ -157,5 +189,9 @@ func (m *Memory) record(ref targets.Ref) ([]byte, bool) {
 	return record, ok
 }
 
-// Interface guard
-var _ targets.Store = (*Memory)(nil)
+// Interface guards
+var (
+	_ targets.Store   = (*Memory)(nil)
+	_ targets.Lister  = (*Memory)(nil)
+	_ targets.Remover = (*Memory)(nil)
+)

@@ -13,6 +13,8 @@ func TestMemoryKeepsTheContract(t *testing.T) {
 	storetest.Run(t, func(*testing.T) targets.Store { return new(storetest.Memory) })
 	m := new(storetest.Memory)
 	storetest.RunUnreadable(t, m, m.Put)
+	m = new(storetest.Memory)
+	storetest.RunLister(t, m, m.Put)
 }
 
 func TestMemoryFails(t *testing.T) {

@@ -1,0 +1,59 @@
+package caddymodule
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:      "oob",
+		Usage:     "<command>",
+		Short:     "Works on what the oob_dispatch handler keeps",
+		Long:      "\nWorks on what the oob_dispatch handler keeps: the dispatch targets and their keys.",
+		CobraFunc: oobCommand,
+	})
+}
+
+func oobCommand(cmd *cobra.Command) {
+	group(cmd)
+	cmd.AddCommand(targetsCommand())
+}
+
+// group makes a command that only has others below it print its help, and
+// refuse a misspelt one, which cobra takes for a request for help.
+func group(cmd *cobra.Command) {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("unknown command %q: see %s --help", args[0], cmd.CommandPath())
+		}
+		return cmd.Help()
+	}
+}
+
+// runCommand makes a function cobra's. An interrupt ends its context, a second
+// one the process.
+func runCommand(f func(context.Context, *cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
+			parent := cmd.Context()
+			if parent == nil {
+				parent = context.Background()
+			}
+			ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			context.AfterFunc(ctx, stop)
+			if err := f(ctx, cmd, args); err != nil {
+				return caddy.ExitCodeFailedStartup, err
+			}
+			return caddy.ExitCodeSuccess, nil
+		})(cmd, args)
+	}
+}

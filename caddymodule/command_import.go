@@ -1,0 +1,152 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oob-dispatch/oob-dispatch/targets/transfer"
+)
+
+// The number of records that are stored at a time.
+const (
+	defaultJobs = 8
+	maxJobs     = 64
+)
+
+func importCommand() *cobra.Command {
+	o := &importOptions{overwrite: transfer.Newer}
+	cmd := &cobra.Command{
+		Use:   "import [<file>|-] [--dry-run] [--overwrite newer|never|always] [--resume <file>] [--strict] [--jobs <n>]",
+		Short: "Stores dispatch targets that are given as lines of JSON",
+		Long: `
+Stores dispatch targets that are given one JSON record a line, in a file or on
+standard input, as export writes them. Every key is vetted as that of a device
+is; private keys are refused. A line that is not in order is refused as a whole
+and reported, the others are stored, and the exit code is 1.
+
+A record that was made by hand needs schema (1) and id, and usually username,
+device_id, target (the address), dispatcher and encryption_key. Without updated
+it never replaces one that is there, unless by --overwrite always.
+
+With --resume, the file named there is told how far the import has come. The
+same command goes on from there, however it ended.`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.dryRun, "dry-run", false, "Report what would happen, and change nothing")
+	flags.Var(&o.overwrite, "overwrite", "When to replace a target that is there: newer, never or always")
+	flags.StringVar(&o.state, "resume", "", "File that keeps how far the import has come")
+	flags.BoolVar(&o.strict, "strict", false, "End with the first line that is refused")
+	flags.IntVar(&o.jobs, "jobs", defaultJobs, fmt.Sprintf("How many targets are stored at a time, 1 to %d", maxJobs))
+	cmd.RunE = withStore(o.run)
+	return cmd
+}
+
+// importOptions are the command's options.
+type importOptions struct {
+	overwrite      transfer.Overwrite
+	state          string
+	dryRun, strict bool
+	jobs           int
+}
+
+func (o *importOptions) run(ctx context.Context, cmd *cobra.Command, s *openStore, args []string) error {
+	if o.jobs < 1 || o.jobs > maxJobs {
+		return fmt.Errorf("--jobs has to be between 1 and %d", maxJobs)
+	}
+	if o.dryRun && o.state != "" {
+		return errors.New("--dry-run stores nothing that --resume could go on from: leave one away")
+	}
+	input, size, err := openInput(cmd, args)
+	if err != nil {
+		return err
+	}
+	defer input.Close()
+	im := &transfer.Import{
+		Store: s.Store, Namespace: s.namespace, Overwrite: o.overwrite, Jobs: o.jobs, DryRun: o.dryRun, Strict: o.strict,
+		State: o.state, Destination: s.identity + " " + string(o.overwrite),
+	}
+	bar := &progressBar{out: cmd.ErrOrStderr(), total: size}
+	if isTerminal(cmd.ErrOrStderr()) {
+		im.Progress = func(r *transfer.Report, bytes int64) { bar.update(r.Lines, r.RefusedLines(), bytes, time.Now()) }
+	}
+	report, err := im.Run(ctx, input)
+	bar.end()
+	if _, err := io.WriteString(cmd.OutOrStdout(), summary(report, o.dryRun)); err != nil {
+		return err
+	}
+	switch {
+	case err != nil && o.state != "":
+		return fmt.Errorf("the import ended after line %d: %w; the same command goes on from there", report.Lines, err)
+	case err != nil:
+		return fmt.Errorf("the import ended after line %d: %w", report.Lines, err)
+	case report.RefusedLines() > 0:
+		return fmt.Errorf("%d of %d lines were refused", report.RefusedLines(), report.Lines)
+	}
+	return nil
+}
+
+// openInput opens the file to import. The size is 0 where it is not known.
+func openInput(cmd *cobra.Command, args []string) (input io.ReadCloser, size int64, err error) {
+	if len(args) == 0 || args[0] == "-" {
+		if cmd.Flag("config").Value.String() == "-" {
+			return nil, 0, errors.New("standard input cannot be both the configuration and the targets")
+		}
+		return io.NopCloser(cmd.InOrStdin()), 0, nil
+	}
+	file, err := os.Open(args[0])
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	if info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return file, size, nil
+}
+
+// summary is a report as text.
+func summary(r *transfer.Report, dryRun bool) string {
+	var b strings.Builder
+	if dryRun {
+		b.WriteString("dry run: nothing was stored\n")
+	}
+	for _, row := range []struct {
+		name string
+		n    int64
+	}{
+		{"lines", r.Lines}, {"added", r.Added}, {"replaced", r.Replaced},
+		{"unchanged", r.Unchanged}, {"kept", r.Kept}, {"refused", r.RefusedLines()},
+	} {
+		fmt.Fprintf(&b, "%-10s %d\n", row.name, row.n)
+	}
+	for _, reason := range r.Reasons() {
+		refusal := r.Refused[reason]
+		fmt.Fprintf(&b, "  %s: %d, on line %s\n    %s\n", reason, refusal.Count, lineNumbers(refusal), refusal.Text)
+	}
+	if r.Users > 0 {
+		fmt.Fprintf(&b, "%d records tell how to reach their users: no store keeps that; see the key source file\n", r.Users)
+	}
+	return b.String()
+}
+
+func lineNumbers(r transfer.Refusal) string {
+	var numbers []string
+	for _, n := range r.Lines {
+		numbers = append(numbers, fmt.Sprint(n))
+	}
+	if r.Count > int64(len(r.Lines)) {
+		numbers = append(numbers, "…")
+	}
+	return strings.Join(numbers, ", ")
+}

@@ -1,0 +1,110 @@
+package caddymodule
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+func listCommand() *cobra.Command {
+	var user, device, state string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list [--user <name>] [--device <id>] [--state active|expired|stale] [--json]",
+		Short: "Lists dispatch targets, without their addresses and keys",
+		Long: `
+Lists dispatch targets, in no order: id, username, device, dispatcher, state,
+kind of key, and age of the key since the target was registered. Addresses and
+keys are not shown. Records that cannot be read are reported on standard error.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&user, "user", "", "Only those of this user")
+	cmd.Flags().StringVar(&device, "device", "", "Only those of the device with this id")
+	cmd.Flags().StringVar(&state, "state", "", "Only those in this state: active, expired or stale")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a JSON object for each, one a line")
+	cmd.RunE = withStore(func(ctx context.Context, cmd *cobra.Command, s *openStore, _ []string) error {
+		if err := checkState(state); err != nil {
+			return err
+		}
+		out := bufio.NewWriter(cmd.OutOrStdout())
+		print := printRow
+		if asJSON {
+			print = printJSON
+		} else {
+			fmt.Fprintf(out, rowFormat, "ID", "USERNAME", "DEVICE", "DISPATCHER", "STATE", "KEY", "AGE")
+		}
+		now := time.Now()
+		damaged, err := eachTarget(ctx, cmd, s, func(t *targets.Target) error {
+			if user != "" && t.Username != user || device != "" && t.DeviceID != device || state != "" && string(t.State) != state {
+				return nil
+			}
+			return print(out, viewOf(t, now))
+		})
+		if err := errors.Join(err, out.Flush()); err != nil {
+			return fmt.Errorf("listing targets: %w", err)
+		}
+		return unreadable(damaged)
+	})
+	return cmd
+}
+
+func checkState(state string) error {
+	switch targets.State(state) {
+	case "", targets.Active, targets.Expired, targets.Stale:
+		return nil
+	}
+	return fmt.Errorf("--state %q: use active, expired or stale", state)
+}
+
+func unreadable(n int) error {
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d records cannot be read, see above: give the store its keys (option seal), or remove them with: caddy oob targets forget --damaged <id>", n)
+}
+
+const rowFormat = "%-36s  %-20s  %-36s  %-12s  %-7s  %-8s  %s\n"
+
+func printRow(w io.Writer, v targetView) error {
+	_, err := fmt.Fprintf(w, rowFormat, printable(v.ID), printable(v.Username), printable(v.DeviceID),
+		printable(v.Dispatcher), v.State, printable(v.Key), printable(v.KeyAge))
+	return err
+}
+
+func printJSON(w io.Writer, v targetView) error {
+	return json.NewEncoder(w).Encode(v)
+}
+
+func showCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show <id> [--json]",
+		Short: "Shows a dispatch target, without its address and keys",
+		Args:  cobra.ExactArgs(1),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print it as a JSON object")
+	cmd.RunE = withStore(func(ctx context.Context, cmd *cobra.Command, s *openStore, args []string) error {
+		t, err := s.Load(ctx, s.ref(args[0]))
+		switch {
+		case errors.Is(err, targets.ErrNotFound):
+			return fmt.Errorf("there is no target %q in namespace %q", args[0], s.namespace)
+		case err != nil:
+			return fmt.Errorf("record %s: %w", s.ref(args[0]).Hash(), err)
+		}
+		v := viewOf(t, time.Now())
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), v)
+		}
+		_, err = io.WriteString(cmd.OutOrStdout(), v.lines())
+		return err
+	})
+	return cmd
+}

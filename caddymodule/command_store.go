@@ -1,0 +1,203 @@
+package caddymodule
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// openStore is the store of one handler of a configuration that is not
+// running, or is in another process.
+type openStore struct {
+	targets.Store
+	namespace string
+	raw       json.RawMessage // the store's configuration
+	identity  string          // of the store and the namespace
+	close     func()
+}
+
+// commandStore opens the store that a command's flags name.
+func commandStore(cmd *cobra.Command) (*openStore, error) {
+	file, _ := cmd.Flags().GetString("config")
+	adapter, _ := cmd.Flags().GetString("adapter")
+	config, _, _, err := caddycmd.LoadConfig(file, adapter)
+	if err != nil {
+		return nil, err
+	}
+	if config == nil {
+		return nil, errors.New("there is no configuration: name one with --config, or go to the folder of the Caddyfile")
+	}
+	var c struct {
+		Storage json.RawMessage            `json:"storage"`
+		Apps    map[string]json.RawMessage `json:"apps"`
+	}
+	if err := json.Unmarshal(config, &c); err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	all, err := findHandlers(c.Apps["http"])
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	h, err := chooseHandler(cmd, all)
+	if err != nil {
+		return nil, err
+	}
+	return h.open(c.Storage)
+}
+
+// findHandlers returns the handlers in the configuration of an app, wherever
+// they are in it.
+func findHandlers(app json.RawMessage) ([]*Handler, error) {
+	if app == nil {
+		return nil, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(app))
+	decoder.UseNumber()
+	var tree any
+	if err := decoder.Decode(&tree); err != nil {
+		return nil, err
+	}
+	var found []*Handler
+	var walk func(any) error
+	walk = func(node any) error {
+		switch node := node.(type) {
+		case []any:
+			for _, child := range node {
+				if err := walk(child); err != nil {
+					return err
+				}
+			}
+		case map[string]any:
+			if node["handler"] != "oob_dispatch" {
+				return walk(slices.Collect(values(node)))
+			}
+			raw, err := json.Marshal(node)
+			if err != nil {
+				return err
+			}
+			h := new(Handler)
+			if err := json.Unmarshal(raw, h); err != nil {
+				return fmt.Errorf("oob_dispatch: %w", err)
+			}
+			found = append(found, h)
+		}
+		return nil
+	}
+	return found, walk(tree)
+}
+
+// values yields the values of an object in the order of their names.
+func values(object map[string]any) func(yield func(any) bool) {
+	return func(yield func(any) bool) {
+		names := make([]string, 0, len(object))
+		for name := range object {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			if !yield(object[name]) {
+				return
+			}
+		}
+	}
+}
+
+// chooseHandler returns the handler that the flags name. Handlers that share
+// store and namespace are one.
+func chooseHandler(cmd *cobra.Command, all []*Handler) (*Handler, error) {
+	var fit []*Handler
+	for _, h := range all {
+		h.BasePath = cmp.Or(h.BasePath, defaultBasePath)
+		if f := cmd.Flag("namespace"); f.Changed && f.Value.String() != h.Namespace {
+			continue
+		}
+		if f := cmd.Flag("base-path"); f.Changed && f.Value.String() != h.BasePath {
+			continue
+		}
+		if !slices.ContainsFunc(fit, h.sharesTargets) {
+			fit = append(fit, h)
+		}
+	}
+	switch {
+	case len(all) == 0:
+		return nil, errors.New("the configuration has no oob_dispatch handler: name another one with --config")
+	case len(fit) == 0:
+		return nil, fmt.Errorf("no oob_dispatch handler has this namespace and base path; there are %s", names(all))
+	case len(fit) > 1:
+		return nil, fmt.Errorf("several oob_dispatch handlers keep targets of their own; choose one with --namespace or --base-path: %s", names(fit))
+	}
+	return fit[0], nil
+}
+
+func (h *Handler) sharesTargets(other *Handler) bool {
+	return h.Namespace == other.Namespace && bytes.Equal(h.StoreRaw, other.StoreRaw)
+}
+
+func names(all []*Handler) string {
+	var list []string
+	for _, h := range all {
+		list = append(list, fmt.Sprintf("namespace %q with base_path %s", h.Namespace, h.BasePath))
+	}
+	return strings.Join(list, ", ")
+}
+
+// open provisions the handler's store, and nothing else of the configuration
+// but Caddy's storage.
+func (h *Handler) open(storage json.RawMessage) (*openStore, error) {
+	warnings := &caddy.CustomLog{BaseLog: caddy.BaseLog{Level: "WARN"}}
+	root, err := caddy.ProvisionContext(&caddy.Config{
+		StorageRaw: storage,
+		Logging:    &caddy.Logging{Logs: map[string]*caddy.CustomLog{caddy.DefaultLoggerName: warnings}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := caddy.NewContext(root)
+	store, err := h.loadStore(ctx)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	identity := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", storage, h.StoreRaw, h.Namespace))
+	return &openStore{
+		Store: store, namespace: h.Namespace, raw: h.StoreRaw,
+		identity: hex.EncodeToString(identity[:]), close: cancel,
+	}, nil
+}
+
+func (s *openStore) ref(id string) targets.Ref {
+	return targets.Ref{Namespace: s.namespace, ID: id}
+}
+
+func (s *openStore) lister() (targets.Lister, error) {
+	l, ok := s.Store.(targets.Lister)
+	if !ok {
+		return nil, fmt.Errorf("the store %T cannot list its targets", s.Store)
+	}
+	return l, nil
+}
+
+// withStore makes a function that works on a store a command's.
+func withStore(f func(context.Context, *cobra.Command, *openStore, []string) error) func(*cobra.Command, []string) error {
+	return runCommand(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		s, err := commandStore(cmd)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		return f(ctx, cmd, s, args)
+	})
+}

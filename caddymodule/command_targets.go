@@ -1,0 +1,55 @@
+package caddymodule
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/transfer"
+)
+
+func targetsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "targets <command>",
+		Short: "Lists, shows, imports, exports and forgets dispatch targets",
+		Long: `
+Works on the dispatch targets in the store of an oob_dispatch handler: what
+Caddy's storage holds, or Redis, as the configuration says. No server is
+started, and none needs to run; one that does may go on.
+
+Where the configuration has several handlers with different namespaces or
+stores, --namespace or --base-path chooses one.`,
+		Example: `  caddy oob targets list --user jeff
+  caddy oob targets export --output targets.ndjson
+  caddy oob targets import targets.ndjson --dry-run
+  caddy oob targets forget --user jeff`,
+	}
+	group(cmd)
+	flags := cmd.PersistentFlags()
+	flags.StringP("config", "c", "", "Configuration file (default: the Caddyfile in the current folder)")
+	flags.StringP("adapter", "a", "", "Name of config adapter to apply")
+	flags.String("namespace", "", "Namespace of the handler, where there are several")
+	flags.String("base-path", "", "Base path of the handler, where there are several")
+	cmd.AddCommand(listCommand(), showCommand(), importCommand(), exportCommand(), forgetCommand(), resealCommand())
+	return cmd
+}
+
+// eachTarget calls f for every target of the handler. Records that cannot be
+// read are reported on standard error and counted.
+func eachTarget(ctx context.Context, cmd *cobra.Command, s *openStore, f func(*targets.Target) error) (damaged int, err error) {
+	lister, err := s.lister()
+	if err != nil {
+		return 0, err
+	}
+	err = transfer.Walk(ctx, lister, s.namespace, f, reportDamaged(cmd, &damaged))
+	return damaged, err
+}
+
+// reportDamaged prints and counts records that cannot be read.
+func reportDamaged(cmd *cobra.Command, n *int) func(*targets.RecordError) {
+	return func(e *targets.RecordError) {
+		*n++
+		cmd.PrintErrln("cannot be read:", e.Error())
+	}
+}

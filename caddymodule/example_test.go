@@ -1,0 +1,203 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
+	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/compose"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/smtp"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webhook"
+)
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// validateCaddyfile does what caddy validate does.
+func validateCaddyfile(t *testing.T, text string) error {
+	t.Helper()
+	config := new(caddy.Config)
+	if err := json.Unmarshal(adapt(t, text), config); err != nil {
+		t.Fatal(err)
+	}
+	root, err := json.Marshal(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.StorageRaw = json.RawMessage(`{"module": "file_system", "root": ` + string(root) + `}`)
+	if log := config.Logging.Logs["default"]; log != nil {
+		log.WriterRaw = json.RawMessage(`{"output": "discard"}`)
+	}
+	return caddy.Validate(config)
+}
+
+// commented finds the options of the example that are commented out: a line
+// that begins with a word of the language, up to the brace that closes it.
+var commented = regexp.MustCompile(`(?m)^\t\t# (?:visual_code .*|dispatcher .* \{\n(?:\t\t#\t.*\n)+\t\t# \})$`)
+
+func uncommented(block string) string {
+	return regexp.MustCompile(`(?m)^\t\t# ?`).ReplaceAllString(block, "\t\t")
+}
+
+// secretsFor replaces the paths of the example by generated files.
+func secretsFor(t *testing.T, text string) string {
+	t.Helper()
+	t.Setenv("PROXY_USER", "user")
+	t.Setenv("PROXY_PASSWORD", "password")
+	t.Setenv("SMTP_PASSWORD", "password")
+	t.Setenv("SMS_TOKEN", "token")
+	vapid, err := webpush.NewVAPID("mailto:login@bank.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "vapid.json")
+	if err := os.WriteFile(path, vapid, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text = strings.ReplaceAll(text, "/etc/oob-dispatch/vapid.json", path)
+	text = strings.ReplaceAll(text, "/var/spool/oob-dispatch", t.TempDir())
+	for name, project := range map[string]string{"firebase.json": "my-project", "firebase-test.json": "my-test-project"} {
+		s, err := google.Start(google.Options{Project: project})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, s.ServiceAccountJSON(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		text = strings.ReplaceAll(text, "/etc/oob-dispatch/"+name, path)
+	}
+	return text
+}
+
+func TestExampleValidates(t *testing.T) {
+	example := readFile(t, "../Caddyfile.example")
+	if err := validateCaddyfile(t, example); err != nil {
+		t.Fatalf("as it stands: %v", err)
+	}
+	blocks := commented.FindAllString(example, -1)
+	if n := len(regexp.MustCompile(`(?m)^\s*# (?:dispatcher \S+ \S+ \{|visual_code \d)`).FindAllString(example, -1)); len(blocks) != n || n < 3 {
+		t.Fatalf("found %d of the %d options that are commented out", len(blocks), n)
+	}
+	whole := example
+	for _, block := range blocks {
+		name, _, _ := strings.Cut(strings.TrimSpace(uncommented(block)), "\n")
+		t.Run(name, func(t *testing.T) {
+			if err := validateCaddyfile(t, secretsFor(t, strings.Replace(example, block, uncommented(block), 1))); err != nil {
+				t.Error(err)
+			}
+		})
+		whole = strings.Replace(whole, block, uncommented(block), 1)
+	}
+	if err := validateCaddyfile(t, secretsFor(t, whole)); err != nil {
+		t.Errorf("everything at once: %v", err)
+	}
+}
+
+// The log filter of the example has to be in force in what it adapts to.
+func TestExampleFiltersLogs(t *testing.T) {
+	config := strings.ReplaceAll(string(adapt(t, readFile(t, "../Caddyfile.example"))), `\u003e`, ">")
+	for _, field := range []string{"Sectoken", "X-Token", "Device-Signature"} {
+		if !strings.Contains(config, `"request>headers>`+field+`":{"filter":"delete"}`) {
+			t.Errorf("%s is not filtered out of the access log", field)
+		}
+	}
+	for _, parameter := range []string{"username", "dispatchTokenResponse"} {
+		if !strings.Contains(config, `"parameter":"`+parameter+`"`) {
+			t.Errorf("the query parameter %s is not filtered out of the access log", parameter)
+		}
+	}
+}
+
+func fenced(t *testing.T, document, language string) string {
+	t.Helper()
+	_, rest, found := strings.Cut(document, "```"+language+"\n")
+	block, _, closed := strings.Cut(rest, "```")
+	if !found || !closed {
+		t.Fatalf("the README has no %s block", language)
+	}
+	return block
+}
+
+func TestReadmeJSONIsItsCaddyfile(t *testing.T) {
+	readme := readFile(t, "../README.md")
+	var adapted any
+	if err := json.Unmarshal(adapt(t, fenced(t, readme, "caddyfile")), &adapted); err != nil {
+		t.Fatal(err)
+	}
+	var want any
+	if err := json.Unmarshal([]byte(fenced(t, readme, "json")), &want); err != nil {
+		t.Fatal(err)
+	}
+	if got := find(adapted); !reflect.DeepEqual(got, want) {
+		t.Errorf("the Caddyfile is\n%v\nand the JSON beside it\n%v", got, want)
+	}
+}
+
+// find returns the handler in a configuration.
+func find(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		if v["handler"] == "oob_dispatch" {
+			return v
+		}
+		for _, inner := range v {
+			if h := find(inner); h != nil {
+				return h
+			}
+		}
+	case []any:
+		for _, inner := range v {
+			if h := find(inner); h != nil {
+				return h
+			}
+		}
+	}
+	return nil
+}
+
+// What the README calls an option is one, and the other way round.
+func TestReadmeGrammarIsComplete(t *testing.T) {
+	_, rest, _ := strings.Cut(readFile(t, "../README.md"), "oob_dispatch [<matcher>] {\n")
+	grammar, _, _ := strings.Cut(rest, "\n}\n")
+	words := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`(?m)^\t+([a-z_]+)`).FindAllStringSubmatch(grammar, -1) {
+		words[m[1]] = true
+	}
+	fields := make(map[string]bool)
+	for _, v := range []any{Handler{}, Dispatcher{}} {
+		for i := range reflect.TypeOf(v).NumField() {
+			name, _, _ := strings.Cut(reflect.TypeOf(v).Field(i).Tag.Get("json"), ",")
+			switch name {
+			case "", "name", "limits_off":
+				continue
+			}
+			fields[map[string]string{"dispatchers": "dispatcher", "limits": "limit", "key_sources": "key_source"}[name]] = true
+			fields[name] = true
+		}
+	}
+	delete(fields, "")
+	delete(fields, "dispatchers")
+	delete(fields, "limits")
+	delete(fields, "key_sources")
+	if !reflect.DeepEqual(words, fields) {
+		t.Errorf("the README has %v, the code %v", words, fields)
+	}
+}

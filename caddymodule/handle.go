@@ -1,0 +1,83 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/oob-dispatch/oob-dispatch/claims"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$`)
+
+// completeHandle sets the URL of short links.
+func (d *Dispatcher) completeHandle(c *exchange.Channel) error {
+	if d.Handle == "" {
+		return nil
+	}
+	if c.Traits.PayloadOnly {
+		return errors.New("handle makes links short, and this type of dispatcher sends none: remove it")
+	}
+	u, err := outbound.ParseURL("handle", d.Handle)
+	if err != nil {
+		return err
+	}
+	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	if u.RawQuery != "" || u.ForceQuery || !plainPath.MatchString(path) {
+		return errors.New("handle: the URL needs a plain path of its own and no query, such as https://fido.example.com/oob")
+	}
+	c.Handle = u.Scheme + "://" + u.Host + path
+	return nil
+}
+
+// handles sets up short links where a dispatcher has them.
+func (h *Handler) handles(store targets.Store, channels map[string]*exchange.Channel) (*exchange.Handles, error) {
+	var paths []string
+	for _, d := range h.Dispatchers {
+		handle := channels[d.Name].Handle
+		if handle == "" {
+			continue
+		}
+		u, err := url.Parse(handle)
+		if err != nil {
+			return nil, fmt.Errorf("dispatcher %q: handle: it is not a URL", d.Name)
+		}
+		base := strings.TrimSuffix(h.BasePath, "/")
+		if base != "" && strings.HasPrefix(strings.ToLower(u.Path)+"/", strings.ToLower(base)+"/") {
+			return nil, fmt.Errorf("dispatcher %q: handle: the path %s is nevisFIDO's, see base_path; choose another, such as /oob", d.Name, u.Path)
+		}
+		paths = append(paths, u.Path)
+	}
+	if paths == nil {
+		return nil, nil
+	}
+	kept, ok := store.(claims.Store)
+	if !ok {
+		return nil, fmt.Errorf("a dispatcher has the option handle, and the store %T keeps no links; use another store, such as: store caddy", store)
+	}
+	for op, lifetime := range h.lifetimes() {
+		if lifetime > claims.MaxLifetime {
+			return nil, fmt.Errorf("a dispatcher has the option handle, which keeps links for at most %s; token_lifetime %s is longer", claims.MaxLifetime, op)
+		}
+	}
+	slices.Sort(paths)
+	return &exchange.Handles{Store: kept, Namespace: h.Namespace, Paths: slices.Compact(paths)}, nil
+}
+
+// keepFromLog leaves a request for the page of a short link out of the access
+// log: its path is a secret until the link is used, and so is the answer's
+// Location.
+func (h *Handler) keepFromLog(r *http.Request) {
+	if _, ok := h.exchange.Handles.ID(r); ok {
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	}
+}

@@ -1,0 +1,282 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/goleak"
+
+	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
+)
+
+// site is a running Caddy with the handler, in front of a simulated nevisFIDO.
+type site struct {
+	t       *testing.T
+	address string
+	config  []byte
+	client  *http.Client
+	nevis   *nevis.Server
+}
+
+// startSite runs Caddy with the handler's options. It is stopped at the end of
+// the test.
+func startSite(t *testing.T, options string) *site {
+	t.Helper()
+	s := &site{
+		t: t, address: freeAddress(t), nevis: nevis.New(nevis.Options{}),
+		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+	}
+	upstream, err := s.nevis.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.config = adapt(t, fmt.Sprintf(`{
+	admin off
+	persist_config off
+	auto_https off
+	grace_period 1s
+	storage file_system %s
+	log {
+		output discard
+	}
+}
+http://%s {
+	metrics /metrics
+	oob_dispatch {
+%s
+	}
+	reverse_proxy %s {
+		transport http {
+			keepalive off
+		}
+	}
+}
+`, t.TempDir(), s.address, options, strings.TrimPrefix(upstream, "http://")))
+	t.Cleanup(s.stop)
+	s.load(s.config)
+	return s
+}
+
+func (s *site) load(config []byte) {
+	s.t.Helper()
+	if err := caddy.Load(config, true); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *site) stop() {
+	if err := caddy.Stop(); err != nil {
+		s.t.Error(err)
+	}
+	if err := s.nevis.Close(); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// freeAddress returns an address below the range from which the system gives
+// ports to others, so that nobody takes it meanwhile.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+rand.IntN(12000)))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
+func (s *site) do(method, path, body string) string {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.address+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := s.client.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	content, err := io.ReadAll(answer.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(content)
+}
+
+// dispatch returns the dispatchResult.
+func (s *site) dispatch(dispatcher, username string) string {
+	s.t.Helper()
+	body := fmt.Sprintf(`{"dispatcher":%q,"getUafRequest":{"op":"Auth","context":"{\"username\":\"%s\"}"}}`, dispatcher, username)
+	var answer struct {
+		Result string `json:"dispatchResult"`
+	}
+	content := s.do(http.MethodPost, "/nevisfido/token/dispatch/authentication", body)
+	if err := json.Unmarshal([]byte(content), &answer); err != nil {
+		s.t.Fatalf("%v: %s", err, content)
+	}
+	return answer.Result
+}
+
+func (s *site) holders() int {
+	n, _ := limiters.References("|" + defaultBasePath)
+	return n
+}
+
+// metric returns the value of a series.
+func (s *site) metric(series string) float64 {
+	s.t.Helper()
+	for line := range strings.Lines(s.do(http.MethodGet, "/metrics", "")) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+func TestReloadKeepsWhatWasCounted(t *testing.T) {
+	s := startSite(t, "\t\tlimit user 3 1h\n\t\tdispatcher open link")
+	const dispatched = `caddy_oob_dispatches_total{dispatcher="open",operation="authentication",reason="",result="dispatched"}`
+	const limited = `caddy_oob_limited_total{scope="user"}`
+	dispatchedBefore, limitedBefore := s.metric(dispatched), s.metric(limited)
+
+	for i := range 3 {
+		if result := s.dispatch("open", "jeff"); result != "dispatched" {
+			t.Fatalf("dispatch %d: %s", i, result)
+		}
+		s.load(s.config)
+		if n := s.holders(); n != 1 {
+			t.Fatalf("after reload %d the limiter is held %d times", i, n)
+		}
+	}
+	if result := s.dispatch("open", "jeff"); result != "dispatchError" {
+		t.Errorf("the limit was forgotten: %s", result)
+	}
+	if n := s.metric(dispatched) - dispatchedBefore; n != 3 {
+		t.Errorf("%v dispatches were counted, want 3", n)
+	}
+	if n := s.metric(limited) - limitedBefore; n != 1 {
+		t.Errorf("%v refusals were counted, want 1", n)
+	}
+}
+
+func TestFailedReloadChangesNothing(t *testing.T) {
+	s := startSite(t, "\t\tlimit user 1 1h\n\t\tdispatcher open link")
+	if result := s.dispatch("open", "jeff"); result != "dispatched" {
+		t.Fatal(result)
+	}
+	bad := strings.Replace(string(s.config), `"limits"`, `"visual_code": 1, "limits"`, 1)
+	for range 3 {
+		if err := caddy.Load([]byte(bad), true); err == nil {
+			t.Fatal("a bad configuration was loaded")
+		}
+	}
+	if n := s.holders(); n != 1 {
+		t.Errorf("the limiter is held %d times", n)
+	}
+	if result := s.dispatch("open", "jeff"); result != "dispatchError" {
+		t.Errorf("the limit was forgotten: %s", result)
+	}
+}
+
+// Two handlers for one nevisFIDO count together, those of two tenants do not.
+func TestLimiterIsSharedByNamespace(t *testing.T) {
+	s := startSite(t, "\t\tlimit user 1 1h\n\t\tdispatcher open link")
+	other := strings.Replace(string(s.config), `"handler":"oob_dispatch"`, `"handler":"oob_dispatch","namespace":"tenant-2"`, 1)
+	if other == string(s.config) {
+		t.Fatal("the configuration has another form than expected")
+	}
+	if result := s.dispatch("open", "jeff"); result != "dispatched" {
+		t.Fatal(result)
+	}
+	s.load([]byte(other))
+	if n := s.holders(); n != 0 {
+		t.Errorf("the first tenant's limiter is held %d times", n)
+	}
+	if result := s.dispatch("open", "jeff"); result != "dispatched" {
+		t.Errorf("a tenant is limited by what another did: %s", result)
+	}
+}
+
+func TestNothingIsLeftAfterReloads(t *testing.T) {
+	run := func(reloads int) {
+		s := startSite(t, "\t\tlimit off\n\t\tdispatcher push fcm {\n\t\t\tcredentials "+credentials(t)+
+			"\n\t\t}\n\t\tdispatcher qr qr_code\n\t\tdispatcher open link")
+		for range reloads {
+			s.load(s.config)
+			if result := s.dispatch("open", "jeff"); result != "dispatched" {
+				t.Fatal(result)
+			}
+		}
+		s.stop()
+		if n := s.holders(); n != 0 {
+			t.Errorf("the limiter is held %d times", n)
+		}
+	}
+	run(1)
+	before := goleak.IgnoreCurrent()
+	run(10)
+	goleak.VerifyNone(t, before)
+}
+
+// Whatever a request or nevisFIDO says, no label takes its words.
+func TestMetricLabelsAreClosedSets(t *testing.T) {
+	s := startSite(t, "\t\tlimit off\n\t\tdispatcher open link\n\t\tdispatcher qr qr_code {\n\t\t\toperations registration\n\t\t}")
+	s.nevis.Script(nevis.Result("surprise"), nevis.Result("dispatcherNotFound"), nevis.HTML(), nevis.Answer(418, nil, ""), nevis.WrongTypes())
+	for range 5 {
+		s.do(http.MethodPost, "/nevisfido/token/dispatch/authentication",
+			`{"dispatcher":"open","dispatchTargetId":"surprise","getUafRequest":{"op":"Auth","context":"{\"username\":\"surprise\"}"}}`)
+	}
+	for _, dispatcher := range []string{"open", "qr", "surprise", "link"} {
+		s.dispatch(dispatcher, "surprise")
+		s.dispatch(dispatcher, "jeff")
+	}
+	closed := map[string]string{
+		"dispatcher": `open|qr|push|`,
+		"operation":  `registration|authentication|deregistration`,
+		"result":     `dispatched|dispatchError|dispatchTargetExpired|dispatchTargetNotFound|dispatcherNotFound|userNotFound|internalError`,
+		"reason":     `[a-z_]*`,
+		"outcome":    `[a-z_]+`,
+		"alg":        `RSA-OAEP-256|ECDH-ES\+A256KW|`,
+		"enc":        `A256CBC-HS512|A256GCM|`,
+		"event":      `[a-z_]+`,
+		"source":     `create|registration|modify|delete|device|dispatch`,
+		"scope":      `target|user|client`,
+		"le":         `[0-9.]+|\+Inf`,
+	}
+	label := regexp.MustCompile(`(\w+)="([^"]*)"`)
+	seen := 0
+	for line := range strings.Lines(s.do(http.MethodGet, "/metrics", "")) {
+		if !strings.HasPrefix(line, "caddy_oob_") {
+			continue
+		}
+		seen++
+		if strings.Contains(line, "surprise") {
+			t.Errorf("a request's word stands in %s", line)
+		}
+		for _, l := range label.FindAllStringSubmatch(line, -1) {
+			if want, known := closed[l[1]]; !known || !regexp.MustCompile(`^(?:`+want+`)$`).MatchString(l[2]) {
+				t.Errorf("label %s=%q in %s", l[1], l[2], line)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("there are no metrics")
+	}
+}

@@ -1,0 +1,176 @@
+package idm
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func start(t *testing.T, o Options) *Server {
+	t.Helper()
+	s, err := Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	s.SetUser(User{ExtID: "u-1", LoginID: "jeff", Email: "jeff@example.com", Address: Address{City: "Bern"}})
+	s.SetUser(User{ExtID: "u-2", LoginID: "mia", State: "disabled"})
+	return s
+}
+
+// get returns status, media type and body of an answer.
+func get(t *testing.T, s *Server, path string, login func(*http.Request)) (status int, kind, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+"/api/core/v1"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if login != nil {
+		login(r)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	content, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, answer.Header.Get("Content-Type"), string(content)
+}
+
+func TestRoutes(t *testing.T) {
+	entity, credential := Target{ID: "e", Name: "new", EncryptionKey: "JWK"}, Target{ID: "c", Name: "old", SigningKey: "JWK", Credential: true}
+	const missing, page = "404 application/json", "404 text/html;charset=iso-8859-1"
+	for name, test := range map[string]struct {
+		release Release
+		path    string
+		status  string
+		want    string // part of the body
+	}{
+		"user":                         {V8_2605, "/100/users/u-1", "200 application/json", `"email":"jeff@example.com"`},
+		"trailing slash":               {V8_2605, "/100/users/u-1/", "200 application/json", `"userState":"active"`},
+		"disabled user":                {V8_2605, "/100/users/u-2", "200 application/json", `"userState":"disabled"`},
+		"unknown user":                 {V8_2605, "/100/users/u-3", missing, "user.not.found"},
+		"unknown client":               {V8_2605, "/200/users/u-1", missing, "user.not.found"},
+		"users by login id":            {V8_2605, "/clients/100/users?loginId=MIA", "200 application/json", `"extId":"u-2"`},
+		"entities":                     {V8_2605, "/100/users/u-1/dispatch-targets", "200 application/json", `"encryptionKey":"JWK"`},
+		"one entity":                   {V8_2605, "/100/users/u-1/dispatch-targets/e", "200 application/json", `"state":"active"`},
+		"unknown entity":               {V8_2605, "/100/users/u-1/dispatch-targets/x", missing, "entity.not.found"},
+		"entities of an older release": {V8_2511, "/100/users/u-1/dispatch-targets", page, "404"},
+		"credentials":                  {V8_2605, "/100/users/u-1/generic-credentials", "200 application/json", `"identification":"dispatch_target_c"`},
+		"all are credentials":          {LTS21, "/100/users/u-1/generic-credentials", "200 application/json", `"fidouaf_name":"new"`},
+		"credentials of the client":    {V8_2511, "/clients/100/generic-credentials", "200 application/json", `"userExtId":"u-1"`},
+		"not in LTS21":                 {LTS21, "/clients/100/generic-credentials", page, "404"},
+		"unknown path":                 {V8_2605, "/100/users/u-1/passwords", page, "404"},
+		"unknown list":                 {V8_2605, "/clients/100/units", page, "404"},
+		"encoded slash":                {V8_2605, "/100/users/u-1%2fx", page, "404"},
+		"bad limit":                    {V8_2605, "/clients/100/users?limit=many", "422 application/json", "limit.invalid"},
+		"bad token":                    {V8_2605, "/clients/100/users?continuationToken=x", "422 application/json", "token.invalid"},
+	} {
+		s := start(t, Options{Release: test.release})
+		s.SetTarget("u-1", entity)
+		s.SetTarget("u-1", credential)
+		status, kind, body := get(t, s, test.path, nil)
+		if got := fmt.Sprint(status, " ", kind); got != test.status || !strings.Contains(body, test.want) {
+			t.Errorf("%s: got %s %s", name, got, body)
+		}
+	}
+}
+
+func TestPages(t *testing.T) {
+	s := start(t, Options{MaxPage: 3})
+	for i := range 7 {
+		s.SetTarget("u-1", Target{ID: fmt.Sprint(i)})
+	}
+	var got []string
+	token := ""
+	for range 3 {
+		_, _, body := get(t, s, "/100/users/u-1/dispatch-targets?limit=50&continuationToken="+token, nil)
+		var page struct {
+			Items []struct {
+				ExtID string `json:"extId"`
+			} `json:"items"`
+			Pagination struct {
+				ContinuationToken string `json:"continuationToken"`
+			} `json:"_pagination"`
+		}
+		if err := json.Unmarshal([]byte(body), &page); err != nil {
+			t.Fatal(err)
+		}
+		for _, item := range page.Items {
+			got = append(got, item.ExtID)
+		}
+		token = page.Pagination.ContinuationToken
+	}
+	if want := strings.Split("0 1 2 3 4 5 6", " "); !slices.Equal(got, want) || token != "" {
+		t.Errorf("got %q, in the end token %q", got, token)
+	}
+}
+
+func TestChanges(t *testing.T) {
+	s := start(t, Options{})
+	body := func() string {
+		t.Helper()
+		_, _, body := get(t, s, "/100/users/u-1/dispatch-targets", nil)
+		return body
+	}
+	s.SetTarget("u-1", Target{ID: "a", Name: "first"})
+	s.SetTarget("u-1", Target{ID: "a", Name: "second"})
+	if got := body(); strings.Contains(got, "first") || !strings.Contains(got, "second") {
+		t.Errorf("got %s", got)
+	}
+	s.RemoveTarget("u-1", "a")
+	if got := body(); !strings.Contains(got, `"items":[]`) {
+		t.Errorf("got %s", got)
+	}
+	s.SetUser(User{ExtID: "u-1", Mobile: "+41"})
+	if _, _, got := get(t, s, "/100/users/u-1", nil); !strings.Contains(got, `"mobile":"+41"`) || strings.Contains(got, "jeff@") {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestLogin(t *testing.T) {
+	basic := func(r *http.Request) { r.SetBasicAuth("sidecar", "secret") }
+	bearer := func(r *http.Request) { r.Header.Set("Authorization", "Bearer key") }
+	for name, test := range map[string]struct {
+		login Login
+		with  func(*http.Request)
+		want  int
+	}{
+		"open":           {Login{}, nil, http.StatusOK},
+		"basic":          {Login{Username: "sidecar", Password: "secret"}, basic, http.StatusOK},
+		"wrong password": {Login{Username: "sidecar", Password: "other"}, basic, http.StatusUnauthorized},
+		"bearer":         {Login{Bearer: "key"}, bearer, http.StatusOK},
+		"wrong bearer":   {Login{Bearer: "other"}, bearer, http.StatusUnauthorized},
+		"none":           {Login{Bearer: "key"}, nil, http.StatusUnauthorized},
+	} {
+		s := start(t, Options{Login: test.login})
+		if status, _, body := get(t, s, "/100/users/u-1", test.with); status != test.want {
+			t.Errorf("%s: got %d %s", name, status, body)
+		}
+	}
+}
+
+func TestScript(t *testing.T) {
+	s := start(t, Options{})
+	s.Script(HTML(http.StatusOK), Regular, JSON(`{"items":[]}`))
+	for _, want := range []string{"Login", "jeff@", `"items"`, "jeff@"} {
+		if _, _, body := get(t, s, "/100/users/u-1", nil); !strings.Contains(body, want) {
+			t.Errorf("got %s, want %s", body, want)
+		}
+	}
+	if got := s.Requests(); len(got) != 4 || got[0].URI != "/nevisidm/api/core/v1/100/users/u-1" {
+		t.Errorf("requests are %v", got)
+	}
+}

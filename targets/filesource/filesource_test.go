@@ -1,0 +1,390 @@
+package filesource
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/goleak"
+
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var key = must(encrypt.GenerateKey("P-256")).Public()
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// target is a record as an export has it.
+func target(id string) *targets.Target {
+	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	return &targets.Target{
+		Namespace: "bank", ID: id, Username: "jeff", DeviceID: "device-1", Address: "push-token", Dispatcher: "fcm",
+		EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(),
+		Source: "create", Created: at, Updated: at, State: targets.Active,
+	}
+}
+
+// line is a record's line, with more members where they are given.
+func line(t *targets.Target, more ...string) string {
+	text := string(must(targets.Encode(t, targets.Ref{Namespace: t.Namespace, ID: t.ID})))
+	for _, member := range more {
+		text = strings.TrimSuffix(text, "}") + "," + member + "}"
+	}
+	return text + "\n"
+}
+
+func withUser(email string) string {
+	return `"user":` + string(must(json.Marshal(map[string]string{"email": email, "mobile": "+41791234567", "address": "Jeff|Weg 1"})))
+}
+
+func ref(id string) targets.Ref { return targets.Ref{Namespace: "bank", ID: id} }
+
+func put(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newSource follows a file of this content.
+func newSource(t *testing.T, content string) (s *Source, path string, logged *bytes.Buffer) {
+	t.Helper()
+	path, logged = filepath.Join(t.TempDir(), "targets.ndjson"), new(bytes.Buffer)
+	put(t, path, content)
+	s = new(Source)
+	if err := s.open(path, slog.New(slog.NewTextHandler(logged, nil))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Cleanup(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, path, logged
+}
+
+func TestFind(t *testing.T) {
+	other := target("one")
+	other.Namespace, other.Name = "other", "tablet"
+	s, _, _ := newSource(t, "\n"+line(target("zero"))+line(target("one"), withUser("jeff@example.com"))+"\r\n"+
+		line(other)+strings.TrimSuffix(line(target("last")), "\n"))
+	for _, id := range []string{"zero", "one", "last"} {
+		found, err := s.Find(t.Context(), ref(id))
+		if err != nil || found.ID != id || found.Namespace != "bank" || found.Address != "push-token" ||
+			!bytes.Equal(found.EncryptionKey, key.JWK()) {
+			t.Errorf("%s: found %+v, error %v", id, found, err)
+		}
+	}
+	if found, err := s.Find(t.Context(), targets.Ref{Namespace: "other", ID: "one"}); err != nil || found.Name != "tablet" {
+		t.Errorf("in another namespace: found %+v, error %v", found, err)
+	}
+	for _, missing := range []targets.Ref{ref("two"), ref(""), {ID: "one"}, {Namespace: "bank2", ID: "one"}} {
+		if found, err := s.Find(t.Context(), missing); !errors.Is(err, targets.ErrNotFound) {
+			t.Errorf("%v: found %+v, error %v", missing, found, err)
+		}
+	}
+}
+
+func TestEmptyFile(t *testing.T) {
+	s, _, _ := newSource(t, "")
+	if _, err := s.Find(t.Context(), ref("one")); !errors.Is(err, targets.ErrNotFound) {
+		t.Errorf("got error %v, want ErrNotFound", err)
+	}
+	if _, err := s.User(t.Context(), "jeff"); !errors.Is(err, targets.ErrNotFound) {
+		t.Errorf("got error %v, want ErrNotFound", err)
+	}
+}
+
+func TestInactiveRecordsDoNotCount(t *testing.T) {
+	stale, expired := target("stale"), target("expired")
+	stale.State, stale.Doubt, stale.Settled = targets.Stale, []string{"encryption_key"}, targets.Active
+	expired.State = targets.Expired
+	s, _, logged := newSource(t, line(stale)+line(expired)+line(target("one")))
+	for _, id := range []string{"stale", "expired"} {
+		if found, err := s.Find(t.Context(), ref(id)); !errors.Is(err, targets.ErrNotFound) {
+			t.Errorf("%s: found %+v, error %v", id, found, err)
+		}
+	}
+	if !strings.Contains(logged.String(), "targets=3 inactive=2") {
+		t.Errorf("the log says %s", logged)
+	}
+}
+
+func TestUser(t *testing.T) {
+	mia := target("5")
+	mia.Username = "mia"
+	s, _, _ := newSource(t, line(target("1"), withUser("jeff@example.com"))+line(target("2"))+
+		line(target("3"), withUser("jeff@example.com"))+line(mia, withUser("mia@example.com"))+
+		line(func() *targets.Target { x := target("6"); x.Username = "two"; return x }(), withUser("a@example.com"))+
+		line(func() *targets.Target { x := target("7"); x.Username = "two"; return x }(), withUser("b@example.com"))+
+		line(func() *targets.Target { x := target("8"); x.Username = "none"; return x }()))
+	want := targets.User{Email: "jeff@example.com", Mobile: "+41791234567", Address: "Jeff|Weg 1"}
+	if got, err := s.User(t.Context(), "jeff"); err != nil || *got != want {
+		t.Errorf("got %+v, error %v", got, err)
+	}
+	if got, err := s.User(t.Context(), "mia"); err != nil || got.Email != "mia@example.com" {
+		t.Errorf("got %+v, error %v", got, err)
+	}
+	for _, username := range []string{"none", "nobody", ""} {
+		if got, err := s.User(t.Context(), username); !errors.Is(err, targets.ErrNotFound) {
+			t.Errorf("%q: got %+v, error %v", username, got, err)
+		}
+	}
+	if got, err := s.User(t.Context(), "two"); err == nil || errors.Is(err, targets.ErrNotFound) {
+		t.Errorf("records that do not agree: got %+v, error %v", got, err)
+	}
+}
+
+func TestBadFiles(t *testing.T) {
+	good := line(target("one"))
+	nameless := target("two")
+	nameless.Username = ""
+	for name, test := range map[string]struct{ content, want string }{
+		"no JSON":               {good + "canary\n", "line 2: it is no JSON"},
+		"byte order mark":       {"\ufeff" + good, "line 1: it is no JSON"},
+		"two in a line":         {good + strings.TrimSpace(line(target("a"))) + line(target("b")), "line 2: "},
+		"member twice":          {strings.Replace(good, "{", `{"id":"canary",`, 1), "line 1: "},
+		"unknown member":        {line(target("one"), `"canary":1`), "line 1: "},
+		"unknown user member":   {line(target("one"), `"user":{"canary":1}`), "line 1: "},
+		"user without username": {line(nameless, withUser("canary")), "line 1: it has a user"},
+		"newer schema":          {good + `{"schema":2,"id":"canary"}`, "line 2: schema 2"},
+		"no schema":             {`{"id":"canary"}`, "line 1: "},
+		"no id":                 {strings.Replace(good, `"id":"one"`, `"id":""`, 1), "line 1: "},
+		"no state":              {strings.Replace(good, `"state":"active"`, `"state":"canary"`, 1), "the record has no known state"},
+		"no thumbprint":         {strings.Replace(good, "thumbprint", "ext_id", 1), "encryption key and thumbprint"},
+		"array":                 {"[" + strings.TrimSpace(good) + "]", "line 1: "},
+		"bad UTF-8":             {strings.Replace(good, "jeff", "\xff", 1), "line 1: "},
+		"cut off":               {good + good[:len(good)/2], "line 2: "},
+		"long line":             {good + strings.Repeat("canary", maxLine/6+1) + "\n", "line 2: it has more than"},
+		"target twice":          {good + line(target("two")) + "\n" + good, "line 4: it is a target that has been on line 1"},
+	} {
+		path := filepath.Join(t.TempDir(), "targets.ndjson")
+		put(t, path, test.content)
+		_, err := open(path)
+		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: got error %v, want one with %q that quotes nothing", name, err, test.want)
+		}
+	}
+}
+
+func TestProvision(t *testing.T) {
+	dir := t.TempDir()
+	good, shared := filepath.Join(dir, "good"), filepath.Join(dir, "shared")
+	put(t, good, line(target("one")))
+	put(t, shared, line(target("one")))
+	if err := os.Chmod(shared, 0o620); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OOB_TEST_FILE", good)
+	for path, want := range map[string]string{
+		good:                          "",
+		"{env.OOB_TEST_FILE}":         "",
+		"":                            "path",
+		"{env.OOB_TEST_UNSET}":        "placeholder",
+		filepath.Join(dir, "missing"): "no such file",
+		dir:                           "not a regular file",
+		shared:                        "written by others",
+	} {
+		ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+		s := &Source{Path: path}
+		err := s.Provision(ctx)
+		switch {
+		case want == "" && err == nil:
+			if _, err := s.Find(t.Context(), ref("one")); err != nil {
+				t.Errorf("%q: %v", path, err)
+			}
+		case want == "" || err == nil || !strings.Contains(err.Error(), want):
+			t.Errorf("%q: got error %v, want %q", path, err, want)
+		}
+		if err := s.Cleanup(); err != nil {
+			t.Errorf("%q: %v", path, err)
+		}
+		cancel()
+	}
+}
+
+func TestChangesArePickedUp(t *testing.T) {
+	s, path, logged := newSource(t, line(target("one")))
+	steps := []struct {
+		name   string
+		change func()
+		want   string // the id that is known then
+		logs   int    // lines that the change adds, however often the file is used
+	}{
+		{"unchanged", func() {}, "one", 0},
+		{"replaced", func() { put(t, path, line(target("two"))) }, "two", 1},
+		{"broken", func() { put(t, path, line(target("three"))+"canary") }, "two", 1},
+		{"open to writers", func() { _ = os.Chmod(path, 0o666) }, "two", 1},
+		{"gone", func() { _ = os.Remove(path) }, "two", 1},
+		{"back", func() { put(t, path, line(target("four"))) }, "four", 1},
+		{"written over", func() {
+			_ = os.WriteFile(path, []byte(line(target("five"))+line(target("six"))), 0o600)
+		}, "six", 1},
+	}
+	for _, step := range steps {
+		logged.Reset()
+		step.change()
+		for range 3 {
+			if _, err := s.Find(t.Context(), ref(step.want)); err != nil {
+				t.Errorf("%s: %v", step.name, err)
+			}
+		}
+		if n := strings.Count(logged.String(), "\n"); n != step.logs || strings.Contains(logged.String(), "canary") {
+			t.Errorf("%s: %d log lines, want %d: %s", step.name, n, step.logs, logged)
+		}
+	}
+}
+
+// A file that is written over while it is read gives errors, and never the
+// record of another target.
+func TestOffsetsThatDoNotHoldAnyMore(t *testing.T) {
+	s, path, _ := newSource(t, line(target("one"))+line(target("two")))
+	if err := os.WriteFile(path, []byte(line(target("x"))+line(target("one"))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.file.mu.RLock()
+	defer s.file.mu.RUnlock()
+	if found, err := s.file.table.find(ref("one")); !errors.Is(err, targets.ErrNotFound) {
+		t.Errorf("found %+v, error %v", found, err)
+	}
+	if found, err := s.file.table.find(ref("two")); err == nil || errors.Is(err, targets.ErrNotFound) {
+		t.Errorf("found %+v, error %v", found, err)
+	}
+}
+
+func TestConcurrentLookupsAndChanges(t *testing.T) {
+	s, path, _ := newSource(t, line(target("one")))
+	var lookups sync.WaitGroup
+	for range 4 {
+		lookups.Go(func() {
+			for range 50 {
+				if _, err := s.Find(t.Context(), ref("one")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for i := range 20 {
+		put(t, path, line(target(fmt.Sprint(i)))+line(target("one")))
+	}
+	lookups.Wait()
+}
+
+func TestWaitingEndsWithTheContext(t *testing.T) {
+	s, path, _ := newSource(t, line(target("one")))
+	put(t, path, line(target("two")))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.file.mu.RLock() // the new file cannot be taken into use
+	_, err := s.Find(ctx, ref("two"))
+	s.file.mu.RUnlock()
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got error %v", err)
+	}
+	if _, err := s.Find(t.Context(), ref("two")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNothingStaysOpenAfterCleanup(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "targets.ndjson")
+	put(t, path, line(target("one")))
+	s := new(Source)
+	if err := s.open(path, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, path, line(target("two"))) // a lookup that comes late
+	if found, err := s.Find(t.Context(), ref("two")); err == nil || errors.Is(err, targets.ErrNotFound) && found != nil {
+		t.Errorf("found %+v, error %v", found, err)
+	}
+	if _, err := s.file.table.file.Stat(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("the file is open: %v", err)
+	}
+}
+
+// Across a reload of the configuration, the old and the new source share what
+// was read.
+func TestReload(t *testing.T) {
+	old, path, oldLog := newSource(t, line(target("one")))
+	reload := func() (*Source, *bytes.Buffer, error) {
+		t.Helper()
+		s, logged := new(Source), new(bytes.Buffer)
+		err := s.open(path, slog.New(slog.NewTextHandler(logged, nil)))
+		t.Cleanup(func() {
+			if err := s.Cleanup(); err != nil {
+				t.Error(err)
+			}
+		})
+		return s, logged, err
+	}
+	s, logged, err := reload()
+	if err != nil || s.file != old.file || logged.Len() > 0 {
+		t.Errorf("an unchanged file: error %v, log %s", err, logged)
+	}
+	put(t, path, line(target("two")))
+	if _, logged, err = reload(); err != nil || logged.Len() == 0 {
+		t.Errorf("a changed file: error %v, log %s", err, logged)
+	}
+	put(t, path, "bad")
+	for range 2 { // found bad by the first, known to be so by the second
+		if _, _, err = reload(); err == nil || !strings.Contains(err.Error(), "line 1") {
+			t.Errorf("a bad file: error %v", err)
+		}
+	}
+	if _, err := old.Find(t.Context(), ref("two")); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(oldLog.String(), "\n"); n != 1 {
+		t.Errorf("the old logger was used again: %s", oldLog)
+	}
+}
+
+func TestDirectory(t *testing.T) {
+	weak := target("weak")
+	weak.EncryptionKey = json.RawMessage(`{"kty":"RSA","n":"AQAB","e":"AQAB"}`)
+	s, _, _ := newSource(t, line(target("one"))+line(weak))
+	var events []string
+	d := &targets.Directory{
+		Store: new(storetest.Memory), Namespace: "bank",
+		Sources: []targets.NamedSource{{Name: "file", KeySource: s}},
+		Events:  func(e targets.Event) { events = append(events, e.Source+" "+string(e.Name)+" "+e.Reason) },
+	}
+	found, err := d.Find(t.Context(), "one")
+	if err != nil || found.Source != "file" || found.Thumbprint != key.Thumbprint() {
+		t.Errorf("found %+v, error %v", found, err)
+	}
+	if stored, err := d.Store.Load(t.Context(), ref("one")); err != nil || stored.Source != "file" {
+		t.Errorf("stored is %+v, error %v", stored, err)
+	}
+	if _, err := d.Find(t.Context(), "weak"); err != nil {
+		t.Error(err)
+	}
+	if want := "file learned ,file key_refused rsa_size,file learned "; strings.Join(events, ",") != want {
+		t.Errorf("events are %q, want %q", events, want)
+	}
+}

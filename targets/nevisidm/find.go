@@ -1,0 +1,135 @@
+package nevisidm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// errInactive ends a search: the target is there, and must not be used.
+var errInactive = fmt.Errorf("%w: it is not active", targets.ErrNotFound)
+
+// Find implements targets.KeySource. It goes by the username in the context,
+// see targets.WithUsername.
+func (s *Source) Find(ctx context.Context, ref targets.Ref) (*targets.Target, error) {
+	name := targets.UsernameFrom(ctx)
+	return share(ctx, s, "target\x00"+ref.Hash()+name, func(ctx context.Context) (*targets.Target, error) {
+		t, err := s.find(ctx, ref.ID, name)
+		if err != nil {
+			return nil, err
+		}
+		t.Namespace, t.ID = ref.Namespace, ref.ID
+		return t, nil
+	})
+}
+
+// share lets all who ask for the same at a time have one lookup. It goes on
+// when the first of them hangs up.
+func share[T any](ctx context.Context, s *Source, key string, lookup func(context.Context) (*T, error)) (*T, error) {
+	answer := s.flights.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(s.Timeout))
+		defer cancel()
+		defer context.AfterFunc(s.running, cancel)() //nolint:contextcheck // the source may end before the request
+		if err := enter(ctx, s.lookups); err != nil {
+			return nil, fmt.Errorf("%d lookups in nevisIDM are under way: %w", maxLookups, err)
+		}
+		defer leave(s.lookups)
+		return lookup(ctx)
+	})
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for nevisIDM: %w", ctx.Err())
+	case r := <-answer:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		found := *r.Val.(*T) // each caller gets its own
+		return &found, nil
+	}
+}
+
+func enter(ctx context.Context, places chan struct{}) error {
+	select {
+	case places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func leave(places chan struct{}) { <-places }
+
+func (s *Source) find(ctx context.Context, id, name string) (*targets.Target, error) {
+	if name == "" {
+		return s.scan(ctx, id)
+	}
+	user, err := s.userExtID(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.findOf(ctx, user, id)
+	if err != nil {
+		return nil, err
+	}
+	t.Username = name
+	return t, nil
+}
+
+// findOf looks among the targets of one user.
+func (s *Source) findOf(ctx context.Context, user, id string) (*targets.Target, error) {
+	switch s.API {
+	case apiEntities:
+		return s.findEntity(ctx, user, id)
+	case apiCredentials:
+		return s.findCredential(ctx, s.userPath(user), id)
+	}
+	t, err := s.findEntity(ctx, user, id)
+	missing := errors.Is(err, targets.ErrNotFound) && !errors.Is(err, errInactive)
+	if !missing && !errors.Is(err, errNoSuchPath) { // an older nevisIDM does not know the path
+		return t, err
+	}
+	return s.findCredential(ctx, s.userPath(user), id)
+}
+
+func (s *Source) scan(ctx context.Context, id string) (*targets.Target, error) {
+	if !s.Scan {
+		return nil, errors.New("the request names no user, and nevisIDM cannot be asked for a dispatch target without one: see the option scan")
+	}
+	if err := enter(ctx, s.scans); err != nil {
+		return nil, fmt.Errorf("another search through all credentials is under way: %w", err)
+	}
+	defer leave(s.scans)
+	t, err := s.findCredential(ctx, s.clientPath(), id)
+	if err == nil && s.Username == usernameLoginID {
+		t.Username = "" // it is an ext id here
+	}
+	return t, err
+}
+
+// userPath is the path of a user's resources; the user is a validName.
+func (s *Source) userPath(user string) string {
+	return "/" + s.clientSegment + "/users/" + segment(user)
+}
+
+func (s *Source) clientPath() string { return "/clients/" + s.clientSegment }
+
+const maxName = 1024 // bytes
+
+// validName tells whether a name can stand in a path. Those that cannot are no
+// one's: an external id has no control characters.
+func validName(name string) bool {
+	if name == "" || name == "." || name == ".." || len(name) > maxName || !utf8.ValidString(name) {
+		return false
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) {
+			return false
+		}
+	}
+	return true
+}

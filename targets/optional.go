@@ -1,0 +1,71 @@
+package targets
+
+import (
+	"context"
+	"time"
+)
+
+// What a Store may be able to do besides. The conformance suite (storetest)
+// holds for these as well.
+
+// Lister is a Store that can go through its records: to list and export them,
+// and to find those of one user. It is not for the path of a request.
+type Lister interface {
+	// Each calls f for every target, of all namespaces, in no order and with
+	// few of them in memory, until f returns an error, which Each returns. A
+	// record that cannot be read comes as a nil target with an error of type
+	// *RecordError; f decides whether to go on. A target that changes
+	// meanwhile may be missed, and one may come twice.
+	Each(ctx context.Context, f func(t *Target, err error) error) error
+}
+
+// RecordError reports a record that is there and cannot be read.
+type RecordError struct {
+	Hash string // Ref.Hash of the target, which is all that is known of it
+	Err  error
+}
+
+// Error names the record's hash and the reason.
+func (e *RecordError) Error() string { return "record " + e.Hash + ": " + e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// Remover is a Store that can remove a record without reading it, which is the
+// only way to be rid of a damaged one. The target is unknown then, so a key
+// source may bring it back. Removing what is not there is no error.
+type Remover interface {
+	Remove(ctx context.Context, ref Ref) error
+}
+
+// Resealer is a Store that seals its records with a ring of keys (package
+// seal).
+type Resealer interface {
+	// Reseal seals again, with the first key, what other keys sealed or
+	// nobody did, and returns how many records those were. It calls f for
+	// each record that cannot be read, and ends with f's first error. No key
+	// may be taken away, nor accept_unsealed, before it has succeeded.
+	Reseal(ctx context.Context, f func(*RecordError) error) (n int, err error)
+}
+
+// Checker is a Store that can tell whether it works, for an operator who asks.
+type Checker interface {
+	// Check tries the store. The error says why it is unavailable, the
+	// warnings what should be configured otherwise.
+	Check(ctx context.Context) (warnings []string, err error)
+}
+
+// Count is one thing to be counted against a limit.
+type Count struct {
+	Key    string // whom, and against which limit; no secret
+	N      int    // how many the window allows, at least 1
+	Window time.Duration
+}
+
+// SharedCounter is a Store that counts for all who share it.
+type SharedCounter interface {
+	// Take counts once in every sliding window, or in none where one of them
+	// is full: then it returns the index of that one, else -1. An error means
+	// that the counters are unavailable, and nothing may be allowed.
+	Take(ctx context.Context, counts []Count) (reached int, err error)
+}

@@ -1,0 +1,44 @@
+package redisstore
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+//go:embed take.lua
+var takeText string
+
+var takeScript = redis.NewScript(takeText)
+
+// Take implements targets.SharedCounter. The keys have a hash tag in common,
+// so that one node of a cluster counts for all: otherwise a dispatch could not
+// be counted for a target, a user and a client at once, or for none of them.
+func (s *Store) Take(ctx context.Context, counts []targets.Count) (reached int, err error) {
+	if len(counts) == 0 {
+		return -1, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return -1, err
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	keys := make([]string, len(counts))
+	args := []any{newToken()}
+	for i, c := range counts {
+		keys[i] = s.KeyPrefix + "{limit}:" + c.Key
+		args = append(args, c.N, max(c.Window.Microseconds(), 1))
+	}
+	n, err := takeScript.Run(ctx, s.shared, keys, args...).Int()
+	if err != nil {
+		return -1, fmt.Errorf("counting in redis: %w", err)
+	}
+	return n - 1, nil
+}
+
+// Interface guard
+var _ targets.SharedCounter = (*Store)(nil)
