@@ -187,6 +187,7 @@ func (d *delivery) forward(w http.ResponseWriter, next Next) error {
 		return d.unusable("it is empty")
 	case refused:
 		return d.unusable(rec.reason)
+	case holding:
 	}
 	answer, err := nevisfido.ParseDispatchAnswer(rec.body.Bytes())
 	if err != nil {
@@ -225,7 +226,7 @@ func (d *delivery) malformed(rec *recorder, err error) error {
 	text := bytes.TrimPrefix(rec.body.Bytes(), []byte("\ufeff"))
 	var value json.RawMessage
 	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&value); err != nil {
-		return rec.relay() //nolint:nilerr // reported above
+		return rec.relay()
 	}
 	return rec.replace(nevisfido.RefusalAnswer(d.outcome()))
 }
@@ -247,6 +248,7 @@ func (d *delivery) declined() *dispatchers.Error {
 		d.forget()
 	case "":
 		return dispatchers.Fail(dispatchers.Refused, "upstream_answer", "nevisFIDO's answer has no dispatchResult")
+	default:
 	}
 	d.result = d.answer.Result
 	return dispatchers.Fail(dispatchers.Refused, "upstream_declined", "nevisFIDO did not dispatch: %s", known(d.answer.Result))
@@ -270,6 +272,7 @@ func known(result nevisfido.DispatchResult) nevisfido.DispatchResult {
 	case nevisfido.DispatchError, nevisfido.DispatchTargetExpired, nevisfido.DispatchTargetNotFound,
 		nevisfido.DispatcherNotFound, nevisfido.UserNotFound, nevisfido.InternalError:
 		return result
+	default:
+		return "unknown"
 	}
-	return "unknown"
 }

@@ -98,8 +98,9 @@ func (x *Exchange) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) 
 		return x.register(w, r, next)
 	case nevisfido.ModifyDevice, nevisfido.DeleteDevice:
 		return x.changeDevice(w, r, route, next)
+	default:
+		return next(w, r)
 	}
-	return next(w, r)
 }
 
 // detached returns a context for work that must be finished although the

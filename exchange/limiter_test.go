@@ -22,12 +22,16 @@ func TestSlidingWindow(t *testing.T) {
 		after time.Duration
 		want  bool
 	}{
-		{0, true}, {30 * time.Second, true}, {0, false},
+		{0, true},
+		{30 * time.Second, true},
+		{0, false},
 		{30*time.Second - 1, false}, // the first is still within the window
 		{1, true},                   // and now no more
 		{0, false},
 		{30 * time.Second, true},
-		{time.Hour, true}, {0, true}, {0, false},
+		{time.Hour, true},
+		{0, true},
+		{0, false},
 	} {
 		clock = clock.Add(step.after)
 		reached, err := l.Take(t.Context(), []Count{countOf("a", 2, time.Minute)})

@@ -49,8 +49,9 @@ func (rec *recorder) Header() http.Header {
 		return rec.header
 	case streaming:
 		return rec.ResponseWriter.Header() // for trailers
+	default:
+		return make(http.Header) // an answer that is held back loses its trailers
 	}
-	return make(http.Header) // an answer that is held back loses its trailers
 }
 
 // WriteHeader decides what becomes of the answer. Informational answers are
@@ -95,6 +96,7 @@ func (rec *recorder) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 		rec.body.Write(p)
+	default:
 	}
 	return len(p), nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -296,9 +297,7 @@ func respondStatus(next Next, status int) Next {
 // modification returns the JWS of a change to the target.
 func (h *harness) modification(members map[string]any) string {
 	payload := map[string]any{"dispatchTargetId": h.targetID, "requestId": "r", "creationTimeInEpochMillis": time.Now().UnixMilli()}
-	for name, value := range members {
-		payload[name] = value
-	}
+	maps.Copy(payload, members)
 	return must[string](h.tb)(h.signer.Sign(toJSON(h.tb, payload)))
 }
 

@@ -172,8 +172,8 @@ func (s *stack) stop() {
 
 func (s *stack) url() string { return "http://" + s.address }
 
-// post is the relying party's call. headers are names and values in turn.
-func (s *stack) post(ctx context.Context, path, body string, headers ...string) ([]byte, error) {
+// post is the relying party's call, with headers beside the usual ones.
+func (s *stack) post(ctx context.Context, path, body string, headers map[string]string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url()+path, strings.NewReader(body))
@@ -182,8 +182,8 @@ func (s *stack) post(ctx context.Context, path, body string, headers ...string) 
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", "application/json")
-	for i := 0; i < len(headers); i += 2 {
-		request.Header.Set(headers[i], headers[i+1])
+	for name, value := range headers {
+		request.Header.Set(name, value)
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {

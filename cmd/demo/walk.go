@@ -141,7 +141,7 @@ func (c channel) take(ctx context.Context, out io.Writer, s *stack, p *phone, op
 	}
 
 	begin := time.Now()
-	body, err := s.post(ctx, "/nevisfido/token/dispatch/"+string(op), c.request(op, p.TargetID()), "X-Subscription", p.browser.JSON())
+	body, err := s.post(ctx, "/nevisfido/token/dispatch/"+string(op), c.request(op, p.TargetID()), map[string]string{"X-Subscription": p.browser.JSON()})
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func firstRegistration(ctx context.Context, out io.Writer, s *stack) error {
 	if err != nil {
 		return err
 	}
-	body, err := s.post(ctx, "/nevisfido/token/dispatch/registration", c.request(nevisfido.Registration, ""))
+	body, err := s.post(ctx, "/nevisfido/token/dispatch/registration", c.request(nevisfido.Registration, ""), nil)
 	if err != nil {
 		return err
 	}

@@ -253,11 +253,11 @@ func TestCheck(t *testing.T) {
 	if err := f.Check(t.Context()); err == nil {
 		t.Error("a rejected access token passed")
 	}
-	wantFailure(t, f.Check(t.Context()), dispatchers.Broken, "oauth_refused")
+	_ = wantFailure(t, f.Check(t.Context()), dispatchers.Broken, "oauth_refused")
 
 	other := newDispatcher(t, s, nil)
 	s.Close()
-	wantFailure(t, other.Check(t.Context()), dispatchers.Temporary, "connection")
+	_ = wantFailure(t, other.Check(t.Context()), dispatchers.Temporary, "connection")
 }
 
 func TestCleanupEndsTokenRequests(t *testing.T) {
@@ -278,9 +278,9 @@ func TestCleanupEndsTokenRequests(t *testing.T) {
 	if err := f.Cleanup(); err != nil {
 		t.Fatal(err)
 	}
-	wantFailure(t, <-result, dispatchers.Temporary, "canceled")
+	_ = wantFailure(t, <-result, dispatchers.Temporary, "canceled")
 	_, err := f.Dispatch(t.Context(), message(s.Register()))
-	wantFailure(t, err, dispatchers.Temporary, "canceled")
+	_ = wantFailure(t, err, dispatchers.Temporary, "canceled")
 }
 
 func TestCleanupAfterFailedProvision(t *testing.T) {
