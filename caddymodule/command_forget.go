@@ -66,7 +66,7 @@ func (f *forget) byID(ctx context.Context, cmd *cobra.Command, s *openStore, ids
 			cmd.PrintErrf("there is no target %q in namespace %q\n", id, s.namespace)
 		}
 	}
-	cmd.Println(count(forgotten, "target"), "forgotten")
+	fmt.Fprintln(cmd.OutOrStdout(), count(forgotten, "target"), "forgotten")
 	if unknown > 0 {
 		return fmt.Errorf("%d of %d targets are not in the store", unknown, len(ids))
 	}
@@ -120,7 +120,7 @@ func (f *forget) ofUser(ctx context.Context, cmd *cobra.Command, s *openStore) e
 			return fmt.Errorf("after %d of %d targets were forgotten: %w", forgotten, len(ids), err)
 		}
 	}
-	cmd.Println(count(forgotten, "target"), "forgotten")
+	fmt.Fprintln(cmd.OutOrStdout(), count(forgotten, "target"), "forgotten")
 	if damaged > 0 {
 		return fmt.Errorf("%d records cannot be read, see above, so that nobody knows whose they are: give the store its keys (option seal), or remove them", damaged)
 	}

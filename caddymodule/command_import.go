@@ -79,6 +79,12 @@ func (o *importOptions) run(ctx context.Context, cmd *cobra.Command, s *openStor
 	}
 	report, err := im.Run(ctx, input)
 	bar.end()
+	if report == nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		err = errors.New("it was interrupted")
+	}
 	if _, err := io.WriteString(cmd.OutOrStdout(), summary(report, o.dryRun)); err != nil {
 		return err
 	}

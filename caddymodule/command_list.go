@@ -35,9 +35,9 @@ keys are not shown. Records that cannot be read are reported on standard error.`
 			return err
 		}
 		out := bufio.NewWriter(cmd.OutOrStdout())
-		print := printRow
+		show := printRow
 		if asJSON {
-			print = printJSON
+			show = printJSON
 		} else {
 			fmt.Fprintf(out, rowFormat, "ID", "USERNAME", "DEVICE", "DISPATCHER", "STATE", "KEY", "AGE")
 		}
@@ -46,7 +46,7 @@ keys are not shown. Records that cannot be read are reported on standard error.`
 			if user != "" && t.Username != user || device != "" && t.DeviceID != device || state != "" && string(t.State) != state {
 				return nil
 			}
-			return print(out, viewOf(t, now))
+			return show(out, viewOf(t, now))
 		})
 		if err := errors.Join(err, out.Flush()); err != nil {
 			return fmt.Errorf("listing targets: %w", err)

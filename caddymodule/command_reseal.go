@@ -43,7 +43,7 @@ ended with exit code 0.`,
 			report(e)
 			return nil
 		})
-		cmd.Println(count(n, "record"), "resealed")
+		fmt.Fprintln(cmd.OutOrStdout(), count(n, "record"), "resealed")
 		if err != nil {
 			return fmt.Errorf("resealing: %w", err)
 		}

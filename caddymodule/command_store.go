@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -82,7 +83,12 @@ func findHandlers(app json.RawMessage) ([]*Handler, error) {
 			}
 		case map[string]any:
 			if node["handler"] != "oob_dispatch" {
-				return walk(slices.Collect(values(node)))
+				for _, name := range slices.Sorted(maps.Keys(node)) {
+					if err := walk(node[name]); err != nil {
+						return err
+					}
+				}
+				return nil
 			}
 			raw, err := json.Marshal(node)
 			if err != nil {
@@ -99,28 +105,15 @@ func findHandlers(app json.RawMessage) ([]*Handler, error) {
 	return found, walk(tree)
 }
 
-// values yields the values of an object in the order of their names.
-func values(object map[string]any) func(yield func(any) bool) {
-	return func(yield func(any) bool) {
-		names := make([]string, 0, len(object))
-		for name := range object {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
-			if !yield(object[name]) {
-				return
-			}
-		}
-	}
-}
-
 // chooseHandler returns the handler that the flags name. Handlers that share
 // store and namespace are one.
 func chooseHandler(cmd *cobra.Command, all []*Handler) (*Handler, error) {
 	var fit []*Handler
 	for _, h := range all {
 		h.BasePath = cmp.Or(h.BasePath, defaultBasePath)
+		if h.StoreRaw == nil {
+			h.StoreRaw = json.RawMessage(`{"type":"caddy"}`)
+		}
 		if f := cmd.Flag("namespace"); f.Changed && f.Value.String() != h.Namespace {
 			continue
 		}
@@ -171,7 +164,8 @@ func (h *Handler) open(storage json.RawMessage) (*openStore, error) {
 		cancel()
 		return nil, err
 	}
-	identity := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", storage, h.StoreRaw, h.Namespace))
+	// Caddy's own storage is below a folder of the user's.
+	identity := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", caddy.AppDataDir(), storage, h.StoreRaw, h.Namespace))
 	return &openStore{
 		Store: store, namespace: h.Namespace, raw: h.StoreRaw,
 		identity: hex.EncodeToString(identity[:]), close: cancel,

@@ -43,11 +43,12 @@ type progressBar struct {
 	out         io.Writer
 	total       int64 // bytes; 0 where they are not known
 	start, last time.Time
+	first       int64 // lines that were done at the start
 }
 
 func (p *progressBar) update(lines, refused, bytes int64, now time.Time) {
 	if p.start.IsZero() {
-		p.start = now
+		p.start, p.first = now, lines
 	}
 	if now.Sub(p.last) < progressPause {
 		return
@@ -61,7 +62,7 @@ func (p *progressBar) update(lines, refused, bytes int64, now time.Time) {
 	}
 	fmt.Fprintf(p.out, "%s lines, %s refused", humanize.Comma(lines), humanize.Comma(refused))
 	if elapsed := now.Sub(p.start).Seconds(); elapsed >= 1 {
-		fmt.Fprintf(p.out, ", %s a second", humanize.Comma(int64(float64(lines)/elapsed)))
+		fmt.Fprintf(p.out, ", %s a second", humanize.Comma(int64(float64(lines-p.first)/elapsed)))
 	}
 }
 

@@ -150,7 +150,7 @@ func TestSizeLimit(t *testing.T) {
 	}
 	m.Envelope = m.Envelope.Sealed(strings.Repeat("x", maxPayload-frame+1))
 	_, err := f.encode(m, time.Now())
-	wantFailure(t, err, dispatchers.Refused, "too_big")
+	_ = wantFailure(t, err, dispatchers.Refused, "too_big")
 }
 
 func TestCollapseKeyFitsApple(t *testing.T) {

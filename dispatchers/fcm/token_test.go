@@ -104,7 +104,7 @@ func TestProxyTrouble(t *testing.T) {
 func TestCertificateMustBeTrusted(t *testing.T) {
 	s := startGoogle(t, google.Options{TLS: true})
 	_, err := newDispatcher(t, s, nil).Dispatch(t.Context(), message(s.Register()))
-	wantFailure(t, err, dispatchers.Broken, "tls")
+	_ = wantFailure(t, err, dispatchers.Broken, "tls")
 	if len(s.Requests()) != 0 {
 		t.Error("something was sent to a server that is not trusted")
 	}
@@ -123,13 +123,13 @@ func TestRotatedCredentialsAreUsed(t *testing.T) {
 	}
 	s.RevokeTokens()
 	_, err := f.Dispatch(t.Context(), message(phone))
-	wantFailure(t, err, dispatchers.Temporary, "token_rejected")
+	_ = wantFailure(t, err, dispatchers.Temporary, "token_rejected")
 	_, err = f.Dispatch(t.Context(), message(phone))
-	wantFailure(t, err, dispatchers.Broken, "oauth_refused")
+	_ = wantFailure(t, err, dispatchers.Broken, "oauth_refused")
 
 	write(t, path, []byte(`{"type":"service_account"`)) // half a file: the last good one stays
 	_, err = f.Dispatch(t.Context(), message(phone))
-	wantFailure(t, err, dispatchers.Broken, "oauth_refused")
+	_ = wantFailure(t, err, dispatchers.Broken, "oauth_refused")
 
 	write(t, path, s.ServiceAccountJSON())
 	if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
@@ -238,7 +238,7 @@ func TestRejectedTokenIsReplaced(t *testing.T) {
 	}
 	s.RevokeTokens()
 	_, err := f.Dispatch(t.Context(), message(phone))
-	wantFailure(t, err, dispatchers.Temporary, "token_rejected")
+	_ = wantFailure(t, err, dispatchers.Temporary, "token_rejected")
 	if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
 		t.Fatal(err)
 	}
@@ -393,10 +393,10 @@ func TestMetadataServer(t *testing.T) {
 
 	s.RevokeTokens()
 	_, err = f.Dispatch(t.Context(), message(phone))
-	wantFailure(t, err, dispatchers.Temporary, "token_rejected")
+	_ = wantFailure(t, err, dispatchers.Temporary, "token_rejected")
 	s.ScriptOAuth(google.Status(404, nil, "no service account"))
 	_, err = f.Dispatch(t.Context(), message(phone))
-	wantFailure(t, err, dispatchers.Broken, "oauth_refused")
+	_ = wantFailure(t, err, dispatchers.Broken, "oauth_refused")
 }
 
 func TestApplicationDefaultFile(t *testing.T) {

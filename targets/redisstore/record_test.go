@@ -228,6 +228,65 @@ func TestDevicesAreCompleteWhateverHappensAtOnce(t *testing.T) {
 	}
 }
 
+// between runs something once, before the first command of a name.
+type between struct {
+	redis.Hook
+	command string
+	run     func()
+}
+
+func (b *between) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (b *between) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (b *between) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if run := b.run; cmd.Name() == b.command && run != nil {
+			b.run = nil
+			run()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// One sidecar deletes a target, or moves it to another device; before
+// it has cleared up, another one creates it anew. The device still lists it.
+func TestClearingUpTakesNothingOfOthers(t *testing.T) {
+	one := targets.Ref{ID: "one"}
+	elsewhere := storetest.Target(one)
+	elsewhere.DeviceID = "device-2"
+	for _, command := range []string{"hdel", "evalsha", "hset"} {
+		for name, change := range map[string]*targets.Target{"delete": nil, "move": elsewhere} {
+			c := config(common)
+			first, second := open(t, c), open(t, c)
+			fill(t, second, []targets.Ref{one})
+			first.shared.AddHook(&between{command: command, run: func() {
+				for _, next := range []*targets.Target{nil, storetest.Target(one)} {
+					if err := second.Update(t.Context(), one, to(next)); err != nil {
+						t.Error(err)
+					}
+				}
+			}})
+			if err := first.Update(t.Context(), one, to(change)); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 2 {
+				device := fmt.Sprint("device-", i+1)
+				var want []string
+				if record, err := second.Load(t.Context(), one); err == nil && record.DeviceID == device {
+					want = []string{"one"}
+				}
+				ids, err := second.OfDevice(t.Context(), "", device)
+				if err != nil || !slices.Equal(ids, want) {
+					t.Errorf("%s, interrupted before %s: %s lists %q, has %q; error %v", name, command, device, ids, want, err)
+				}
+			}
+		}
+	}
+}
+
 // crash fails every command from the n-th on, as if the sidecar had died; the
 // n-th may have happened.
 type crash struct {

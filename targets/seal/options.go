@@ -23,8 +23,9 @@ type Options struct {
 	// are read when the configuration is loaded (`caddy reload --force` reads
 	// them again). To replace a key, give all sidecars that share the store
 	// the new one behind the old one, then before it, run
-	// `caddy oob targets reseal`, and take the old one away. Default: none,
-	// records are not sealed
+	// `caddy oob targets reseal`, and take the old one away. Who can write
+	// to the storage can still delete a record, or put back an older one of
+	// the same target. Default: none, records are not sealed
 	Keys []string `json:"seal,omitempty"`
 
 	// Reads records that are not sealed as well, as long as a store that was

@@ -40,13 +40,13 @@ type Import struct {
 }
 
 // Run imports all lines. The report is that of the lines that are done, also
-// beside an error: then the lines after report.Lines are not, or not all. A
-// refused line is no error unless Strict.
+// beside an error: then the lines after report.Lines are not, or not all. It is
+// nil where the import cannot begin. A refused line is no error unless Strict.
 func (im *Import) Run(ctx context.Context, input io.Reader) (*Report, error) {
 	l := newLines(input)
 	report, err := im.resume(l)
 	if err != nil {
-		return new(Report), err
+		return nil, err
 	}
 	for {
 		if err := ctx.Err(); err != nil {
