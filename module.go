@@ -17,4 +17,5 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch/targets/caddystore"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/filesource"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/nevisidm"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/redisstore"
 )

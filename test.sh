@@ -23,6 +23,7 @@ need /usr/sbin/ippeveprinter cups-ipp-utils
 need dbus-daemon dbus-daemon
 need /usr/sbin/postfix postfix
 need /usr/sbin/saslpasswd2 sasl2-bin
+need redis-server redis-server
 dpkg -s libsasl2-modules >/dev/null 2>&1 || missing+=(libsasl2-modules)
 /usr/bin/python3 -c 'import jwcrypto' 2>/dev/null || missing+=(python3-jwcrypto)
 if [ ${#missing[@]} -gt 0 ]; then

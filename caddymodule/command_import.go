@@ -82,7 +82,7 @@ func (o *importOptions) run(ctx context.Context, cmd *cobra.Command, s *openStor
 	if report == nil {
 		return err
 	}
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		err = errors.New("it was interrupted")
 	}
 	if _, err := io.WriteString(cmd.OutOrStdout(), summary(report, o.dryRun)); err != nil {

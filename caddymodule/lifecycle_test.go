@@ -99,21 +99,31 @@ func freeAddress(t *testing.T) string {
 
 func (s *site) do(method, path, body string) string {
 	s.t.Helper()
+	var err error
+	for range 20 {
+		// Connections that wait to be accepted are dropped on a reload.
+		var content string
+		if content, err = s.try(method, path, body); err == nil {
+			return content
+		}
+	}
+	s.t.Fatal(err)
+	return ""
+}
+
+func (s *site) try(method, path, body string) (string, error) {
 	r, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.address+path, strings.NewReader(body))
 	if err != nil {
-		s.t.Fatal(err)
+		return "", err
 	}
 	r.Header.Set("Content-Type", "application/json")
 	answer, err := s.client.Do(r)
 	if err != nil {
-		s.t.Fatal(err)
+		return "", err
 	}
 	defer answer.Body.Close()
 	content, err := io.ReadAll(answer.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return string(content)
+	return string(content), err
 }
 
 // dispatch returns the dispatchResult.

@@ -111,7 +111,7 @@ func (l storeLimiter) Take(ctx context.Context, counts []exchange.Count) (*excha
 	for i, c := range counts {
 		shared[i] = targets.Count{Key: c.Key, N: c.Limit.N, Window: c.Limit.Window}
 	}
-	reached, err := l.counter.Take(ctx, shared)
+	reached, err := l.counter.TakeAll(ctx, shared)
 	if err != nil || reached < 0 {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ type metrics struct {
 	encryptions *prometheus.CounterVec
 	targets     *prometheus.CounterVec
 	limited     *prometheus.CounterVec
+	fallbacks   *prometheus.CounterVec
 }
 
 // collectors are made once, so that counters keep their values when a reload
@@ -39,12 +40,13 @@ var collectors = sync.OnceValue(func() *metrics {
 		encryptions: counter("encryptions_total", "Counter of messages that were to be encrypted.", "alg", "enc", "outcome"),
 		targets:     counter("targets_total", "Counter of changes to dispatch targets.", "event", "source"),
 		limited:     counter("limited_total", "Counter of dispatches that a limit refused.", "scope"),
+		fallbacks:   counter("fallbacks_total", "Counter of dispatchers that were tried because another failed.", "from", "to", "reason"),
 	}
 })
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m := collectors()
-	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited} {
+	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks} {
 		if err := registry.Register(c); err != nil {
 			if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); !registered {
 				return nil, err
@@ -73,6 +75,11 @@ func (m *metrics) Encrypted(alg, enc, outcome string) {
 // Limited implements exchange.Observer.
 func (m *metrics) Limited(scope dispatchers.Scope) {
 	m.limited.WithLabelValues(string(scope)).Inc()
+}
+
+// FellBack implements exchange.Observer.
+func (m *metrics) FellBack(f exchange.Fallback) {
+	m.fallbacks.WithLabelValues(f.From, f.To, f.Reason).Inc()
 }
 
 func (m *metrics) target(e targets.Event) {

@@ -130,6 +130,10 @@ type Message struct {
 	// see nevisfido.ParseEncodingParameters.
 	EncodingParameters []byte
 
+	// FellBack is for composites to tell that they go on to another member
+	// because one failed. It is set in messages to Compose only.
+	FellBack func(from, to string, failure *Error)
+
 	// Lookup returns the value of a placeholder, given without braces. Use
 	// Expand.
 	Lookup func(placeholder string) (value string, ok bool)

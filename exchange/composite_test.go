@@ -356,3 +356,23 @@ func TestSlowMemberFinishes(t *testing.T) {
 		t.Errorf("the slow member failed: %v", err)
 	}
 }
+
+func TestFallbacksAreObserved(t *testing.T) {
+	h := newHarness(t)
+	h.push().fails(dispatchers.Temporary)
+	h.link(Required)
+	h.Channels["both"] = &Channel{Name: "both", Slots: make(chan struct{}, 1), Composite: told{firstOf("push", "link")}}
+	h.dispatch("both").wantResult(t, nevisfido.Dispatched)
+	want := Fallback{From: "push", To: "link", Reason: "scripted"}
+	if record := h.seen.one(t); !slices.Equal(record.Fallbacks, []Fallback{want}) || !slices.Equal(h.seen.fallbacks, []Fallback{want}) {
+		t.Errorf("observed %+v and %+v", record.Fallbacks, h.seen.fallbacks)
+	}
+}
+
+// told is a composite that tells of its fallback.
+type told struct{ composite }
+
+func (c told) Compose(ctx context.Context, m *dispatchers.Message, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+	m.FellBack("push", "link", dispatchers.Fail(dispatchers.Temporary, "scripted", "scripted"))
+	return c.composite.Compose(ctx, m, deliver)
+}

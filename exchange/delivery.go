@@ -102,7 +102,9 @@ func (d *delivery) send(ctx context.Context, c *Channel, mustSeal bool) (dispatc
 // must: none may send in clear what another had to encrypt.
 func (d *delivery) compose(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.Receipt, error) {
 	mustSeal = mustSeal || c.mustSeal(d.x.Channels)
-	return c.Composite.Compose(ctx, d.envelopeless(c), func(ctx context.Context, name string) (dispatchers.Receipt, error) {
+	m := d.envelopeless(c)
+	m.FellBack = d.fellBack
+	return c.Composite.Compose(ctx, m, func(ctx context.Context, name string) (dispatchers.Receipt, error) {
 		member := d.x.Channels[name]
 		if member == nil {
 			return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Broken, "composite", "the dispatcher %q is not configured", name)
@@ -226,6 +228,16 @@ func (d *delivery) tried(c *Channel, failure *dispatchers.Error, took time.Durat
 	d.record.Attempts = append(d.record.Attempts, attempt)
 	d.mu.Unlock()
 	d.x.Observer.Attempted(attempt)
+}
+
+func (d *delivery) fellBack(from, to string, failure *dispatchers.Error) {
+	fallback := Fallback{From: from, To: to, Reason: failure.Reason}
+	d.mu.Lock()
+	d.record.Fallbacks = append(d.record.Fallbacks, fallback)
+	d.mu.Unlock()
+	d.x.Observer.FellBack(fallback)
+	d.x.Log.Warn("falling back", zap.String("token", keyedHash("token", d.answer.Token)),
+		zap.String("from", from), zap.String("to", to), zap.Error(failure))
 }
 
 // settle notes how the exchange ended and tells the observer and the log.

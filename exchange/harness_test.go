@@ -519,6 +519,7 @@ type observed struct {
 	attempts  []Attempt
 	encrypted []string
 	limited   []dispatchers.Scope
+	fallbacks []Fallback
 }
 
 func (o *observed) Exchanged(r Record) {
@@ -537,6 +538,12 @@ func (o *observed) Encrypted(alg, enc, outcome string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.encrypted = append(o.encrypted, strings.TrimSpace(alg+" "+enc+" "+outcome))
+}
+
+func (o *observed) FellBack(f Fallback) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.fallbacks = append(o.fallbacks, f)
 }
 
 func (o *observed) Limited(scope dispatchers.Scope) {

@@ -18,6 +18,9 @@ type Observer interface {
 	Encrypted(alg, enc, outcome string)
 	// Limited is called when a limit refused a request.
 	Limited(dispatchers.Scope)
+	// FellBack is called when a composite goes on to another member, because
+	// one failed: it hides that the first is broken.
+	FellBack(Fallback)
 }
 
 // Record tells of one dispatch exchange.
@@ -35,7 +38,14 @@ type Record struct {
 	Class      dispatchers.Class
 	Reason     string
 	Attempts   []Attempt
+	Fallbacks  []Fallback
 	Took       time.Duration
+}
+
+// Fallback tells that one dispatcher was tried after another had failed.
+type Fallback struct {
+	From, To string
+	Reason   string // the failure's
 }
 
 // Attempt tells of one attempt at a delivery.
@@ -53,5 +63,6 @@ func (NoObserver) Exchanged(Record)          {}
 func (NoObserver) Attempted(Attempt)         {}
 func (NoObserver) Encrypted(_, _, _ string)  {}
 func (NoObserver) Limited(dispatchers.Scope) {}
+func (NoObserver) FellBack(Fallback)         {}
 
 var _ Observer = NoObserver{}

@@ -64,8 +64,8 @@ type Count struct {
 
 // SharedCounter is a Store that counts for all who share it.
 type SharedCounter interface {
-	// Take counts once in every sliding window, or in none where one of them
+	// TakeAll counts once in every sliding window, or in none where one of them
 	// is full: then it returns the index of that one, else -1. An error means
 	// that the counters are unavailable, and nothing may be allowed.
-	Take(ctx context.Context, counts []Count) (reached int, err error)
+	TakeAll(ctx context.Context, counts []Count) (reached int, err error)
 }

@@ -85,7 +85,17 @@ func TestFallback(t *testing.T) {
 				t.Fatal(err)
 			}
 			ms := &members{fail: tc.fail}
-			receipt, err := f.Compose(t.Context(), &dispatchers.Message{ID: "m"}, ms.deliver)
+			told := 0
+			m := &dispatchers.Message{ID: "m", FellBack: func(from, to string, _ *dispatchers.Error) {
+				if from != tc.called[told] || to != tc.called[told+1] {
+					t.Errorf("told of a fallback from %s to %s", from, to)
+				}
+				told++
+			}}
+			receipt, err := f.Compose(t.Context(), m, ms.deliver)
+			if told != len(tc.called)-1 {
+				t.Errorf("told of %d fallbacks", told)
+			}
 			if !slices.Equal(ms.called, tc.called) || receipt.Dispatcher != tc.delivered {
 				t.Errorf("called %q, delivered by %q", ms.called, receipt.Dispatcher)
 			}

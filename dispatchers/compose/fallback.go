@@ -7,7 +7,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 )
@@ -24,8 +23,6 @@ type Fallback struct {
 	// `no_target`, `no_key`, `refused`, `temporary`, `broken`. Default:
 	// `expired`, `no_target`, `temporary` and `broken`
 	On []dispatchers.Class `json:"on,omitempty"`
-
-	logger *zap.Logger
 }
 
 func init() { caddy.RegisterModule(Fallback{}) }
@@ -39,8 +36,7 @@ func (Fallback) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision checks the options.
-func (f *Fallback) Provision(ctx caddy.Context) error {
-	f.logger = ctx.Logger()
+func (f *Fallback) Provision(caddy.Context) error {
 	if err := checkMembers("try", f.Try); err != nil {
 		return err
 	}
@@ -72,11 +68,16 @@ func (f *Fallback) Compose(ctx context.Context, m *dispatchers.Message, deliver 
 			break
 		}
 		if i+1 < len(f.Try) {
-			f.logger.Warn("falling back", zap.String("message", m.ID), zap.String("from", name),
-				zap.String("to", f.Try[i+1]), zap.String("class", string(failure.Class)), zap.String("reason", failure.Reason))
+			tell(m, name, f.Try[i+1], failure)
 		}
 	}
 	return dispatchers.Receipt{}, worst(failures)
+}
+
+func tell(m *dispatchers.Message, from, to string, failure *dispatchers.Error) {
+	if m.FellBack != nil {
+		m.FellBack(from, to, failure)
+	}
 }
 
 // UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:

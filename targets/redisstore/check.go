@@ -28,7 +28,7 @@ func (s *Store) Check(ctx context.Context) (warnings []string, err error) {
 	if err := s.Update(ctx, ref, func(*targets.Target) (*targets.Target, error) { return nil, nil }); err != nil {
 		return nil, err
 	}
-	if _, err := s.Take(ctx, []targets.Count{{Key: "check:" + ref.ID, N: 1, Window: time.Second}}); err != nil {
+	if _, err := s.TakeAll(ctx, []targets.Count{{Key: "check:" + ref.ID, N: 1, Window: time.Second}}); err != nil {
 		return nil, err
 	}
 	return s.configuration(ctx)

@@ -15,10 +15,10 @@ var takeText string
 
 var takeScript = redis.NewScript(takeText)
 
-// Take implements targets.SharedCounter. The keys have a hash tag in common,
+// TakeAll implements targets.SharedCounter. The keys have a hash tag in common,
 // so that one node of a cluster counts for all: otherwise a dispatch could not
 // be counted for a target, a user and a client at once, or for none of them.
-func (s *Store) Take(ctx context.Context, counts []targets.Count) (reached int, err error) {
+func (s *Store) TakeAll(ctx context.Context, counts []targets.Count) (reached int, err error) {
 	if len(counts) == 0 {
 		return -1, nil
 	}

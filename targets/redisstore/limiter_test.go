@@ -13,7 +13,7 @@ import (
 
 func mustTake(t *testing.T, s *Store, want int, counts ...targets.Count) {
 	t.Helper()
-	if reached, err := s.Take(t.Context(), counts); err != nil || reached != want {
+	if reached, err := s.TakeAll(t.Context(), counts); err != nil || reached != want {
 		t.Errorf("reached %d, error %v, want %d", reached, err, want)
 	}
 }
@@ -87,7 +87,7 @@ func TestTakeIsExact(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 64 {
 		wg.Go(func() {
-			switch reached, err := sidecars[i%2].Take(t.Context(), counts); {
+			switch reached, err := sidecars[i%2].TakeAll(t.Context(), counts); {
 			case err != nil:
 				t.Error(err)
 			case reached == -1:

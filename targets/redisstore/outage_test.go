@@ -46,7 +46,7 @@ func mustNotRead(t *testing.T, s *Store, because string) {
 func mustNotWrite(t *testing.T, s *Store, because string) {
 	t.Helper()
 	updateErr := s.Update(t.Context(), nosuc, to(storetest.Target(nosuc)))
-	reached, takeErr := s.Take(t.Context(), []targets.Count{{Key: "another", N: 1, Window: time.Hour}})
+	reached, takeErr := s.TakeAll(t.Context(), []targets.Count{{Key: "another", N: 1, Window: time.Hour}})
 	for op, err := range map[string]error{"Update": updateErr, "Take": takeErr} {
 		mustFail(t, op, err, because)
 	}
@@ -76,7 +76,7 @@ func mustBeUp(t *testing.T, s *Store) {
 	if ids, err := s.OfDevice(t.Context(), "bank", "device-1"); err != nil || len(ids) != 1 {
 		t.Errorf("the device has %q, error %v", ids, err)
 	}
-	if _, err := s.Take(t.Context(), []targets.Count{limit}); err != nil {
+	if _, err := s.TakeAll(t.Context(), []targets.Count{limit}); err != nil {
 		t.Error(err)
 	}
 }
@@ -151,7 +151,7 @@ func operations(s *Store) map[string]func() error {
 		"Load":     func() error { _, err := s.Load(ctx, ref); return err },
 		"Update":   func() error { return s.Update(ctx, ref, increment) },
 		"OfDevice": func() error { _, err := s.OfDevice(ctx, "bank", "device-1"); return err },
-		"Take":     func() error { _, err := s.Take(ctx, []targets.Count{limit}); return err },
+		"Take":     func() error { _, err := s.TakeAll(ctx, []targets.Count{limit}); return err },
 	}
 }
 
