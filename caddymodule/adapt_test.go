@@ -63,8 +63,8 @@ func TestCaddyfileRefusals(t *testing.T) {
 		line            string
 		want            string
 	}{
-		{"no block", ":8881 {\n\toob_dispatch\n}", "2", "has no dispatcher: add one, such as: dispatcher link link"},
-		{"no dispatcher", inSite("\t\tvisual_code 4"), "4", "has no dispatcher: add one, such as: dispatcher link link"},
+		{"no block", ":8881 {\n\toob_dispatch\n}", "2", "has no dispatcher: add one, such as: dispatcher app-link link"},
+		{"no dispatcher", inSite("\t\tvisual_code 4"), "4", "has no dispatcher: add one, such as: dispatcher app-link link"},
 		{"argument", ":8881 {\n\toob_dispatch * push {\n\t}\n}", "2", `unexpected argument "push": the options stand in a block`},
 		{"unknown option", inSite("\t\tbase_pth /x"), "3", `unrecognized option "base_pth" of oob_dispatch`},
 		{"option of a dispatcher", inSite("\t\tretries 2"), "3", `unrecognized option "retries" of oob_dispatch`},

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,7 +70,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 	}
 	if len(h.Dispatchers) == 0 {
-		return d.Err("oob_dispatch has no dispatcher: add one, such as: dispatcher link link")
+		return d.Err("oob_dispatch has no dispatcher: add one, such as: dispatcher app-link link")
 	}
 	return nil
 }
@@ -272,10 +273,8 @@ func (e *Dispatcher) operationsOption(d *caddyfile.Dispenser) error {
 		if !op.Valid() {
 			return d.Errf("there is no operation %q: name registration, authentication or deregistration", name)
 		}
-		for _, other := range e.Operations {
-			if other == op {
-				return d.Errf("operation %s is named twice", op)
-			}
+		if slices.Contains(e.Operations, op) {
+			return d.Errf("operation %s is named twice", op)
 		}
 		e.Operations = append(e.Operations, op)
 	}
@@ -288,8 +287,9 @@ func (e *Dispatcher) operationsOption(d *caddyfile.Dispenser) error {
 // unmarshalGuest reads the block of a guest module.
 func unmarshalGuest(d *caddyfile.Dispenser, namespace, name string) (caddyfile.Unmarshaler, error) {
 	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
-		var known []string
-		for _, m := range caddy.GetModules(namespace) {
+		modules := caddy.GetModules(namespace)
+		known := make([]string, 0, len(modules))
+		for _, m := range modules {
 			known = append(known, m.ID.Name())
 		}
 		return nil, d.Errf("there is no type %q of %s in this build; there are: %s", name, namespace, strings.Join(known, ", "))

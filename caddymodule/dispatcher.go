@@ -13,6 +13,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/exchange"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 // Dispatcher is one configured dispatcher: a guest module with the name that
@@ -171,7 +172,7 @@ func (d *Dispatcher) complete(c *exchange.Channel) error {
 		return fmt.Errorf("address: %w", err)
 	}
 	if d.BaseURL != "" {
-		base, err := resolve("base_url", d.BaseURL)
+		base, err := secrets.Resolve("base_url", d.BaseURL)
 		if err != nil {
 			return err
 		}

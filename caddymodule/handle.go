@@ -12,8 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/oob-dispatch/oob-dispatch/claims"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
 	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 

@@ -18,6 +18,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/exchange"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 
 	_ "github.com/oob-dispatch/oob-dispatch/targets/caddystore" // the default store
@@ -242,7 +243,7 @@ func (h *Handler) resolveRedeemURL() error {
 	if h.RedeemURL == "" {
 		return nil
 	}
-	resolved, err := resolve("redeem_url", h.RedeemURL)
+	resolved, err := secrets.Resolve("redeem_url", h.RedeemURL)
 	if err != nil {
 		return err
 	}
@@ -252,15 +253,6 @@ func (h *Handler) resolveRedeemURL() error {
 	}
 	h.RedeemURL = strings.TrimSuffix(resolved, "/")
 	return nil
-}
-
-// resolve fills in placeholders that are known at load, such as {env.HOST}.
-func resolve(option, value string) (string, error) {
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
-	if err != nil {
-		return "", fmt.Errorf("resolving %s: %w", option, err)
-	}
-	return resolved, nil
 }
 
 func (h *Handler) lifetimes() map[nevisfido.Operation]time.Duration {

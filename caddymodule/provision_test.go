@@ -9,9 +9,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/goleak"
-
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 )

@@ -12,8 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 )
 

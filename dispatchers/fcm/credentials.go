@@ -20,7 +20,7 @@ import (
 	"golang.org/x/oauth2/jwt"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
 // scope is what the service account needs to be allowed.

@@ -18,9 +18,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/secrets"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 func init() {

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
 const sending = "sending to FCM"

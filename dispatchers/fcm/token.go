@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
 const (

@@ -13,8 +13,8 @@ import (
 	"sync"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/secrets"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 const (

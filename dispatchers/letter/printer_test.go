@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
 // fakePrinter answers as told, and keeps what it gets.

@@ -9,7 +9,7 @@ import (
 
 	gosmtp "github.com/wneessen/go-mail/smtp"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
 // session is a connection that can take mails, one after the other.

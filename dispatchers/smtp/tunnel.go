@@ -12,7 +12,7 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
 // tunnel is the way through an HTTP proxy (CONNECT; RFC 9110, section 9.3.6).

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/secrets"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 // The placeholders of this dispatcher.

@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
 // Dispatcher posts a message to a URL. The host stands in the configuration

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
 // The reasons of failed attempts, beside those of package outbound.

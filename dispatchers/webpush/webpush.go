@@ -16,8 +16,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/secrets"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 // DefaultAllow are the push services of the large browsers: Chrome and those

@@ -10,7 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/secrets"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 

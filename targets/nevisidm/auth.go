@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/secrets"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 // Auth is how to log in to nevisIDM: Basic authentication, or a bearer token.

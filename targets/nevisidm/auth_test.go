@@ -3,7 +3,7 @@ package nevisidm
 import (
 	"testing"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )

@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 

@@ -21,8 +21,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/sync/singleflight"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/outbound"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/secrets"
+	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 

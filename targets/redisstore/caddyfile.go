@@ -4,6 +4,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 	"github.com/oob-dispatch/oob-dispatch/targets/seal"
 )
 
@@ -76,7 +77,7 @@ func (s *Store) unmarshalOption(d *caddyfile.Dispenser) error {
 		case len(args) != 2:
 			return d.Err("'client_cert' takes two arguments: the file of the certificate and that of its key")
 		}
-		s.ClientCert = &ClientCert{Cert: args[0], Key: args[1]}
+		s.ClientCert = &outbound.ClientCert{Cert: args[0], Key: args[1]}
 		return nil
 	case "timeout":
 		return s.unmarshalTimeout(d)

@@ -20,9 +20,10 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/internal/keylock"
-	"github.com/oob-dispatch/oob-dispatch/targets/internal/secretfile"
 )
 
 // clients are shared by stores of the same configuration, so that a reload
@@ -46,7 +47,7 @@ type connection struct {
 	Database           int
 	TLS                bool
 	CA                 []byte
-	ClientCert         *ClientCert
+	ClientCert         *outbound.ClientCert
 	ServerName         string
 	Username, Password string // placeholders are left in
 	Master             string
@@ -88,13 +89,13 @@ func (s *Store) connection() (*connection, error) {
 		return nil, err
 	}
 	if s.Password != "" {
-		if _, err := secretfile.ResolveSecret("password", s.Password, s.logger); err != nil {
+		if _, err := secrets.ResolveSecret("password", s.Password, s.logger); err != nil {
 			return nil, err
 		}
 	}
 	var err error
 	if c.MasterPassword = s.SentinelPassword; c.MasterPassword != "" {
-		if c.MasterPassword, err = secretfile.ResolveSecret("sentinel_password", c.MasterPassword, s.logger); err != nil {
+		if c.MasterPassword, err = secrets.ResolveSecret("sentinel_password", c.MasterPassword, s.logger); err != nil {
 			return nil, err
 		}
 	}
@@ -115,7 +116,7 @@ func (s *Store) setAddresses(c *connection) error {
 		return errors.New("several addresses are those of Sentinels, with sentinel_master, or of a cluster, with cluster")
 	}
 	for i, text := range s.Addresses {
-		value, err := secretfile.Resolve("addresses", text)
+		value, err := secrets.Resolve("addresses", text)
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/seal"
 )
@@ -124,8 +125,8 @@ func TestProvisionRefuses(t *testing.T) {
 		"letters, digits\x00":            {Addresses: ok, KeyPrefix: "{oob}"},
 		"without TLS":                    {Addresses: ok, CA: "/ca"},
 		"ca: there is no file":           {Addresses: tls, CA: filepath.Join(dir, "ca")},
-		"client_cert (certificate): the": {Addresses: tls, ClientCert: &ClientCert{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key")}},
-		"client_cert (key): it is empty": {Addresses: tls, ClientCert: &ClientCert{Cert: filepath.Join(dir, "cert")}},
+		"client_cert (certificate): the": {Addresses: tls, ClientCert: &outbound.ClientCert{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key")}},
+		"client_cert (key): it is empty": {Addresses: tls, ClientCert: &outbound.ClientCert{Cert: filepath.Join(dir, "cert")}},
 		"seal: there is no file":         {Addresses: ok, Options: seal.Options{Keys: []string{filepath.Join(dir, "key")}}},
 	} {
 		s, err := provision(t, c)

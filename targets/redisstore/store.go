@@ -12,8 +12,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/internal/secretfile"
 	"github.com/oob-dispatch/oob-dispatch/targets/seal"
 )
 
@@ -85,7 +86,7 @@ type Store struct {
 
 	// The certificate to present to Redis. Changed files are used for new
 	// connections without a restart.
-	ClientCert *ClientCert `json:"client_cert,omitempty"`
+	ClientCert *outbound.ClientCert `json:"client_cert,omitempty"`
 
 	// The name that Redis's certificate has to be for. Default: the host that
 	// is connected to, which Sentinels and clusters often name by its IP
@@ -102,15 +103,6 @@ type Store struct {
 	sharedKey string // set while shared is held
 	ring      *seal.Ring
 	logger    *slog.Logger
-}
-
-// ClientCert names the PEM files of a client certificate.
-type ClientCert struct {
-	// File of the certificate and its chain.
-	Cert string `json:"cert,omitempty"`
-
-	// File of the private key.
-	Key string `json:"key,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -186,12 +178,12 @@ func (s *Store) deviceKey(namespace, deviceID string) string {
 	return s.KeyPrefix + "device:" + targets.Ref{Namespace: namespace, ID: deviceID}.Hash()
 }
 
-// resolve is secretfile.Resolve for an option that may be missing.
+// resolve is secrets.Resolve for an option that may be missing.
 func resolve(option, text string) (string, error) {
 	if text == "" {
 		return "", nil
 	}
-	return secretfile.Resolve(option, text)
+	return secrets.Resolve(option, text)
 }
 
 // Interface guards

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
 // authority is a CA whose files lie in a folder.
@@ -98,7 +100,7 @@ func TestTLS(t *testing.T) {
 	a.issue(t, "named", "redis.example.com")
 	a.issue(t, "sidecar")
 	other.issue(t, "sidecar")
-	sidecar := &ClientCert{Cert: a.path("sidecar.crt"), Key: a.path("sidecar.key")}
+	sidecar := &outbound.ClientCert{Cert: a.path("sidecar.crt"), Key: a.path("sidecar.key")}
 	redis, named := a.start(t, "redis"), a.start(t, "named")
 	for name, test := range map[string]struct {
 		server *server
@@ -111,7 +113,9 @@ func TestTLS(t *testing.T) {
 		"CA not trusted": {redis, func(s *Store) { s.CA = "" }, "unknown authority"},
 		"another CA":     {redis, func(s *Store) { s.CA = other.path("ca.crt") }, "x509"},
 		"no client cert": {redis, func(s *Store) { s.ClientCert = nil }, "redis: "},
-		"foreign cert":   {redis, func(s *Store) { s.ClientCert = &ClientCert{other.path("sidecar.crt"), other.path("sidecar.key")} }, "redis: "},
+		"foreign cert": {redis, func(s *Store) {
+			s.ClientCert = &outbound.ClientCert{Cert: other.path("sidecar.crt"), Key: other.path("sidecar.key")}
+		}, "redis: "},
 		"plain port": {redis, func(s *Store) {
 			s.Addresses, s.Timeout = []string{"rediss://" + redis.addr}, caddy.Duration(50*time.Millisecond)
 		}, "redis: "},
@@ -136,7 +140,7 @@ func TestClientCertificateIsReplaced(t *testing.T) {
 	other.issue(t, "sidecar")
 	server := a.start(t, "redis")
 	c := config(server)
-	c.CA, c.ClientCert = a.path("ca.crt"), &ClientCert{Cert: other.path("sidecar.crt"), Key: other.path("sidecar.key")}
+	c.CA, c.ClientCert = a.path("ca.crt"), &outbound.ClientCert{Cert: other.path("sidecar.crt"), Key: other.path("sidecar.key")}
 	s := open(t, c)
 	mustBeDown(t, s, "redis: ")
 	a.dir = other.dir // the same files

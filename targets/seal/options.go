@@ -11,7 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/targets/internal/secretfile"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 // Options are those of a store that can seal its records.
@@ -63,7 +63,7 @@ func Load(o Options, logger *slog.Logger) (*Ring, error) {
 // load returns the key that a text of the configuration stands for. No error
 // quotes what may be a key.
 func load(text string, logger *slog.Logger) ([]byte, error) {
-	value, err := secretfile.Resolve("seal", text)
+	value, err := secrets.Resolve("seal", text)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func load(text string, logger *slog.Logger) ([]byte, error) {
 	case value != text && statErr != nil:
 		return nil, errors.New("seal: a placeholder brings neither a key nor the path of a file")
 	}
-	content, err := secretfile.Read("seal", value, logger)
+	content, err := secrets.Read("seal", value, logger)
 	if err != nil {
 		return nil, err
 	}

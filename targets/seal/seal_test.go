@@ -25,7 +25,7 @@ func TestRoundTrip(t *testing.T) {
 	r := newRing(t, 1)
 	for _, record := range []string{"", "x", strings.Repeat("record ", 10_000)} {
 		sealed := r.Seal([]byte(record), "place")
-		if len(sealed) != len(record)+Overhead || record != "" && bytes.Contains(sealed, []byte(record)) {
+		if len(sealed) != len(record)+Overhead || len(record) > 1 && bytes.Contains(sealed, []byte(record)) {
 			t.Errorf("%d bytes were sealed to %d, want %d unreadable ones", len(record), len(sealed), len(record)+Overhead)
 		}
 		got, current, err := r.Open(sealed, "place")

@@ -31,7 +31,9 @@ func TestMemoryOfLargeImport(t *testing.T) {
 	const n, bound = 100_000, 32 << 20
 	lines := make([]string, 1000)
 	for i := range lines {
-		lines[i] = encode(t, target(i))
+		record := target(i)
+		record.SignatureKey = nil
+		lines[i] = encode(t, record)
 	}
 	in, out := io.Pipe()
 	go func() {

@@ -9,7 +9,7 @@ import (
 	"log/slog"
 	"sync"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/secrets"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 func loadCA(path string, logger *slog.Logger) (*x509.CertPool, error) {

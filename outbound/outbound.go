@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/secrets"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 // Options are the settings of outbound connections. Placeholders such as
