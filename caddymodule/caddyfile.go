@@ -44,6 +44,10 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //		observe
 //		store               <type> [<args>] { … }
 //		key_source          <type> [<args>] { … }
+//		key_policy {
+//			min_rsa_bits <n>
+//			max_key_age  <duration>
+//		}
 //		limit               target|user|client <n> <window> | off
 //		dispatcher          <name> <type> [<args>] {
 //			encryption     required|preferred|off
@@ -107,6 +111,8 @@ func (h *Handler) option(d *caddyfile.Dispenser, seen once) error {
 		return numberOption(d, &h.VisualCode, minVisualCode, maxVisualCode)
 	case "store":
 		return h.storeOption(d)
+	case "key_policy":
+		return h.keyPolicyOption(d)
 	case "observe":
 		h.Observe = true
 		if d.NextArg() {
@@ -150,6 +156,35 @@ func (h *Handler) storeOption(d *caddyfile.Dispenser) error {
 		return err
 	}
 	h.StoreRaw = caddyconfig.JSONModuleObject(guest, "type", name, nil)
+	return nil
+}
+
+func (h *Handler) keyPolicyOption(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Errf("unexpected argument %q: the options of key_policy stand in a block", d.Val())
+	}
+	seen := make(once)
+	for d.NextBlock(1) {
+		word := d.Val()
+		if err := seen.mark(d, word); err != nil {
+			return err
+		}
+		var err error
+		switch word {
+		case "min_rsa_bits":
+			err = numberOption(d, &h.KeyPolicy.MinRSABits, 2048, 4096)
+		case "max_key_age":
+			err = durationOption(d, &h.KeyPolicy.MaxKeyAge)
+		default:
+			err = d.Errf("unrecognized option %q of key_policy", word)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := h.KeyPolicy.check(); err != nil {
+		return d.WrapErr(err)
+	}
 	return nil
 }
 

@@ -158,6 +158,7 @@ func (h *Handler) open(storage json.RawMessage) (*openStore, error) {
 	if err != nil {
 		return nil, err
 	}
+	raw := h.StoreRaw // loading takes it away
 	ctx, cancel := caddy.NewContext(root)
 	store, err := h.loadStore(ctx)
 	if err != nil {
@@ -165,9 +166,9 @@ func (h *Handler) open(storage json.RawMessage) (*openStore, error) {
 		return nil, err
 	}
 	// Caddy's own storage is below a folder of the user's.
-	identity := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", caddy.AppDataDir(), storage, h.StoreRaw, h.Namespace))
+	identity := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", caddy.AppDataDir(), storage, raw, h.Namespace))
 	return &openStore{
-		Store: store, namespace: h.Namespace, raw: h.StoreRaw,
+		Store: store, namespace: h.Namespace, raw: raw,
 		identity: hex.EncodeToString(identity[:]), close: cancel,
 	}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/exchange"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/secrets"
@@ -79,6 +80,9 @@ type Handler struct {
 	// `{oob.user.mobile}` and `{oob.user.address}` their values.
 	KeySourcesRaw []json.RawMessage `json:"key_sources,omitempty" caddy:"namespace=oob.key_sources inline_key=type"`
 
+	// Which keys of devices are good enough.
+	KeyPolicy KeyPolicy `json:"key_policy,omitzero"`
+
 	// Learns the keys of devices and reports what would be dispatched, by
 	// which dispatcher and with which key, but intercepts nothing: for the
 	// first weeks, and as a switch back.
@@ -97,6 +101,28 @@ type Handler struct {
 	exchange   *exchange.Exchange
 	limiterKey string // set while the shared limiter is held
 	logger     *zap.Logger
+}
+
+// KeyPolicy says which keys of devices are good enough, beyond what is refused
+// anyhow.
+type KeyPolicy struct {
+	// The smallest RSA key, in bits: 2048, 3072 or 4096. Default: 2048
+	MinRSABits int `json:"min_rsa_bits,omitempty"`
+
+	// How long a device may use a key. Default: for ever
+	MaxKeyAge caddy.Duration `json:"max_key_age,omitempty"`
+}
+
+func (p KeyPolicy) check() error {
+	switch p.MinRSABits {
+	case 0, 2048, 3072, 4096:
+	default:
+		return fmt.Errorf("key_policy: min_rsa_bits is 2048, 3072 or 4096, not %d", p.MinRSABits)
+	}
+	if p.MaxKeyAge < 0 {
+		return errors.New("key_policy: max_key_age has to be longer than zero")
+	}
+	return nil
 }
 
 // Defaults of the handler.
@@ -191,7 +217,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // directory puts the rules of learning and forgetting before the store.
 func (h *Handler) directory(store targets.Store, sources []targets.NamedSource, m *metrics) *targets.Directory {
-	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Events: func(e targets.Event) {
+	policy := encrypt.Policy{MinRSABits: h.KeyPolicy.MinRSABits}
+	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Policy: policy, MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge), Events: func(e targets.Event) {
 		m.target(e)
 		fields := []zap.Field{
 			zap.String("event", string(e.Name)), zap.String("target", exchange.TargetHash(e.Ref.ID)),
@@ -235,6 +262,9 @@ func (h *Handler) setDefaults() error {
 		if !op.Valid() || lifetime <= 0 {
 			return fmt.Errorf("token_lifetime %s %s: name registration, authentication or deregistration and a time longer than zero", op, time.Duration(lifetime))
 		}
+	}
+	if err := h.KeyPolicy.check(); err != nil {
+		return err
 	}
 	return h.resolveRedeemURL()
 }

@@ -268,7 +268,7 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 		"event":      `[a-z_]+`,
 		"source":     `create|registration|modify|delete|device|dispatch`,
 		"scope":      `target|user|client`,
-		"le":         `[0-9.]+|\+Inf`,
+		"le":         `[0-9.e+]+|\+Inf`,
 	}
 	label := regexp.MustCompile(`(\w+)="([^"]*)"`)
 	seen := 0

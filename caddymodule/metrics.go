@@ -21,6 +21,7 @@ type metrics struct {
 	targets     *prometheus.CounterVec
 	limited     *prometheus.CounterVec
 	fallbacks   *prometheus.CounterVec
+	keyAge      prometheus.Histogram
 }
 
 // collectors are made once, so that counters keep their values when a reload
@@ -41,12 +42,17 @@ var collectors = sync.OnceValue(func() *metrics {
 		targets:     counter("targets_total", "Counter of changes to dispatch targets.", "event", "source"),
 		limited:     counter("limited_total", "Counter of dispatches that a limit refused.", "scope"),
 		fallbacks:   counter("fallbacks_total", "Counter of dispatchers that were tried because another failed.", "from", "to", "reason"),
+		keyAge: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "caddy", Subsystem: "oob", Name: "key_age_seconds",
+			Help:    "Histogram of the age of the keys that messages were encrypted with.",
+			Buckets: []float64{86400, 7 * 86400, 30 * 86400, 90 * 86400, 180 * 86400, 365 * 86400, 2 * 365 * 86400, 5 * 365 * 86400},
+		}),
 	}
 })
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m := collectors()
-	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks} {
+	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.keyAge} {
 		if err := registry.Register(c); err != nil {
 			if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); !registered {
 				return nil, err
@@ -60,6 +66,9 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 func (m *metrics) Exchanged(r exchange.Record) {
 	m.dispatches.WithLabelValues(r.Dispatcher, string(r.Operation), string(r.Result), r.Reason).Inc()
 	m.duration.WithLabelValues(r.Dispatcher).Observe(r.Took.Seconds())
+	if r.Thumbprint != "" {
+		m.keyAge.Observe(r.KeyAge.Seconds())
+	}
 }
 
 // Attempted implements exchange.Observer.

@@ -134,6 +134,7 @@ func (d *delivery) sealWithTargetKey(plain nevisfido.Envelope) (nevisfido.Envelo
 	d.x.Observer.Encrypted(alg, enc, "sealed")
 	d.mu.Lock()
 	d.record.Thumbprint, d.record.Alg, d.record.Enc = key.Thumbprint(), alg, enc
+	d.record.KeyAge = d.x.Targets.KeyAge(d.target)
 	d.mu.Unlock()
 	return plain.Sealed(jwe), nil
 }

@@ -32,6 +32,7 @@ type Record struct {
 	Target     string // keyed hash of the dispatch target's id; "" where there is none
 	Token      string // keyed hash of the token; "" where there is none
 	Thumbprint string // of the key, RFC 7638; "" where we did not seal
+	KeyAge     time.Duration
 	Alg, Enc   string // JOSE names; "" where we did not seal
 	Encryption string // "sealed", "sealed_upstream", "clear", or "" where nothing was made
 	Result     nevisfido.DispatchResult

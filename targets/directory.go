@@ -45,6 +45,7 @@ type Directory struct {
 	Sources   []NamedSource // asked in order on a miss
 	Namespace string
 	Policy    encrypt.Policy
+	MaxKeyAge time.Duration    // 0 for any
 	Now       func() time.Time // nil means time.Now
 	Events    func(Event)      // may be nil; called by whichever goroutine made the change
 

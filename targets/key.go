@@ -6,12 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 )
 
 // ErrNoKey reports a target without a usable encryption key on record.
 var ErrNoKey = errors.New("dispatch target has no encryption key")
+
+// ErrKeyTooOld reports a key that the target has had for longer than MaxKeyAge.
+var ErrKeyTooOld = errors.New("the dispatch target's encryption key is older than max_key_age; the device has to make a new one")
 
 // maxKeys bounds the cache: about 3 KiB each.
 const maxKeys = 4096
@@ -51,7 +55,7 @@ func (c *keyCache) get(jwk []byte, p encrypt.Policy) (*encrypt.Key, error) {
 }
 
 // Key returns the target's encryption key, vetted by today's policy. The error
-// is ErrNoKey where the record has none, of type *encrypt.KeyError where the
+// is ErrNoKey where the record has none, ErrKeyTooOld, of type *encrypt.KeyError where the
 // key is refused, and ErrUnavailable where the record is damaged.
 func (d *Directory) Key(t *Target) (*encrypt.Key, error) {
 	if t.EncryptionKey == nil {
@@ -61,6 +65,9 @@ func (d *Directory) Key(t *Target) (*encrypt.Key, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.MaxKeyAge > 0 && d.KeyAge(t) > d.MaxKeyAge {
+		return nil, ErrKeyTooOld
+	}
 	// A key that was damaged in the store can still be a valid key: anyone's.
 	if key.Thumbprint() != t.Thumbprint {
 		return nil, fmt.Errorf("%w: the record's key does not have the record's thumbprint", ErrUnavailable)
@@ -68,10 +75,21 @@ func (d *Directory) Key(t *Target) (*encrypt.Key, error) {
 	return key, nil
 }
 
+// KeyAge returns for how long the target has had its key, as far as is known:
+// at least since the record was made.
+func (d *Directory) KeyAge(t *Target) time.Duration {
+	since := t.KeySince
+	if since.IsZero() {
+		since = t.Created
+	}
+	return d.now().Sub(since)
+}
+
 // takeEncryptionKey puts a device's key on record if it is good, else none.
 // The reason of a refusal is returned.
 func (d *Directory) takeEncryptionKey(t *Target, jwk []byte) (refused string) {
-	t.EncryptionKey, t.Thumbprint = nil, ""
+	before, since := t.Thumbprint, t.KeySince
+	t.EncryptionKey, t.Thumbprint, t.KeySince = nil, "", time.Time{}
 	if absent(jwk) {
 		return ""
 	}
@@ -79,7 +97,10 @@ func (d *Directory) takeEncryptionKey(t *Target, jwk []byte) (refused string) {
 	if err != nil {
 		return reason(err)
 	}
-	t.EncryptionKey, t.Thumbprint = key.JWK(), key.Thumbprint()
+	t.EncryptionKey, t.Thumbprint, t.KeySince = key.JWK(), key.Thumbprint(), d.now()
+	if t.Thumbprint == before && !since.IsZero() {
+		t.KeySince = since
+	}
 	return ""
 }
 

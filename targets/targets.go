@@ -55,6 +55,9 @@ type Target struct {
 	SignatureKey  json.RawMessage `json:"signature_key,omitempty"`
 	Thumbprint    string          `json:"thumbprint,omitempty"` // of EncryptionKey, RFC 7638
 
+	// KeySince is when EncryptionKey was first seen.
+	KeySince time.Time `json:"key_since,omitzero"`
+
 	Source  string    `json:"source"`  // create, registration, modify, or a key source's name
 	Created time.Time `json:"created"` // zero where nothing but Marks and Doubt is known
 	Updated time.Time `json:"updated"`

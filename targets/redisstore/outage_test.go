@@ -15,6 +15,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oob-dispatch/oob-dispatch/claims"
+	"github.com/oob-dispatch/oob-dispatch/claims/claimstest"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
 )
@@ -38,7 +40,8 @@ func mustNotRead(t *testing.T, s *Store, because string) {
 	_, loadErr := s.Load(t.Context(), ref)
 	_, unknownErr := s.Load(t.Context(), nosuc)
 	_, deviceErr := s.OfDevice(t.Context(), "bank", "device-1")
-	for op, err := range map[string]error{"Load": loadErr, "Load of nobody": unknownErr, "OfDevice": deviceErr} {
+	_, getErr := s.Get(t.Context(), claimstest.ID(time.Now()))
+	for op, err := range map[string]error{"Load": loadErr, "Load of nobody": unknownErr, "OfDevice": deviceErr, "Get": getErr} {
 		mustFail(t, op, err, because)
 	}
 }
@@ -46,18 +49,20 @@ func mustNotRead(t *testing.T, s *Store, because string) {
 func mustNotWrite(t *testing.T, s *Store, because string) {
 	t.Helper()
 	updateErr := s.Update(t.Context(), nosuc, to(storetest.Target(nosuc)))
-	reached, takeErr := s.TakeAll(t.Context(), []targets.Count{{Key: "another", N: 1, Window: time.Hour}})
-	for op, err := range map[string]error{"Update": updateErr, "Take": takeErr} {
+	reached, countErr := s.TakeAll(t.Context(), []targets.Count{{Key: "another", N: 1, Window: time.Hour}})
+	putErr := s.Put(t.Context(), claimstest.ID(time.Now()), []byte("content"), time.Now().Add(time.Hour))
+	content, takeErr := s.Take(t.Context(), claimstest.ID(time.Now()))
+	for op, err := range map[string]error{"Update": updateErr, "TakeAll": countErr, "Put": putErr, "Take": takeErr} {
 		mustFail(t, op, err, because)
 	}
-	if reached != -1 {
-		t.Errorf("Take reached %d", reached)
+	if reached != -1 || content != nil {
+		t.Errorf("TakeAll reached %d, Take returned %q", reached, content)
 	}
 }
 
 func mustFail(t *testing.T, op string, err error, because string) {
 	t.Helper()
-	if err == nil || errors.Is(err, targets.ErrNotFound) || !strings.Contains(err.Error(), because) {
+	if err == nil || errors.Is(err, targets.ErrNotFound) || errors.Is(err, claims.ErrNotFound) || !strings.Contains(err.Error(), because) {
 		t.Errorf("%s returned %v, want an error with %q", op, err, because)
 	}
 }
@@ -79,6 +84,7 @@ func mustBeUp(t *testing.T, s *Store) {
 	if _, err := s.TakeAll(t.Context(), []targets.Count{limit}); err != nil {
 		t.Error(err)
 	}
+	mustTakeClaim(t, s, putClaim(t, s))
 }
 
 func TestRestart(t *testing.T) {
@@ -106,7 +112,9 @@ func TestPause(t *testing.T) {
 	c.Timeout = caddy.Duration(50 * time.Millisecond)
 	hasty := operations(open(t, c))
 	server.do(t, "CLIENT", "PAUSE", 60_000, "WRITE")
-	mustTimeOut(t, map[string]func() error{"Update": hasty["Update"], "Take": hasty["Take"]})
+	mustTimeOut(t, map[string]func() error{
+		"Update": hasty["Update"], "TakeAll": hasty["TakeAll"], "Put": hasty["Put"], "Take": hasty["Take"],
+	})
 	if _, err := s.Load(t.Context(), ref); err != nil {
 		t.Errorf("reading: %v", err)
 	}
@@ -151,8 +159,19 @@ func operations(s *Store) map[string]func() error {
 		"Load":     func() error { _, err := s.Load(ctx, ref); return err },
 		"Update":   func() error { return s.Update(ctx, ref, increment) },
 		"OfDevice": func() error { _, err := s.OfDevice(ctx, "bank", "device-1"); return err },
-		"Take":     func() error { _, err := s.TakeAll(ctx, []targets.Count{limit}); return err },
+		"TakeAll":  func() error { _, err := s.TakeAll(ctx, []targets.Count{limit}); return err },
+		"Put":      func() error { return s.Put(ctx, claimstest.ID(time.Now()), nil, time.Now()) },
+		"Get":      func() error { _, err := s.Get(ctx, claimstest.ID(time.Now())); return found(err) },
+		"Take":     func() error { _, err := s.Take(ctx, claimstest.ID(time.Now())); return found(err) },
 	}
+}
+
+// found makes no error of a claim that is not there: Redis has answered.
+func found(err error) error {
+	if errors.Is(err, claims.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // A server that accepts connections and says nothing.
@@ -304,7 +323,7 @@ func TestWhateverRedisRefuses(t *testing.T) {
 }
 
 // answerThief stands before a Redis and cuts the connection in place of the
-// answer to a script, as often as it is told to.
+// answer to a script or a GETDEL, as often as it is told to.
 type answerThief struct {
 	mu    sync.Mutex
 	steal int
@@ -355,11 +374,11 @@ func (a *answerThief) relay(conn net.Conn, to string) {
 		if err != nil {
 			return
 		}
-		script := strings.Contains(string(buf[:n]), "evalsha")
+		script, taking := strings.Contains(string(buf[:n]), "evalsha"), strings.Contains(string(buf[:n]), "getdel")
 		if _, err := server.Write(buf[:n]); err != nil {
 			return
 		}
-		if n, err = server.Read(buf); err != nil || script && buf[0] == ':' && a.take() {
+		if n, err = server.Read(buf); err != nil || (script && buf[0] == ':' || taking) && a.take() {
 			return
 		}
 		if _, err := conn.Write(buf[:n]); err != nil {

@@ -26,7 +26,7 @@ const (
 	defaultPrefix = "oob:"
 )
 
-// Store keeps dispatch targets in Redis (6.0 and later) or Valkey: a single
+// Store keeps dispatch targets in Redis (6.2 and later) or Valkey: a single
 // server, one behind Sentinel, or a cluster. Any number of sidecars share it:
 // updates are atomic among them, and limits are counted once for all. Records
 // of a newer release are left alone by an older one, so that both can run side
@@ -39,10 +39,10 @@ const (
 // an evicted record is an unknown target and an evicted counter a limit that
 // starts anew, and `appendonly yes`. With replicas, set `min-replicas-to-write
 // 1`: a failover loses what had not reached the new master, such as the
-// deletion of a target. An ACL user needs `~oob:* +get +set +del +getrange
-// +hgetall +hset +hdel +zadd +zcard +zscore +zremrangebyscore +pexpire +time
-// +eval +evalsha`, in a cluster `+command +cluster|slots` too, and for the
-// maintenance commands `+scan +info`.
+// deletion of a target. An ACL user needs `~oob:* +get +set +del +getdel
+// +getrange +hgetall +hset +hdel +zadd +zcard +zscore +zremrangebyscore
+// +pexpire +time +eval +evalsha`, in a cluster `+command +cluster|slots` too,
+// and for the maintenance commands `+scan +info`.
 //
 // Whoever can write to Redis can swap a device's key unless the records are
 // sealed. The lists of a device's targets are sealed entry by entry: who can

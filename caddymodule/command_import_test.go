@@ -1,0 +1,217 @@
+package caddymodule
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oob-dispatch/oob-dispatch/targets/transfer"
+)
+
+// importArguments makes a child process run an import with them, one a line.
+const importArguments = "OOB_TEST_IMPORT"
+
+func TestMain(m *testing.M) {
+	if args := os.Getenv(importArguments); args != "" {
+		cmd := &cobra.Command{Use: "oob"}
+		oobCommand(cmd)
+		cmd.SetArgs(strings.Split(args, "\n"))
+		if err := cmd.Execute(); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// recordLines returns records of n targets.
+func recordLines(t *testing.T, n int) string {
+	t.Helper()
+	line, _ := recordLine(t, "an-id", "jeff")
+	var all strings.Builder
+	for i := range n {
+		all.WriteString(strings.ReplaceAll(line, "an-id", fmt.Sprintf("%06d", i)))
+	}
+	return all.String()
+}
+
+// An import that is killed time and again ends with every target stored, and
+// each counted once.
+func TestImportOutlivesKills(t *testing.T) {
+	const n = 4000
+	s := newSidecar(t, "")
+	dir := t.TempDir()
+	lines := recordLines(t, n)
+	file, state := filepath.Join(dir, "targets.ndjson"), filepath.Join(dir, "state")
+	writeFile(t, file, lines)
+	args := []string{"targets", "import", file, "--resume", state, "--config", s.config}
+	kills := 0
+	for before := ""; kills < 5; kills++ {
+		child := exec.CommandContext(t.Context(), os.Args[0])
+		child.Env = append(os.Environ(), importArguments+"="+strings.Join(args, "\n"))
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		exited := make(chan error, 1)
+		go func() { exited <- child.Wait() }()
+		// As soon as a batch is done the next one is under way.
+		before = waitForChange(t, state, before, exited)
+		if before == "" {
+			break
+		}
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-exited
+	}
+	if kills < 2 {
+		t.Errorf("the import was killed %d times only", kills)
+	}
+	out := s.mustRun(t, args[1:len(args)-2]...)
+	var read, added, replaced, unchanged, kept, refused int
+	_, err := fmt.Sscanf(out, "lines %d\nadded %d\nreplaced %d\nunchanged %d\nkept %d\nrefused %d", &read, &added, &replaced, &unchanged, &kept, &refused)
+	if err != nil || read != n || added+unchanged != n || replaced+kept+refused != 0 {
+		t.Errorf("after %d kills: %s, error %v", kills, out, err)
+	}
+	if s.exported(t) != lines {
+		t.Error("the store does not hold what was imported")
+	}
+	t.Logf("%d kills, %d of %d lines were stored again", kills, unchanged, n)
+}
+
+// waitForChange returns the content of a file once it is another one, or
+// nothing if the process has exited before.
+func waitForChange(t *testing.T, path, before string, exited chan error) string {
+	t.Helper()
+	for {
+		select {
+		case err := <-exited:
+			if err != nil {
+				t.Fatalf("the import failed: %v", err)
+			}
+			return ""
+		default:
+		}
+		if content, err := os.ReadFile(path); err == nil && len(content) > 0 && string(content) != before {
+			return string(content)
+		}
+	}
+}
+
+func TestImportReport(t *testing.T) {
+	good := recordLines(t, 3)
+	lines := good + "x\n" + strings.ReplaceAll(good, `"kty":"EC"`, `"kty":"EC","d":"AA"`) +
+		strings.Replace(good[:strings.Index(good, "\n")], `{"schema":1`, `{"user":{"email":"a@example.com"},"schema":1`, 1)
+	want := `lines      8
+added      3
+replaced   0
+unchanged  1
+kept       0
+refused    4
+  encryption_key private_members: 3, on line 5, 6, 7
+    encryption_key: key refused (private_members): the JWK holds the private or symmetric member "d"
+  not_json: 1, on line 4
+    it is no JSON object, or not a strict one, at byte 0
+1 records tell how to reach their users: no store keeps that; see the key source file
+`
+	s := newSidecar(t, "")
+	r := caddyOOB(t, lines, "targets", "import", "-", "--dry-run", "--jobs", "1", "--config", s.config)
+	dry := "dry run: nothing was stored\n" + strings.NewReplacer("added      3", "added      4", "unchanged  1", "unchanged  0").Replace(want)
+	if r.out != dry || r.err == nil || r.err.Error() != "4 of 8 lines were refused" {
+		t.Errorf("dry run: error %v\n%s\nwant\n%s", r.err, r.out, dry)
+	}
+	if s.exported(t) != "" {
+		t.Error("the dry run stored something")
+	}
+	r = caddyOOB(t, lines, "targets", "import", "--config", s.config)
+	if r.out != want || r.err == nil || r.err.Error() != "4 of 8 lines were refused" || r.errOut != "" {
+		t.Errorf("error %v, on standard error %q\n%s\nwant\n%s", r.err, r.errOut, r.out, want)
+	}
+	if s.exported(t) != good {
+		t.Error("not what was imported")
+	}
+	if list := lineNumbers(transfer.Refusal{Count: 3, Lines: []int64{1, 2}}); list != "1, 2, …" {
+		t.Errorf("more lines than are listed: %s", list)
+	}
+}
+
+func TestImportRefuses(t *testing.T) {
+	s := newSidecar(t, "")
+	for _, tt := range []struct {
+		name, input string
+		args        []string
+		want        string
+	}{
+		{"no file", "", []string{"/nonexistent"}, "no such file"},
+		{"a folder", "", []string{t.TempDir()}, "is a directory"},
+		{"two files", "", []string{"a", "b"}, "accepts at most 1 arg"},
+		{"no jobs", "", []string{"--jobs", "0"}, "--jobs has to be between 1 and 64"},
+		{"too many jobs", "", []string{"--jobs", "65"}, "--jobs has to be between 1 and 64"},
+		{"overwrite", "", []string{"--overwrite", "maybe"}, "use newer, never or always"},
+		{"dry run with a state", "", []string{"--dry-run", "--resume", "x"}, "leave one away"},
+		{"strict", "\nx\n", []string{"--strict"}, "the import ended after line 0: line 2: it is no JSON object"},
+		{"UTF-16", "\xff\xfe{\x00", nil, "line 1: the input is UTF-16"},
+	} {
+		r := caddyOOB(t, tt.input, append([]string{"targets", "import", "--config", s.config}, tt.args...)...)
+		if r.err == nil || !strings.Contains(r.err.Error(), tt.want) {
+			t.Errorf("%s: error %v, want %s", tt.name, r.err, tt.want)
+		}
+	}
+	r := caddyOOB(t, "", "targets", "import", "--config", "-")
+	if r.err == nil {
+		t.Error("configuration and targets were read from the same stream")
+	}
+	if s.exported(t) != "" {
+		t.Error("something was stored")
+	}
+}
+
+// What resumes has to go into the store and namespace that it went to before.
+func TestImportResumesInTheSamePlaceOnly(t *testing.T) {
+	s := newSidecar(t, "")
+	dir := t.TempDir()
+	file, state := filepath.Join(dir, "targets.ndjson"), filepath.Join(dir, "state")
+	writeFile(t, file, recordLines(t, 3))
+	s.mustRun(t, "import", file, "--resume", state)
+	s.mustRun(t, "import", file, "--resume", state)
+	if r := s.run(t, "import", file, "--resume", state, "--overwrite", "always"); r.err == nil || !strings.Contains(r.err.Error(), "remove it to begin anew") {
+		t.Errorf("another --overwrite: error %v", r.err)
+	}
+	s.configure(t, "\t\tnamespace bank")
+	if r := s.run(t, "import", file, "--resume", state); r.err == nil || !strings.Contains(r.err.Error(), "another store or namespace") {
+		t.Errorf("another namespace: error %v", r.err)
+	}
+	if r := newSidecar(t, "").run(t, "import", file, "--resume", state); r.err == nil || !strings.Contains(r.err.Error(), "another store or namespace") {
+		t.Errorf("another store: error %v", r.err)
+	}
+}
+
+// The storage fails: nothing is passed over.
+func TestImportEndsWhenTheStoreFails(t *testing.T) {
+	s := newSidecar(t, "")
+	dir := t.TempDir()
+	file, state := filepath.Join(dir, "targets.ndjson"), filepath.Join(dir, "state")
+	lines := recordLines(t, 3)
+	writeFile(t, file, lines)
+	writeFile(t, s.storage, "a file in place of the folder")
+	r := s.run(t, "import", file, "--resume", state)
+	if r.err == nil || !strings.Contains(r.err.Error(), "storing the target") || !strings.Contains(r.err.Error(), "the same command goes on from there") {
+		t.Errorf("error %v", r.err)
+	}
+	if err := os.Remove(s.storage); err != nil {
+		t.Fatal(err)
+	}
+	s.mustRun(t, "import", file, "--resume", state)
+	if s.exported(t) != lines {
+		t.Error("not all was stored")
+	}
+	if content, err := os.ReadFile(state); err != nil || bytes.Contains(content, []byte(address)) {
+		t.Errorf("state %s, error %v", content, err)
+	}
+}
