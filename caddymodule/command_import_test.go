@@ -2,15 +2,20 @@ package caddymodule
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/transfer"
 )
 
@@ -41,10 +46,10 @@ func recordLines(t *testing.T, n int) string {
 	return all.String()
 }
 
-// An import that is killed time and again ends with every target stored, and
-// each counted once.
+// An import that is killed time and again, while it stores, ends with every
+// target stored and each counted once.
 func TestImportOutlivesKills(t *testing.T) {
-	const n = 4000
+	const n, ahead = 4000, 700
 	s := newSidecar(t, "")
 	dir := t.TempDir()
 	lines := recordLines(t, n)
@@ -52,25 +57,26 @@ func TestImportOutlivesKills(t *testing.T) {
 	writeFile(t, file, lines)
 	args := []string{"targets", "import", file, "--resume", state, "--config", s.config}
 	kills := 0
-	for before := ""; kills < 5; kills++ {
+	for kills < 5 && linesDone(t, state)+ahead < n {
+		hash := targets.Ref{ID: fmt.Sprintf("%06d", linesDone(t, state)+ahead)}.Hash()
 		child := exec.CommandContext(t.Context(), os.Args[0])
 		child.Env = append(os.Environ(), importArguments+"="+strings.Join(args, "\n"))
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		exited := make(chan error, 1)
-		go func() { exited <- child.Wait() }()
-		// As soon as a batch is done the next one is under way.
-		before = waitForChange(t, state, before, exited)
-		if before == "" {
-			break
-		}
-		if err := child.Process.Kill(); err != nil {
+		exited := make(chan struct{})
+		go func() {
+			_ = child.Wait() // it is killed
+			close(exited)
+		}()
+		waitForFile(filepath.Join(s.storage, "oob/targets", hash[:2], hash[2:]), exited)
+		if err := child.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			t.Fatal(err)
 		}
 		<-exited
+		kills++
 	}
-	if kills < 2 {
+	if kills < 3 {
 		t.Errorf("the import was killed %d times only", kills)
 	}
 	out := s.mustRun(t, args[1:len(args)-2]...)
@@ -85,21 +91,33 @@ func TestImportOutlivesKills(t *testing.T) {
 	t.Logf("%d kills, %d of %d lines were stored again", kills, unchanged, n)
 }
 
-// waitForChange returns the content of a file once it is another one, or
-// nothing if the process has exited before.
-func waitForChange(t *testing.T, path, before string, exited chan error) string {
+// linesDone returns how far the state file says the import has come.
+func linesDone(t *testing.T, path string) int {
 	t.Helper()
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	var s struct{ Report struct{ Lines int } }
+	if err := errors.Join(err, json.Unmarshal(content, &s)); err != nil {
+		t.Fatal(err)
+	}
+	return s.Report.Lines
+}
+
+// waitForFile returns when a file is there, or the process that is to make it
+// is not any more.
+func waitForFile(path string, exited chan struct{}) {
+	pause := time.NewTicker(time.Millisecond)
+	defer pause.Stop()
 	for {
-		select {
-		case err := <-exited:
-			if err != nil {
-				t.Fatalf("the import failed: %v", err)
-			}
-			return ""
-		default:
+		if _, err := os.Stat(path); err == nil {
+			return
 		}
-		if content, err := os.ReadFile(path); err == nil && len(content) > 0 && string(content) != before {
-			return string(content)
+		select {
+		case <-exited:
+			return
+		case <-pause.C:
 		}
 	}
 }

@@ -18,7 +18,9 @@ import (
 // Namespace is the Caddy module namespace of dispatchers.
 const Namespace = "oob.dispatchers"
 
-// Dispatcher hands a message to one channel.
+// Dispatcher hands a message to one channel. It has to work for a while after
+// its Cleanup, too: a reload does not wait for the exchanges of the old
+// configuration.
 type Dispatcher interface {
 	// Traits tells the sidecar what the channel needs. It is called once,
 	// after the dispatcher was provisioned.

@@ -3,7 +3,6 @@ package exchange
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -175,7 +174,10 @@ func (d *delivery) forward(w http.ResponseWriter, next Next) error {
 		return status == http.StatusOK && isJSON(h)
 	})
 	upstream := uncoded(withBody(d.r, d.request.WithDispatcher(d.x.UpstreamDispatcher)))
-	if err := d.ask(rec, upstream, next); err != nil {
+	ctx, cancel := context.WithCancel(upstream.Context())
+	defer cancel()
+	rec.stop = cancel
+	if err := d.ask(rec, upstream.WithContext(ctx), next); err != nil {
 		d.settle(dispatchers.Fail(dispatchers.Temporary, "upstream_unavailable", "asking nevisFIDO for a token: %w", err))
 		return err
 	}
@@ -203,34 +205,39 @@ func (d *delivery) forward(w http.ResponseWriter, next Next) error {
 }
 
 // ask forwards the request. The proxy panics when nevisFIDO's answer breaks
-// off; that is not ours to stop.
-func (d *delivery) ask(rec *recorder, upstream *http.Request, next Next) error {
+// off: that is not ours to stop, unless it was us who broke it off.
+func (d *delivery) ask(rec *recorder, upstream *http.Request, next Next) (err error) {
 	returned := false
 	defer func() {
-		if !returned {
+		switch {
+		case rec.state == refused:
+			if cause := recover(); cause != nil && cause != http.ErrAbortHandler {
+				panic(cause)
+			}
+			err = nil
+		case !returned:
 			d.settle(dispatchers.Fail(dispatchers.Temporary, "upstream_aborted", "nevisFIDO's answer broke off"))
 		}
 	}()
-	err := next(rec, upstream)
+	err = next(rec, upstream)
 	returned = true
 	return err
 }
 
-// unusable answers in place of a nevisFIDO whose answer may say "dispatched"
-// to a reader that is more lenient: nothing was.
 // malformed deals with an answer that was not understood, so that nothing was
-// dispatched. What is not JSON goes back as it is; JSON that only a lenient
-// reader understands might tell the caller that all went well.
+// dispatched. What is not JSON goes back as it is. What begins like JSON may
+// hold nevisFIDO's own link, or tell a more lenient reader that all went well.
 func (d *delivery) malformed(rec *recorder, err error) error {
 	d.settle(dispatchers.Fail(dispatchers.Refused, "upstream_answer", "nevisFIDO's answer to the dispatch request is malformed: %w", err))
-	text := bytes.TrimPrefix(rec.body.Bytes(), []byte("\ufeff"))
-	var value json.RawMessage
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&value); err != nil {
+	text := bytes.TrimLeft(bytes.TrimPrefix(rec.body.Bytes(), []byte("\ufeff")), " \t\r\n")
+	if !bytes.HasPrefix(text, []byte("{")) && !bytes.HasPrefix(text, []byte("[")) {
 		return rec.relay()
 	}
 	return rec.replace(nevisfido.RefusalAnswer(d.outcome()))
 }
 
+// unusable answers in place of a nevisFIDO whose answer may say "dispatched"
+// to a reader that is more lenient: nothing was.
 func (d *delivery) unusable(reason string) error {
 	failure := dispatchers.Fail(dispatchers.Broken, "upstream_answer", "nevisFIDO's answer to the dispatch request cannot be used: %s", reason)
 	d.settle(failure)

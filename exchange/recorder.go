@@ -22,7 +22,8 @@ type recorder struct {
 	header http.Header
 	accept func(status int, h http.Header) bool
 	limit  int64
-	spill  bool // beyond the limit: pass on what was held back, instead of refusing
+	spill  bool   // beyond the limit: pass on what was held back, instead of refusing
+	stop   func() // ends an answer that is refused and may be endless; may be nil
 
 	status int // final status, 0 while nothing was written
 	state  recorderState
@@ -116,6 +117,9 @@ func (rec *recorder) refuse(reason string) {
 	}
 	rec.state, rec.reason = refused, reason
 	rec.body = bytes.Buffer{}
+	if rec.stop != nil {
+		rec.stop()
+	}
 }
 
 // stream passes on the header and what was held back.

@@ -141,7 +141,7 @@ func TestUpstreamMatrix(t *testing.T) {
 			status: badGateway, reason: "upstream_answer",
 		},
 		"an empty body":  {play: func(Next, string, string) Next { return respond(200, "") }, status: 200, reason: "upstream_answer"},
-		"truncated JSON": {play: func(Next, string, string) Next { return respond(200, `{"token":"a","dispatchResult":"dispatched"`) }, status: 200, body: `{"token":"a","dispatchResult":"dispatched"`, reason: "upstream_answer"},
+		"truncated JSON": {play: func(Next, string, string) Next { return respond(200, `{"token":"a","dispatchResult":"dispatched"`) }, status: 200, result: nevisfido.DispatchError, reason: "upstream_answer"},
 		"an error": {
 			play: func(Next, string, string) Next {
 				return func(http.ResponseWriter, *http.Request) error { return errors.New("dial: refused") }

@@ -209,11 +209,9 @@ func (f *Dispatcher) setSendURL() error {
 	return nil
 }
 
-// Cleanup ends token requests that are under way and closes idle connections.
+// Cleanup closes idle connections. When a configuration is replaced, the
+// requests of the old one go on for a while: they still get access tokens.
 func (f *Dispatcher) Cleanup() error {
-	if f.tokens != nil {
-		f.tokens.close()
-	}
 	for _, t := range []*http.Transport{f.transport, f.metadata} {
 		if t != nil {
 			t.CloseIdleConnections()

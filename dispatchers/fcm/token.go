@@ -34,8 +34,6 @@ type accessToken struct {
 // once for all who wait, and outlive those who give up waiting.
 type tokenCache struct {
 	transport http.RoundTripper
-	ctx       context.Context // ends with the cache
-	cancel    context.CancelFunc
 	fetches   sync.WaitGroup
 
 	mu        sync.Mutex
@@ -54,8 +52,7 @@ type tokenFetch struct {
 }
 
 func newTokenCache(transport http.RoundTripper) *tokenCache {
-	ctx, cancel := context.WithCancel(context.Background())
-	return &tokenCache{transport: transport, ctx: ctx, cancel: cancel}
+	return &tokenCache{transport: transport}
 }
 
 // get returns an access token of the source, and whether it is fresh: fetched
@@ -96,11 +93,6 @@ func (c *tokenCache) fetch(s tokenSource) *tokenFetch {
 		return c.fetching
 	}
 	f := &tokenFetch{source: s, done: make(chan struct{})}
-	if err := c.ctx.Err(); err != nil {
-		f.err = outbound.Classify(fetchingToken, err)
-		close(f.done)
-		return f
-	}
 	c.fetching = f
 	c.fetches.Go(func() { c.run(f) })
 	return f
@@ -108,7 +100,7 @@ func (c *tokenCache) fetch(s tokenSource) *tokenFetch {
 
 func (c *tokenCache) run(f *tokenFetch) {
 	defer close(f.done)
-	ctx, cancel := context.WithTimeout(c.ctx, fetchTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
 	token, err := f.source.fetch(ctx, c.transport)
 
@@ -148,12 +140,4 @@ func (c *tokenCache) drop(token string) {
 	if c.token != nil && c.token.value == token {
 		c.token = nil
 	}
-}
-
-// close ends the requests that are under way and waits for that.
-func (c *tokenCache) close() {
-	c.mu.Lock()
-	c.cancel()
-	c.mu.Unlock()
-	c.fetches.Wait()
 }

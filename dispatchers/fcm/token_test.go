@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -166,7 +165,6 @@ func (s *fetchFunc) fetch(ctx context.Context, _ http.RoundTripper) (*oauth2.Tok
 
 func TestLateTokenOfOldCredentialsIsNotKept(t *testing.T) {
 	c := newTokenCache(nil)
-	defer c.close()
 	started, release := make(chan struct{}), make(chan struct{})
 	slow := &fetchFunc{func(context.Context) (*oauth2.Token, error) {
 		close(started)
@@ -192,26 +190,6 @@ func TestLateTokenOfOldCredentialsIsNotKept(t *testing.T) {
 	c.fetches.Wait()
 	if token, fresh, err := c.get(t.Context(), quick); token != "new" || fresh || err != nil {
 		t.Errorf("got %q, %v, %v; want the token that is there", token, fresh, err)
-	}
-}
-
-func TestCloseWaitsForFetches(t *testing.T) {
-	c := newTokenCache(nil)
-	ended := false
-	source := &fetchFunc{func(ctx context.Context) (*oauth2.Token, error) {
-		<-ctx.Done()
-		runtime.Gosched()
-		ended = true // a race with the line below, if close did not wait
-		return nil, ctx.Err()
-	}}
-	given, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, _, err := c.get(given, source); err == nil {
-		t.Fatal("a caller who gave up got a token")
-	}
-	c.close()
-	if !ended {
-		t.Error("a request outlived the cache")
 	}
 }
 

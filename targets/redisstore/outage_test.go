@@ -201,7 +201,8 @@ func TestReplicaWithoutItsMaster(t *testing.T) {
 	mustBeUp(t, s)
 	server.do(t, "CONFIG", "SET", "replica-serve-stale-data", "no")
 	server.do(t, "REPLICAOF", "127.0.0.1", freePort(t))
-	mustBeDown(t, s, "MASTERDOWN")
+	mustNotRead(t, s, "MASTERDOWN")
+	mustNotWrite(t, s, "") // MASTERDOWN, or READONLY where nothing is read first
 	server.do(t, "REPLICAOF", "NO", "ONE")
 	mustBeUp(t, s)
 }
@@ -337,6 +338,16 @@ func (a *answerThief) take() bool {
 	}
 	a.steal--
 	return true
+}
+
+// mustHaveStolen checks that no answer is left to lose.
+func (a *answerThief) mustHaveStolen(t *testing.T) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.steal != 0 {
+		t.Errorf("%d answers are left to lose", a.steal)
+	}
 }
 
 func (a *answerThief) serve(t *testing.T, to string) (url string) {

@@ -1,0 +1,269 @@
+package integration
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
+)
+
+// edited answers with the regular body changed, under the regular headers.
+func edited(old, repl string) nevis.Fault {
+	return nevis.Edit(func(body []byte) []byte { return bytes.Replace(body, []byte(old), []byte(repl), 1) })
+}
+
+func answersJSON(body string) nevis.Fault {
+	return nevis.Answer(http.StatusOK, http.Header{"Content-Type": {jsonType}}, body)
+}
+
+// badAnswers are what a nevisFIDO, or what stands before it, may answer to a
+// dispatch request, and what the caller gets then. Where there is a result, the
+// status is 200; status 0 stands for a connection that is closed.
+var badAnswers = []struct {
+	name   string
+	fault  nevis.Fault
+	status int
+	result nevisfido.DispatchResult
+}{
+	// Not a token at all: handed back as it is.
+	{"a page", nevis.HTML(), 200, ""},
+	{"401", nevis.Answer(401, http.Header{"WWW-Authenticate": {"Basic"}}, ""), 401, ""},
+	{"302", nevis.Redirect("https://login.example.com/"), 302, ""},
+	{"400 with JSON", nevis.Answer(400, http.Header{"Content-Type": {jsonType}}, `{"status":400}`), 400, ""},
+	{"500", nevis.Answer(500, nil, "oops"), 500, ""},
+	{"503", nevis.Answer(503, http.Header{"Retry-After": {"1"}}, ""), 503, ""},
+	{"204", nevis.Answer(204, nil, ""), 204, ""},
+
+	// Half a token, or one that cannot be read: nothing was dispatched.
+	{"nothing", nevis.CloseConnection(), 502, ""},
+	{"empty", answersJSON(""), 200, ""},
+	{"fewer bytes declared", nevis.ShortLength(10), 200, ""},
+	{"more bytes declared", nevis.LongLength(100), 0, ""},
+	{"broken chunks", nevis.TruncatedChunks(), 0, ""},
+	{"endless", nevis.Endless(), 502, ""},
+	{"a token of a megabyte", nevis.LongToken(1 << 20), 502, ""},
+	{"gzip", nevis.Gzip(), 502, ""},
+	{"not to be buffered", nevis.Incremental(), 502, ""},
+	{"wrong types", nevis.WrongTypes(), 200, nevisfido.DispatchError},
+	{"an array", answersJSON("[]"), 200, nevisfido.DispatchError},
+	{"a duplicate member", edited(`{`, `{"dispatchResult":"dispatchError",`), 200, nevisfido.DispatchError},
+	{"junk after it", edited(`"dispatched"}`, `"dispatched"}x`), 200, nevisfido.DispatchError},
+	{"BOM", edited(`{`, "\uFEFF{"), 200, nevisfido.DispatchError},
+	{"bad UTF-8", edited(`{`, "{\"x\":\"\xff\","), 200, nevisfido.DispatchError},
+	{"nested deeply", edited(`{`, `{"x":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`,`), 200, nevisfido.DispatchError},
+
+	// A token that cannot be sent.
+	{"no token", nevis.WithoutToken(), 200, nevisfido.DispatchError},
+	{"a long token", nevis.LongToken(257), 200, nevisfido.DispatchError},
+	{"a token with a line end", nevis.Members(map[string]string{"token": `"a\r\nb"`}), 200, nevisfido.DispatchError},
+	{"another token than in the link", nevis.Members(map[string]string{"token": `"another-token"`}), 200, nevisfido.DispatchError},
+	{"no link", nevis.Members(map[string]string{"dispatcherInformation": `{"name":"link"}`}), 200, nevisfido.InternalError},
+	{"a link to nothing", nevis.Members(map[string]string{"dispatcherInformation": `{"name":"link","response":"https://a.example/?dispatchTokenResponse=!"}`}), 200, nevisfido.DispatchError},
+
+	// No token, for a reason.
+	{"dispatcherNotFound", nevis.Result(nevisfido.DispatcherNotFound), 200, nevisfido.InternalError},
+	{"dispatchTargetExpired", nevis.Result(nevisfido.DispatchTargetExpired), 200, nevisfido.DispatchTargetExpired},
+	{"userNotFound", nevis.Result(nevisfido.UserNotFound), 200, nevisfido.UserNotFound},
+	{"internalError", nevis.Result(nevisfido.InternalError), 200, nevisfido.InternalError},
+	{"dispatchError", nevis.Result(nevisfido.DispatchError), 200, nevisfido.DispatchError},
+	{"no result", answersJSON(`{"token":"t"}`), 200, nevisfido.DispatchError},
+}
+
+// Whatever nevisFIDO answers, the caller gets a clear answer, nothing is sent,
+// and nothing of nevisFIDO's own message gets out.
+func TestBadAnswers(t *testing.T) {
+	s := start(t, options{nevis: nevis.Options{Mode: nevis.LTS21}})
+	p := s.register("P-256")
+	for _, channel := range []string{"push", "app-link"} {
+		for _, tt := range badAnswers {
+			t.Run(channel+" "+tt.name, func(t *testing.T) {
+				s.nevis.Script(tt.fault)
+				r, err := s.try(http.MethodPost, authentication, request("authentication", channel, p.TargetID()), "Content-Type", jsonType)
+				if tt.status == 0 {
+					if err == nil {
+						t.Errorf("the caller got %s", r)
+					}
+				} else if err != nil || r.status != tt.status {
+					t.Errorf("the caller got %v %s, want status %d", err, r, tt.status)
+				}
+				if tt.result != "" && (!bytes.Contains(r.body, fmt.Appendf(nil, `"dispatchResult":%q`, tt.result)) ||
+					!bytes.Contains(r.body, fmt.Appendf(nil, `{"name":%q}`, channel))) {
+					t.Errorf("the caller got %s, want %s", r.body, tt.result)
+				}
+				if tt.status == http.StatusBadGateway && (len(r.body) != 0 || r.header.Get("Content-Type") != "") {
+					t.Errorf("the caller got %s of an answer that is refused", r)
+				}
+				s.wantNoMessage(r.body)
+			})
+		}
+	}
+	if n := s.google.Sends(); n != 0 {
+		t.Errorf("%d push messages were sent", n)
+	}
+	if len(logged.lines("configure one of its dispatchers of type link as upstream_dispatcher")) == 0 {
+		t.Error("the log does not say what to configure where nevisFIDO does not know the dispatcher")
+	}
+	s.wantAlive(p)
+}
+
+// What comes before and beside a good answer does no harm.
+func TestOddAnswers(t *testing.T) {
+	s := start(t, options{handler: "redeem_url https://fido.example.com/nevisfido/token/redeem"})
+	p := s.register("P-256")
+	for name, fault := range map[string]nevis.Fault{
+		"103 before":       nevis.EarlyHints(),
+		"more members":     nevis.ExtraMembers(),
+		"no link":          nevis.Members(map[string]string{"dispatcherInformation": `{"name":"link"}`}),
+		"no information":   nevis.Members(map[string]string{"dispatcherInformation": ""}),
+		"null information": nevis.Members(map[string]string{"dispatcherInformation": "null"}),
+		"an object":        nevis.Members(map[string]string{"dispatcherInformation": `{"response":{"a":1}}`}),
+		"no session":       nil,
+	} {
+		if fault != nil {
+			s.nevis.Script(fault)
+		}
+		a := s.dispatch("push", p.TargetID())
+		if a.Result != nevisfido.Dispatched {
+			t.Errorf("%s: %s", name, a.body)
+			continue
+		}
+		_, m := s.receive(p, a)
+		s.check(p, nevisfido.Authentication, a, m)
+	}
+}
+
+// The answer is another one than nevisFIDO's: what described that must go, and
+// everything else stays.
+func TestHeadersOfARewrittenAnswer(t *testing.T) {
+	s := start(t, options{})
+	p := s.register("P-256")
+	gone := []string{"Etag", "Last-Modified", "Accept-Ranges", "Digest", "Content-Digest", "Repr-Digest", "Content-Md5", "Trailer"}
+	s.nevis.Script(func(regular http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for _, name := range gone {
+				w.Header().Set(name, "X-Checksum")
+			}
+			w.Header().Set("X-Unknown", "kept")
+			w.Header()["Set-Cookie"] = []string{"a=1", "b=2"}
+			regular.ServeHTTP(w, r)
+		})
+	})
+	a := s.dispatch("app-link", p.TargetID())
+	for _, name := range gone {
+		if value := a.header.Values(name); len(value) != 0 {
+			t.Errorf("%s: %q", name, value)
+		}
+	}
+	if a.header.Get("X-Unknown") != "kept" || len(a.header.Values("Set-Cookie")) != 2 {
+		t.Errorf("headers are missing in %v", a.header)
+	}
+	if got := a.header.Get("Content-Length"); got != fmt.Sprint(len(a.body)) {
+		t.Errorf("Content-Length %s of %d bytes", got, len(a.body))
+	}
+}
+
+// A bad answer spoils no other on the same connection.
+func TestPipelinedRequests(t *testing.T) {
+	s := start(t, options{})
+	p := s.register("P-256")
+	one := strings.Replace(http1("POST", authentication, contentType(jsonType), request("authentication", "app-link", p.TargetID())), "Connection: close\r\n", "", 1)
+	for _, tt := range badAnswers {
+		if tt.status == 0 {
+			continue
+		}
+		s.nevis.Script(tt.fault)
+		conn, err := net.Dial("tcp", s.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, one+one); err != nil {
+			t.Fatal(err)
+		}
+		answers := bufio.NewReader(conn)
+		for i, want := range []int{tt.status, http.StatusOK} {
+			response, err := http.ReadResponse(answers, &http.Request{Method: http.MethodPost})
+			if err != nil {
+				t.Fatalf("%s, answer %d: %v", tt.name, i, err)
+			}
+			body, err := io.ReadAll(response.Body)
+			if err != nil || response.StatusCode != want || i == 1 && !bytes.Contains(body, []byte(`"dispatched"`)) {
+				t.Errorf("%s, answer %d: %v, status %d: %s", tt.name, i, err, response.StatusCode, body)
+			}
+		}
+		conn.Close()
+	}
+}
+
+func TestBadAnswersOverHTTP2(t *testing.T) {
+	s := start(t, options{})
+	p := s.register("P-256")
+	for _, tt := range badAnswers {
+		s.nevis.Script(tt.fault)
+		r, err := s.overHTTP2(http.MethodPost, authentication, jsonType, request("authentication", "app-link", p.TargetID()))
+		if tt.status == 0 && err == nil || tt.status != 0 && (err != nil || r.status != tt.status) {
+			t.Errorf("%s: %v, %s", tt.name, err, r)
+		}
+		s.wantNoMessage(r.body)
+	}
+	r, err := s.overHTTP2(http.MethodPost, authentication, jsonType, request("authentication", "app-link", p.TargetID()))
+	if err != nil || r.status != http.StatusOK || !bytes.Contains(r.body, []byte(`"dispatched"`)) {
+		t.Errorf("a good answer: %v, %s", err, r)
+	}
+}
+
+// nevisFIDO has created the token: the message goes out although the caller
+// is gone.
+func TestCallerGoesAwayDuringDelivery(t *testing.T) {
+	s := start(t, options{})
+	p := s.register("P-256")
+	sending, gone := make(chan struct{}), make(chan struct{})
+	s.google.ScriptFor(p.pushToken, google.Fault(func(c *google.Call) {
+		close(sending)
+		<-gone
+		google.None(c)
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url()+authentication, strings.NewReader(request("authentication", "push", p.TargetID())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", jsonType)
+	ended := make(chan error)
+	go func() {
+		_, err := s.exchange(r)
+		ended <- err
+	}()
+	<-sending
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("the caller got an answer")
+	}
+	close(gone)
+	wait, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	pushed, err := s.google.Wait(wait, p.pushToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := p.OpenPush(pushed.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Redeem(t.Context(), m); err != nil {
+		t.Error(err)
+	}
+}
