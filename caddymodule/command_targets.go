@@ -32,6 +32,9 @@ stores, --namespace or --base-path chooses one.`,
 	flags.String("namespace", "", "Namespace of the handler, where there are several")
 	flags.String("base-path", "", "Base path of the handler, where there are several")
 	cmd.AddCommand(listCommand(), showCommand(), importCommand(), exportCommand(), forgetCommand(), resealCommand())
+	for _, sub := range cmd.Commands() {
+		sub.DisableFlagsInUseLine = true // they name their flags
+	}
 	return cmd
 }
 

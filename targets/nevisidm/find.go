@@ -34,7 +34,6 @@ func share[T any](ctx context.Context, s *Source, key string, lookup func(contex
 	answer := s.flights.DoChan(key, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(s.Timeout))
 		defer cancel()
-		defer context.AfterFunc(s.running, cancel)() //nolint:contextcheck // the source may end before the request
 		if err := enter(ctx, s.lookups); err != nil {
 			return nil, fmt.Errorf("%d lookups in nevisIDM are under way: %w", maxLookups, err)
 		}

@@ -105,8 +105,6 @@ type Source struct {
 	flights       *singleflight.Group // of targets and users
 	lookups       chan struct{}       // one element for each under way
 	scans         chan struct{}       // the same
-	running       context.Context
-	stop          context.CancelFunc
 	clientSegment string
 }
 
@@ -134,7 +132,6 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	s.flights = new(singleflight.Group)
 	s.lookups = make(chan struct{}, maxLookups)
 	s.scans = make(chan struct{}, 1)
-	s.running, s.stop = context.WithCancel(context.Background())
 	return nil
 }
 
@@ -213,10 +210,10 @@ func (s *Source) setBounds(*slog.Logger) error {
 	return nil
 }
 
-// Cleanup ends lookups that are under way and closes idle connections.
+// Cleanup closes idle connections. Lookups that are under way go on: a reload
+// does not wait for the exchanges of the old configuration.
 func (s *Source) Cleanup() error {
-	if s.stop != nil {
-		s.stop()
+	if s.transport != nil {
 		s.transport.CloseIdleConnections()
 	}
 	return nil
