@@ -9,7 +9,6 @@
 package nevisidm
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
