@@ -49,6 +49,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //			max_key_age  <duration>
 //		}
 //		limit               target|user|client <n> <window> | off
+//		audit               file <path> | log <name>
 //		dispatcher          <name> <type> [<args>] {
 //			encryption     required|preferred|off
 //			address        <template>
@@ -113,6 +114,8 @@ func (h *Handler) option(d *caddyfile.Dispenser, seen once) error {
 		return h.storeOption(d)
 	case "key_policy":
 		return h.keyPolicyOption(d)
+	case "audit":
+		return auditOption(d, &h.Audit)
 	case "observe":
 		h.Observe = true
 		if d.NextArg() {

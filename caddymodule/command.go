@@ -17,14 +17,14 @@ func init() {
 		Name:      "oob",
 		Usage:     "<command>",
 		Short:     "Works on what the oob_dispatch handler keeps",
-		Long:      "\nWorks on what the oob_dispatch handler keeps: the dispatch targets and their keys.",
+		Long:      "\nWorks on what the oob_dispatch handler keeps: the dispatch targets and their keys, and the audit trail.",
 		CobraFunc: oobCommand,
 	})
 }
 
 func oobCommand(cmd *cobra.Command) {
 	group(cmd)
-	cmd.AddCommand(targetsCommand())
+	cmd.AddCommand(targetsCommand(), auditCommand())
 }
 
 // group makes a command that only has others below it print its help, and

@@ -131,8 +131,12 @@ func summary(r *transfer.Report, dryRun bool) string {
 		name string
 		n    int64
 	}{
-		{"lines", r.Lines}, {"added", r.Added}, {"replaced", r.Replaced},
-		{"unchanged", r.Unchanged}, {"kept", r.Kept}, {"refused", r.RefusedLines()},
+		{"lines", r.Lines},
+		{"added", r.Added},
+		{"replaced", r.Replaced},
+		{"unchanged", r.Unchanged},
+		{"kept", r.Kept},
+		{"refused", r.RefusedLines()},
 	} {
 		fmt.Fprintf(&b, "%-10s %d\n", row.name, row.n)
 	}

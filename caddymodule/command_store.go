@@ -140,7 +140,7 @@ func (h *Handler) sharesTargets(other *Handler) bool {
 }
 
 func names(all []*Handler) string {
-	var list []string
+	list := make([]string, 0, len(all))
 	for _, h := range all {
 		list = append(list, fmt.Sprintf("namespace %q with base_path %s", h.Namespace, h.BasePath))
 	}

@@ -226,8 +226,10 @@ func mustHoldNoSecret(t *testing.T, s *sidecar, lines string) {
 	path := filepath.Join(t.TempDir(), "targets.ndjson")
 	writeFile(t, path, lines+strings.ReplaceAll(lines, `"schema":1`, `"schema":"1"`))
 	for _, args := range [][]string{
-		{"list"}, {"list", "--json"},
-		{"show", "one"}, {"show", "one", "--json"},
+		{"list"},
+		{"list", "--json"},
+		{"show", "one"},
+		{"show", "one", "--json"},
 		{"import", "--dry-run", path},
 		{"import", "--strict", path},
 		{"reseal"},

@@ -95,11 +95,16 @@ type Handler struct {
 	// Allows any number of dispatches.
 	LimitsOff bool `json:"limits_off,omitempty"`
 
+	// Where an audit trail is kept. Default: nowhere
+	Audit *Audit `json:"audit,omitempty"`
+
 	// The dispatchers that callers can name.
 	Dispatchers []*Dispatcher `json:"dispatchers,omitempty"`
 
 	exchange   *exchange.Exchange
 	limiterKey string // set while the shared limiter is held
+	auditPath  string // set while the shared audit file is held
+	trail      auditTrail
 	logger     *zap.Logger
 }
 
@@ -192,6 +197,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := h.openAudit(); err != nil {
+		return err
+	}
 	h.exchange = &exchange.Exchange{
 		BasePath:           h.BasePath,
 		UpstreamDispatcher: h.UpstreamDispatcher,
@@ -207,7 +215,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		Channels:           channels,
 		Limits:             limits,
 		Limiter:            limiter,
-		Observer:           metrics,
+		Observer:           h.observer(metrics),
 		Log:                h.logger,
 		Lookup:             lookup,
 		ClientIP:           clientIP,
@@ -220,6 +228,7 @@ func (h *Handler) directory(store targets.Store, sources []targets.NamedSource, 
 	policy := encrypt.Policy{MinRSABits: h.KeyPolicy.MinRSABits}
 	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Policy: policy, MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge), Events: func(e targets.Event) {
 		m.target(e)
+		h.trail.target(e)
 		fields := []zap.Field{
 			zap.String("event", string(e.Name)), zap.String("target", exchange.TargetHash(e.Ref.ID)),
 			zap.String("source", e.Source), zap.String("reason", e.Reason), zap.String("thumbprint", e.Thumbprint),
@@ -323,7 +332,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // Cleanup gives back what Provision took.
 func (h *Handler) Cleanup() error {
-	return h.releaseLimiter()
+	return errors.Join(h.releaseLimiter(), h.releaseAudit())
 }
 
 // lookup resolves Caddy's own placeholders.

@@ -22,6 +22,8 @@ type metrics struct {
 	limited     *prometheus.CounterVec
 	fallbacks   *prometheus.CounterVec
 	keyAge      prometheus.Histogram
+
+	auditFailures prometheus.Counter
 }
 
 // collectors are made once, so that counters keep their values when a reload
@@ -47,12 +49,16 @@ var collectors = sync.OnceValue(func() *metrics {
 			Help:    "Histogram of the age of the keys that messages were encrypted with.",
 			Buckets: []float64{86400, 7 * 86400, 30 * 86400, 90 * 86400, 180 * 86400, 365 * 86400, 2 * 365 * 86400, 5 * 365 * 86400},
 		}),
+		auditFailures: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "caddy", Subsystem: "oob", Name: "audit_failures_total",
+			Help: "Counter of audit lines that were lost.",
+		}),
 	}
 })
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m := collectors()
-	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.keyAge} {
+	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.keyAge, m.auditFailures} {
 		if err := registry.Register(c); err != nil {
 			if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); !registered {
 				return nil, err

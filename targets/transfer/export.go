@@ -17,7 +17,7 @@ func Export(ctx context.Context, l targets.Lister, namespace string, w io.Writer
 		record, err := targets.Encode(t, t.Ref())
 		if err != nil {
 			damaged(&targets.RecordError{Hash: t.Ref().Hash(), Err: err})
-			return nil
+			return nil //nolint:nilerr // the others go on
 		}
 		if _, err := out.Write(append(record, '\n')); err != nil {
 			return fmt.Errorf("writing the export: %w", err)

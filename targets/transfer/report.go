@@ -75,7 +75,7 @@ func (r *Report) refuse(number int64, why *refusal) {
 	}
 	if len(refusal.Lines) < maxListed {
 		// Not in place: the report of the lines before shares it.
-		refusal.Lines = append(refusal.Lines[:len(refusal.Lines):len(refusal.Lines)], number)
+		refusal.Lines = append(slices.Clip(refusal.Lines), number)
 	}
 	r.Refused[why.reason] = refusal
 }
