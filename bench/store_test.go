@@ -1,0 +1,168 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// held is how many targets a store holds while it is measured:
+//
+//	go test -run '^$' -bench Store -targets 1000000 -timeout 1h ./bench
+var held = flag.Int("targets", 1000, "targets in the store")
+
+// BenchmarkStore measures finding and replacing one target among many.
+func BenchmarkStore(b *testing.B) {
+	for name, open := range map[string]func(*testing.B) (config string, size func() int64){
+		"caddy": openFiles, "redis": openRedis,
+	} {
+		b.Run(name, func(b *testing.B) {
+			config, size := open(b)
+			d := &targets.Directory{Store: openStore(b, config)}
+			fill(b, d)
+			b.Run("find", func(b *testing.B) {
+				for b.Loop() {
+					if _, err := d.Find(b.Context(), id(rand.IntN(*held))); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(size())/float64(*held), "bytes/target")
+			})
+			b.Run("learn", func(b *testing.B) {
+				for b.Loop() {
+					learn(b, d, rand.IntN(*held))
+				}
+			})
+		})
+	}
+}
+
+func id(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) }
+
+var deviceKeys = sync.OnceValue(func() []byte {
+	key, err := encrypt.GenerateKey("RSA-2048")
+	if err != nil {
+		panic(err)
+	}
+	return key.Public().JWK()
+})
+
+func learn(b *testing.B, d *targets.Directory, i int) {
+	description := &nevisfido.TargetDescription{
+		Username: "user-" + strconv.Itoa(i), DeviceID: "device-" + strconv.Itoa(i), Name: "phone", Dispatcher: "push",
+		Target:        fmt.Sprintf("%0152d", i), // as long as a registration token
+		EncryptionKey: deviceKeys(),
+	}
+	if err := d.Learn(b.Context(), description, nevisfido.CreatedTarget{ID: id(i)}, targets.SourceCreate); err != nil {
+		b.Error(err)
+	}
+}
+
+// fill learns the targets, sixteen at a time.
+func fill(b *testing.B, d *targets.Directory) {
+	b.Helper()
+	start := time.Now()
+	var wg sync.WaitGroup
+	const writers = 16
+	for w := range writers {
+		wg.Go(func() {
+			for i := w; i < *held; i += writers {
+				learn(b, d, i)
+			}
+		})
+	}
+	wg.Wait()
+	b.Logf("filled with %d targets in %s", *held, time.Since(start).Round(time.Millisecond))
+}
+
+// openStore provisions a store as a configuration does.
+func openStore(b *testing.B, config string) targets.Store {
+	b.Helper()
+	root, err := caddy.ProvisionContext(&caddy.Config{StorageRaw: json.RawMessage(fmt.Sprintf(`{"module":"file_system","root":%q}`, b.TempDir()))})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := caddy.NewContext(root)
+	b.Cleanup(cancel)
+	var kind struct{ Type string }
+	if err := json.Unmarshal([]byte(config), &kind); err != nil {
+		b.Fatal(err)
+	}
+	var options map[string]any
+	if err := json.Unmarshal([]byte(config), &options); err != nil {
+		b.Fatal(err)
+	}
+	delete(options, "type")
+	raw, err := json.Marshal(options)
+	if err != nil {
+		b.Fatal(err)
+	}
+	guest, err := ctx.LoadModuleByID(targets.StoreNamespace+"."+kind.Type, raw)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return guest.(targets.Store)
+}
+
+func openFiles(b *testing.B) (string, func() int64) {
+	dir := b.TempDir()
+	size := func() int64 {
+		var n int64
+		err := filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
+			if err == nil && info.Mode().IsRegular() {
+				n += (info.Size() + 4095) / 4096 * 4096 // what the disk gives
+			}
+			return err
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return n
+	}
+	return fmt.Sprintf(`{"type":"caddy","storage":{"module":"file_system","root":%q}}`, dir), size
+}
+
+// openRedis starts a server of its own.
+func openRedis(b *testing.B) (string, func() int64) {
+	dir := b.TempDir()
+	socket := filepath.Join(dir, "socket")
+	ctx, cancel := context.WithCancel(context.Background())
+	server := exec.CommandContext(ctx, "redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir)
+	if err := server.Start(); err != nil {
+		b.Fatalf("%v: ./test.sh installs what is needed", err)
+	}
+	b.Cleanup(func() { cancel(); _ = server.Wait() })
+	for range 200 {
+		if _, err := os.Stat(socket); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	size := func() int64 {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", server.Process.Pid))
+		if err != nil {
+			b.Fatal(err)
+		}
+		var total, resident int64
+		if _, err := fmt.Sscan(string(status), &total, &resident); err != nil {
+			b.Fatal(err)
+		}
+		return resident * int64(os.Getpagesize())
+	}
+	return fmt.Sprintf(`{"type":"redis","addresses":["unix://%s"]}`, socket), size
+}
