@@ -68,7 +68,12 @@ func TestCaddyfileRefusals(t *testing.T) {
 		{"argument", ":8881 {\n\toob_dispatch * push {\n\t}\n}", "2", `unexpected argument "push": the options stand in a block`},
 		{"unknown option", inSite("\t\tbase_pth /x"), "3", `unrecognized option "base_pth" of oob_dispatch`},
 		{"option of a dispatcher", inSite("\t\tretries 2"), "3", `unrecognized option "retries" of oob_dispatch`},
-		{"option of a later release", inSite("\t\taudit"), "3", `unrecognized option "audit" of oob_dispatch`},
+		{"audit alone", inSite("\t\taudit"), "3", "audit takes file and a path, or log and a name, such as: audit file /"},
+		{"audit without kind", inSite("\t\taudit /var/log/audit"), "3", "audit takes file and a path, or log and a name"},
+		{"audit kind", inSite("\t\taudit syslog a"), "3", "audit takes file and a path, or log and a name"},
+		{"audit file empty", inSite("\t\taudit file \"\""), "3", "audit takes file and a path, or log and a name"},
+		{"audit superfluous", inSite("\t\taudit file a b"), "3", "audit takes file and a path, or log and a name"},
+		{"audit twice", inSite("\t\taudit file a\n\t\taudit log b"), "4", "option audit is given twice"},
 		{"other letter case", inSite("\t\tDispatcher link link"), "3", `unrecognized option "Dispatcher" of oob_dispatch`},
 
 		{"base_path missing", inSite("\t\tbase_path"), "3", "base_path takes a value"},

@@ -70,7 +70,7 @@ func (o *importOptions) run(ctx context.Context, cmd *cobra.Command, s *openStor
 	}
 	defer input.Close()
 	im := &transfer.Import{
-		Store: s.Store, Namespace: s.namespace, Overwrite: o.overwrite, Jobs: o.jobs, DryRun: o.dryRun, Strict: o.strict,
+		Store: s.Store, Namespace: s.namespace, Policy: s.policy, Overwrite: o.overwrite, Jobs: o.jobs, DryRun: o.dryRun, Strict: o.strict,
 		State: o.state, Destination: s.identity + " " + string(o.overwrite),
 	}
 	bar := &progressBar{out: cmd.ErrOrStderr(), total: size}

@@ -17,6 +17,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -25,6 +26,7 @@ import (
 type openStore struct {
 	targets.Store
 	namespace string
+	policy    encrypt.Policy
 	raw       json.RawMessage // the store's configuration
 	identity  string          // of the store and the namespace
 	close     func()
@@ -168,7 +170,7 @@ func (h *Handler) open(storage json.RawMessage) (*openStore, error) {
 	// Caddy's own storage is below a folder of the user's.
 	identity := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", caddy.AppDataDir(), storage, raw, h.Namespace))
 	return &openStore{
-		Store: store, namespace: h.Namespace, raw: raw,
+		Store: store, namespace: h.Namespace, policy: h.KeyPolicy.encryption(), raw: raw,
 		identity: hex.EncodeToString(identity[:]), close: cancel,
 	}, nil
 }

@@ -42,8 +42,12 @@ func viewOf(t *targets.Target, now time.Time) targetView {
 		Key: keyKind(t.EncryptionKey), Thumbprint: t.Thumbprint, SignatureKey: keyKind(t.SignatureKey),
 		Source: t.Source, Created: moment(t.Created), Updated: moment(t.Updated), Hash: t.Ref().Hash(),
 	}
-	if t.EncryptionKey != nil && !t.Created.IsZero() {
-		v.KeyAge = age(now.Sub(t.Created))
+	since := t.KeySince
+	if since.IsZero() {
+		since = t.Created
+	}
+	if t.EncryptionKey != nil && !since.IsZero() {
+		v.KeyAge = age(now.Sub(since))
 	}
 	return v
 }

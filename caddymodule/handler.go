@@ -118,6 +118,8 @@ type KeyPolicy struct {
 	MaxKeyAge caddy.Duration `json:"max_key_age,omitempty"`
 }
 
+func (p KeyPolicy) encryption() encrypt.Policy { return encrypt.Policy{MinRSABits: p.MinRSABits} }
+
 func (p KeyPolicy) check() error {
 	switch p.MinRSABits {
 	case 0, 2048, 3072, 4096:
@@ -225,8 +227,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // directory puts the rules of learning and forgetting before the store.
 func (h *Handler) directory(store targets.Store, sources []targets.NamedSource, m *metrics) *targets.Directory {
-	policy := encrypt.Policy{MinRSABits: h.KeyPolicy.MinRSABits}
-	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Policy: policy, MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge), Events: func(e targets.Event) {
+	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Policy: h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge), Events: func(e targets.Event) {
 		m.target(e)
 		h.trail.target(e)
 		fields := []zap.Field{

@@ -1,0 +1,148 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/oob-dispatch/oob-dispatch/caddymodule/internal/chain"
+	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
+)
+
+// Audit says where the audit trail is kept: one line for each dispatch and for
+// each change of a dispatch target, without tokens, addresses and names of
+// users. Either `file` or `log` is given.
+type Audit struct {
+	// A file to which JSON lines are appended. Each holds the hash of the one
+	// before; `caddy oob audit verify` finds lines that were changed or taken
+	// out. The file is for one process only, and dispatches go on if it cannot
+	// be written. Placeholders are resolved at load.
+	File string `json:"file,omitempty"`
+
+	// The name of a logger, which is appended to the handler's, such as
+	// `audit` for `http.handlers.oob_dispatch.audit`: a log of Caddy's that
+	// includes it decides on output, format and rotation. The lines are not
+	// chained.
+	Log string `json:"log,omitempty"`
+}
+
+// auditFiles outlive a reload, so that each has one writer.
+var auditFiles = caddy.NewUsagePool()
+
+// openAudit prepares the audit trail. No file is opened before there is
+// something to write.
+func (h *Handler) openAudit() error {
+	if h.Audit == nil {
+		return nil
+	}
+	switch {
+	case (h.Audit.File == "") == (h.Audit.Log == ""):
+		return errors.New("audit: give a file or the name of a log, one of them")
+	case h.Audit.Log == "":
+		return h.openAuditFile()
+	case !validName.MatchString(h.Audit.Log):
+		return fmt.Errorf("audit log %q: a name has 1 to 64 letters, digits, dots, underscores or hyphens", h.Audit.Log)
+	}
+	h.trail = logTrail(h.logger.Named(h.Audit.Log))
+	return nil
+}
+
+func (h *Handler) openAuditFile() error {
+	path, err := secrets.Resolve("audit file", h.Audit.File)
+	if err != nil {
+		return err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return fmt.Errorf("audit file: %w", err)
+	}
+	if err := canHoldAudit(path); err != nil {
+		return fmt.Errorf("audit file: %w", err)
+	}
+	file, _, err := auditFiles.LoadOrNew(path, func() (caddy.Destructor, error) {
+		return chain.New(path, new(auditTrouble).report), nil
+	})
+	if err != nil {
+		return fmt.Errorf("sharing the audit file: %w", err)
+	}
+	h.auditPath = path
+	h.trail = fileTrail(file.(*chain.File))
+	return nil
+}
+
+// canHoldAudit finds errors in a path without touching anything.
+func canHoldAudit(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no file; to write elsewhere, use audit log", path)
+	case err == nil:
+		return nil
+	case !errors.Is(err, os.ErrNotExist):
+		return err
+	}
+	if info, err = os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return fmt.Errorf("the folder of %s does not exist; make it, writable for the server's user alone", path)
+	}
+	return nil
+}
+
+func (h *Handler) releaseAudit() error {
+	if h.auditPath == "" {
+		return nil
+	}
+	_, err := auditFiles.Delete(h.auditPath)
+	h.auditPath = ""
+	return err
+}
+
+// observer adds the audit trail to what else is told.
+func (h *Handler) observer(m *metrics) exchange.Observer {
+	if h.trail == nil {
+		return m
+	}
+	return audited{m, h.trail}
+}
+
+// auditTrouble counts the lines that are lost, and logs when that begins and
+// ends.
+type auditTrouble struct{ present atomic.Bool }
+
+func (t *auditTrouble) report(lost int64, err error) {
+	collectors().auditFailures.Add(float64(lost))
+	if before := t.present.Swap(err != nil); before == (err != nil) {
+		return
+	}
+	log := caddy.Log().Named("http.handlers.oob_dispatch") // the present one: the file outlives reloads
+	if err != nil {
+		log.Error("audit lines are lost; dispatches go on", zap.Error(err))
+		return
+	}
+	log.Info("audit lines are written again")
+}
+
+func auditOption(d *caddyfile.Dispenser, to **Audit) error {
+	const form = "audit takes file and a path, or log and a name, such as: audit file /var/log/oob-dispatch/audit.jsonl"
+	var where, value string
+	if !d.Args(&where, &value) || value == "" || d.NextArg() {
+		return d.Err(form)
+	}
+	switch where {
+	case "file":
+		*to = &Audit{File: value}
+	case "log":
+		*to = &Audit{Log: value}
+	default:
+		return d.Err(form)
+	}
+	return nil
+}
+
+// Interface guard
+var _ caddy.Destructor = (*chain.File)(nil)

@@ -1,0 +1,120 @@
+package caddymodule
+
+import (
+	"bytes"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/oob-dispatch/oob-dispatch/caddymodule/internal/chain"
+	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// auditTrail takes one audit line. It does not block.
+type auditTrail func(at time.Time, event string, fields []zap.Field)
+
+// logTrail hands lines to Caddy's logging, which adds its own time.
+func logTrail(log *zap.Logger) auditTrail {
+	return func(_ time.Time, event string, fields []zap.Field) { log.Info(event, fields...) }
+}
+
+// fileTrail appends lines to a chained file.
+func fileTrail(file *chain.File) auditTrail {
+	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{
+		TimeKey: "time", MessageKey: "event", SkipLineEnding: true,
+		EncodeTime: func(t time.Time, e zapcore.PrimitiveArrayEncoder) { e.AppendString(t.UTC().Format(chain.TimeLayout)) },
+	})
+	return func(at time.Time, event string, fields []zap.Field) {
+		line, err := encoder.EncodeEntry(zapcore.Entry{Time: at, Message: event}, fields)
+		if err != nil { // no field of ours fails
+			return
+		}
+		defer line.Free()
+		file.Append(bytes.Clone(line.Bytes()))
+	}
+}
+
+// audited writes exchanges to the audit trail.
+type audited struct {
+	exchange.Observer
+	trail auditTrail
+}
+
+// Exchanged implements exchange.Observer.
+func (a audited) Exchanged(r exchange.Record) {
+	a.Observer.Exchanged(r)
+	a.trail(r.Time.Add(r.Took), "dispatch", []zap.Field{
+		zap.String("operation", string(r.Operation)),
+		zap.String("dispatcher", r.Dispatcher),
+		known("delivered", r.Delivered),
+		known("target", r.Target),
+		known("token", r.Token),
+		known("thumbprint", r.Thumbprint),
+		known("alg", r.Alg),
+		known("enc", r.Enc),
+		known("encryption", r.Encryption),
+		zap.String("result", string(r.Result)),
+		zap.String("class", string(r.Class)),
+		known("reason", r.Reason),
+		each("attempts", r.Attempts, attemptFields),
+		each("fallbacks", r.Fallbacks, fallbackFields),
+		zap.Int64("ms", r.Took.Milliseconds()),
+	})
+}
+
+func attemptFields(a exchange.Attempt) []zap.Field {
+	return []zap.Field{
+		zap.String("dispatcher", a.Dispatcher), zap.String("class", string(a.Class)),
+		known("reason", a.Reason), zap.Int64("ms", a.Took.Milliseconds()),
+	}
+}
+
+func fallbackFields(f exchange.Fallback) []zap.Field {
+	return []zap.Field{zap.String("from", f.From), zap.String("to", f.To), known("reason", f.Reason)}
+}
+
+// target writes a change of a dispatch target.
+func (t auditTrail) target(e targets.Event) {
+	if t == nil {
+		return
+	}
+	t(time.Now(), string(e.Name), []zap.Field{
+		zap.String("target", exchange.TargetHash(e.Ref.ID)),
+		zap.String("source", e.Source),
+		known("reason", e.Reason),
+		known("thumbprint", e.Thumbprint),
+	})
+}
+
+// known leaves out what there is not.
+func known(key, value string) zap.Field {
+	if value == "" {
+		return zap.Skip()
+	}
+	return zap.String(key, value)
+}
+
+// each makes an array of objects, or nothing of none.
+func each[T any](key string, values []T, fields func(T) []zap.Field) zap.Field {
+	if len(values) == 0 {
+		return zap.Skip()
+	}
+	return zap.Array(key, zapcore.ArrayMarshalerFunc(func(array zapcore.ArrayEncoder) error {
+		for _, v := range values {
+			if err := array.AppendObject(zapcore.ObjectMarshalerFunc(func(object zapcore.ObjectEncoder) error {
+				for _, f := range fields(v) {
+					f.AddTo(object)
+				}
+				return nil
+			})); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// Interface guard
+var _ exchange.Observer = audited{}

@@ -1,0 +1,348 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/oob-dispatch/oob-dispatch/caddymodule/internal/chain"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// auditLines returns the members of the lines of an audit file that is in
+// order, without those of the chain.
+func auditLines(t *testing.T, path string) []map[string]any {
+	t.Helper()
+	if r := caddyOOB(t, "", "audit", "verify", path); r.err != nil {
+		t.Fatal(r.text())
+	}
+	var lines []map[string]any
+	for line := range strings.Lines(readFile(t, path)) {
+		var members map[string]any
+		if err := json.Unmarshal([]byte(line), &members); err != nil {
+			t.Fatalf("%v in %s", err, line)
+		}
+		delete(members, "hash")
+		delete(members, "prev")
+		lines = append(lines, members)
+	}
+	return lines
+}
+
+// events returns what the lines are about, in order.
+func events(lines []map[string]any) string {
+	var names []string
+	for _, line := range lines {
+		names = append(names, line["event"].(string))
+	}
+	return strings.Join(names, " ")
+}
+
+func newAuditPath(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "audit.jsonl")
+}
+
+// unlost fails the test if a line is lost.
+func unlost(t *testing.T) func(int64, error) {
+	return func(lost int64, err error) {
+		if err != nil {
+			t.Errorf("%d lines lost: %v", lost, err)
+		}
+	}
+}
+
+var fullRecord = exchange.Record{
+	Time:      time.Date(2026, 3, 4, 5, 6, 7, 890e6, time.FixedZone("", 3600)),
+	Operation: nevisfido.Authentication, Dispatcher: "chain", Delivered: "mail",
+	Target: "targetHash", Token: "tokenHash", Thumbprint: "thumbprint",
+	Alg: "ECDH-ES+A256KW", Enc: "A256GCM", Encryption: "sealed",
+	Result: nevisfido.Dispatched, Class: dispatchers.Delivered,
+	Attempts: []exchange.Attempt{
+		{Dispatcher: "push", Class: dispatchers.Temporary, Reason: "timeout", Took: 70 * time.Millisecond},
+		{Dispatcher: "mail", Class: dispatchers.Delivered, Took: 30 * time.Millisecond},
+	},
+	Fallbacks: []exchange.Fallback{{From: "push", To: "mail", Reason: "timeout"}},
+	Took:      112 * time.Millisecond,
+}
+
+var limitedRecord = exchange.Record{
+	Time: fullRecord.Time, Operation: nevisfido.Registration, Dispatcher: "open",
+	Result: nevisfido.DispatchError, Class: dispatchers.Refused, Reason: "limited",
+}
+
+var keyEvent = targets.Event{
+	Name: targets.EventKeyChanged, Ref: targets.Ref{Namespace: "n", ID: "canary-id"},
+	Source: "create", Reason: "reason", Thumbprint: "thumbprint",
+}
+
+func TestAuditLineMembers(t *testing.T) {
+	path := newAuditPath(t)
+	file := chain.New(path, unlost(t))
+	trail := fileTrail(file)
+	o := audited{exchange.NoObserver{}, trail}
+	o.Exchanged(fullRecord)
+	o.Exchanged(limitedRecord)
+	trail.target(keyEvent)
+	file.Destruct()
+
+	chained := regexp.MustCompile(`(?m)^\{"seq":\d+,(.*),"prev":"[0-9a-f]{64}","hash":"[0-9a-f]{64}"\}$`)
+	var got []string
+	for _, match := range chained.FindAllStringSubmatch(readFile(t, path), -1) {
+		got = append(got, match[1])
+	}
+	want := []string{
+		`"time":"2026-03-04T04:06:08.002Z","event":"dispatch","operation":"authentication","dispatcher":"chain","delivered":"mail",` +
+			`"target":"targetHash","token":"tokenHash","thumbprint":"thumbprint","alg":"ECDH-ES+A256KW","enc":"A256GCM","encryption":"sealed",` +
+			`"result":"dispatched","class":"delivered",` +
+			`"attempts":[{"dispatcher":"push","class":"temporary","reason":"timeout","ms":70},{"dispatcher":"mail","class":"delivered","ms":30}],` +
+			`"fallbacks":[{"from":"push","to":"mail","reason":"timeout"}],"ms":112`,
+		`"time":"2026-03-04T04:06:07.890Z","event":"dispatch","operation":"registration","dispatcher":"open",` +
+			`"result":"dispatchError","class":"refused","reason":"limited","ms":0`,
+	}
+	if len(got) != 4 {
+		t.Fatalf("%d lines: %s", len(got), got)
+	}
+	for i, line := range want {
+		if got[i+1] != line {
+			t.Errorf("line\n%s\nwant\n%s", got[i+1], line)
+		}
+	}
+	event := regexp.MustCompile(`^"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","event":"key_changed","target":"` +
+		exchange.TargetHash("canary-id") + `","source":"create","reason":"reason","thumbprint":"thumbprint"$`)
+	if !event.MatchString(got[3]) {
+		t.Errorf("the line of a key change is %s", got[3])
+	}
+}
+
+// Whatever a dispatcher of somebody else gives for a reason, it stays in its
+// member.
+func TestAuditLineEscapes(t *testing.T) {
+	path := newAuditPath(t)
+	file := chain.New(path, unlost(t))
+	reason := "a\"}\n{\"seq\":1,\xff\u2028\\"
+	audited{exchange.NoObserver{}, fileTrail(file)}.Exchanged(exchange.Record{Reason: reason})
+	file.Destruct()
+	lines := auditLines(t, path)
+	if len(lines) != 2 || lines[1]["reason"] != strings.ToValidUTF8(reason, "\ufffd") {
+		t.Errorf("%v", lines)
+	}
+}
+
+// A log gets the same members.
+func TestAuditLog(t *testing.T) {
+	core, logged := observer.New(zapcore.InfoLevel)
+	h := &Handler{Audit: &Audit{Log: "trail"}, logger: zap.New(core).Named("http.handlers.oob_dispatch")}
+	if err := h.openAudit(); err != nil {
+		t.Fatal(err)
+	}
+	audited{exchange.NoObserver{}, h.trail}.Exchanged(fullRecord)
+	h.trail.target(keyEvent)
+	entries := logged.All()
+	if len(entries) != 2 || entries[0].LoggerName != "http.handlers.oob_dispatch.trail" || entries[0].Message != "dispatch" || entries[1].Message != "key_changed" {
+		t.Fatalf("%+v", entries)
+	}
+	members := entries[0].ContextMap()
+	attempts, err := json.Marshal(members["attempts"])
+	if err != nil || members["thumbprint"] != "thumbprint" || members["ms"] != int64(112) ||
+		string(attempts) != `[{"class":"temporary","dispatcher":"push","ms":70,"reason":"timeout"},{"class":"delivered","dispatcher":"mail","ms":30}]` {
+		t.Errorf("%v, %v", members, err)
+	}
+}
+
+func TestAuditRefusals(t *testing.T) {
+	dir := t.TempDir()
+	for members, want := range map[string]string{
+		`{}`:                                         "audit: give a file or the name of a log, one of them",
+		`{"file": "/tmp/audit", "log": "audit"}`:     "audit: give a file or the name of a log, one of them",
+		`{"log": "a b"}`:                             "a name has 1 to 64 letters",
+		`{"file": "{env.OOB_TEST_UNSET}"}`:           "audit file",
+		fmt.Sprintf(`{"file": %q}`, dir):             "is no file; to write elsewhere, use audit log",
+		`{"file": "/dev/full"}`:                      "is no file; to write elsewhere, use audit log",
+		fmt.Sprintf(`{"file": %q}`, dir+"/no/audit"): "the folder of " + dir + "/no/audit does not exist",
+		`{"file": "/tmp/audit", "required": true}`:   "required",
+	} {
+		if err := validate(t, handlerWith(`, "audit": `+members)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", members, err, want)
+		}
+	}
+}
+
+// Validating touches nothing, not even beside the server that writes.
+func TestAuditIsValidatedBesideAServer(t *testing.T) {
+	path := newAuditPath(t)
+	h := handlerWith(fmt.Sprintf(`, "audit": {"file": %q}`, path))
+	if err := validate(t, h); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("validating made the file: %v", err)
+	}
+	server := chain.New(path, unlost(t))
+	server.Append([]byte(`{"n":1}`))
+	defer server.Destruct()
+	if err := validate(t, h); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAuditTellsNothingSecret(t *testing.T) {
+	path := newAuditPath(t)
+	s := startSite(t, "\t\taudit file "+path+"\n\t\tdispatcher open link {\n\t\t\tbase_url https://app.example.com/open\n\t\t}")
+	canaries := []string{`jeff"`, "canary-address", "canary-name", "canary-device"}
+	phone, err := device.New(device.Options{
+		Target: canaries[1], Name: canaries[2], DeviceID: canaries[3],
+		Dispatcher: "open", KeyKind: "P-256", Client: s.client,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := phone.Register(t.Context(), "http://"+s.address+"/nevisfido", device.Registration{}); err != nil {
+		t.Fatal(err)
+	}
+	var answer struct{ Token, SessionID, DispatchResult string }
+	content := s.do(http.MethodPost, "/nevisfido/token/dispatch/authentication", fmt.Sprintf(`{"dispatcher":"open","dispatchTargetId":%q,
+		"dispatchInformation":{"notification":{"title":"canary-title"},"data":{"canary":"canary-data"}},
+		"getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`, phone.TargetID()))
+	if err := json.Unmarshal([]byte(content), &answer); err != nil || answer.DispatchResult != "dispatched" {
+		t.Fatalf("%v: %s", err, content)
+	}
+	s.dispatch("open", "jeff")
+	s.load(s.withoutHandler()) // ends the writer
+
+	lines := auditLines(t, path)
+	if got := events(lines); got != "opened learned dispatch dispatch" {
+		t.Fatal(got)
+	}
+	thumbprint := phone.Keys()[0].Public().Thumbprint()
+	if lines[1]["thumbprint"] != thumbprint || lines[2]["thumbprint"] != thumbprint || lines[1]["target"] != lines[2]["target"] {
+		t.Errorf("the lines of one target do not belong together: %v", lines[1:3])
+	}
+	text := readFile(t, path)
+	for _, secret := range append(canaries, "canary", phone.TargetID(), answer.Token, answer.SessionID) {
+		if secret == "" || strings.Contains(text, secret) {
+			t.Errorf("%q stands in the audit file", secret)
+		}
+	}
+}
+
+// withoutHandler is the site's configuration without oob_dispatch.
+func (s *site) withoutHandler() []byte {
+	s.t.Helper()
+	return []byte(fmt.Sprintf(`{"admin": {"disabled": true, "config": {"persist": false}},
+		"logging": {"logs": {"default": {"writer": {"output": "discard"}}}},
+		"apps": {"http": {"grace_period": 1000000000, "servers": {"s": {"listen": [%q]}}}}}`, s.address))
+}
+
+func TestAuditFileHasOneWriterOverReloads(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	path := newAuditPath(t)
+	s := startSite(t, "\t\tlimit off\n\t\taudit file "+path+"\n\t\tdispatcher open link")
+	for range 5 {
+		s.dispatch("open", "jeff")
+		s.load(s.config)
+		if n, _ := auditFiles.References(path); n != 1 {
+			t.Fatalf("the file is held %d times", n)
+		}
+	}
+	s.dispatch("open", "jeff")
+	s.stop()
+	if n, held := auditFiles.References(path); held {
+		t.Errorf("the file is held %d times", n)
+	}
+	if got := events(auditLines(t, path)); got != "opened"+strings.Repeat(" dispatch", 6) {
+		t.Error(got)
+	}
+	// CertMagic's lock refresher ends by itself, at most 5 seconds later.
+	goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
+}
+
+// Dispatches go on, every lost line is counted, and the log tells once.
+func TestDispatchesGoOnWithoutAudit(t *testing.T) {
+	path, log := newAuditPath(t), newAuditPath(t)
+	other := chain.New(path, unlost(t))
+	other.Append([]byte(`{"n":1}`))
+	defer other.Destruct()
+
+	s := startSite(t, "\t\tlimit off\n\t\taudit file "+path+"\n\t\tdispatcher open link")
+	s.load([]byte(strings.Replace(string(s.config), `{"output":"discard"}`, fmt.Sprintf(`{"output":"file","filename":%q}`, log), 1)))
+	const failures = "caddy_oob_audit_failures_total"
+	before := s.metric(failures)
+	for range 3 {
+		if result := s.dispatch("open", "jeff"); result != "dispatched" {
+			t.Error(result)
+		}
+	}
+	s.load(s.withoutHandler()) // nothing waits any more
+	s.load(s.config)
+	if n := s.metric(failures) - before; n != 3 {
+		t.Errorf("%v lost lines were counted, want 3", n)
+	}
+	told := readFile(t, log)
+	if n := strings.Count(told, "audit lines are lost; dispatches go on"); n != 1 || !strings.Contains(told, "another process writes to it") {
+		t.Errorf("the log tells %d times that lines are lost: %s", n, told)
+	}
+}
+
+func TestAuditVerifyCommand(t *testing.T) {
+	path := newAuditPath(t)
+	file := chain.New(path, unlost(t))
+	o := audited{exchange.NoObserver{}, fileTrail(file)}
+	for range 3 {
+		o.Exchanged(fullRecord)
+	}
+	file.Destruct()
+	r := caddyOOB(t, "", "audit", "verify", path)
+	if r.err != nil || !strings.HasPrefix(r.out, "4 lines in order, ") || !strings.Contains(r.out, " to 2026-03-04T04:06:08.002Z, last hash ") {
+		t.Fatal(r.text())
+	}
+	hash := strings.TrimSpace(r.out[strings.Index(r.out, "last hash ")+len("last hash "):])
+	if r := caddyOOB(t, "", "audit", "verify", path, "--noted", hash); r.err != nil {
+		t.Error(r.text())
+	}
+	whole := readFile(t, path)
+	lines := strings.SplitAfter(whole, "\n")
+	for name, tt := range map[string]struct {
+		content, want string
+		args          []string
+	}{
+		"changed":      {strings.Replace(whole, `"seq":3,`, `"seq":3, `, 1), "line 3 was changed", nil},
+		"cut":          {strings.Join(lines[:3], ""), "no line has the noted hash " + hash, []string{"--noted", hash}},
+		"no hash":      {whole, `--noted "abc": a hash has 64 hexadecimal digits`, []string{"--noted", "abc"}},
+		"another kind": {"hello\n", "line 1 was changed or put in", nil},
+		"empty":        {"", "the file is empty", nil},
+	} {
+		writeFile(t, path, tt.content)
+		if r := caddyOOB(t, "", append([]string{"audit", "verify", path}, tt.args...)...); r.err == nil || !strings.Contains(r.err.Error(), tt.want) {
+			t.Errorf("%s: %s, want %s", name, r.text(), tt.want)
+		}
+	}
+	if r := caddyOOB(t, "", "audit", "verify", path+"x"); r.err == nil || !strings.Contains(r.err.Error(), "verifying the audit file: open ") {
+		t.Error(r.text())
+	}
+	if r := caddyOOB(t, "", "audit", "verfy", path); r.err == nil || !strings.Contains(r.err.Error(), `unknown command "verfy"`) {
+		t.Error(r.text())
+	}
+	writeFile(t, path, whole+lines[3][:50])
+	file = chain.New(path, unlost(t))
+	file.Append([]byte(`{"n":1}`))
+	file.Destruct()
+	if r := caddyOOB(t, "", "audit", "verify", path); r.err != nil || !strings.Contains(r.out, ": 50 bytes of unfinished lines before it, 0 lines lost\n6 lines in order, ") {
+		t.Error(r.text())
+	}
+}
