@@ -23,7 +23,7 @@ import (
 
 // held is how many targets a store holds while it is measured:
 //
-//	go test -run '^$' -bench Store -targets 1000000 -timeout 1h ./bench
+//	go test -run '^$' -bench Store -timeout 1h ./bench -targets 1000000
 var held = flag.Int("targets", 1000, "targets in the store")
 
 // BenchmarkStore measures finding and replacing one target among many.
