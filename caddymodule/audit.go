@@ -36,6 +36,14 @@ type Audit struct {
 // auditFiles outlive a reload, so that each has one writer.
 var auditFiles = caddy.NewUsagePool()
 
+type auditFile struct{ *chain.File }
+
+// Destruct implements caddy.Destructor.
+func (f auditFile) Destruct() error {
+	f.Close()
+	return nil
+}
+
 // openAudit prepares the audit trail. No file is opened before there is
 // something to write.
 func (h *Handler) openAudit() error {
@@ -66,13 +74,13 @@ func (h *Handler) openAuditFile() error {
 		return fmt.Errorf("audit file: %w", err)
 	}
 	file, _, err := auditFiles.LoadOrNew(path, func() (caddy.Destructor, error) {
-		return chain.New(path, new(auditTrouble).report), nil
+		return auditFile{chain.New(path, new(auditTrouble).report)}, nil
 	})
 	if err != nil {
 		return fmt.Errorf("sharing the audit file: %w", err)
 	}
 	h.auditPath = path
-	h.trail = fileTrail(file.(*chain.File))
+	h.trail = fileTrail(file.(auditFile).File)
 	return nil
 }
 
@@ -143,6 +151,3 @@ func auditOption(d *caddyfile.Dispenser, to **Audit) error {
 	}
 	return nil
 }
-
-// Interface guard
-var _ caddy.Destructor = (*chain.File)(nil)

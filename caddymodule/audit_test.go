@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -99,7 +100,7 @@ func TestAuditLineMembers(t *testing.T) {
 	o.Exchanged(fullRecord)
 	o.Exchanged(limitedRecord)
 	trail.target(keyEvent)
-	file.Destruct()
+	file.Close()
 
 	chained := regexp.MustCompile(`(?m)^\{"seq":\d+,(.*),"prev":"[0-9a-f]{64}","hash":"[0-9a-f]{64}"\}$`)
 	var got []string
@@ -137,7 +138,7 @@ func TestAuditLineEscapes(t *testing.T) {
 	file := chain.New(path, unlost(t))
 	reason := "a\"}\n{\"seq\":1,\xff\u2028\\"
 	audited{exchange.NoObserver{}, fileTrail(file)}.Exchanged(exchange.Record{Reason: reason})
-	file.Destruct()
+	file.Close()
 	lines := auditLines(t, path)
 	if len(lines) != 2 || lines[1]["reason"] != strings.ToValidUTF8(reason, "\ufffd") {
 		t.Errorf("%v", lines)
@@ -162,6 +163,22 @@ func TestAuditLog(t *testing.T) {
 	if err != nil || members["thumbprint"] != "thumbprint" || members["ms"] != int64(112) ||
 		string(attempts) != `[{"class":"temporary","dispatcher":"push","ms":70,"reason":"timeout"},{"class":"delivered","dispatcher":"mail","ms":30}]` {
 		t.Errorf("%v, %v", members, err)
+	}
+}
+
+func TestCaddyLogTakesTheAuditTrail(t *testing.T) {
+	s := startSite(t, "\t\taudit log trail\n\t\tdispatcher open link")
+	path := newAuditPath(t)
+	s.load([]byte(strings.Replace(string(s.config), `"logs":{`, fmt.Sprintf(
+		`"logs":{"trail":{"writer":{"output":"file","filename":%q},"include":["http.handlers.oob_dispatch.trail"]},`, path), 1)))
+	s.dispatch("open", "jeff")
+	s.load(s.withoutHandler())
+	var line struct{ Msg, Logger, Operation, Result string }
+	if err := json.Unmarshal([]byte(readFile(t, path)), &line); err != nil { // one line, nothing else
+		t.Fatalf("%v in %s", err, readFile(t, path))
+	}
+	if line.Msg != "dispatch" || line.Logger != "http.handlers.oob_dispatch.trail" || line.Operation != "authentication" || line.Result != "dispatched" {
+		t.Errorf("%+v", line)
 	}
 }
 
@@ -195,7 +212,7 @@ func TestAuditIsValidatedBesideAServer(t *testing.T) {
 	}
 	server := chain.New(path, unlost(t))
 	server.Append([]byte(`{"n":1}`))
-	defer server.Destruct()
+	defer server.Close()
 	if err := validate(t, h); err != nil {
 		t.Error(err)
 	}
@@ -275,9 +292,14 @@ func TestAuditFileHasOneWriterOverReloads(t *testing.T) {
 // Dispatches go on, every lost line is counted, and the log tells once.
 func TestDispatchesGoOnWithoutAudit(t *testing.T) {
 	path, log := newAuditPath(t), newAuditPath(t)
-	other := chain.New(path, unlost(t))
-	other.Append([]byte(`{"n":1}`))
-	defer other.Destruct()
+	other, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
 
 	s := startSite(t, "\t\tlimit off\n\t\taudit file "+path+"\n\t\tdispatcher open link")
 	s.load([]byte(strings.Replace(string(s.config), `{"output":"discard"}`, fmt.Sprintf(`{"output":"file","filename":%q}`, log), 1)))
@@ -306,7 +328,7 @@ func TestAuditVerifyCommand(t *testing.T) {
 	for range 3 {
 		o.Exchanged(fullRecord)
 	}
-	file.Destruct()
+	file.Close()
 	r := caddyOOB(t, "", "audit", "verify", path)
 	if r.err != nil || !strings.HasPrefix(r.out, "4 lines in order, ") || !strings.Contains(r.out, " to 2026-03-04T04:06:08.002Z, last hash ") {
 		t.Fatal(r.text())
@@ -341,7 +363,7 @@ func TestAuditVerifyCommand(t *testing.T) {
 	writeFile(t, path, whole+lines[3][:50])
 	file = chain.New(path, unlost(t))
 	file.Append([]byte(`{"n":1}`))
-	file.Destruct()
+	file.Close()
 	if r := caddyOOB(t, "", "audit", "verify", path); r.err != nil || !strings.Contains(r.out, ": 50 bytes of unfinished lines before it, 0 lines lost\n6 lines in order, ") {
 		t.Error(r.text())
 	}

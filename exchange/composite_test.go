@@ -376,3 +376,18 @@ func (c told) Compose(ctx context.Context, m *dispatchers.Message, deliver dispa
 	m.FellBack("push", "link", dispatchers.Fail(dispatchers.Temporary, "scripted", "scripted"))
 	return c.composite.Compose(ctx, m, deliver)
 }
+
+func TestEveryMembersOutcomeIsOnRecord(t *testing.T) {
+	h := newHarness(t)
+	h.push()
+	h.add(Channel{Name: "mail", Type: "smtp"})
+	h.Channels["all"] = &Channel{Name: "all", Slots: make(chan struct{}, 1), Composite: firstOf("mail", "push")}
+	h.dispatch("all").wantResult(t, nevisfido.Dispatched)
+	attempts := h.seen.one(t).Attempts
+	if len(attempts) != 2 || attempts[0].Dispatcher != "mail" || attempts[0].Class != dispatchers.NoTarget || attempts[1].Class != dispatchers.Delivered {
+		t.Errorf("on record: %+v", attempts)
+	}
+	if len(h.seen.attempts) != 1 {
+		t.Errorf("%d attempts were counted, want the one that was made", len(h.seen.attempts))
+	}
+}

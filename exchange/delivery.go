@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -109,13 +110,31 @@ func (d *delivery) compose(ctx context.Context, c *Channel, mustSeal bool) (disp
 		if member == nil {
 			return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Broken, "composite", "the dispatcher %q is not configured", name)
 		}
-		release, failure := d.admit(ctx, member, nil)
-		if failure != nil {
-			return dispatchers.Receipt{}, failure
+		receipt, err := d.member(ctx, member, mustSeal)
+		if err != nil {
+			d.unattempted(name, failureOf(err))
 		}
-		defer release()
-		return d.through(ctx, member, mustSeal)
+		return receipt, err
 	})
+}
+
+func (d *delivery) member(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.Receipt, error) {
+	release, failure := d.admit(ctx, c, nil)
+	if failure != nil {
+		return dispatchers.Receipt{}, failure
+	}
+	defer release()
+	return d.through(ctx, c, mustSeal)
+}
+
+// unattempted puts the outcome of a member on record that failed before there
+// was an attempt, such as for want of an address.
+func (d *delivery) unattempted(name string, failure *dispatchers.Error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !slices.ContainsFunc(d.record.Attempts, func(a Attempt) bool { return a.Dispatcher == name }) {
+		d.record.Attempts = append(d.record.Attempts, Attempt{Dispatcher: name, Class: failure.Class, Reason: failure.Reason})
+	}
 }
 
 // compile makes the message for one channel: sealed as its policy says, with

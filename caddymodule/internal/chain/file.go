@@ -28,7 +28,7 @@ var (
 var process = rand.Text()
 
 // File writes a chain. Its methods may be called concurrently; they never wait
-// for the disk, except for Destruct. The file is opened and locked for this
+// for the disk, except for Close. The file is opened and locked for this
 // process when the first line is written, so that a configuration can be
 // validated beside a running server.
 type File struct {
@@ -77,9 +77,9 @@ func (f *File) Append(object []byte) {
 	}
 }
 
-// Destruct writes what waits and closes the file. Lines that are appended
-// later are lost.
-func (f *File) Destruct() error {
+// Close writes what waits and closes the file. Lines that are appended later
+// are lost.
+func (f *File) Close() {
 	f.mu.Lock()
 	if !f.closed {
 		f.closed = true
@@ -87,7 +87,6 @@ func (f *File) Destruct() error {
 	}
 	f.mu.Unlock()
 	<-f.done
-	return nil
 }
 
 func (f *File) run() {
@@ -171,7 +170,7 @@ func (f *File) open() (err error) {
 	}
 	defer func() {
 		if err != nil {
-			file.Close()
+			_ = file.Close() // nothing was written
 		}
 	}()
 	if err := lock(file); err != nil {
