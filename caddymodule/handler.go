@@ -21,7 +21,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/secrets"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-
 	_ "github.com/oob-dispatch/oob-dispatch/targets/caddystore" // the default store
 )
 

@@ -211,7 +211,8 @@ func (d *delivery) ask(rec *recorder, upstream *http.Request, next Next) (err er
 	defer func() {
 		switch {
 		case rec.state == refused:
-			if cause := recover(); cause != nil && cause != http.ErrAbortHandler {
+			cause := recover()
+			if abort, ok := cause.(error); cause != nil && (!ok || !errors.Is(abort, http.ErrAbortHandler)) {
 				panic(cause)
 			}
 			err = nil
