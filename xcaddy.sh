@@ -23,7 +23,7 @@ fi
 
 ./caddy version
 installed=$(./caddy list-modules)
-for id in http.handlers.oob_dispatch oob.dispatchers.fcm oob.dispatchers.link oob.dispatchers.qr_code oob.stores.caddy; do
+for id in http.handlers.oob_dispatch oob.dispatchers.fcm oob.dispatchers.link oob.dispatchers.qr_code oob.stores.caddy oob.dispatchers.smtp oob.dispatchers.webhook oob.dispatchers.letter oob.dispatchers.web_push oob.dispatchers.fallback oob.dispatchers.fan_out oob.stores.redis oob.key_sources.nevisidm oob.key_sources.file; do
 	if ! printf '%s\n' "$installed" | grep -qx "$id"; then
 		echo "xcaddy.sh: the binary lacks the module $id" >&2
 		exit 1

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webhook"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/redisstore"
 )
 
 func readFile(t *testing.T, path string) string {
@@ -48,7 +50,7 @@ func validateCaddyfile(t *testing.T, text string) error {
 
 // commented finds the options of the example that are commented out: a line
 // that begins with a word of the language, up to the brace that closes it.
-var commented = regexp.MustCompile(`(?m)^\t\t# (?:visual_code .*|dispatcher .* \{\n(?:\t\t#\t.*\n)+\t\t# \})$`)
+var commented = regexp.MustCompile(`(?m)^\t\t# (?:visual_code .*|(?:dispatcher|store) .* \{\n(?:\t\t#\t.*\n)+\t\t# \})$`)
 
 func uncommented(block string) string {
 	return regexp.MustCompile(`(?m)^\t\t# ?`).ReplaceAllString(block, "\t\t")
@@ -71,6 +73,16 @@ func secretsFor(t *testing.T, text string) string {
 	}
 	text = strings.ReplaceAll(text, "/etc/oob-dispatch/vapid.json", path)
 	text = strings.ReplaceAll(text, "/var/spool/oob-dispatch", t.TempDir())
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"redis.password", "seal.key"} {
+		text = strings.ReplaceAll(text, "/etc/oob-dispatch/"+name, key)
+	}
+	if strings.Contains(text, "\t\tstore redis") {
+		text = strings.Replace(text, "\t\tstore caddy\n", "", 1)
+	}
 	for name, project := range map[string]string{"firebase.json": "my-project", "firebase-test.json": "my-test-project"} {
 		s, err := google.Start(google.Options{Project: project})
 		if err != nil {
@@ -92,7 +104,7 @@ func TestExampleValidates(t *testing.T) {
 		t.Fatalf("as it stands: %v", err)
 	}
 	blocks := commented.FindAllString(example, -1)
-	if n := len(regexp.MustCompile(`(?m)^\s*# (?:dispatcher \S+ \S+ \{|visual_code \d)`).FindAllString(example, -1)); len(blocks) != n || n < 3 {
+	if n := len(regexp.MustCompile(`(?m)^\s*# (?:(?:dispatcher|store) \S+ \S+ \{|visual_code \d)`).FindAllString(example, -1)); len(blocks) != n || n < 3 {
 		t.Fatalf("found %d of the %d options that are commented out", len(blocks), n)
 	}
 	whole := example

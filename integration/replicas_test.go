@@ -1,0 +1,552 @@
+package integration
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
+)
+
+// A replica that is told to end says so to whoever checks its health, and goes
+// on for a while, as one behind a load balancer has to.
+const replicaText = `{
+	admin off
+	persist_config off
+	auto_https off
+	skip_install_trust
+	shutdown_delay 2s
+	grace_period 10s
+	storage file_system %[1]s
+}
+http://%[2]s {
+	bind 127.0.0.1
+	handle %[3]s {
+		@leaving vars {http.shutting_down} true
+		respond @leaving 503
+		respond 200
+	}
+	%[4]s
+}
+`
+
+const sharedOptions = `limit off
+		store redis redis://%s {
+			timeout 1s
+			seal %s
+		}
+		dispatcher limited link {
+			base_url https://app.example.com/open
+			limit target 3 1h
+			limit client 1000 1h
+		}
+		dispatcher short-link link {
+			base_url nevisaccess://x-callback-url/authenticate
+			handle https://fido.example.com/oob
+		}`
+
+// replicas are two sidecars, each a process of its own, that share nothing but
+// a Redis and the nevisFIDO behind them.
+type replicas struct {
+	*stack // without a Caddy of its own
+
+	redis    *process
+	sidecars []*process
+	secrets  map[string]string // that must not show anywhere
+}
+
+func startReplicas(t *testing.T) *replicas {
+	t.Helper()
+	r := &replicas{
+		stack: &stack{client: &http.Client{
+			Timeout:       patience,
+			Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}},
+		secrets: make(map[string]string),
+	}
+	r.nevis = nevis.New(nevis.Options{})
+	upstream, err := r.nevis.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.nevis.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if r.google, err = google.Start(google.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.google.Close)
+	r.redis = newRedis(t)
+	r.redis.start(t)
+
+	dir, sealKey := t.TempDir(), make([]byte, 32)
+	_, _ = rand.Read(sealKey)
+	credentials, keyFile := filepath.Join(dir, "firebase.json"), filepath.Join(dir, "seal.key")
+	for file, content := range map[string][]byte{credentials: r.google.ServiceAccountJSON(), keyFile: fmt.Appendf(nil, "%x\n", sealKey)} {
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	site := fmt.Sprintf(handlerText, visualCodeDigits, credentials, r.google.URL(), "", fmt.Sprintf(sharedOptions, r.redis.address, keyFile)) +
+		"\n\treverse_proxy " + strings.TrimPrefix(upstream, "http://") + " {\n\t\ttransport http {\n\t\t\tkeepalive off\n\t\t}\n\t}"
+	program := buildCaddy(t)
+	for range 2 {
+		p := newCaddy(t, program, site)
+		p.start(t)
+		r.sidecars = append(r.sidecars, p)
+	}
+	return r
+}
+
+// both returns the two sidecars, each as a stack to work with.
+func (r *replicas) both(t *testing.T) (one, two *stack) {
+	one, two = new(stack), new(stack)
+	*one, *two = *r.stack, *r.stack
+	one.t, two.t = t, t
+	one.address, two.address = r.sidecars[0].address, r.sidecars[1].address
+	return one, two
+}
+
+// balancer sends each request to a sidecar that says it is well, in turns. It
+// sends no request twice.
+type balancer struct {
+	http.RoundTripper
+	addresses []string
+	turn      atomic.Int64
+}
+
+func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
+	first := int(b.turn.Add(1))
+	for i := range b.addresses {
+		address := b.addresses[(first+i)%len(b.addresses)]
+		if healthy(b.RoundTripper, address) {
+			r = r.Clone(r.Context())
+			r.URL.Host = address
+			return b.RoundTripper.RoundTrip(r)
+		}
+	}
+	return nil, errors.New("no sidecar is well")
+}
+
+// balanced returns a stack of both sidecars behind a load balancer.
+func (r *replicas) balanced(t *testing.T) *stack {
+	s, two := r.both(t)
+	client := *s.client
+	client.Transport = &balancer{RoundTripper: s.client.Transport, addresses: []string{s.address, two.address}}
+	s.client = &client
+	return s
+}
+
+func (s *stack) wantDispatched(a answer) {
+	s.t.Helper()
+	if a.Result != nevisfido.Dispatched {
+		s.t.Errorf("%s: %s", s.address, a.body)
+	}
+}
+
+// change sends what a device signed to this sidecar, and not to the one that
+// the device registered with.
+func (s *stack) change(p *phone, c device.Change) {
+	s.t.Helper()
+	jws, err := p.Sign(c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r := s.send(http.MethodPatch, "/nevisfido/token/dispatch/targets/"+p.TargetID(), jws, "Content-Type", "application/jose;charset=UTF-8")
+	if r.status != http.StatusNoContent {
+		s.t.Fatalf("modifying: %s", r)
+	}
+}
+
+// Two sidecars on one Redis are one to everybody around them. Nothing of a
+// target is kept in a process between two requests, so what one of them has
+// answered holds on the other from that moment on.
+func TestReplicas(t *testing.T) {
+	r := startReplicas(t)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"registered on one, dispatched on the other", r.testRegistration},
+		{"modified on one, in force on the other", r.testModification},
+		{"while a modification is under way", r.testModificationUnderWay},
+		{"revoked on one, refused on the other", r.testRevocation},
+		{"limits are counted once", r.testLimits},
+		{"quarantine", r.testQuarantine},
+		{"short links", r.testShortLinks},
+		{"rolling restart", r.testRollingRestart},
+		{"Redis is killed", r.testKilledRedis},
+		{"Redis freezes", r.testFrozenRedis},
+		{"nothing secret is stored or logged", r.testSecrets},
+	} {
+		if !t.Run(test.name, test.run) {
+			t.FailNow()
+		}
+	}
+}
+
+func (r *replicas) testRegistration(t *testing.T) {
+	one, two := r.both(t)
+	for _, how := range []device.Registration{{Way: device.CreateTarget}, {Way: device.InRegistration}} {
+		p := one.registerAs(device.Options{KeyKind: "P-256", RequireSealed: true}, how)
+		for _, s := range []*stack{two, one} {
+			s.take(p, nevisfido.Authentication, "push")
+			s.take(p, nevisfido.Deregistration, "app-link")
+		}
+		r.secrets["push token "+p.TargetID()], r.secrets["device id "+p.TargetID()] = p.pushToken, p.DeviceID()
+	}
+}
+
+func (r *replicas) testModification(t *testing.T) {
+	one, two := r.both(t)
+	p := one.register("P-256")
+	two.take(p, nevisfido.Authentication, "push") // it has seen the old key
+	for i, s := range []*stack{two, one, two} {
+		old := p.pushToken
+		p.pushToken = r.google.Register()
+		s.change(p, device.Change{NewKey: []string{"P-384", "RSA-2048", "P-256"}[i], Target: p.pushToken})
+		for _, s := range []*stack{one, two} {
+			s.take(p, nevisfido.Authentication, "push")
+			s.take(p, nevisfido.Authentication, "app-link")
+		}
+		if n := len(r.google.Unread(old)); n != 0 {
+			t.Errorf("%d messages went to the old token", n)
+		}
+	}
+}
+
+// As long as nobody knows whether nevisFIDO will accept a change, neither of
+// the sidecars uses the old key or the new one.
+func (r *replicas) testModificationUnderWay(t *testing.T) {
+	one, two := r.both(t)
+	p := one.register("P-256")
+	asked, answer := make(chan struct{}), make(chan struct{})
+	r.nevis.Script(func(regular http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			close(asked)
+			<-answer
+			regular.ServeHTTP(w, r)
+		})
+	})
+	done := make(chan error)
+	go func() { done <- p.Modify(t.Context(), device.Change{NewKey: "P-384"}) }()
+	<-asked
+	sends := r.google.Sends()
+	for _, s := range []*stack{one, two} {
+		for _, channel := range []string{"push", "app-link"} {
+			s.wantResult(s.dispatch(channel, p.TargetID()), nevisfido.DispatchError)
+		}
+	}
+	if n := r.google.Sends() - sends; n != 0 {
+		t.Errorf("%d push messages were sent", n)
+	}
+	close(answer)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	two.take(p, nevisfido.Authentication, "push")
+}
+
+func (r *replicas) testRevocation(t *testing.T) {
+	one, two := r.both(t)
+	for name, revoke := range map[string]func(*phone) reply{
+		"the target is deleted": func(p *phone) reply {
+			return two.send(http.MethodDelete, "/nevisfido/token/dispatch/targets/"+p.TargetID(), "")
+		},
+		"the device is deleted": func(p *phone) reply {
+			jws, err := p.Sign(device.Change{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return two.send(http.MethodDelete, "/nevisfido/devices/credentials/"+p.DeviceID(), "", "Device-Signature", jws)
+		},
+	} {
+		p := one.register("P-256")
+		one.take(p, nevisfido.Authentication, "push")
+		if answered := revoke(p); answered.status != http.StatusNoContent {
+			t.Fatalf("%s: %s", name, answered)
+		}
+		sends := r.google.Sends()
+		for _, s := range []*stack{one, two} {
+			for _, channel := range []string{"push", "app-link"} {
+				s.wantResult(s.dispatch(channel, p.TargetID()), nevisfido.DispatchTargetNotFound)
+			}
+		}
+		if n := r.google.Sends() - sends; n != 0 {
+			t.Errorf("%s: %d push messages were sent", name, n)
+		}
+	}
+}
+
+func (r *replicas) testLimits(t *testing.T) {
+	one, two := r.both(t)
+	p := one.register("P-256")
+	for _, s := range []*stack{one, two, one} {
+		s.wantDispatched(s.dispatch("limited", p.TargetID()))
+	}
+	for _, s := range []*stack{two, one} {
+		s.wantResult(s.dispatch("limited", p.TargetID()), nevisfido.DispatchError)
+	}
+
+	// All at once
+	p = two.register("P-256")
+	var dispatched atomic.Int64
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			a, err := []*stack{one, two}[i%2].tryDispatch(nevisfido.Authentication, "limited", p.TargetID())
+			switch {
+			case err == nil && a.Result == nevisfido.Dispatched:
+				dispatched.Add(1)
+			case err != nil || a.Result != nevisfido.DispatchError:
+				t.Errorf("%s, error %v", a.body, err)
+			}
+		})
+	}
+	all.Wait()
+	if n := dispatched.Load(); n != 3 {
+		t.Errorf("of 20 at once %d were dispatched, want 3", n)
+	}
+}
+
+func (r *replicas) testQuarantine(t *testing.T) {
+	one, two := r.both(t)
+	p := one.register("P-256")
+	r.google.Unregister(p.pushToken)
+	one.wantResult(one.dispatch("push", p.TargetID()), nevisfido.DispatchTargetExpired)
+	sends, asked := r.google.Sends(), len(r.nevis.Requests())
+	for _, s := range []*stack{two, one} {
+		s.wantResult(s.dispatch("push", p.TargetID()), nevisfido.DispatchTargetExpired)
+	}
+	if r.google.Sends() != sends || len(r.nevis.Requests()) != asked {
+		t.Errorf("a quarantined target cost %d requests to FCM and %d to nevisFIDO", r.google.Sends()-sends, len(r.nevis.Requests())-asked)
+	}
+	p.pushToken = r.google.Register()
+	two.change(p, device.Change{Target: p.pushToken})
+	one.take(p, nevisfido.Authentication, "push")
+}
+
+// shorten makes a short link on a sidecar.
+func (r *replicas) shorten(s *stack, p *phone) (a answer, path string) {
+	s.t.Helper()
+	a = s.dispatch("short-link", p.TargetID())
+	s.wantDispatched(a)
+	path = pathOf(s.t, a.text())
+	r.secrets["token "+path], r.secrets["handle "+path] = a.Token, path[len("/oob/"):]
+	return a, path
+}
+
+func (r *replicas) testShortLinks(t *testing.T) {
+	one, two := r.both(t)
+	p := one.register("P-256")
+	a, path := r.shorten(one, p)
+	m, err := p.Open(two.press(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	two.check(p, nevisfido.Authentication, a, m)
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		if again := one.send(method, path, ""); again.status != http.StatusNotFound {
+			t.Errorf("%s once more: %s", method, again)
+		}
+	}
+
+	// All at once
+	_, path = r.shorten(two, p)
+	var followed atomic.Int64
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			opened, err := []*stack{one, two}[i%2].try(http.MethodPost, path, "")
+			switch {
+			case err == nil && opened.status == http.StatusSeeOther:
+				followed.Add(1)
+			case err != nil || opened.status != http.StatusNotFound:
+				t.Errorf("%s, error %v", opened, err)
+			}
+		})
+	}
+	all.Wait()
+	if n := followed.Load(); n != 1 {
+		t.Errorf("%d followed the short link", n)
+	}
+}
+
+// While the sidecars are replaced one after the other, every dispatch arrives.
+func (r *replicas) testRollingRestart(t *testing.T) {
+	const phones = 3
+	s := r.balanced(t)
+	createdBefore, redeemedBefore := r.nevis.Tokens()
+	ctx, stop := context.WithCancel(t.Context())
+	var carried atomic.Int64
+	var stream sync.WaitGroup
+	defer stream.Wait()
+	defer stop()
+	for i := range phones {
+		p := s.register("P-256")
+		stream.Go(func() {
+			for ctx.Err() == nil {
+				if err := s.carry(p, channels[i%2]); err != nil {
+					t.Errorf("phone %d, after %d dispatches of all: %v", i, carried.Load(), err)
+					return
+				}
+				carried.Add(1)
+			}
+		})
+	}
+	progress := func() {
+		t.Helper()
+		goal := carried.Load() + 5*phones
+		waitFor(t, "progress", func() bool { return carried.Load() >= goal || t.Failed() })
+	}
+	progress()
+	for _, sidecar := range r.sidecars {
+		sidecar.terminate(t)
+		progress()
+		sidecar.start(t)
+		progress()
+	}
+	stop()
+	stream.Wait()
+	created, redeemed := r.nevis.Tokens()
+	if n := int(carried.Load()); created-createdBefore != n || redeemed-redeemedBefore != n {
+		t.Errorf("%d tokens were created and %d redeemed, want %d", created-createdBefore, redeemed-redeemedBefore, n)
+	}
+}
+
+// wantDown checks that without Redis nothing is sent, changed or shown.
+func (r *replicas) wantDown(s *stack, p *phone, path string) {
+	s.t.Helper()
+	s.wantBroken(s.address, p)
+	s.wantResult(s.dispatch("limited", ""), nevisfido.InternalError) // without its counters
+	s.wantResult(s.dispatch("short-link", p.TargetID()), nevisfido.InternalError)
+	asked := len(r.nevis.Requests())
+	jws, err := p.Sign(device.Change{Name: "another"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	target := "/nevisfido/token/dispatch/targets/" + p.TargetID()
+	for call, answered := range map[string]reply{
+		"modifying":           s.send(http.MethodPatch, target, jws, "Content-Type", "application/jose;charset=UTF-8"),
+		"deleting":            s.send(http.MethodDelete, target, ""),
+		"looking at a link":   s.send(http.MethodGet, path, ""),
+		"following a link":    s.send(http.MethodPost, path, ""),
+		"following it anyway": s.send(http.MethodPost, path, ""),
+	} {
+		if answered.status != http.StatusServiceUnavailable {
+			s.t.Errorf("%s: %s", call, answered)
+		}
+		s.wantNoMessage(answered.body)
+	}
+	if n := len(r.nevis.Requests()) - asked; n != 0 {
+		s.t.Errorf("%d requests reached nevisFIDO", n)
+	}
+}
+
+// wantRecovered checks that both sidecars work again, without a restart, and
+// that nothing got lost.
+func (r *replicas) wantRecovered(t *testing.T, p *phone, path string) {
+	t.Helper()
+	one, two := r.both(t)
+	for _, s := range []*stack{one, two} {
+		waitFor(t, "the recovery", func() bool { return s.dispatch("app-link", p.TargetID()).Result == nevisfido.Dispatched })
+		s.take(p, nevisfido.Authentication, "push")
+		s.wantResult(s.dispatch("limited", p.TargetID()), nevisfido.DispatchError) // reached before
+	}
+	if _, err := p.Open(two.press(path)); err != nil {
+		t.Error(err)
+	}
+}
+
+func (r *replicas) exhaust(s *stack, p *phone) {
+	s.t.Helper()
+	for range 3 {
+		s.wantDispatched(s.dispatch("limited", p.TargetID()))
+	}
+}
+
+func (r *replicas) testKilledRedis(t *testing.T) {
+	one, two := r.both(t)
+	p := one.register("P-256")
+	r.exhaust(one, p)
+	_, path := r.shorten(one, p)
+	r.redis.kill()
+	for _, s := range []*stack{one, two} {
+		r.wantDown(s, p, path)
+	}
+	r.redis.start(t)
+	r.wantRecovered(t, p, path)
+}
+
+// hasty returns a client that waits no longer than the sidecar's deadline.
+func hasty(c *http.Client) *http.Client {
+	client := *c
+	client.Timeout = 8 * time.Second
+	return &client
+}
+
+// A Redis that says nothing any more must not make callers wait for long.
+func (r *replicas) testFrozenRedis(t *testing.T) {
+	one, two := r.both(t)
+	one.client, two.client = hasty(one.client), hasty(two.client)
+	p := two.register("P-256")
+	r.exhaust(two, p)
+	_, path := r.shorten(two, p)
+	sends := r.google.Sends()
+	r.redis.signal(t, syscall.SIGSTOP)
+	var both sync.WaitGroup
+	for _, s := range []*stack{one, two} {
+		both.Go(func() {
+			for _, channel := range []string{"push", "app-link"} {
+				s.wantResult(s.dispatch(channel, p.TargetID()), nevisfido.InternalError)
+			}
+		})
+	}
+	both.Wait()
+	if n := r.google.Sends() - sends; n != 0 {
+		t.Errorf("%d push messages were sent", n)
+	}
+	r.redis.signal(t, syscall.SIGCONT)
+	r.wantRecovered(t, p, path)
+}
+
+// Redis, its files and the logs of the sidecars show nothing that would be of
+// use to somebody else.
+func (r *replicas) testSecrets(t *testing.T) {
+	s, _ := r.both(t)
+	sinks := map[string]string{"log of one": r.sidecars[0].log(t), "log of the other": r.sidecars[1].log(t)}
+	err := filepath.WalkDir(r.redis.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		sinks[path] = string(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(slices.Collect(maps.Values(sinks)), ""), "oob:target:") || len(r.secrets) < 8 {
+		t.Errorf("there are %d files and logs, and %d secrets to search for", len(sinks), len(r.secrets))
+	}
+	s.search(sinks, r.secrets)
+}
