@@ -76,6 +76,9 @@ func TestCaddyfileRefusals(t *testing.T) {
 		{"audit twice", inSite("\t\taudit file a\n\t\taudit log b"), "4", "option audit is given twice"},
 		{"other letter case", inSite("\t\tDispatcher link link"), "3", `unrecognized option "Dispatcher" of oob_dispatch`},
 
+		{"on_expired without a type", inSite("\t\ton_expired"), "3", "on_expired takes a type of dispatcher"},
+		{"on_expired twice", inSite("\t\ton_expired webhook {\n\t\t\turl https://a.example\n\t\t}\n\t\ton_expired webhook {\n\t\t\turl https://a.example\n\t\t}"), "6", "option on_expired is given twice"},
+
 		{"base_path missing", inSite("\t\tbase_path"), "3", "base_path takes a value"},
 		{"base_path empty", inSite("\t\tbase_path \"\""), "3", "base_path takes a value"},
 		{"base_path superfluous", inSite("\t\tbase_path /a /b"), "3", "base_path takes one value"},

@@ -112,6 +112,8 @@ func (h *Handler) option(d *caddyfile.Dispenser, seen once) error {
 		return numberOption(d, &h.VisualCode, minVisualCode, maxVisualCode)
 	case "store":
 		return h.storeOption(d)
+	case "on_expired":
+		return h.onExpiredOption(d)
 	case "key_policy":
 		return h.keyPolicyOption(d)
 	case "audit":

@@ -22,7 +22,7 @@ type Dispatcher struct {
 	// The value of `dispatcher` in requests that means this one: letters,
 	// digits, `.`, `_` and `-`. It may be the name of one of nevisFIDO's own
 	// dispatchers, which it then replaces.
-	Name string `json:"name"`
+	Name string `json:"name,omitempty"`
 
 	// The channel.
 	DispatcherRaw json.RawMessage `json:"dispatcher" caddy:"namespace=oob.dispatchers inline_key=type"`

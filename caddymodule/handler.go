@@ -97,6 +97,13 @@ type Handler struct {
 	// Where an audit trail is kept. Default: nowhere
 	Audit *Audit `json:"audit,omitempty"`
 
+	// Tells the relying party that the address of a target is gone, such as
+	// that of an app that was uninstalled: a dispatcher that needs no address,
+	// usually a `webhook`, with a body such as
+	// `{"target":"{oob.target_id}","user":"{oob.username}"}`. Of the common
+	// options it takes `timeout`, `retries` and `max_concurrent`.
+	OnExpired *Dispatcher `json:"on_expired,omitempty"`
+
 	// The dispatchers that callers can name.
 	Dispatchers []*Dispatcher `json:"dispatchers,omitempty"`
 
@@ -186,6 +193,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	onExpired, err := h.loadOnExpired(ctx)
+	if err != nil {
+		return err
+	}
 	metrics, err := newMetrics(ctx.GetMetricsRegistry())
 	if err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
@@ -214,6 +225,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		Targets:            h.directory(store, sources, metrics),
 		Handles:            handles,
 		Channels:           channels,
+		OnExpired:          onExpired,
 		Limits:             limits,
 		Limiter:            limiter,
 		Observer:           h.observer(metrics),

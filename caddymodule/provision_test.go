@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -113,6 +114,8 @@ func TestProvisionRefuses(t *testing.T) {
 		{"unknown field of the store", handlerWith(`, "store": {"type": "caddy", "path": "/x"}`), `unknown field "path"`},
 		{"wrong type of a value", handlerWith(`, "max_body": "64KiB"`), "max_body"},
 
+		{"on_expired with an address", handlerWith(`, "on_expired": {"address": "x", "dispatcher": {"type": "webhook", "url": "https://a.example"}}`), "on_expired sends no message to a device"},
+		{"on_expired that needs an address", handlerWith(`, "on_expired": {"dispatcher": {"type": "fcm", "credentials": ` + strconv.Quote(path) + `}}`), "on_expired takes a dispatcher that needs no address"},
 		{"relative base_path", handlerWith(`, "base_path": "nevisfido"`), `base_path "nevisfido" has to be a plain absolute path, such as /nevisfido`},
 		{"base_path with a query", handlerWith(`, "base_path": "/nevisfido?x"`), "plain absolute path"},
 		{"base_path with dot segments", handlerWith(`, "base_path": "/a/../nevisfido"`), "plain absolute path"},

@@ -234,6 +234,7 @@ func (d *delivery) quarantine(ctx context.Context, c *Channel, m *dispatchers.Me
 		d.x.Log.Warn("quarantining a dispatch target whose address is gone",
 			zap.String("dispatcher", c.Name), zap.String("target", TargetHash(d.target.ID)), zap.Error(err))
 	}
+	d.giveNotice()
 }
 
 func (d *delivery) tried(c *Channel, failure *dispatchers.Error, took time.Duration) {

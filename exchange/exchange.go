@@ -48,13 +48,14 @@ type Exchange struct {
 	VisualCodeDigits   int           // 0 for none
 	ObserveOnly        bool          // learn and report, intercept nothing
 
-	Targets  *targets.Directory
-	Handles  *Handles // nil where no channel has short links
-	Channels map[string]*Channel
-	Limits   []dispatchers.Limit
-	Limiter  Limiter
-	Observer Observer
-	Log      *zap.Logger
+	Targets   *targets.Directory
+	Handles   *Handles // nil where no channel has short links
+	Channels  map[string]*Channel
+	OnExpired *Channel // told when a target is quarantined; may be nil
+	Limits    []dispatchers.Limit
+	Limiter   Limiter
+	Observer  Observer
+	Log       *zap.Logger
 
 	// Lookup resolves a placeholder that is not one of ours.
 	Lookup func(r *http.Request, placeholder string) (string, bool)
