@@ -1,0 +1,155 @@
+package qrcode
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"image"
+	"image/png"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/makiuchi-d/gozxing"
+	"github.com/makiuchi-d/gozxing/qrcode"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+)
+
+func provisioned(t *testing.T, q *Dispatcher) *Dispatcher {
+	t.Helper()
+	if err := q.Provision(caddy.Context{}); err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+func message(parameters string) *dispatchers.Message {
+	envelope := nevisfido.NewContent("token", "https://fido.example.com/redeem").Envelope().Sealed("a.b.c.d.e")
+	return &dispatchers.Message{Envelope: envelope, Link: nevisfido.Link("https://app.example.com/open", envelope), EncodingParameters: []byte(parameters)}
+}
+
+func picture(t *testing.T, q *Dispatcher, m *dispatchers.Message) image.Image {
+	t.Helper()
+	receipt, err := q.Dispatch(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := base64.StdEncoding.DecodeString(receipt.Response.(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := png.Decode(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func read(t *testing.T, img image.Image) string {
+	t.Helper()
+	bitmap, err := gozxing.NewBinaryBitmapFromImage(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.GetText()
+}
+
+func TestContentIsLinkOrBareMessage(t *testing.T) {
+	q := provisioned(t, &Dispatcher{})
+	m := message("")
+	if got := read(t, picture(t, q, m)); got != m.Envelope.Encoded() {
+		t.Errorf("without base_url: %s", got)
+	}
+	m.LinkConfigured = true
+	if got := read(t, picture(t, q, m)); got != m.Link {
+		t.Errorf("with base_url: %s", got)
+	}
+}
+
+func TestRequestsWishesWin(t *testing.T) {
+	q := provisioned(t, &Dispatcher{Size: 400, Foreground: "#000", Background: "#fff"})
+	for parameters, want := range map[string]struct {
+		width, height int
+		color         string
+	}{
+		"":              {400, 400, "{0 0 0 255}"},
+		`{}`:            {400, 400, "{0 0 0 255}"},
+		`{"width":320}`: {320, 400, "{0 0 0 255}"},
+		`{"width":"320","height":340,"foregroundColor":"rgb(4, 125, 130)","backgroundColor":"rgb(255, 255, 255)"}`: {320, 340, "{4 125 130 255}"},
+	} {
+		img := picture(t, q, message(parameters))
+		if size := img.Bounds().Size(); size.X != want.width || size.Y != want.height {
+			t.Errorf("%s: %v", parameters, size)
+		}
+		if palette := fmt.Sprint(img.(*image.Paletted).Palette); !strings.Contains(palette, want.color) {
+			t.Errorf("%s: %s", parameters, palette)
+		}
+		read(t, img)
+	}
+}
+
+func TestImpossibleWishesAreRefused(t *testing.T) {
+	q := provisioned(t, &Dispatcher{})
+	for _, parameters := range []string{
+		`[]`, `{"width":-1}`, `{"width":63}`, `{"width":1025}`, `{"width":100000000}`, `{"width":1.5}`, `{"foregroundColor":"red"}`,
+		`{"foregroundColor":"#fff"}`, `{"foregroundColor":"#fff","backgroundColor":"#000"}`, `{"width":64}`,
+	} {
+		_, err := q.Dispatch(t.Context(), message(parameters))
+		if err == nil || dispatchers.AsError(err).Class != dispatchers.Refused {
+			t.Errorf("%s: %v", parameters, err)
+		}
+	}
+	long := message("")
+	long.Envelope = long.Envelope.Sealed(strings.Repeat("x", 3000))
+	if _, err := q.Dispatch(t.Context(), long); err == nil || dispatchers.AsError(err).Class != dispatchers.Refused {
+		t.Errorf("too long: %v", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := q.Dispatch(ended, message("")); err == nil || dispatchers.AsError(err).Class != dispatchers.Temporary {
+		t.Errorf("out of time: %v", err)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	parse := func(text string) (*Dispatcher, error) {
+		q := new(Dispatcher)
+		return q, q.UnmarshalCaddyfile(caddyfile.NewTestDispenser(text))
+	}
+	q, err := parse("qr_code {\n size 400\n level Q\n colors \"#047d82\" \"#ffffff\"\n}")
+	if err != nil || *q != (Dispatcher{Size: 400, Level: "Q", Foreground: "#047d82", Background: "#ffffff"}) {
+		t.Errorf("got %+v, %v", q, err)
+	}
+	if q, err := parse("qr_code"); err != nil || *q != (Dispatcher{}) {
+		t.Errorf("got %+v, %v", q, err)
+	}
+	for bad, want := range map[string]string{
+		"qr_code x":                               "unexpected argument",
+		"qr_code {\n size\n}":                     "takes one value",
+		"qr_code {\n size 10\n}":                  "not between 64 and 1024",
+		"qr_code {\n size big\n}":                 "not a number",
+		"qr_code {\n size 100\n size 100\n}":      "stands once",
+		"qr_code {\n level X\n}":                  "unknown QR code level",
+		"qr_code {\n colors \"#000\"\n}":          "two quoted colors",
+		"qr_code {\n colors \"#fff\" \"#fff\"\n}": "unusable QR code color",
+		"qr_code {\n colors red blue\n}":          "unusable QR code color",
+		"qr_code {\n margin 4\n}":                 "unrecognized option",
+	} {
+		if _, err := parse(bad); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Testfile:") {
+			t.Errorf("%s: %v, want %q", bad, err, want)
+		}
+	}
+	for _, bad := range []Dispatcher{{Size: 1}, {Level: "x"}, {Foreground: "x"}, {Background: "#000"}} {
+		if err := bad.Provision(caddy.Context{}); err == nil {
+			t.Errorf("%+v was accepted", bad)
+		}
+	}
+}
