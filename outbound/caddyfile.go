@@ -1,6 +1,10 @@
 package outbound
 
-import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/option"
+)
 
 // UnmarshalOption reads the option that the dispenser is at into o, and
 // reports whether it is one of these:
@@ -13,9 +17,9 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 func UnmarshalOption(o *Options, d *caddyfile.Dispenser) (bool, error) {
 	switch d.Val() {
 	case "proxy":
-		return true, once(d, &o.Proxy, "the proxy's URL")
+		return true, option.Text(d, &o.Proxy, "one argument: the proxy's URL")
 	case "ca":
-		return true, once(d, &o.CA, "a file of PEM certificates")
+		return true, option.Text(d, &o.CA, "one argument: a file of PEM certificates")
 	case "client_cert":
 		if o.ClientCert != nil {
 			return true, d.Err("client_cert is given twice")
@@ -30,15 +34,25 @@ func UnmarshalOption(o *Options, d *caddyfile.Dispenser) (bool, error) {
 	return false, nil
 }
 
-func once(d *caddyfile.Dispenser, value *string, what string) error {
-	name := d.Val()
-	if *value != "" {
-		return d.Errf("%s is given twice", name)
+// UnmarshalBlock reads a block of options of which each may stand once: those
+// of UnmarshalOption into o, and the others, which the dispenser is at then,
+// with option.
+func UnmarshalBlock(o *Options, d *caddyfile.Dispenser, option func(*caddyfile.Dispenser) error) error {
+	seen := make(map[string]bool)
+	for d.NextBlock(0) {
+		if ours, err := UnmarshalOption(o, d); ours {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if seen[d.Val()] {
+			return d.Errf("%s is given twice", d.Val())
+		}
+		seen[d.Val()] = true
+		if err := option(d); err != nil {
+			return err
+		}
 	}
-	args := d.RemainingArgs()
-	if len(args) != 1 || args[0] == "" {
-		return d.Errf("%s takes one argument: %s", name, what)
-	}
-	*value = args[0]
 	return nil
 }

@@ -1,6 +1,7 @@
 // Package qr draws QR codes (ISO/IEC 18004) as PNG pictures that scanners can
 // read: whole pixels per module, a quiet zone, enough contrast. What cannot be
-// drawn that way is an error, never an empty or unreadable picture.
+// drawn that way is an error, never an empty or unreadable picture. Modules is
+// for other media than pictures.
 package qr
 
 import (
@@ -116,7 +117,7 @@ func (o Options) pixels() (width, height int) {
 	return cmp.Or(o.Width, o.Size, o.Height), cmp.Or(o.Height, o.Size, o.Width)
 }
 
-// slots bounds the pictures drawn at once: the largest symbol costs tens of
+// slots bounds the symbols drawn at once: the largest symbol costs tens of
 // milliseconds of CPU and 18 MB of garbage, hundreds of times its encryption.
 var slots = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 
@@ -125,24 +126,48 @@ var slots = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 // ASCII (a link, base64url) of 1 to MaxContent bytes; for other bytes decoders
 // would have to guess the character set.
 //
-// At most two pictures per CPU are drawn at once. PNG waits for its turn until
+// At most two symbols per CPU are drawn at once. PNG waits for its turn until
 // ctx ends; the error then wraps ctx.Err(). The other errors wrap those of this
 // package; a size that is too small for the content yields an ErrSize that
 // names the smallest one that works.
 func PNG(ctx context.Context, content string, o Options) ([]byte, error) {
-	if err := checkContent(content); err != nil {
-		return nil, err
-	}
-	if err := o.Validate(); err != nil {
-		return nil, err
-	}
-	release, err := acquire(ctx)
+	release, err := begin(ctx, content, o)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 
 	return drawPNG(content, o)
+}
+
+// Modules returns the rows of content's symbol without the quiet zone, true
+// for a dark module, for those who draw it themselves. The quiet zone that a
+// scanner needs is four modules on each side. LevelAuto is the level that PNG
+// takes for a picture without a size. The bounds, the turns and the errors are
+// those of PNG.
+func Modules(ctx context.Context, content string, l Level) ([][]bool, error) {
+	release, err := begin(ctx, content, Options{Level: l})
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+
+	s, err := choose(content, l, DefaultSize)
+	if err != nil {
+		return nil, err
+	}
+	return s.modules()
+}
+
+// begin checks what is asked for and waits for a slot.
+func begin(ctx context.Context, content string, o Options) (release func(), err error) {
+	if err := checkContent(content); err != nil {
+		return nil, err
+	}
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	return acquire(ctx)
 }
 
 func checkContent(content string) error {

@@ -4,6 +4,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/option"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
@@ -83,16 +84,7 @@ func (f *Dispatcher) unmarshalTTL(d *caddyfile.Dispenser) error {
 }
 
 func value(d *caddyfile.Dispenser, to *string) error {
-	name := d.Val()
-	if *to != "" {
-		return d.Errf("%s is given twice", name)
-	}
-	args := d.RemainingArgs()
-	if len(args) != 1 || args[0] == "" {
-		return d.Errf("%s takes exactly one argument; quote one that has spaces", name)
-	}
-	*to = args[0]
-	return nil
+	return option.Text(d, to, "exactly one argument; quote one that has spaces")
 }
 
 func flag(d *caddyfile.Dispenser, to *bool) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 )
 
@@ -68,14 +69,14 @@ func TestAnswers(t *testing.T) {
 				s.ScriptFor(phone, tt.fault)
 
 				_, err := f.Dispatch(t.Context(), message(phone))
-				e := wantFailure(t, err, tt.class, tt.reason)
+				e := dispatcherstest.WantFailure(t, err, tt.class, tt.reason)
 				if e.RetryAfter != tt.retryAfter {
 					t.Errorf("retry after %v, want %v", e.RetryAfter, tt.retryAfter)
 				}
 				if n := s.Sends() - before; n != 1 {
 					t.Errorf("%d requests, want exactly 1", n)
 				}
-				wantNoSecret(t, e, s, phone)
+				wantNoSecret(t, &e, s, phone)
 				if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
 					t.Errorf("the next attempt: %v", err)
 				}
@@ -103,7 +104,7 @@ func TestRetryAfterDate(t *testing.T) {
 	f := newDispatcher(t, s, nil)
 	s.Script(google.Unavailable(time.Now().Add(30 * time.Minute).UTC().Format(http.TimeFormat)))
 	_, err := f.Dispatch(t.Context(), message(s.Register()))
-	e := wantFailure(t, err, dispatchers.Temporary, "unavailable")
+	e := dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "unavailable")
 	if e.RetryAfter <= 0 || e.RetryAfter > 30*time.Minute {
 		t.Errorf("retry after %v, want up to 30 minutes", e.RetryAfter)
 	}
@@ -116,7 +117,7 @@ func TestKeepUnregistered(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		f := newDispatcher(t, s, map[string]any{"keep_unregistered": keep})
 		_, err := f.Dispatch(t.Context(), message(phone))
-		if e := wantFailure(t, err, dispatchers.Expired, "unregistered"); e.KeepTarget != keep {
+		if e := dispatcherstest.WantFailure(t, err, dispatchers.Expired, "unregistered"); e.KeepTarget != keep {
 			t.Errorf("keep_unregistered %v: the target is kept: %v", keep, e.KeepTarget)
 		}
 	}
@@ -125,7 +126,7 @@ func TestKeepUnregistered(t *testing.T) {
 func TestUnknownRegistrationTokenIsRefused(t *testing.T) {
 	s := startGoogle(t, google.Options{})
 	_, err := newDispatcher(t, s, nil).Dispatch(t.Context(), message("not-a-registration-token"))
-	_ = wantFailure(t, err, dispatchers.Refused, "invalid_argument")
+	dispatcherstest.WantFailure(t, err, dispatchers.Refused, "invalid_argument")
 }
 
 func TestHangEndsWithTheContext(t *testing.T) {
@@ -152,7 +153,7 @@ func TestHangEndsWithTheContext(t *testing.T) {
 					wantSends = 1
 				}
 				_, err := f.Dispatch(ctx, message(s.Register()))
-				_ = wantFailure(t, err, dispatchers.Temporary, reason)
+				dispatcherstest.WantFailure(t, err, dispatchers.Temporary, reason)
 				if s.Sends() > wantSends {
 					t.Errorf("%d sends, want at most %d", s.Sends(), wantSends)
 				}

@@ -2,20 +2,17 @@ package fcm
 
 import (
 	"encoding/json"
-	"errors"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -63,17 +60,7 @@ func credentialsFile(t *testing.T, s *google.Server) string {
 // load provisions a dispatcher as a configuration does.
 func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
 	t.Helper()
-	raw, err := json.Marshal(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
-	t.Cleanup(cancel)
-	module, err := ctx.LoadModuleByID("oob.dispatchers.fcm", raw)
-	if err != nil {
-		return nil, err
-	}
-	return module.(*Dispatcher), nil
+	return dispatcherstest.Load[*Dispatcher](t, "fcm", options)
 }
 
 // newDispatcher loads a dispatcher that sends to s; more adds options.
@@ -88,36 +75,12 @@ func newDispatcher(t *testing.T, s *google.Server, more map[string]any) *Dispatc
 	return f
 }
 
-const sealed = "eyJhbGciOiJSU0EtT0FFUC0yNTYifQ.a2V5.aXY.Y2lwaGVydGV4dA.dGFn"
+const sealed = dispatcherstest.Sealed
 
-// message is a sealed message of an exchange whose clear token is "canary-token".
 func message(address string) *dispatchers.Message {
-	content := nevisfido.NewContent("canary-token", "https://login.example.com/nevisfido/token/redeem/authentication")
-	return &dispatchers.Message{
-		ID:         "3q2-7wAAAAAAAAAAAAAAAA",
-		Operation:  nevisfido.Authentication,
-		Dispatcher: "push",
-		Address:    address,
-		Envelope:   content.Envelope().Sealed(sealed),
-		Expires:    time.Now().Add(2 * time.Minute),
-		Lookup: func(name string) (string, bool) {
-			values := map[string]string{"oob.notification.title": "Confirm payment", "oob.notification.body": "to\nACME"}
-			v, ok := values[name]
-			return v, ok
-		},
-	}
-}
-
-func wantFailure(t *testing.T, err error, class dispatchers.Class, reason string) *dispatchers.Error {
-	t.Helper()
-	e, ok := errors.AsType[*dispatchers.Error](err)
-	if !ok {
-		t.Fatalf("got %v, want %s/%s", err, class, reason)
-	}
-	if e.Class != class || e.Reason != reason {
-		t.Fatalf("got %s/%s (%v), want %s/%s", e.Class, e.Reason, e.Err, class, reason)
-	}
-	return e
+	return dispatcherstest.Message(address, map[string]string{
+		"oob.notification.title": "Confirm payment", "oob.notification.body": "to\nACME",
+	})
 }
 
 func TestDispatchDelivers(t *testing.T) {
@@ -168,7 +131,7 @@ func TestRetriesShareTheCollapseKey(t *testing.T) {
 	s.Script(google.ResetAfterDelivery)
 
 	_, err := f.Dispatch(t.Context(), m)
-	_ = wantFailure(t, err, dispatchers.Temporary, "connection")
+	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "connection")
 	if _, err := f.Dispatch(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
@@ -252,11 +215,11 @@ func TestCheck(t *testing.T) {
 	if err := f.Check(t.Context()); err == nil {
 		t.Error("a rejected access token passed")
 	}
-	_ = wantFailure(t, f.Check(t.Context()), dispatchers.Broken, "oauth_refused")
+	dispatcherstest.WantFailure(t, f.Check(t.Context()), dispatchers.Broken, "oauth_refused")
 
 	other := newDispatcher(t, s, nil)
 	s.Close()
-	_ = wantFailure(t, other.Check(t.Context()), dispatchers.Temporary, "connection")
+	dispatcherstest.WantFailure(t, other.Check(t.Context()), dispatchers.Temporary, "connection")
 }
 
 // A reload does not wait for the exchanges of the old configuration.

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -132,7 +133,7 @@ func TestAddress(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			// No transport: an attempt to send would panic.
 			_, err := new(Dispatcher).Dispatch(t.Context(), message(tt.address))
-			e := wantFailure(t, err, tt.class, tt.reason)
+			e := dispatcherstest.WantFailure(t, err, tt.class, tt.reason)
 			if strings.Contains(e.Error(), "canary") {
 				t.Errorf("the error %q holds the address", e)
 			}
@@ -150,7 +151,7 @@ func TestSizeLimit(t *testing.T) {
 	}
 	m.Envelope = m.Envelope.Sealed(strings.Repeat("x", maxPayload-frame+1))
 	_, err := f.encode(m, time.Now())
-	_ = wantFailure(t, err, dispatchers.Refused, "too_big")
+	dispatcherstest.WantFailure(t, err, dispatchers.Refused, "too_big")
 }
 
 func TestCollapseKeyFitsApple(t *testing.T) {

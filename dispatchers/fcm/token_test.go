@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -83,7 +84,7 @@ func TestProxyTrouble(t *testing.T) {
 		}
 		options["proxy"] = strings.Replace(p.URL(), "right", "wrong-canary", 1)
 		_, err := newDispatcher(t, s, options).Dispatch(t.Context(), message(s.Register()))
-		e := wantFailure(t, err, dispatchers.Broken, "proxy")
+		e := dispatcherstest.WantFailure(t, err, dispatchers.Broken, "proxy")
 		if strings.Contains(e.Error(), "canary") {
 			t.Errorf("the error %q holds the password", e)
 		}
@@ -103,7 +104,7 @@ func TestProxyTrouble(t *testing.T) {
 func TestCertificateMustBeTrusted(t *testing.T) {
 	s := startGoogle(t, google.Options{TLS: true})
 	_, err := newDispatcher(t, s, nil).Dispatch(t.Context(), message(s.Register()))
-	_ = wantFailure(t, err, dispatchers.Broken, "tls")
+	dispatcherstest.WantFailure(t, err, dispatchers.Broken, "tls")
 	if len(s.Requests()) != 0 {
 		t.Error("something was sent to a server that is not trusted")
 	}
@@ -122,13 +123,13 @@ func TestRotatedCredentialsAreUsed(t *testing.T) {
 	}
 	s.RevokeTokens()
 	_, err := f.Dispatch(t.Context(), message(phone))
-	_ = wantFailure(t, err, dispatchers.Temporary, "token_rejected")
+	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "token_rejected")
 	_, err = f.Dispatch(t.Context(), message(phone))
-	_ = wantFailure(t, err, dispatchers.Broken, "oauth_refused")
+	dispatcherstest.WantFailure(t, err, dispatchers.Broken, "oauth_refused")
 
 	write(t, path, []byte(`{"type":"service_account"`)) // half a file: the last good one stays
 	_, err = f.Dispatch(t.Context(), message(phone))
-	_ = wantFailure(t, err, dispatchers.Broken, "oauth_refused")
+	dispatcherstest.WantFailure(t, err, dispatchers.Broken, "oauth_refused")
 
 	write(t, path, s.ServiceAccountJSON())
 	if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
@@ -216,7 +217,7 @@ func TestRejectedTokenIsReplaced(t *testing.T) {
 	}
 	s.RevokeTokens()
 	_, err := f.Dispatch(t.Context(), message(phone))
-	_ = wantFailure(t, err, dispatchers.Temporary, "token_rejected")
+	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "token_rejected")
 	if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +312,7 @@ func TestTokenEndpointAnswers(t *testing.T) {
 			phone, before, sends := s.Register(), s.TokenRequests(), s.Sends()
 			s.ScriptOAuth(tt.fault)
 			_, err := f.Dispatch(t.Context(), message(phone))
-			e := wantFailure(t, err, tt.class, tt.reason)
+			e := dispatcherstest.WantFailure(t, err, tt.class, tt.reason)
 			if s.TokenRequests() != before+1 || s.Sends() != sends {
 				t.Errorf("%d token requests and %d sends, want 1 and 0", s.TokenRequests()-before, s.Sends()-sends)
 			}
@@ -371,10 +372,10 @@ func TestMetadataServer(t *testing.T) {
 
 	s.RevokeTokens()
 	_, err = f.Dispatch(t.Context(), message(phone))
-	_ = wantFailure(t, err, dispatchers.Temporary, "token_rejected")
+	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "token_rejected")
 	s.ScriptOAuth(google.Status(404, nil, "no service account"))
 	_, err = f.Dispatch(t.Context(), message(phone))
-	_ = wantFailure(t, err, dispatchers.Broken, "oauth_refused")
+	dispatcherstest.WantFailure(t, err, dispatchers.Broken, "oauth_refused")
 }
 
 func TestApplicationDefaultFile(t *testing.T) {

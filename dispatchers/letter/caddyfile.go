@@ -6,7 +6,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
@@ -32,23 +32,7 @@ func (l *Dispatcher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("unexpected argument %q: the options of letter stand in a block", d.Val())
 	}
-	seen := make(map[string]bool)
-	for d.NextBlock(0) {
-		if ours, err := outbound.UnmarshalOption(&l.Options, d); ours {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		if seen[d.Val()] {
-			return d.Errf("%s is given twice", d.Val())
-		}
-		seen[d.Val()] = true
-		if err := l.option(d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return outbound.UnmarshalBlock(&l.Options, d, l.option)
 }
 
 func (l *Dispatcher) option(d *caddyfile.Dispenser) error {
@@ -59,13 +43,9 @@ func (l *Dispatcher) option(d *caddyfile.Dispenser) error {
 	text, isText := texts[word]
 	switch {
 	case word == "language":
-		if len(args) == 0 {
-			return d.Err("language takes templates in order of preference, and one of the languages at the end")
-		}
-		for _, arg := range args {
-			l.Language = append(l.Language, dispatchers.Template(arg))
-		}
-		return nil
+		var err error
+		l.Language, err = wording.ParseLanguage(d, args)
+		return err
 	case !isText && word != "max_spool" && word != "min_lifetime":
 		return d.Errf("unrecognized option %q of letter", word)
 	case len(args) != 1 || args[0] == "":

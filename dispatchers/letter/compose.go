@@ -112,10 +112,6 @@ func content(m *dispatchers.Message) string {
 
 // render fills in the texts.
 func (l *Dispatcher) render(m *dispatchers.Message, now time.Time) (*page, error) {
-	wishes := make([]string, len(l.Language))
-	for i, t := range l.Language {
-		wishes[i] = m.Expand(t, nil)
-	}
 	v := templates.Fill(m.Lookup)
 	v.Operation = string(m.Operation)
 	v.Date, v.Expires = now, m.Expires.In(now.Location())
@@ -123,7 +119,7 @@ func (l *Dispatcher) render(m *dispatchers.Message, now time.Time) (*page, error
 		v.Sender = l.sender[0]
 	}
 	p := &page{
-		language: l.texts.Pick(l.fallback, wishes...),
+		language: l.texts.Language(m),
 		created:  now,
 		window:   l.Window,
 		sender:   l.sender,
@@ -141,11 +137,12 @@ func (l *Dispatcher) render(m *dispatchers.Message, now time.Time) (*page, error
 }
 
 // drawCode returns the modules of a QR code, at level M if it can be and else
-// at level L: paper gets folds and spots.
+// at level L: paper gets folds and spots. On it they are drawn as vectors: a
+// picture would be scaled, and its edges would blur.
 func drawCode(ctx context.Context, content string) ([][]bool, error) {
-	picture, err := qr.PNG(ctx, content, qr.Options{Level: qr.LevelM})
+	code, err := qr.Modules(ctx, content, qr.LevelM)
 	if errors.Is(err, qr.ErrTooLong) {
-		picture, err = qr.PNG(ctx, content, qr.Options{Level: qr.LevelL})
+		code, err = qr.Modules(ctx, content, qr.LevelL)
 	}
 	switch {
 	case errors.Is(err, qr.ErrTooLong):
@@ -153,10 +150,6 @@ func drawCode(ctx context.Context, content string) ([][]bool, error) {
 	case err != nil && ctx.Err() != nil:
 		return nil, dispatchers.Fail(dispatchers.Temporary, reasonBusy, "drawing the QR code: %w", err)
 	case err != nil:
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonPDF, "drawing the QR code: %w", err)
-	}
-	code, err := modules(picture)
-	if err != nil {
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonPDF, "drawing the QR code: %w", err)
 	}
 	return code, nil

@@ -6,13 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
 	"github.com/oob-dispatch/oob-dispatch/secrets"
 	"github.com/oob-dispatch/oob-dispatch/templates"
@@ -95,12 +94,11 @@ type Dispatcher struct {
 
 	outbound.Options
 
-	texts    *templates.Set
-	fallback string
-	sender   []string
-	spool    *spool
-	printer  *printer
-	now      func() time.Time
+	texts   *wording.Texts
+	sender  []string
+	spool   *spool
+	printer *printer
+	now     func() time.Time
 }
 
 // CaddyModule returns the Caddy module information.
@@ -118,7 +116,8 @@ func (l *Dispatcher) Provision(ctx caddy.Context) error {
 	if err := l.setDefaults(); err != nil {
 		return err
 	}
-	if err := l.loadTexts(); err != nil {
+	var err error
+	if l.texts, err = wording.Load(templates.Letter, l.Templates, l.Language); err != nil {
 		return err
 	}
 	if l.Sender != "" {
@@ -172,35 +171,6 @@ func (l *Dispatcher) setDefaults() error {
 	case windowRight, windowLeft:
 	default:
 		return fmt.Errorf("window %q: it is right or left", l.Window)
-	}
-	return nil
-}
-
-func (l *Dispatcher) loadTexts() error {
-	dir := ""
-	if l.Templates != "" {
-		var err error
-		if dir, err = secrets.Resolve("templates", l.Templates); err != nil {
-			return err
-		}
-	}
-	texts, err := templates.Load(templates.Letter, dir)
-	if err != nil {
-		return err
-	}
-	l.texts = texts
-	if len(l.Language) == 0 {
-		l.Language = []dispatchers.Template{"{oob.data.language}", "{http.request.header.Accept-Language}", "en"}
-	}
-	for _, t := range l.Language {
-		if err := t.Check(); err != nil {
-			return fmt.Errorf("language: %w", err)
-		}
-	}
-	l.fallback = string(l.Language[len(l.Language)-1])
-	if !slices.Contains(texts.Languages(), l.fallback) {
-		return fmt.Errorf("language: the last one, %q, has to be one that there are always texts in: %s",
-			l.fallback, strings.Join(texts.Languages(), ", "))
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -42,13 +43,9 @@ func provision(t *testing.T, l *Dispatcher) *Dispatcher {
 
 // message is one with a sealed envelope of the usual size.
 func message(id string, values map[string]string) *dispatchers.Message {
-	envelope := nevisfido.Envelope{ContentType: nevisfido.ContentTypePlain, Version: nevisfido.EnvelopeVersion}.
-		Sealed(strings.Repeat("eyJ4-_", 170))
-	m := &dispatchers.Message{
-		ID: id, Operation: nevisfido.Registration, Dispatcher: "post", Address: postal,
-		Envelope: envelope, Expires: today.Add(10 * 24 * time.Hour),
-	}
-	m.Lookup = func(placeholder string) (string, bool) { v, ok := values[placeholder]; return v, ok }
+	m := dispatcherstest.Message(postal, values)
+	m.ID, m.Operation, m.Dispatcher, m.Expires = id, nevisfido.Registration, "post", today.Add(10*24*time.Hour)
+	m.Envelope = m.Envelope.Sealed(strings.Repeat("eyJ4-_", 170))
 	return m
 }
 
@@ -71,13 +68,6 @@ func dispatch(t *testing.T, l *Dispatcher, m *dispatchers.Message) *dispatchers.
 		}
 	}
 	return e
-}
-
-func wantFailure(t *testing.T, e *dispatchers.Error, class dispatchers.Class, reason string) {
-	t.Helper()
-	if e == nil || e.Class != class || e.Reason != reason {
-		t.Errorf("outcome = %v, want %s (%s)", e, class, reason)
-	}
 }
 
 // spooled returns the PDF and the ticket of a letter.
@@ -313,7 +303,7 @@ func TestRefusals(t *testing.T) {
 			if tt.change != nil {
 				tt.change(m)
 			}
-			wantFailure(t, dispatch(t, l, m), tt.class, tt.reason)
+			dispatcherstest.WantFailure(t, dispatch(t, l, m), tt.class, tt.reason)
 			if left := names(t, dir); left != "" {
 				t.Errorf("there is something in the folder: %s", left)
 			}
@@ -329,7 +319,7 @@ func TestCanceledWhileDrawing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := l.Dispatch(ctx, message("x", nil))
-	wantFailure(t, dispatchers.AsError(err), dispatchers.Temporary, "busy")
+	dispatcherstest.WantFailure(t, dispatchers.AsError(err), dispatchers.Temporary, "busy")
 }
 
 func TestTraits(t *testing.T) {

@@ -4,10 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
-	"image"
-	"image/color"
-	"image/png"
 	"math"
 	"os"
 	"path/filepath"
@@ -34,54 +30,6 @@ func samplePage(t *testing.T, n int) *page {
 		date:    "23.11.2026", subject: "Betreff", opening: "Guten Tag\n\nText", caption: "Hinweis", closing: "Gruss",
 		code: code,
 	}
-}
-
-func TestModulesSurviveThePicture(t *testing.T) {
-	for _, n := range []int{1, 20, 150, 700, 1700, qr.MaxContent} {
-		content := strings.Repeat("x", n)
-		code, err := drawCode(t.Context(), content)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(code)%4 != 1 || len(code) < 21 || len(code) > 177 {
-			t.Fatalf("%d bytes: the code has %d modules", n, len(code))
-		}
-		// Redrawn with one dot a module it is the same symbol.
-		for i, row := range code {
-			if len(row) != len(code) {
-				t.Fatalf("row %d has %d modules", i, len(row))
-			}
-		}
-		again, err := modules(redraw(t, code, 3))
-		if err != nil || fmt.Sprint(again) != fmt.Sprint(code) {
-			t.Errorf("%d bytes: the modules change with the scale (%v)", n, err)
-		}
-	}
-	for _, bad := range [][]byte{nil, []byte("no picture"), redraw(t, make([][]bool, 0), 1)} {
-		if _, err := modules(bad); err == nil {
-			t.Errorf("there are modules in %.20q", bad)
-		}
-	}
-}
-
-func redraw(t *testing.T, code [][]bool, scale int) []byte {
-	t.Helper()
-	side := (len(code) + 8) * scale
-	img := image.NewGray(image.Rect(0, 0, side, side))
-	for y := range side {
-		for x := range side {
-			i, j := y/scale-4, x/scale-4
-			dark := i >= 0 && j >= 0 && i < len(code) && j < len(code) && code[i][j]
-			if !dark {
-				img.SetGray(x, y, color.Gray{Y: 255})
-			}
-		}
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, img); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
 }
 
 func TestModuleSize(t *testing.T) {

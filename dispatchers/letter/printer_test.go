@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
@@ -128,7 +129,7 @@ func TestPrinterAnswers(t *testing.T) {
 			if tt.class == "" && err != nil {
 				t.Error(err)
 			} else if tt.class != "" {
-				wantFailure(t, dispatchers.AsError(err), tt.class, tt.reason)
+				dispatcherstest.WantFailure(t, dispatchers.AsError(err), tt.class, tt.reason)
 			}
 			if n := f.count(); n != 1 {
 				t.Errorf("the printer got %d requests", n)
@@ -170,7 +171,7 @@ func TestTimeoutAfterTheDocumentIsUncertain(t *testing.T) {
 		cancel(context.DeadlineExceeded)
 	}()
 	_, err := l.Dispatch(ctx, message("id", nil))
-	wantFailure(t, dispatchers.AsError(err), dispatchers.Refused, reasonUncertain)
+	dispatcherstest.WantFailure(t, dispatchers.AsError(err), dispatchers.Refused, reasonUncertain)
 	if left := names(t, dir); left != "" {
 		t.Errorf("the letter is in the spool as well: %s", left)
 	}
@@ -193,7 +194,7 @@ func TestConnectionThatStallsInTheDocument(t *testing.T) {
 		cancel()
 	}()
 	err := f.print(ctx, sampleJob("a", 1<<20))
-	wantFailure(t, dispatchers.AsError(err), dispatchers.Temporary, outbound.ReasonCanceled)
+	dispatcherstest.WantFailure(t, dispatchers.AsError(err), dispatchers.Temporary, outbound.ReasonCanceled)
 }
 
 func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
@@ -204,7 +205,7 @@ func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
 	gone := "ipp://" + listener.Addr().String() + "/ipp/print"
 	listener.Close()
 
-	wantFailure(t, dispatch(t, provision(t, &Dispatcher{Printer: gone}), message("id", nil)), dispatchers.Temporary, outbound.ReasonConnection)
+	dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Dispatcher{Printer: gone}), message("id", nil)), dispatchers.Temporary, outbound.ReasonConnection)
 
 	dir := t.TempDir()
 	if e := dispatch(t, provision(t, &Dispatcher{Printer: gone, Spool: dir}), message("id", nil)); e != nil {
@@ -227,7 +228,7 @@ func TestPrinterOverTLS(t *testing.T) {
 	f := &fakePrinter{answer: says(ippBytes(0, jobState(3)))}
 	f.Server = httptest.NewTLSServer(f)
 	t.Cleanup(f.Close)
-	wantFailure(t, dispatch(t, provision(t, &Dispatcher{Printer: f.uri()}), message("id", nil)), dispatchers.Broken, outbound.ReasonTLS)
+	dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Dispatcher{Printer: f.uri()}), message("id", nil)), dispatchers.Broken, outbound.ReasonTLS)
 
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.Certificate().Raw})

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 )
 
 func checkDigest(t *testing.T, pdf []byte, ticket Ticket) {
@@ -133,7 +134,7 @@ func TestSpoolTrouble(t *testing.T) {
 		if err := os.Symlink("/dev/full", filepath.Join(dir, ".a.pdf.tmp")); err != nil {
 			t.Fatal(err)
 		}
-		wantFailure(t, dispatchers.AsError(newSpool(t, dir).put(sampleJob("a", 100))), dispatchers.Temporary, reasonSpoolFull)
+		dispatcherstest.WantFailure(t, dispatchers.AsError(newSpool(t, dir).put(sampleJob("a", 100))), dispatchers.Temporary, reasonSpoolFull)
 		if left := names(t, dir); left != "" {
 			t.Errorf("there is something left: %s", left)
 		}
@@ -143,8 +144,8 @@ func TestSpoolTrouble(t *testing.T) {
 	})
 	t.Run("not writable", func(t *testing.T) {
 		s := newSpool(t, "/sys/kernel") // for root neither
-		wantFailure(t, dispatchers.AsError(s.put(sampleJob("a", 100))), dispatchers.Broken, reasonSpool)
-		wantFailure(t, dispatchers.AsError(s.check()), dispatchers.Broken, reasonSpool)
+		dispatcherstest.WantFailure(t, dispatchers.AsError(s.put(sampleJob("a", 100))), dispatchers.Broken, reasonSpool)
+		dispatcherstest.WantFailure(t, dispatchers.AsError(s.check()), dispatchers.Broken, reasonSpool)
 	})
 	t.Run("gone", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "spool")
@@ -155,7 +156,7 @@ func TestSpoolTrouble(t *testing.T) {
 		if err := os.Remove(dir); err != nil {
 			t.Fatal(err)
 		}
-		wantFailure(t, dispatchers.AsError(s.put(sampleJob("a", 100))), dispatchers.Broken, reasonSpool)
+		dispatcherstest.WantFailure(t, dispatchers.AsError(s.put(sampleJob("a", 100))), dispatchers.Broken, reasonSpool)
 	})
 	t.Run("classes", func(t *testing.T) {
 		s := &spool{dir: "/spool"}

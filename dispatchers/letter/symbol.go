@@ -1,53 +1,9 @@
 package letter
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"image/png"
 	"strings"
 )
-
-// modules reads the modules of a QR code out of its picture, without the quiet
-// zone; true is dark. On paper they are drawn as vectors: a picture would be
-// scaled, and its edges would blur.
-func modules(picture []byte) ([][]bool, error) {
-	img, err := png.Decode(bytes.NewReader(picture))
-	if err != nil {
-		return nil, err
-	}
-	bounds := img.Bounds()
-	dark := func(x, y int) bool {
-		r, _, _, _ := img.At(x, y).RGBA()
-		return r < 0x8000
-	}
-	// The top left corner is that of a finder pattern: seven dark modules.
-	first := 0
-	for first < bounds.Dx() && !dark(first, first) {
-		first++
-	}
-	end := first
-	for end < bounds.Dx() && dark(end, first) {
-		end++
-	}
-	scale := (end - first) / 7
-	if scale == 0 {
-		return nil, errors.New("the picture holds no finder pattern")
-	}
-	last := bounds.Dx() - 1 // of the top right finder pattern
-	for !dark(last, first) {
-		last--
-	}
-	side := (last + 1 - first) / scale
-	rows := make([][]bool, side)
-	for i := range rows {
-		rows[i] = make([]bool, side)
-		for j := range rows[i] {
-			rows[i][j] = dark(first+j*scale+scale/2, first+i*scale+scale/2)
-		}
-	}
-	return rows, nil
-}
 
 // Sizes on paper. A hundredth of an inch is a whole number of dots at 200, 300
 // and 600 dots per inch, so that all modules come out alike.

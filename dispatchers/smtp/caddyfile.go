@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
@@ -34,21 +35,8 @@ func (s *Dispatcher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("smtp takes no arguments; its options stand in a block")
 	}
-	seen := make(map[string]bool)
-	for d.NextBlock(0) {
-		if ours, err := outbound.UnmarshalOption(&s.Options, d); ours {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		if seen[d.Val()] {
-			return d.Errf("%s is given twice", d.Val())
-		}
-		seen[d.Val()] = true
-		if err := s.option(d); err != nil {
-			return err
-		}
+	if err := outbound.UnmarshalBlock(&s.Options, d, s.option); err != nil {
+		return err
 	}
 	if s.Auth != nil && s.Auth.Username == "" {
 		return d.Err("auth_type says how to log in: auth <user> <password> is missing")
@@ -71,13 +59,10 @@ func (s *Dispatcher) option(d *caddyfile.Dispenser) error {
 		return nil
 	case word == "auth":
 		return d.Err("auth takes two arguments: the user and the password, such as {env.SMTP_PASSWORD} or {file./path}")
-	case word == "language" && len(args) > 0:
-		for _, arg := range args {
-			s.Language = append(s.Language, dispatchers.Template(arg))
-		}
-		return nil
 	case word == "language":
-		return d.Err("language takes templates in order of preference, and one of the languages at the end")
+		var err error
+		s.Language, err = wording.ParseLanguage(d, args)
+		return err
 	case !isText && word != "auth_type" && word != "connections":
 		return d.Errf("unrecognized option %q of smtp", word)
 	case len(args) != 1 || args[0] == "":

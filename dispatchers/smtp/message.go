@@ -85,12 +85,7 @@ func drawCode(ctx context.Context, m *dispatchers.Message) ([]byte, error) {
 type texts struct{ subject, plain, html string }
 
 func (s *Dispatcher) render(m *dispatchers.Message, picture bool) (texts, error) {
-	wishes := make([]string, 0, len(s.Language))
-	for _, t := range s.Language {
-		wishes = append(wishes, m.Expand(t, nil))
-	}
-	lang := s.texts.Pick(s.fallback, wishes...)
-
+	lang := s.texts.Language(m)
 	now := s.now()
 	v := templates.Fill(m.Lookup)
 	v.Operation, v.Link, v.Sender = string(m.Operation), m.Link, s.from.name

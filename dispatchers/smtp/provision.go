@@ -9,14 +9,13 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
 	"github.com/oob-dispatch/oob-dispatch/secrets"
 	"github.com/oob-dispatch/oob-dispatch/templates"
@@ -87,32 +86,9 @@ func (s *Dispatcher) loadTexts() error {
 	if err := s.Subject.Check(); err != nil {
 		return fmt.Errorf("subject: %w", err)
 	}
-	dir := ""
-	if s.Templates != "" {
-		var err error
-		if dir, err = secrets.Resolve("templates", s.Templates); err != nil {
-			return err
-		}
-	}
-	texts, err := templates.Load(templates.Mail, dir)
-	if err != nil {
-		return err
-	}
-	s.texts = texts
-	if len(s.Language) == 0 {
-		s.Language = []dispatchers.Template{"{oob.data.language}", "{http.request.header.Accept-Language}", "en"}
-	}
-	for _, t := range s.Language {
-		if err := t.Check(); err != nil {
-			return fmt.Errorf("language: %w", err)
-		}
-	}
-	s.fallback = string(s.Language[len(s.Language)-1])
-	if !slices.Contains(texts.Languages(), s.fallback) {
-		return fmt.Errorf("language: the last one, %q, has to be one that there are always texts in: %s",
-			s.fallback, strings.Join(texts.Languages(), ", "))
-	}
-	return nil
+	var err error
+	s.texts, err = wording.Load(templates.Mail, s.Templates, s.Language)
+	return err
 }
 
 func (s *Dispatcher) setServer(logger *slog.Logger) error {

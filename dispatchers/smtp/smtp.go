@@ -8,8 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
-	"github.com/oob-dispatch/oob-dispatch/templates"
 )
 
 // Dispatcher sends a mail with the link that opens the app and a QR code:
@@ -66,12 +66,11 @@ type Dispatcher struct {
 
 	outbound.Options
 
-	from     sender
-	texts    *templates.Set
-	fallback string
-	server   *server
-	pool     *pool
-	now      func() time.Time
+	from   sender
+	texts  *wording.Texts
+	server *server
+	pool   *pool
+	now    func() time.Time
 }
 
 // CaddyModule returns the Caddy module information.

@@ -3,9 +3,7 @@ package smtp
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -14,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
@@ -27,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	recipient = "jeff@example.com"
-	token     = "canary-token"
+	token     = dispatcherstest.Token
 	redeemURL = "https://login.example.com/nevisfido/token/redeem/authentication"
 )
 
@@ -54,17 +52,7 @@ func write(t *testing.T, name string, content []byte) string {
 // load provisions a dispatcher as a configuration does.
 func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
 	t.Helper()
-	raw, err := json.Marshal(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
-	t.Cleanup(cancel)
-	module, err := ctx.LoadModuleByID("oob.dispatchers.smtp", raw)
-	if err != nil {
-		return nil, err
-	}
-	return module.(*Dispatcher), nil
+	return dispatcherstest.Load[*Dispatcher](t, "smtp", options)
 }
 
 // newDispatcher loads a dispatcher that sends to s; more adds options.
@@ -101,50 +89,22 @@ func message(t *testing.T, p *device.Device, values map[string]string) *dispatch
 	if err != nil {
 		t.Fatal(err)
 	}
-	envelope := content.Envelope().Sealed(jwe)
-	return &dispatchers.Message{
-		ID:             "3q2-7wAAAAAAAAAAAAAAAA",
-		Operation:      nevisfido.Authentication,
-		Dispatcher:     "mail",
-		Address:        recipient,
-		Envelope:       envelope,
-		Link:           nevisfido.Link("https://app.example.com/open", envelope),
-		LinkConfigured: true,
-		Expires:        time.Now().Add(2 * time.Minute),
-		Lookup: func(name string) (string, bool) {
-			v, ok := values[name]
-			return v, ok
-		},
-	}
+	m := dispatcherstest.Message(recipient, values)
+	m.Envelope = content.Envelope().Sealed(jwe)
+	m.Dispatcher, m.Link, m.LinkConfigured = "mail", nevisfido.Link("https://app.example.com/open", m.Envelope), true
+	return m
 }
 
 // plain is a message whose content does not matter.
 func plain() *dispatchers.Message {
-	envelope := nevisfido.NewContent(token, redeemURL).Envelope().Sealed("eyJhbGciOiJSU0EtT0FFUC0yNTYifQ.a2V5.aXY.Y2lwaGVydGV4dA.dGFn")
-	return &dispatchers.Message{
-		ID:         "3q2-7wAAAAAAAAAAAAAAAA",
-		Operation:  nevisfido.Authentication,
-		Dispatcher: "mail",
-		Address:    recipient,
-		Envelope:   envelope,
-		Lookup:     func(string) (string, bool) { return "", false },
-	}
+	m := dispatcherstest.Message(recipient, nil)
+	m.Dispatcher, m.Expires = "mail", time.Time{}
+	return m
 }
 
 func wantFailure(t *testing.T, err error, class dispatchers.Class, reason string) {
 	t.Helper()
-	e, ok := errors.AsType[*dispatchers.Error](err)
-	if !ok {
-		t.Fatalf("got %v, want %s/%s", err, class, reason)
-	}
-	if e.Class != class || e.Reason != reason {
-		t.Fatalf("got %v, want %s/%s", e, class, reason)
-	}
-	for _, secret := range []string{recipient, "jeff", token, "canary", "hunter2"} {
-		if strings.Contains(e.Error(), secret) {
-			t.Errorf("the error quotes %q: %v", secret, e)
-		}
-	}
+	dispatcherstest.WantFailure(t, err, class, reason, recipient, "jeff", "canary", "hunter2")
 }
 
 func read(t *testing.T, data []byte) *mail.Message {

@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/option"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
@@ -125,16 +126,7 @@ func (w *Dispatcher) successOption(d *caddyfile.Dispenser) error {
 }
 
 func value[T ~string](d *caddyfile.Dispenser, to *T) error {
-	name := d.Val()
-	if *to != "" {
-		return d.Errf("%s is given twice", name)
-	}
-	args := d.RemainingArgs()
-	if len(args) != 1 || args[0] == "" {
-		return d.Errf("%s takes one argument; quote one that has spaces", name)
-	}
-	*to = T(args[0])
-	return nil
+	return option.Text(d, to, "one argument; quote one that has spaces")
 }
 
 // Interface guard

@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -29,34 +28,19 @@ const (
 	reasonUnexpectedStatus = "unexpected_status"
 )
 
-const (
-	sending = "sending to the webhook"
-	// maxAnswer bounds what is read of an answer, in bytes, and drainTime for
-	// how long: the status is all that counts, the rest is read only so that
-	// the connection can be used again.
-	maxAnswer = 64 << 10
-	drainTime = time.Second
-)
+const sending = "sending to the webhook"
 
 // send makes the request.
 func (w *Dispatcher) send(ctx context.Context, r *http.Request) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	answer, err := w.transport.RoundTrip(r.WithContext(ctx)) // follows no redirect
+	status, header, err := outbound.Status(ctx, w.transport, r)
 	if err != nil {
 		w.transport.CloseIdleConnections() // others may have died along with this one
 		return outbound.Classify(sending, err)
 	}
-	defer func() { _ = answer.Body.Close() }()
-	defer time.AfterFunc(drainTime, cancel).Stop()
-	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)
-
-	if slices.ContainsFunc(w.success, func(s statusRange) bool {
-		return s.first <= answer.StatusCode && answer.StatusCode <= s.last
-	}) {
+	if slices.ContainsFunc(w.success, func(s statusRange) bool { return s.first <= status && status <= s.last }) {
 		return nil
 	}
-	return failure(answer.StatusCode, answer.Header)
+	return failure(status, header)
 }
 
 // failure says what an answer without success means.

@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"io"
 	"log"
 	"maps"
@@ -20,11 +18,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -34,7 +31,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	secret      = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	otherSecret = "whsec_b3RoZXIgc2VjcmV0IG9mIDMyIGJ5dGVzIGluIGFsbCE="
-	sealed      = "eyJhbGciOiJSU0EtT0FFUC0yNTYifQ.a2V5.aXY.Y2lwaGVydGV4dA.dGFn"
+	sealed      = dispatcherstest.Sealed
 	mobile      = "+41790000001"
 	password    = "s3cret-password"
 )
@@ -52,17 +49,7 @@ func startGateway(t *testing.T, o gateway.Options) *gateway.Server {
 // load provisions a dispatcher as a configuration does.
 func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
 	t.Helper()
-	raw, err := json.Marshal(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
-	t.Cleanup(cancel)
-	module, err := ctx.LoadModuleByID("oob.dispatchers.webhook", raw)
-	if err != nil {
-		return nil, err
-	}
-	return module.(*Dispatcher), nil
+	return dispatcherstest.Load[*Dispatcher](t, "webhook", options)
 }
 
 // newDispatcher loads a dispatcher that sends to a URL; more adds options.
@@ -79,36 +66,19 @@ func newDispatcher(t *testing.T, url string, more map[string]any) *Dispatcher {
 
 // message is a sealed message; values are those of its placeholders.
 func message(values map[string]string) *dispatchers.Message {
-	content := nevisfido.NewContent("canary-token", "https://login.example.com/nevisfido/token/redeem/authentication")
-	return &dispatchers.Message{
-		ID:         "3q2-7wAAAAAAAAAAAAAAAA",
-		Operation:  nevisfido.Authentication,
-		Dispatcher: "sms.ch",
-		Address:    mobile,
-		Envelope:   content.Envelope().Sealed(sealed),
-		Link:       "https://app.example.com/open?dispatchTokenResponse=eyJ9",
-		Expires:    time.Date(2026, 11, 24, 12, 0, 0, 5, time.UTC),
-		Lookup: func(name string) (string, bool) {
-			if name == "oob.link" {
-				return "https://app.example.com/open?dispatchTokenResponse=eyJ9", true
-			}
-			v, ok := values[name]
-			return v, ok
-		},
-	}
+	const link = "https://app.example.com/open?dispatchTokenResponse=eyJ9"
+	all := map[string]string{"oob.link": link}
+	maps.Copy(all, values)
+	m := dispatcherstest.Message(mobile, all)
+	m.Dispatcher, m.Link, m.Expires = "sms.ch", link, time.Date(2026, 11, 24, 12, 0, 0, 5, time.UTC)
+	return m
 }
 
 func wantFailure(t *testing.T, err error, class dispatchers.Class, reason string) dispatchers.Error {
 	t.Helper()
-	e, ok := errors.AsType[*dispatchers.Error](err)
-	if !ok {
-		t.Fatalf("got %v, want %s/%s", err, class, reason)
-	}
-	if e.Class != class || e.Reason != reason {
-		t.Fatalf("got %s/%s (%v), want %s/%s", e.Class, e.Reason, e.Err, class, reason)
-	}
+	e := dispatcherstest.WantFailure(t, err, class, reason)
 	wantNothingSecret(t, err)
-	return *e
+	return e
 }
 
 // wantNothingSecret fails if an error tells the address, the message or a

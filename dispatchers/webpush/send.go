@@ -37,11 +37,6 @@ const (
 	sending = "sending to the push service"
 	// defaultTTL is for messages whose end is not known.
 	defaultTTL = 5 * time.Minute
-	// maxAnswer bounds what is read of an answer, in bytes, and drainTime for
-	// how long: the status is all that counts, the rest is read only so that
-	// the connection can be used again.
-	maxAnswer = 64 << 10
-	drainTime = time.Second
 )
 
 // request makes the request for a message, but for its context.
@@ -99,9 +94,7 @@ func topic(id string) string {
 
 // send makes the request.
 func (p *Dispatcher) send(ctx context.Context, r *http.Request) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	answer, err := p.transport.RoundTrip(r.WithContext(ctx)) // follows no redirect
+	status, header, err := outbound.Status(ctx, p.transport, r)
 	switch {
 	case errors.Is(err, errNotPublic):
 		return dispatchers.Fail(dispatchers.Refused, reasonPrivateAddress,
@@ -110,10 +103,7 @@ func (p *Dispatcher) send(ctx context.Context, r *http.Request) error {
 		p.transport.CloseIdleConnections() // others may have died along with this one
 		return outbound.Classify(sending, err)
 	}
-	defer func() { _ = answer.Body.Close() }()
-	defer time.AfterFunc(drainTime, cancel).Stop()
-	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)
-	return outcome(answer.StatusCode, answer.Header)
+	return outcome(status, header)
 }
 
 // outcome says what an answer means. RFC 8030 has 201, and 202 with receipts;

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"maps"
 	"net"
 	"net/http"
@@ -14,11 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 	"github.com/oob-dispatch/oob-dispatch/simulator/pushservice"
 )
@@ -59,17 +57,7 @@ func newKey(t *testing.T) (content []byte, public string) {
 // load provisions a dispatcher as a configuration does.
 func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
 	t.Helper()
-	raw, err := json.Marshal(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
-	t.Cleanup(cancel)
-	module, err := ctx.LoadModuleByID("oob.dispatchers.web_push", raw)
-	if err != nil {
-		return nil, err
-	}
-	return module.(*Dispatcher), nil
+	return dispatcherstest.Load[*Dispatcher](t, "web_push", options)
 }
 
 // bench is a dispatcher, the push service that it sends to, and a browser.
@@ -102,31 +90,9 @@ func newBench(t *testing.T, more map[string]any) *bench {
 	return &bench{p, s, browser, vapid}
 }
 
-const sealed = "eyJhbGciOiJSU0EtT0FFUC0yNTYifQ.a2V5.aXY.Y2lwaGVydGV4dA.dGFn"
+const sealed = dispatcherstest.Sealed
 
-func message(address string) *dispatchers.Message {
-	content := nevisfido.NewContent("canary-token", "https://login.example.com/nevisfido/token/redeem/authentication")
-	return &dispatchers.Message{
-		ID:         "3q2-7wAAAAAAAAAAAAAAAA",
-		Operation:  nevisfido.Authentication,
-		Dispatcher: "browser",
-		Address:    address,
-		Envelope:   content.Envelope().Sealed(sealed),
-		Expires:    time.Now().Add(2 * time.Minute),
-	}
-}
-
-func wantFailure(t *testing.T, err error, class dispatchers.Class, reason string) dispatchers.Error {
-	t.Helper()
-	e, ok := errors.AsType[*dispatchers.Error](err)
-	if !ok {
-		t.Fatalf("got %v, want %s/%s", err, class, reason)
-	}
-	if e.Class != class || e.Reason != reason {
-		t.Fatalf("got %s/%s (%v), want %s/%s", e.Class, e.Reason, e.Err, class, reason)
-	}
-	return *e
-}
+func message(address string) *dispatchers.Message { return dispatcherstest.Message(address, nil) }
 
 // wantNothingSecret fails if an error tells the address or the message.
 func wantNothingSecret(t *testing.T, err error, address string) {
@@ -224,7 +190,7 @@ func TestSizes(t *testing.T) {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 		if !fits {
-			wantFailure(t, err, dispatchers.Refused, reasonTooBig)
+			dispatcherstest.WantFailure(t, err, dispatchers.Refused, reasonTooBig)
 		}
 	}
 	if requests := b.service.Requests(); len(requests) != 1 || len(requests[0].Body) != 4096 {
@@ -278,7 +244,7 @@ func TestAnswers(t *testing.T) {
 			}
 			continue
 		}
-		e := wantFailure(t, err, want.class, want.reason)
+		e := dispatcherstest.WantFailure(t, err, want.class, want.reason)
 		if wait := e.RetryAfter; (wait == 7*time.Second) != (want.class == dispatchers.Temporary) {
 			t.Errorf("%d: wait %s", status, wait)
 		}
@@ -291,20 +257,20 @@ func TestEndedSubscriptions(t *testing.T) {
 	address := b.browser.JSON()
 	expired := strings.Replace(address, `"expirationTime":null`, `"expirationTime":1600000000000`, 1)
 	_, err := b.Dispatch(t.Context(), message(expired))
-	wantFailure(t, err, dispatchers.Expired, reasonExpired)
+	dispatcherstest.WantFailure(t, err, dispatchers.Expired, reasonExpired)
 	if len(b.service.Requests()) != 0 {
 		t.Error("it was sent all the same")
 	}
 	b.browser.Unsubscribe()
 	_, err = b.Dispatch(t.Context(), message(address))
-	wantFailure(t, err, dispatchers.Expired, reasonUnsubscribed)
+	dispatcherstest.WantFailure(t, err, dispatchers.Expired, reasonUnsubscribed)
 }
 
 func TestBrokenConnections(t *testing.T) {
 	b := newBench(t, nil)
 	b.service.Script(pushservice.Reset)
 	_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
-	wantFailure(t, err, dispatchers.Temporary, "connection")
+	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "connection")
 	wantNothingSecret(t, err, b.browser.JSON())
 	if n := len(b.service.Requests()); n != 1 {
 		t.Errorf("%d requests", n)
@@ -314,7 +280,7 @@ func TestBrokenConnections(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = b.Dispatch(ctx, message(b.browser.JSON()))
-	wantFailure(t, err, dispatchers.Temporary, "timeout")
+	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "timeout")
 }
 
 // An answer that tells success counts, however it goes on.
@@ -331,7 +297,7 @@ func TestAnswersWithoutEnd(t *testing.T) {
 func TestServersThatAreNotTrusted(t *testing.T) {
 	b := newBench(t, map[string]any{"ca": ""})
 	_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
-	wantFailure(t, err, dispatchers.Broken, "tls")
+	dispatcherstest.WantFailure(t, err, dispatchers.Broken, "tls")
 	wantNothingSecret(t, err, b.browser.JSON())
 	if len(b.service.Requests()) != 0 {
 		t.Error("it was sent all the same")
@@ -381,11 +347,11 @@ func TestWebPushNoSSRF(t *testing.T) {
 	b.hosts = append(b.hosts, hostRule{name: "localhost", port: port, exact: true})
 	address := strings.Replace(b.browser.JSON(), b.service.Host(), internal, 1)
 	_, err = b.Dispatch(t.Context(), message(address))
-	wantFailure(t, err, dispatchers.Refused, reasonPrivateAddress)
+	dispatcherstest.WantFailure(t, err, dispatchers.Refused, reasonPrivateAddress)
 
 	b.service.Script(pushservice.Status(http.StatusTemporaryRedirect, http.Header{"Location": {"https://" + internal + "/"}}))
 	_, err = b.Dispatch(t.Context(), message(b.browser.JSON()))
-	wantFailure(t, err, dispatchers.Refused, reasonRedirect)
+	dispatcherstest.WantFailure(t, err, dispatchers.Refused, reasonRedirect)
 
 	for _, endpoint := range []string{"127.0.0.1:" + port, "[::1]:" + port, "0x7f000001:" + port, "localhost.:" + port, b.service.Host() + "@" + internal} {
 		_, err = b.Dispatch(t.Context(), message(strings.Replace(b.browser.JSON(), b.service.Host(), endpoint, 1)))
@@ -405,7 +371,7 @@ func TestChangedKeyIsUsed(t *testing.T) {
 	key, public := newKey(t)
 	write(t, b.vapid, key)
 	_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
-	wantFailure(t, err, dispatchers.Refused, reasonVAPID)
+	dispatcherstest.WantFailure(t, err, dispatchers.Refused, reasonVAPID)
 	again, err := b.service.Subscribe(public)
 	if err != nil {
 		t.Fatal(err)

@@ -10,13 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/simulator/internal/loopback"
 )
 
 // Options configure a Server. The zero value is a server on a free port of
@@ -35,11 +36,7 @@ type Options struct {
 type Server struct {
 	authorization string
 	keys          [][]byte
-	url           string
-	server        *http.Server
-	served        chan struct{}
-	quit          chan struct{}
-	closing       sync.Once
+	server        *loopback.Server
 
 	mu         sync.Mutex
 	script     []Fault
@@ -67,8 +64,6 @@ const (
 func Start(o Options) (*Server, error) {
 	s := &Server{
 		authorization: o.Authorization,
-		served:        make(chan struct{}),
-		quit:          make(chan struct{}),
 		arrived:       make(chan struct{}),
 	}
 	for _, secret := range o.Secrets {
@@ -78,36 +73,20 @@ func Start(o Options) (*Server, error) {
 		}
 		s.keys = append(s.keys, key)
 	}
-	listener := o.Listener
-	if listener == nil {
-		var err error
-		if listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0"); err != nil {
-			return nil, fmt.Errorf("listening: %w", err)
-		}
+	var err error
+	if s.server, err = loopback.New(o.Listener, nil); err != nil {
+		return nil, err
 	}
-	s.url = "http://" + listener.Addr().String()
-	s.server = &http.Server{
-		Handler:           http.HandlerFunc(s.serve),
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          log.New(io.Discard, "", 0),
-	}
-	go func() {
-		defer close(s.served)
-		_ = s.server.Serve(listener)
-	}()
+	s.server.Serve(http.HandlerFunc(s.serve))
 	return s, nil
 }
 
 // Close ends the server and every connection to it.
-func (s *Server) Close() {
-	s.closing.Do(func() { close(s.quit) })
-	_ = s.server.Close()
-	<-s.served
-}
+func (s *Server) Close() { s.server.Close() }
 
 // URL is where the server is, as scheme://host:port. It takes messages at any
 // path.
-func (s *Server) URL() string { return s.url }
+func (s *Server) URL() string { return s.server.URL() }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequestBody))
@@ -118,7 +97,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		ID: r.Header.Get("Idempotency-Key"), Method: r.Method, URI: r.RequestURI,
 		Header: r.Header.Clone(), Body: body,
 	}
-	c := &call{w: w, r: r, quit: s.quit, message: m, take: func() { s.take(m) }}
+	c := &call{w: w, r: r, quit: s.server.Quit(), message: m, take: func() { s.take(m) }}
 	if fault := s.note(m); fault != nil {
 		fault(c)
 		return

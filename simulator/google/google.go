@@ -10,14 +10,13 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/simulator/internal/loopback"
 )
 
 // Options configure a Server. The zero value is a server on a free port of
@@ -38,12 +37,8 @@ type Options struct {
 type Server struct {
 	project  string
 	lifetime time.Duration
-	url      string
 	ca       []byte
-	server   *http.Server
-	served   chan struct{}
-	quit     chan struct{}
-	closing  sync.Once
+	server   *loopback.Server
 
 	mu       sync.Mutex
 	account  account
@@ -73,8 +68,6 @@ func Start(o Options) (*Server, error) {
 	s := &Server{
 		project:  o.Project,
 		lifetime: o.TokenLifetime,
-		served:   make(chan struct{}),
-		quit:     make(chan struct{}),
 		access:   map[string]time.Time{},
 		inboxes:  map[string]*inbox{},
 		byToken:  map[string][]Fault{},
@@ -89,59 +82,31 @@ func Start(o Options) (*Server, error) {
 	if err := s.RotateKey(); err != nil {
 		return nil, err
 	}
-	listener := o.Listener
-	if listener == nil {
-		var err error
-		if listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return nil, fmt.Errorf("listening: %w", err)
+	var config *tls.Config
+	var err error
+	if o.TLS {
+		config, s.ca, err = loopback.NewTLS(loopback.Certificate{CommonName: "simulated Google"})
+		if err != nil {
+			return nil, err
 		}
 	}
-	if err := s.serve(listener, o.TLS); err != nil {
-		return nil, errors.Join(err, listener.Close())
+	if s.server, err = loopback.New(o.Listener, config); err != nil {
+		return nil, err
 	}
-	return s, nil
-}
-
-func (s *Server) serve(listener net.Listener, secure bool) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /token", s.serveToken)
 	mux.HandleFunc("GET /computeMetadata/v1/instance/service-accounts/default/token", s.serveMetadata)
 	mux.HandleFunc("POST /v1/projects/{project}/{method}", s.serveSend)
-	s.server = &http.Server{
-		Handler:           s.record(mux),
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          log.New(io.Discard, "", 0),
-	}
-	s.url = "http://" + listener.Addr().String()
-	if secure {
-		certificate, ca, err := newCertificate()
-		if err != nil {
-			return err
-		}
-		s.url, s.ca = "https://"+listener.Addr().String(), ca
-		s.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}
-	}
-	go func() {
-		defer close(s.served)
-		if secure {
-			_ = s.server.ServeTLS(listener, "", "")
-			return
-		}
-		_ = s.server.Serve(listener)
-	}()
-	return nil
+	s.server.Serve(s.record(mux))
+	return s, nil
 }
 
 // Close ends the server and every connection to it.
-func (s *Server) Close() {
-	s.closing.Do(func() { close(s.quit) })
-	_ = s.server.Close()
-	<-s.served
-}
+func (s *Server) Close() { s.server.Close() }
 
 // URL is where the server is, as scheme://host:port: the dispatcher's
 // endpoint. The token endpoint is /token under it.
-func (s *Server) URL() string { return s.url }
+func (s *Server) URL() string { return s.server.URL() }
 
 // CA returns the PEM certificate to trust; nil without TLS.
 func (s *Server) CA() []byte { return s.ca }

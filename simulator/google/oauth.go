@@ -66,8 +66,8 @@ func (s *Server) ServiceAccountJSON() []byte {
 		"private_key":     string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
 		"client_email":    s.email(),
 		"client_id":       "100000000000000000000",
-		"auth_uri":        s.url + "/auth",
-		"token_uri":       s.url + "/token",
+		"auth_uri":        s.URL() + "/auth",
+		"token_uri":       s.URL() + "/token",
 		"universe_domain": "googleapis.com",
 	}, "", "  ")
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		oauthError(w, code, err.Error())
 		return
 	}
-	c := &Call{w: w, r: r, quit: s.quit, secret: form.Get("assertion"), answer: s.issue}
+	c := &Call{w: w, r: r, quit: s.server.Quit(), secret: form.Get("assertion"), answer: s.issue}
 	c.run(s.nextOAuthFault())
 }
 
@@ -106,7 +106,7 @@ func (s *Server) serveMetadata(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Metadata-Flavor", "Google")
-	c := &Call{w: w, r: r, quit: s.quit, answer: s.issue}
+	c := &Call{w: w, r: r, quit: s.server.Quit(), answer: s.issue}
 	c.run(s.nextOAuthFault())
 }
 
@@ -131,7 +131,7 @@ func (s *Server) verify(assertion string) error {
 	switch now := time.Now(); {
 	case claims.Issuer != s.email():
 		return refusal("Invalid grant: account not found")
-	case !slices.Equal(claims.Audience, jwt.Audience{s.url + "/token"}):
+	case !slices.Equal(claims.Audience, jwt.Audience{s.URL() + "/token"}):
 		return refusal("Invalid JWT: Failed audience check.")
 	case claims.IssuedAt == nil || claims.Expiry == nil,
 		claims.Expiry.Time().Before(now),

@@ -34,7 +34,7 @@ func (s *Server) serveSend(w http.ResponseWriter, r *http.Request) {
 	}
 	known, gone := s.registered(token)
 	if fault := s.nextFault(token); fault != nil || known && !gone {
-		c := &Call{w: w, r: r, quit: s.quit, secret: token, answer: func() []byte {
+		c := &Call{w: w, r: r, quit: s.server.Quit(), secret: token, answer: func() []byte {
 			return s.accept(token, message, validateOnly)
 		}}
 		c.run(fault)

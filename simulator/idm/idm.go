@@ -11,18 +11,15 @@
 package idm
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
-	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/simulator/internal/loopback"
 )
 
 // Release is the nevisIDM release to be.
@@ -109,10 +106,8 @@ type Request struct {
 // Server is a simulated nevisIDM.
 type Server struct {
 	options Options
-	url     string
 	ca      []byte
-	server  *http.Server
-	served  chan struct{}
+	server  *loopback.Server
 
 	mu       sync.Mutex
 	login    Login
@@ -131,61 +126,42 @@ func Start(o Options) (*Server, error) {
 		o.MaxPage = 100
 	}
 	o.TLS = o.TLS || o.ClientCA != nil
-	s := &Server{options: o, login: o.Login, targets: make(map[string][]Target), served: make(chan struct{})}
-	listener := o.Listener
-	if listener == nil {
-		var err error
-		if listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0"); err != nil {
-			return nil, fmt.Errorf("listening: %w", err)
-		}
+	s := &Server{options: o, login: o.Login, targets: make(map[string][]Target)}
+	config, err := s.config()
+	if err != nil {
+		return nil, err
 	}
-	if err := s.serve(listener); err != nil {
-		return nil, errors.Join(err, listener.Close())
+	if s.server, err = loopback.New(o.Listener, config); err != nil {
+		return nil, err
 	}
+	s.server.Serve(http.HandlerFunc(s.serveHTTP))
 	return s, nil
 }
 
-func (s *Server) serve(listener net.Listener) error {
-	s.url = "http://" + listener.Addr().String()
-	s.server = &http.Server{
-		Handler:           http.HandlerFunc(s.serveHTTP),
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          log.New(io.Discard, "", 0),
+// config returns nil without TLS.
+func (s *Server) config() (*tls.Config, error) {
+	if !s.options.TLS {
+		return nil, nil
 	}
-	if s.options.TLS {
-		certificate, ca, err := newCertificate()
-		if err != nil {
-			return err
-		}
-		s.url, s.ca = "https://"+listener.Addr().String(), ca
-		s.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}
+	config, ca, err := loopback.NewTLS(loopback.Certificate{CommonName: "simulated nevisIDM"})
+	if err != nil {
+		return nil, err
 	}
+	s.ca = ca
 	if s.options.ClientCA != nil {
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(s.options.ClientCA) {
-			return errors.New("ClientCA holds no PEM certificate")
+		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+		if !config.ClientCAs.AppendCertsFromPEM(s.options.ClientCA) {
+			return nil, errors.New("ClientCA holds no PEM certificate")
 		}
-		s.server.TLSConfig.ClientCAs, s.server.TLSConfig.ClientAuth = pool, tls.RequireAndVerifyClientCert
 	}
-	go func() {
-		defer close(s.served)
-		if s.options.TLS {
-			_ = s.server.ServeTLS(listener, "", "")
-			return
-		}
-		_ = s.server.Serve(listener)
-	}()
-	return nil
+	return config, nil
 }
 
 // Close ends the server and every connection to it.
-func (s *Server) Close() {
-	_ = s.server.Close()
-	<-s.served
-}
+func (s *Server) Close() { s.server.Close() }
 
 // URL is where the server is, as scheme://host:port/nevisidm.
-func (s *Server) URL() string { return s.url + basePath }
+func (s *Server) URL() string { return s.server.URL() + basePath }
 
 // CA returns the PEM certificate to trust; nil without TLS.
 func (s *Server) CA() []byte { return s.ca }

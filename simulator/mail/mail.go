@@ -14,6 +14,8 @@ import (
 	"net"
 	"slices"
 	"sync"
+
+	"github.com/oob-dispatch/oob-dispatch/simulator/internal/loopback"
 )
 
 // TLS says how a Server encrypts.
@@ -91,15 +93,13 @@ func Start(o Options) (*Server, error) {
 		arrived:     make(chan struct{}),
 		faults:      map[Point][]Fault{},
 	}
-	certificate, ca, err := NewCertificate(Certificate{})
-	if err != nil {
+	var err error
+	if s.config, s.ca, err = loopback.NewTLS(Certificate{}.options()); err != nil {
 		return nil, err
 	}
-	s.ca = ca
 	if o.Certificate != nil {
-		certificate = *o.Certificate
+		s.config.Certificates = []tls.Certificate{*o.Certificate}
 	}
-	s.config = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	if o.ClientCA != nil {
 		s.config.ClientAuth = tls.RequireAndVerifyClientCert
 		s.config.ClientCAs = x509.NewCertPool()

@@ -6,7 +6,6 @@ package proxy
 import (
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -16,6 +15,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/simulator/internal/loopback"
 )
 
 // Options configure a Server. The zero value is an open proxy on a free port
@@ -34,10 +35,8 @@ type Counts struct {
 // Server is the double.
 type Server struct {
 	options Options
-	addr    string
-	server  *http.Server
+	server  *loopback.Server
 	forward *http.Transport
-	served  chan struct{}
 
 	mu     sync.Mutex
 	counts Counts
@@ -49,33 +48,23 @@ type Server struct {
 
 // Start runs a proxy; Close ends it.
 func Start(o Options) (*Server, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	server, err := loopback.New(nil, nil)
 	if err != nil {
-		return nil, fmt.Errorf("listening: %w", err)
+		return nil, err
 	}
 	s := &Server{
 		options: o,
-		addr:    listener.Addr().String(),
+		server:  server,
 		forward: &http.Transport{DisableCompression: true},
-		served:  make(chan struct{}),
 		conns:   map[net.Conn]struct{}{},
 	}
-	s.server = &http.Server{
-		Handler:           http.HandlerFunc(s.serve),
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          log.New(io.Discard, "", 0),
-	}
-	go func() {
-		defer close(s.served)
-		_ = s.server.Serve(listener)
-	}()
+	server.Serve(http.HandlerFunc(s.serve))
 	return s, nil
 }
 
 // Close ends the proxy and every tunnel through it.
 func (s *Server) Close() {
-	_ = s.server.Close()
-	<-s.served
+	s.server.Close()
 	s.mu.Lock()
 	for conn := range s.conns {
 		_ = conn.Close()
@@ -88,7 +77,7 @@ func (s *Server) Close() {
 
 // URL is the proxy's address, with the credentials that it demands.
 func (s *Server) URL() string {
-	u := url.URL{Scheme: "http", Host: s.addr}
+	u := url.URL{Scheme: "http", Host: s.Addr()}
 	if s.options.User != "" {
 		u.User = url.UserPassword(s.options.User, s.options.Password)
 	}
@@ -96,7 +85,7 @@ func (s *Server) URL() string {
 }
 
 // Addr is the proxy's host and port.
-func (s *Server) Addr() string { return s.addr }
+func (s *Server) Addr() string { return s.server.Addr() }
 
 // Counts returns what the proxy was asked for so far.
 func (s *Server) Counts() Counts {
@@ -132,7 +121,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		p := &httputil.ReverseProxy{
 			Rewrite:   func(p *httputil.ProxyRequest) { p.Out.Header.Del("Proxy-Authorization") },
 			Transport: s.forward,
-			ErrorLog:  s.server.ErrorLog,
+			ErrorLog:  log.New(io.Discard, "", 0),
 		}
 		p.ServeHTTP(w, r)
 	default:

@@ -6,13 +6,8 @@ package pushservice
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"errors"
-	"fmt"
 	"io"
-	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -21,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/simulator/internal/loopback"
 )
 
 // Options configure a Server. The zero value is a server on a free port of
@@ -33,12 +30,9 @@ type Options struct {
 
 // Server is the double. It speaks HTTPS and HTTP/2, under the name localhost.
 type Server struct {
-	host    string
-	ca      []byte
-	server  *http.Server
-	served  chan struct{}
-	quit    chan struct{}
-	closing sync.Once
+	host   string
+	ca     []byte
+	server *loopback.Server
 
 	mu            sync.Mutex
 	subscriptions map[string]*Subscription // by the last segment of the endpoint
@@ -60,48 +54,28 @@ const (
 
 // Start runs a server; Close ends it.
 func Start(o Options) (*Server, error) {
-	certificate, ca, err := newCertificate()
+	config, ca, err := loopback.NewTLS(loopback.Certificate{CommonName: "simulated push service", Host: "localhost"})
 	if err != nil {
 		return nil, err
 	}
-	listener := o.Listener
-	if listener == nil {
-		if listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0"); err != nil {
-			return nil, fmt.Errorf("listening: %w", err)
-		}
-	}
-	_, port, err := net.SplitHostPort(listener.Addr().String())
+	server, err := loopback.New(o.Listener, config)
 	if err != nil {
-		return nil, errors.Join(err, listener.Close())
+		return nil, err
 	}
 	s := &Server{
-		host:          net.JoinHostPort("localhost", port),
+		host:          "localhost" + server.Addr()[strings.LastIndexByte(server.Addr(), ':'):],
 		ca:            ca,
-		served:        make(chan struct{}),
-		quit:          make(chan struct{}),
+		server:        server,
 		subscriptions: map[string]*Subscription{},
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /push/{id}", s.servePush)
-	s.server = &http.Server{
-		Handler:           mux,
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}},
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          log.New(io.Discard, "", 0),
-	}
-	go func() {
-		defer close(s.served)
-		_ = s.server.ServeTLS(listener, "", "")
-	}()
+	server.Serve(mux)
 	return s, nil
 }
 
 // Close ends the server and every connection to it.
-func (s *Server) Close() {
-	s.closing.Do(func() { close(s.quit) })
-	_ = s.server.Close()
-	<-s.served
-}
+func (s *Server) Close() { s.server.Close() }
 
 // Host is localhost and the port, for the option allow.
 func (s *Server) Host() string { return s.host }
@@ -116,7 +90,7 @@ func (s *Server) servePush(w http.ResponseWriter, r *http.Request) {
 	}
 	subscription, fault := s.note(r, body)
 	if fault != nil {
-		fault(&call{w: w, r: r, quit: s.quit, take: func() {
+		fault(&call{w: w, r: r, quit: s.server.Quit(), take: func() {
 			if subscription != nil {
 				subscription.keep(push{header: r.Header.Clone(), body: body})
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/option"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
@@ -35,21 +36,8 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Err("nevisidm takes one argument, the URL of nevisIDM; its options stand in a block")
 	}
 	s.URL = args[0]
-	seen := make(map[string]bool)
-	for d.NextBlock(0) {
-		if ours, err := outbound.UnmarshalOption(&s.Options, d); ours {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		if seen[d.Val()] {
-			return d.Errf("%s is given twice", d.Val())
-		}
-		seen[d.Val()] = true
-		if err := s.unmarshalOption(d); err != nil {
-			return err
-		}
+	if err := outbound.UnmarshalBlock(&s.Options, d, s.unmarshalOption); err != nil {
+		return err
 	}
 	if s.Client == "" {
 		return d.Err("nevisidm needs: client <ext_id>")
@@ -60,9 +48,9 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // unmarshalOption reads one. Errors do not quote arguments, which may be
 // secret.
 func (s *Source) unmarshalOption(d *caddyfile.Dispenser) error {
-	switch option := d.Val(); option {
+	switch name := d.Val(); name {
 	case "client":
-		return value(d, &s.Client, "the external id of a client")
+		return option.Text(d, &s.Client, "one argument: the external id of a client")
 	case "auth":
 		return s.unmarshalAuth(d)
 	case "api":
@@ -80,7 +68,7 @@ func (s *Source) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "max_response":
 		return s.unmarshalMaxResponse(d)
 	default:
-		return d.Errf("unrecognized option '%s' of nevisidm", option)
+		return d.Errf("unrecognized option '%s' of nevisidm", name)
 	}
 }
 
@@ -103,7 +91,7 @@ func (s *Source) unmarshalAuth(d *caddyfile.Dispenser) error {
 
 func (s *Source) unmarshalTimeout(d *caddyfile.Dispenser) error {
 	var text string
-	if err := value(d, &text, "a duration"); err != nil {
+	if err := option.Text(d, &text, "one argument: a duration"); err != nil {
 		return err
 	}
 	timeout, err := caddy.ParseDuration(text)
@@ -116,7 +104,7 @@ func (s *Source) unmarshalTimeout(d *caddyfile.Dispenser) error {
 
 func (s *Source) unmarshalMaxResponse(d *caddyfile.Dispenser) error {
 	var text string
-	if err := value(d, &text, "a size"); err != nil {
+	if err := option.Text(d, &text, "one argument: a size"); err != nil {
 		return err
 	}
 	size, err := humanize.ParseBytes(text)
@@ -127,21 +115,11 @@ func (s *Source) unmarshalMaxResponse(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func value(d *caddyfile.Dispenser, to *string, what string) error {
-	option := d.Val()
-	args := d.RemainingArgs()
-	if len(args) != 1 || args[0] == "" {
-		return d.Errf("%s takes one argument: %s", option, what)
-	}
-	*to = args[0]
-	return nil
-}
-
 func choice(d *caddyfile.Dispenser, to *string, choices ...string) error {
-	option := d.Val()
+	name := d.Val()
 	args := d.RemainingArgs()
 	if len(args) != 1 || !slices.Contains(choices, args[0]) {
-		return d.Errf("%s takes one of: %s", option, strings.Join(choices, ", "))
+		return d.Errf("%s takes one of: %s", name, strings.Join(choices, ", "))
 	}
 	*to = args[0]
 	return nil
