@@ -1,0 +1,72 @@
+// Package wording holds what dispatchers share that write whole texts to people:
+// the options templates and language.
+package wording
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/templates"
+)
+
+// Texts are the texts of one dispatcher.
+type Texts struct {
+	*templates.Set
+	language []dispatchers.Template
+	fallback string
+}
+
+// Load reads the texts: dir is the option templates, language the option of
+// that name; either may be empty. Placeholders in dir are resolved.
+func Load(m templates.Medium, dir string, language []dispatchers.Template) (*Texts, error) {
+	if dir != "" {
+		var err error
+		if dir, err = secrets.Resolve("templates", dir); err != nil {
+			return nil, err
+		}
+	}
+	set, err := templates.Load(m, dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(language) == 0 {
+		language = []dispatchers.Template{"{oob.data.language}", "{http.request.header.Accept-Language}", "en"}
+	}
+	for _, t := range language {
+		if err := t.Check(); err != nil {
+			return nil, fmt.Errorf("language: %w", err)
+		}
+	}
+	fallback := string(language[len(language)-1])
+	if !slices.Contains(set.Languages(), fallback) {
+		return nil, fmt.Errorf("language: the last one, %q, has to be one that there are always texts in: %s",
+			fallback, strings.Join(set.Languages(), ", "))
+	}
+	return &Texts{Set: set, language: language, fallback: fallback}, nil
+}
+
+// Language returns the language to write a message in.
+func (t *Texts) Language(m *dispatchers.Message) string {
+	wishes := make([]string, len(t.language))
+	for i, wish := range t.language {
+		wishes[i] = m.Expand(wish, nil)
+	}
+	return t.Pick(t.fallback, wishes...)
+}
+
+// ParseLanguage reads the arguments of the option language.
+func ParseLanguage(d *caddyfile.Dispenser, args []string) ([]dispatchers.Template, error) {
+	if len(args) == 0 {
+		return nil, d.Err("language takes templates in order of preference, and one of the languages at the end")
+	}
+	language := make([]dispatchers.Template, len(args))
+	for i, arg := range args {
+		language[i] = dispatchers.Template(arg)
+	}
+	return language, nil
+}
