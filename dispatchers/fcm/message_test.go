@@ -135,7 +135,7 @@ func TestAddress(t *testing.T) {
 			_, err := new(Dispatcher).Dispatch(t.Context(), message(tt.address))
 			e := dispatcherstest.WantFailure(t, err, tt.class, tt.reason)
 			if strings.Contains(e.Error(), "canary") {
-				t.Errorf("the error %q holds the address", e)
+				t.Errorf("the error %q holds the address", &e)
 			}
 		})
 	}

@@ -86,7 +86,7 @@ func TestProxyTrouble(t *testing.T) {
 		_, err := newDispatcher(t, s, options).Dispatch(t.Context(), message(s.Register()))
 		e := dispatcherstest.WantFailure(t, err, dispatchers.Broken, "proxy")
 		if strings.Contains(e.Error(), "canary") {
-			t.Errorf("the error %q holds the password", e)
+			t.Errorf("the error %q holds the password", &e)
 		}
 
 		options["proxy"] = p.URL()
