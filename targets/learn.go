@@ -74,12 +74,12 @@ func (d *Directory) nothing(ref Ref) *Target {
 	if len(d.Sources) == 0 {
 		return nil
 	}
-	t := d.stub(ref)
+	t := d.placeholder(ref)
 	t.Doubt = allMembers()
 	return t.settle()
 }
 
-func (d *Directory) stub(ref Ref) *Target {
+func (d *Directory) placeholder(ref Ref) *Target {
 	return &Target{Namespace: ref.Namespace, ID: ref.ID, Source: SourceModify, Updated: d.now(), State: Active}
 }
 

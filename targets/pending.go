@@ -60,7 +60,7 @@ func (d *Directory) begin(ctx context.Context, p *Pending) (*Pending, error) {
 			return current, nil
 		}
 		if current == nil {
-			current = d.stub(p.ref)
+			current = d.placeholder(p.ref)
 		}
 		current.mark(Mark{ID: p.id, At: d.now(), Members: p.members})
 		return current.settle(), nil
@@ -203,7 +203,7 @@ func (p *Pending) fresh() bool {
 func (p *Pending) stale(current *Target, members []string, why string) (*Target, []Event) {
 	switch {
 	case current == nil && !p.delete && len(p.d.Sources) > 0:
-		current = p.d.stub(p.ref)
+		current = p.d.placeholder(p.ref)
 	case current == nil, current.Created.IsZero() && len(p.d.Sources) == 0:
 		return current.settle(), nil
 	}
