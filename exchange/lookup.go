@@ -22,27 +22,39 @@ func (d *delivery) lookup(m *dispatchers.Message, placeholder string) (string, b
 	if strings.HasPrefix(name, "user.") {
 		return d.userValue(name)
 	}
-	if name == "message" && m.Envelope.Data != nil {
-		return m.Envelope.Encoded(), true
-	}
 	target := d.target
 	if target == nil {
 		target = &targets.Target{}
 	}
-	value, ok := map[string]string{
-		"operation":          string(d.op),
-		"dispatcher":         m.Dispatcher,
-		"username":           d.username(),
-		"target":             target.Address,
-		"target_id":          d.request.TargetID,
-		"device_id":          target.DeviceID,
-		"name":               target.Name,
-		"notification.title": d.request.Notification.Title,
-		"notification.body":  d.request.Notification.Body,
-		"visual_code":        d.visualCode(),
-		"link":               m.Link,
-	}[name]
-	return value, ok
+	switch name {
+	case "operation":
+		return string(d.op), true
+	case "dispatcher":
+		return m.Dispatcher, true
+	case "username":
+		return d.username(), true
+	case "target":
+		return target.Address, true
+	case "target_id":
+		return d.request.TargetID, true
+	case "device_id":
+		return target.DeviceID, true
+	case "name":
+		return target.Name, true
+	case "notification.title":
+		return d.request.Notification.Title, true
+	case "notification.body":
+		return d.request.Notification.Body, true
+	case "visual_code":
+		return d.visualCode(), true
+	case "link":
+		return m.Link, true
+	case "message":
+		if m.Envelope.Data != nil {
+			return m.Envelope.Encoded(), true
+		}
+	}
+	return "", false
 }
 
 func (d *delivery) visualCode() string {
@@ -77,6 +89,13 @@ func (d *delivery) userValue(name string) (string, bool) {
 	if err != nil {
 		return "", true
 	}
-	value, ok := map[string]string{"user.email": user.Email, "user.mobile": user.Mobile, "user.address": user.Address}[name]
-	return value, ok
+	switch name {
+	case "user.email":
+		return user.Email, true
+	case "user.mobile":
+		return user.Mobile, true
+	case "user.address":
+		return user.Address, true
+	}
+	return "", false
 }
