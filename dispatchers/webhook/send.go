@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
@@ -40,20 +39,7 @@ func (w *Dispatcher) send(ctx context.Context, r *http.Request) error {
 	if slices.ContainsFunc(w.success, func(s statusRange) bool { return s.first <= status && status <= s.last }) {
 		return nil
 	}
-	return failure(status, header)
-}
-
-// failure says what an answer without success means.
-func failure(status int, h http.Header) error {
-	if status == http.StatusProxyAuthRequired {
-		return outbound.Classify(sending, &outbound.ProxyError{Status: status})
-	}
-	class, reason, advice := meaning(status)
-	e := dispatchers.Fail(class, reason, "the webhook answered %d %s: %s", status, http.StatusText(status), advice)
-	if class == dispatchers.Temporary {
-		e.RetryAfter = outbound.RetryAfter(h, time.Now())
-	}
-	return e
+	return outbound.Unsuccessful(sending, "the webhook", status, header, meaning)
 }
 
 func meaning(status int) (class dispatchers.Class, reason, advice string) {

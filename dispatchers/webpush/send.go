@@ -112,15 +112,8 @@ func outcome(status int, h http.Header) error {
 	switch status {
 	case http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent:
 		return nil
-	case http.StatusProxyAuthRequired:
-		return outbound.Classify(sending, &outbound.ProxyError{Status: status})
 	}
-	class, reason, advice := meaning(status)
-	e := dispatchers.Fail(class, reason, "the push service answered %d %s: %s", status, http.StatusText(status), advice)
-	if class == dispatchers.Temporary {
-		e.RetryAfter = outbound.RetryAfter(h, time.Now())
-	}
-	return e
+	return outbound.Unsuccessful(sending, "the push service", status, h, meaning)
 }
 
 func meaning(status int) (class dispatchers.Class, reason, advice string) {
