@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -87,9 +86,9 @@ func (sharedLimiter) Destruct() error { return nil }
 
 // limiter counts in the store where that is shared with other instances, and
 // in this process otherwise.
-func (h *Handler) limiter(store targets.Store) (exchange.Limiter, error) {
+func (h *Handler) limiter(store targets.Store) (targets.SharedCounter, error) {
 	if counter, ok := store.(targets.SharedCounter); ok {
-		return storeLimiter{counter}, nil
+		return counter, nil
 	}
 	key := h.Namespace + "|" + h.BasePath
 	value, _, err := limiters.LoadOrNew(key, func() (caddy.Destructor, error) {
@@ -100,22 +99,6 @@ func (h *Handler) limiter(store targets.Store) (exchange.Limiter, error) {
 	}
 	h.limiterKey = key
 	return value.(sharedLimiter), nil
-}
-
-// storeLimiter counts in a store.
-type storeLimiter struct{ counter targets.SharedCounter }
-
-// Take implements exchange.Limiter.
-func (l storeLimiter) Take(ctx context.Context, counts []exchange.Count) (*exchange.Count, error) {
-	shared := make([]targets.Count, len(counts))
-	for i, c := range counts {
-		shared[i] = targets.Count{Key: c.Key, N: c.Limit.N, Window: c.Limit.Window}
-	}
-	reached, err := l.counter.TakeAll(ctx, shared)
-	if err != nil || reached < 0 {
-		return nil, err
-	}
-	return &counts[reached], nil
 }
 
 func (h *Handler) releaseLimiter() error {

@@ -89,7 +89,7 @@ func (d *delivery) guard() (release func(), failure *dispatchers.Error) {
 	if failure := d.quarantined(); failure != nil && d.channel.Composite == nil {
 		return nil, failure // a composite may have members with another address
 	}
-	return d.admit(d.r.Context(), d.channel, d.counts("", d.x.Limits))
+	return d.admit(d.r.Context(), d.channel, d.x.Limits)
 }
 
 func (d *delivery) quarantined() *dispatchers.Error {
@@ -108,7 +108,7 @@ func (d *delivery) serves(c *Channel) *dispatchers.Error {
 
 // admit takes a place on a channel that serves the operation, and counts the
 // dispatch against the channel's limits and the given ones.
-func (d *delivery) admit(ctx context.Context, c *Channel, counts []Count) (release func(), failure *dispatchers.Error) {
+func (d *delivery) admit(ctx context.Context, c *Channel, limits []dispatchers.Limit) (release func(), failure *dispatchers.Error) {
 	if failure := d.serves(c); failure != nil {
 		return nil, failure
 	}
@@ -116,50 +116,61 @@ func (d *delivery) admit(ctx context.Context, c *Channel, counts []Count) (relea
 	if release == nil {
 		return nil, dispatchers.Fail(dispatchers.Refused, "busy", "dispatcher %q has %d dispatches under way, its bound", c.Name, cap(c.Slots))
 	}
-	if failure := d.limit(ctx, append(counts, d.counts(c.Name, c.Limits)...)); failure != nil {
+	if failure := d.limit(ctx, c, limits); failure != nil {
 		release()
 		return nil, failure
 	}
 	return release, nil
 }
 
-func (d *delivery) limit(ctx context.Context, counts []Count) *dispatchers.Error {
+// limit counts the dispatch against the given limits and the channel's own.
+func (d *delivery) limit(ctx context.Context, c *Channel, limits []dispatchers.Limit) *dispatchers.Error {
+	var counts []targets.Count
+	var counted []dispatchers.Limit // of the counts, in their order
+	add := func(dispatcher string, limits []dispatchers.Limit) {
+		for _, limit := range limits {
+			if key := d.counterKey(dispatcher, limit); key != "" {
+				counts = append(counts, targets.Count{Key: key, N: limit.N, Window: limit.Window})
+				counted = append(counted, limit)
+			}
+		}
+	}
+	add("", limits)
+	add(c.Name, c.Limits)
 	if len(counts) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.x.Deadline)
 	defer cancel()
-	reached, err := d.x.Limiter.Take(ctx, counts)
+	reached, err := d.x.Limiter.TakeAll(ctx, counts)
 	if err != nil {
 		return dispatchers.Fail(dispatchers.Broken, "limiter_unavailable", "counting dispatches: %w", err)
 	}
-	if reached == nil {
+	if reached < 0 {
 		return nil
 	}
-	d.x.Observer.Limited(reached.Limit.Scope)
-	return dispatchers.Fail(dispatchers.Refused, "limited", "limit %s %d %s is reached", reached.Limit.Scope, reached.Limit.N, reached.Limit.Window)
+	limit := counted[reached]
+	d.x.Observer.Limited(limit.Scope)
+	return dispatchers.Fail(dispatchers.Refused, "limited", "limit %s %d %s is reached", limit.Scope, limit.N, limit.Window)
 }
 
-func (d *delivery) counts(dispatcher string, limits []dispatchers.Limit) []Count {
-	var counts []Count
-	for _, limit := range limits {
-		var subject string
-		switch limit.Scope {
-		case dispatchers.PerTarget:
-			subject = d.request.TargetID
-		case dispatchers.PerUser:
-			subject = d.request.Username
-		case dispatchers.PerClient:
-			subject = d.x.ClientIP(d.r)
-		}
-		if subject == "" {
-			continue
-		}
-		namespace := d.x.Targets.Namespace
-		key := targets.Ref{Namespace: namespace, ID: fmt.Sprintf("%s|%s|%d|%s|%s", limit.Scope, dispatcher, limit.N, limit.Window, subject)}
-		counts = append(counts, Count{Key: key.Hash(), Limit: limit})
+// counterKey stands for whom a limit counts, and for the limit; "" where the
+// request names nobody.
+func (d *delivery) counterKey(dispatcher string, limit dispatchers.Limit) string {
+	var subject string
+	switch limit.Scope {
+	case dispatchers.PerTarget:
+		subject = d.request.TargetID
+	case dispatchers.PerUser:
+		subject = d.request.Username
+	case dispatchers.PerClient:
+		subject = d.x.ClientIP(d.r)
 	}
-	return counts
+	if subject == "" {
+		return ""
+	}
+	id := fmt.Sprintf("%s|%s|%d|%s|%s", limit.Scope, dispatcher, limit.N, limit.Window, subject)
+	return targets.Ref{Namespace: d.x.Targets.Namespace, ID: id}.Hash()
 }
 
 // refuse answers without a call to nevisFIDO.

@@ -53,7 +53,7 @@ type Exchange struct {
 	Channels  map[string]*Channel
 	OnExpired *Channel // told when a target is quarantined; may be nil
 	Limits    []dispatchers.Limit
-	Limiter   Limiter
+	Limiter   targets.SharedCounter
 	Observer  Observer
 	Log       *zap.Logger
 

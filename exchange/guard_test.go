@@ -153,12 +153,12 @@ func TestPushBombing(t *testing.T) {
 
 type brokenLimiter struct{ hang bool }
 
-func (l brokenLimiter) Take(ctx context.Context, _ []Count) (*Count, error) {
+func (l brokenLimiter) TakeAll(ctx context.Context, _ []targets.Count) (int, error) {
 	if l.hang {
 		<-ctx.Done()
-		return nil, ctx.Err()
+		return -1, ctx.Err()
 	}
-	return nil, errors.New("connection refused")
+	return -1, errors.New("connection refused")
 }
 
 // Without counters nothing is sent: an outage must not lift the limits.

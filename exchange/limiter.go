@@ -7,23 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/targets"
 )
-
-// Count is one thing to be counted against a limit.
-type Count struct {
-	// Key stands for whom is counted and for which limit; no secret.
-	Key   string
-	Limit dispatchers.Limit
-}
-
-// Limiter counts dispatches in sliding windows.
-type Limiter interface {
-	// Take counts one dispatch against all limits, or against none where one
-	// of them is reached; then it returns that one. An error means that the
-	// counters are unavailable.
-	Take(ctx context.Context, counts []Count) (reached *Count, err error)
-}
 
 // MaxLimit is the highest number that a limit may allow within its window: the
 // time of every one is kept.
@@ -33,7 +18,8 @@ const MaxLimit = 10_000
 // were used longest ago go first.
 const maxCounters = 100_000
 
-// MemoryLimiter counts within this process.
+// MemoryLimiter counts within this process, as a store does for all who share
+// it.
 type MemoryLimiter struct {
 	now func() time.Time // replaced in tests
 
@@ -52,27 +38,27 @@ func NewMemoryLimiter() *MemoryLimiter {
 	return &MemoryLimiter{now: time.Now, counters: make(map[string]*list.Element), recent: list.New()}
 }
 
-// Take implements Limiter.
-func (l *MemoryLimiter) Take(_ context.Context, counts []Count) (*Count, error) {
+// TakeAll implements targets.SharedCounter.
+func (l *MemoryLimiter) TakeAll(_ context.Context, counts []targets.Count) (reached int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	for _, c := range counts {
+	for i, c := range counts {
 		element, ok := l.counters[c.Key]
 		if !ok {
 			continue
 		}
 		n := element.Value.(*counter)
-		n.forget(now.Add(-c.Limit.Window))
-		if len(n.times) >= c.Limit.N {
-			return &c, nil
+		n.forget(now.Add(-c.Window))
+		if len(n.times) >= c.N {
+			return i, nil
 		}
 	}
 	for _, c := range counts {
 		n := l.counter(c.Key)
 		n.times = append(n.times, now)
 	}
-	return nil, nil
+	return -1, nil
 }
 
 func (n *counter) forget(before time.Time) {
@@ -98,4 +84,4 @@ func (l *MemoryLimiter) counter(key string) *counter {
 	return n
 }
 
-var _ Limiter = (*MemoryLimiter)(nil)
+var _ targets.SharedCounter = (*MemoryLimiter)(nil)

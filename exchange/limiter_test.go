@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-func countOf(key string, n int, window time.Duration) Count {
-	return Count{Key: key, Limit: dispatchers.Limit{Scope: dispatchers.PerTarget, N: n, Window: window}}
+func countOf(key string, n int, window time.Duration) targets.Count {
+	return targets.Count{Key: key, N: n, Window: window}
 }
 
 func TestSlidingWindow(t *testing.T) {
@@ -34,8 +34,8 @@ func TestSlidingWindow(t *testing.T) {
 		{0, false},
 	} {
 		clock = clock.Add(step.after)
-		reached, err := l.Take(t.Context(), []Count{countOf("a", 2, time.Minute)})
-		if err != nil || (reached == nil) != step.want {
+		reached, err := l.TakeAll(t.Context(), []targets.Count{countOf("a", 2, time.Minute)})
+		if err != nil || (reached < 0) != step.want {
 			t.Errorf("step %d: got %v, %v, want %v", i, reached, err, step.want)
 		}
 	}
@@ -46,27 +46,29 @@ func TestAllOrNothing(t *testing.T) {
 	l := NewMemoryLimiter()
 	tight, wide := countOf("tight", 1, time.Hour), countOf("wide", 2, time.Hour)
 	for i, want := range []string{"", "tight", "tight"} {
-		reached, err := l.Take(t.Context(), []Count{wide, tight})
+		counts := []targets.Count{wide, tight}
+		reached, err := l.TakeAll(t.Context(), counts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := keyOf(reached); got != want {
+		if got := keyOf(counts, reached); got != want {
 			t.Errorf("%d: got %q, want %q", i, got, want)
 		}
 	}
 	for i, want := range []string{"", "wide"} {
-		reached, _ := l.Take(t.Context(), []Count{wide})
-		if got := keyOf(reached); got != want {
+		counts := []targets.Count{wide}
+		reached, _ := l.TakeAll(t.Context(), counts)
+		if got := keyOf(counts, reached); got != want {
 			t.Errorf("%d: the refused ones were counted: got %q", i, got)
 		}
 	}
 }
 
-func keyOf(c *Count) string {
-	if c == nil {
+func keyOf(counts []targets.Count, reached int) string {
+	if reached < 0 {
 		return ""
 	}
-	return c.Key
+	return counts[reached].Key
 }
 
 func TestLimiterIsExactInParallel(t *testing.T) {
@@ -76,7 +78,7 @@ func TestLimiterIsExactInParallel(t *testing.T) {
 	for range 16 {
 		wg.Go(func() {
 			for range 50 {
-				if reached, _ := l.Take(t.Context(), []Count{countOf("a", 100, time.Hour)}); reached == nil {
+				if reached, _ := l.TakeAll(t.Context(), []targets.Count{countOf("a", 100, time.Hour)}); reached < 0 {
 					allowed.Add(1)
 				}
 			}
@@ -93,11 +95,11 @@ func TestLimiterIsExactInParallel(t *testing.T) {
 func TestCountersAreBounded(t *testing.T) {
 	l := NewMemoryLimiter()
 	take := func(key string) bool {
-		reached, err := l.Take(t.Context(), []Count{countOf(key, 2, time.Hour)})
+		reached, err := l.TakeAll(t.Context(), []targets.Count{countOf(key, 2, time.Hour)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return reached == nil
+		return reached < 0
 	}
 	take("oldest")
 	take("oldest")
@@ -123,6 +125,6 @@ func BenchmarkLimiter(b *testing.B) {
 	i := 0
 	for b.Loop() {
 		i++
-		_, _ = l.Take(b.Context(), []Count{countOf(fmt.Sprint(i%1000), 5, time.Minute), countOf(fmt.Sprint("h", i%1000), 15, time.Hour)})
+		_, _ = l.TakeAll(b.Context(), []targets.Count{countOf(fmt.Sprint(i%1000), 5, time.Minute), countOf(fmt.Sprint("h", i%1000), 15, time.Hour)})
 	}
 }
