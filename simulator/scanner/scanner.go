@@ -25,7 +25,9 @@ const (
 	maxStream      = 8 << 20
 )
 
-var stream = regexp.MustCompile(`(?s)stream\r?\n(.*?)\r?\nendstream`)
+// A stream keeps the line break before its end: compressed data knows its own
+// end, and its last byte may look like a part of that break.
+var stream = regexp.MustCompile(`(?s)stream\r?\n(.*?)endstream`)
 
 // QRCode returns the content of the QR code on the first page of a PDF that
 // has one.

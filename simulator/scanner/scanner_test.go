@@ -21,8 +21,11 @@ func page(t *testing.T, content string) []byte {
 	return []byte("%PDF-1.4\n4 0 obj\n<</Length 1>>\nstream\n" + b.String() + "\nendstream\nendobj\n")
 }
 
-func TestQRCode(t *testing.T) {
-	const want = "https://app.example.com/open?dispatchTokenResponse=abc"
+const want = "https://app.example.com/open?dispatchTokenResponse=abc"
+
+// codePath draws the code of the wanted text as a letter does.
+func codePath(t *testing.T) string {
+	t.Helper()
 	code, err := qrcode.New(want, qrcode.Medium)
 	if err != nil {
 		t.Fatal(err)
@@ -35,9 +38,32 @@ func TestQRCode(t *testing.T) {
 			}
 		}
 	}
-	got, err := QRCode(page(t, "0 g\n"+path.String()+"f\n"))
-	if err != nil || got != want {
+	return "0 g\n" + path.String() + "f\n"
+}
+
+func TestQRCode(t *testing.T) {
+	if got, err := QRCode(page(t, codePath(t))); err != nil || got != want {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// Compressed data ends in any byte, those of a line break among them.
+func TestEveryLastByte(t *testing.T) {
+	path := codePath(t)
+	left := map[byte]bool{'\r': true, '\n': true, ' ': true, 'e': true}
+	for i := 0; len(left) > 0 && i < 1000; i++ {
+		pdf := page(t, path+"% "+strings.Repeat("a", i)+"\n")
+		last := pdf[bytes.LastIndex(pdf, []byte("\nendstream"))-1]
+		if !left[last] {
+			continue
+		}
+		delete(left, last)
+		if got, err := QRCode(pdf); err != nil || got != want {
+			t.Errorf("last byte %q: got %q, %v", last, got, err)
+		}
+	}
+	if len(left) > 0 {
+		t.Errorf("no page ended in %v", left)
 	}
 }
 
