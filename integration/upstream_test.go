@@ -266,4 +266,8 @@ func TestCallerGoesAwayDuringDelivery(t *testing.T) {
 	if _, err := p.Redeem(t.Context(), m); err != nil {
 		t.Error(err)
 	}
+	// Google has taken the message before the module has its answer.
+	waitFor(t, "the end of the exchange", func() bool {
+		return len(logged.lines(`"msg":"dispatched"`, `"dispatcher":"push"`)) == 1
+	})
 }
