@@ -17,6 +17,7 @@ need zbarimg zbar-tools
 need node nodejs
 need npm npm
 need gcc gcc
+[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev) # which gcc only recommends
 need qpdf qpdf
 need pdftoppm poppler-utils
 need /usr/sbin/ippeveprinter cups-ipp-utils
@@ -24,6 +25,8 @@ need dbus-daemon dbus-daemon
 need /usr/sbin/postfix postfix
 need /usr/sbin/saslpasswd2 sasl2-bin
 need redis-server redis-server
+need chromium chromium
+dpkg -s squid-openssl >/dev/null 2>&1 || missing+=(squid-openssl)
 dpkg -s libsasl2-modules >/dev/null 2>&1 || missing+=(libsasl2-modules)
 /usr/bin/python3 -c 'import jwcrypto' 2>/dev/null || missing+=(python3-jwcrypto)
 if [ ${#missing[@]} -gt 0 ]; then
@@ -34,7 +37,9 @@ if [ ${#missing[@]} -gt 0 ]; then
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
-(cd encrypt/testdata/interop && npm ci --no-audit --no-fund --silent)
+for folder in encrypt/testdata/interop integration/testdata/browser; do
+	(cd "$folder" && npm ci --no-audit --no-fund --silent)
+done
 
 step "formatting and modules"
 unformatted=$(gofmt -l $(git ls-files '*.go'))

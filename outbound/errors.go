@@ -21,10 +21,16 @@ const (
 	ReasonConnection = "connection"
 )
 
+// opProxy is what net/http calls the way to a proxy.
+const opProxy = "proxyconnect"
+
 // Classify says what an error of a transport means for an attempt. Its text
 // holds what was being done and the local cause; nothing that the other side
 // sent is in it, but for the names in a certificate that was not accepted.
 func Classify(doing string, err error) *dispatchers.Error {
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == opProxy {
+		doing, err = doing+": connecting to the proxy", e.Err
+	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		return dispatchers.Fail(dispatchers.Temporary, ReasonCanceled, "%s: %w", doing, context.Canceled)

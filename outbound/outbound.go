@@ -25,7 +25,9 @@ import (
 type Options struct {
 	// The HTTP proxy to go through, an http or https URL. A user and password
 	// in it (percent-encoded) are used for Basic authentication. Default:
-	// none. HTTP_PROXY and its like in the environment have no effect.
+	// none. HTTP_PROXY and its like in the environment have no effect. For a
+	// proxy with https, ca and client_cert are in force as for the server, so
+	// that ca has to name the authorities of both.
 	Proxy string `json:"proxy,omitempty"`
 
 	// File of PEM certificates to trust in place of the system's. Read when
@@ -85,7 +87,19 @@ func NewTransport(o Options, logger *slog.Logger) (*http.Transport, error) {
 		return nil, err
 	}
 	t.Proxy = http.ProxyURL(proxy)
+	if proxy.Scheme == "https" {
+		t.DialTLSContext = dialProxy(config)
+	}
 	return t, nil
+}
+
+// dialProxy returns what connects to an https proxy. The transport would offer
+// the proxy HTTP/2, as to the server behind it, and then speak HTTP/1.1.
+func dialProxy(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+	config = config.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout + handshakeTimeout}, Config: config}
+	return dialer.DialContext
 }
 
 // NewTLS returns the TLS part of the options, for protocols other than HTTP.
@@ -158,7 +172,11 @@ func loopback(host string) bool {
 type ProxyError struct{ Status int }
 
 func (e *ProxyError) Error() string {
-	return fmt.Sprintf("the proxy answered %d %s", e.Status, http.StatusText(e.Status))
+	text := fmt.Sprintf("the proxy answered %d %s", e.Status, http.StatusText(e.Status))
+	if e.Status == http.StatusProxyAuthRequired {
+		text += ": check user and password in proxy"
+	}
+	return text
 }
 
 // refuseProxyError stands in for the transport's own error, which quotes the

@@ -83,8 +83,12 @@ func startTLS(t *testing.T, config *tls.Config) (url, ca string) {
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	ca = filepath.Join(t.TempDir(), "ca.pem")
-	put(t, ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+	put(t, ca, pemOf(s.Certificate()))
 	return s.URL, ca
+}
+
+func pemOf(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
 
 // get makes one request on a new transport.

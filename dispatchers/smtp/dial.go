@@ -39,10 +39,10 @@ func (s *server) dial(ctx context.Context) (*session, error) {
 }
 
 func (s *server) connect(ctx context.Context) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: dialTimeout}
 	if s.tunnel != nil {
-		return s.tunnel.connect(ctx, &dialer, s.address)
+		return s.tunnel.connect(ctx, s.address)
 	}
+	dialer := net.Dialer{Timeout: dialTimeout}
 	return dialer.DialContext(ctx, "tcp", s.address)
 }
 

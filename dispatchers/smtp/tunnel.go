@@ -3,7 +3,6 @@ package smtp
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/base64"
 	"io"
 	"log/slog"
@@ -18,7 +17,7 @@ import (
 // tunnel is the way through an HTTP proxy (CONNECT; RFC 9110, section 9.3.6).
 type tunnel struct {
 	address string
-	config  *tls.Config // nil for plain http
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	header  http.Header
 }
 
@@ -35,12 +34,11 @@ func newTunnel(o outbound.Options, logger *slog.Logger) (*tunnel, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tunnel{header: http.Header{}}
+	t := &tunnel{dial: transport.DialContext, header: http.Header{}}
 	port := "80"
 	if u.Scheme == "https" {
 		port = "443"
-		t.config = transport.TLSClientConfig
-		t.config.ServerName = u.Hostname()
+		t.dial = transport.DialTLSContext
 	}
 	if u.Port() != "" {
 		port = u.Port()
@@ -56,18 +54,10 @@ func newTunnel(o outbound.Options, logger *slog.Logger) (*tunnel, error) {
 
 // connect returns a connection to address. The error is an
 // *outbound.ProxyError if the proxy will not open one.
-func (t *tunnel) connect(ctx context.Context, dialer *net.Dialer, address string) (net.Conn, error) {
-	c, err := dialer.DialContext(ctx, "tcp", t.address)
+func (t *tunnel) connect(ctx context.Context, address string) (net.Conn, error) {
+	c, err := t.dial(ctx, "tcp", t.address)
 	if err != nil {
-		return nil, err
-	}
-	if t.config != nil {
-		client := tls.Client(c, t.config)
-		if err := client.HandshakeContext(ctx); err != nil {
-			_ = c.Close()
-			return nil, err
-		}
-		c = client
+		return nil, &net.OpError{Op: "proxyconnect", Net: "tcp", Err: err} // as net/http has it
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	err = t.ask(c, address)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/outbound/squidtest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -40,6 +42,54 @@ func TestThroughAProxy(t *testing.T) {
 	wantFailure(t, err, dispatchers.Broken, "proxy")
 	if n := s.Connections(); n != 1 {
 		t.Errorf("%d connections, want 1", n)
+	}
+}
+
+// Mails go through a real proxy, which is reached by https as well.
+func TestThroughSquid(t *testing.T) {
+	s := startServer(t, mail.Options{})
+	for _, secure := range []bool{false, true} {
+		p := squidtest.Start(t, squidtest.Options{User: "oob", Password: "pass:word", TLS: secure})
+		ca := write(t, "both.pem", slices.Concat(s.CA(), p.CA(t)))
+		d := newDispatcher(t, s, map[string]any{"proxy": p.URL(), "ca": ca})
+		before := len(s.Mails())
+		dispatch(t, d)
+		dispatch(t, d)
+		if n := len(s.Mails()) - before; n != 2 {
+			t.Errorf("%d mails, want 2", n)
+		}
+		wrong := newDispatcher(t, s, map[string]any{"proxy": p.URLAs("oob", "canary"), "ca": ca})
+		_, err := wrong.Dispatch(t.Context(), plain())
+		wantFailure(t, err, dispatchers.Broken, "proxy")
+		if !strings.Contains(err.Error(), "check user and password in proxy") {
+			t.Errorf("a wrong password: %v", err)
+		}
+		if err := d.Cleanup(); err != nil {
+			t.Fatal(err)
+		}
+		got := p.Requests(t, 2)
+		for _, status := range []int{http.StatusOK, http.StatusProxyAuthRequired} {
+			if !slices.Contains(got, squidtest.Request{Method: "CONNECT", URL: s.Addr(), User: "oob", Status: status}) {
+				t.Errorf("no %d among %v", status, got)
+			}
+		}
+		down := newDispatcher(t, s, map[string]any{"proxy": p.URL(), "ca": ca})
+		p.Stop()
+		_, err = down.Dispatch(t.Context(), plain())
+		wantFailure(t, err, dispatchers.Temporary, "connection")
+		if !strings.Contains(err.Error(), "connecting to the proxy") {
+			t.Errorf("a proxy that is down: %v", err)
+		}
+	}
+}
+
+func TestProxyThatIsNotTrusted(t *testing.T) {
+	s := startServer(t, mail.Options{})
+	p := squidtest.Start(t, squidtest.Options{TLS: true})
+	_, err := newDispatcher(t, s, map[string]any{"proxy": p.URL()}).Dispatch(t.Context(), plain())
+	wantFailure(t, err, dispatchers.Broken, "tls")
+	if !strings.Contains(err.Error(), "connecting to the proxy") || s.Connections() != 0 {
+		t.Errorf("%v, %d connections", err, s.Connections())
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/outbound/squidtest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -467,4 +469,36 @@ func TestProxy(t *testing.T) {
 	p.Refuse(http.StatusForbidden)
 	_, err = w.Dispatch(t.Context(), message(nil))
 	wantFailure(t, err, dispatchers.Broken, "proxy")
+}
+
+func TestThroughSquid(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	for _, secure := range []bool{false, true} {
+		p := squidtest.Start(t, squidtest.Options{User: "u", Password: password, TLS: secure})
+		ca := caFile(t, server)
+		content, err := os.ReadFile(ca)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(ca, append(content, p.CA(t)...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for via, status := range map[string]int{p.URL(): http.StatusOK, p.URLAs("u", "canary"): http.StatusProxyAuthRequired} {
+			w := newDispatcher(t, server.URL, map[string]any{"ca": ca, "proxy": via})
+			_, err := w.Dispatch(t.Context(), message(nil))
+			if status == http.StatusOK && err != nil {
+				t.Error(err)
+			} else if status != http.StatusOK {
+				wantFailure(t, err, dispatchers.Broken, "proxy")
+			}
+			if err := w.Cleanup(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := squidtest.Request{Method: http.MethodConnect, URL: server.Listener.Addr().String(), User: "u", Status: http.StatusOK}
+		if got := p.Requests(t, 2); len(got) != 2 || !slices.Contains(got, want) {
+			t.Errorf("the proxy saw %v, want one %v", got, want)
+		}
+	}
 }

@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -23,6 +24,11 @@ import (
 // of 127.0.0.1.
 type Options struct {
 	User, Password string // demanded if a user is set
+
+	// TLS makes clients reach the proxy by https, over which it prefers
+	// HTTP/2, with a certificate for 127.0.0.1 and localhost that CA vouches
+	// for. Tunnels are for clients of HTTP/1.1.
+	TLS bool
 }
 
 // Counts is what a proxy was asked for.
@@ -36,6 +42,7 @@ type Counts struct {
 type Server struct {
 	options Options
 	server  *loopback.Server
+	ca      []byte
 	forward *http.Transport
 
 	mu     sync.Mutex
@@ -48,13 +55,22 @@ type Server struct {
 
 // Start runs a proxy; Close ends it.
 func Start(o Options) (*Server, error) {
-	server, err := loopback.New(nil, nil)
+	var config *tls.Config
+	var ca []byte
+	var err error
+	if o.TLS {
+		if config, ca, err = loopback.NewTLS(loopback.Certificate{CommonName: "simulated proxy"}); err != nil {
+			return nil, err
+		}
+	}
+	server, err := loopback.New(nil, config)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
 		options: o,
 		server:  server,
+		ca:      ca,
 		forward: &http.Transport{DisableCompression: true},
 		conns:   map[net.Conn]struct{}{},
 	}
@@ -78,11 +94,17 @@ func (s *Server) Close() {
 // URL is the proxy's address, with the credentials that it demands.
 func (s *Server) URL() string {
 	u := url.URL{Scheme: "http", Host: s.Addr()}
+	if s.options.TLS {
+		u.Scheme = "https"
+	}
 	if s.options.User != "" {
 		u.User = url.UserPassword(s.options.User, s.options.Password)
 	}
 	return u.String()
 }
+
+// CA returns the PEM certificate to trust; nil without TLS.
+func (s *Server) CA() []byte { return s.ca }
 
 // Addr is the proxy's host and port.
 func (s *Server) Addr() string { return s.server.Addr() }
