@@ -77,7 +77,7 @@ func (h *Handler) handles(store targets.Store, channels map[string]*exchange.Cha
 // log: its path is a secret until the link is used, and so is the answer's
 // Location.
 func (h *Handler) keepFromLog(r *http.Request) {
-	if _, ok := h.exchange.Handles.ID(r); ok {
+	if h.exchange.Handles.Covers(r) {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 }

@@ -342,8 +342,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return err
 }
 
-// Cleanup gives back what Provision took.
+// Cleanup gives back what Provision took. What goes on after its request was
+// answered is finished before the process exits; a reload does not wait for it.
 func (h *Handler) Cleanup() error {
+	if h.exchange != nil && caddy.Exiting() {
+		h.exchange.Wait()
+	}
 	return errors.Join(h.releaseLimiter(), h.releaseAudit())
 }
 

@@ -55,6 +55,24 @@ type Receipt struct {
 	// Dispatcher is the name to report where it is not the dispatcher's own:
 	// that of the member that delivered.
 	Dispatcher string
+
+	// Rest is set by composites that do not wait for all of their members. It
+	// returns when the last has ended; the audit trail waits for that. It is
+	// called once.
+	Rest func()
+}
+
+// After calls f when everything has ended: at once, unless members go on.
+func (r *Receipt) After(f func()) {
+	rest := r.Rest
+	if rest == nil {
+		f()
+		return
+	}
+	r.Rest = func() {
+		defer f()
+		rest()
+	}
 }
 
 // SuccessfulDispatch is the response of channels that have nothing to show to
@@ -131,6 +149,11 @@ type Message struct {
 	// EncodingParameters is the request's member of that name as it came;
 	// see nevisfido.ParseEncodingParameters.
 	EncodingParameters []byte
+
+	// Serves reports whether a member serves the operation of the message; a
+	// composite leaves out those that do not. At least one does. It is set in
+	// messages to Compose only.
+	Serves func(member string) bool
 
 	// FellBack is for composites to tell that they go on to another member
 	// because one failed. It is set in messages to Compose only.

@@ -46,6 +46,7 @@ func TestAddress(t *testing.T) {
 		"an answer to the caller needs none":    {registeredFor: "push", channel: Channel{Type: "qr_code", Traits: dispatchers.Traits{AnswersCaller: true}}},
 		"nor is it given the target's":          {registeredFor: "c", channel: Channel{Type: "link", Traits: dispatchers.Traits{AnswersCaller: true}}},
 		"optional, and another kind registered": {registeredFor: "push", channel: Channel{Type: "webhook", Traits: dispatchers.Traits{AddressOptional: true}}},
+		"optional, and the operator's is empty": {registeredFor: "c", channel: Channel{Type: "webhook", Address: "{header}", Traits: dispatchers.Traits{AddressOptional: true}}, result: nevisfido.DispatchTargetNotFound},
 		"optional, and registered":              {registeredFor: "c", channel: Channel{Type: "webhook", Traits: dispatchers.Traits{AddressOptional: true}}, want: own},
 	} {
 		t.Run(name, func(t *testing.T) {

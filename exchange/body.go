@@ -8,20 +8,28 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 var errTooLarge = errors.New("body too large")
 
+// readTime is how long a caller may take to send a body that has to be read as
+// a whole, so that one who sends a byte now and then holds no memory.
+const readTime = 30 * time.Second
+
 // readBody reads at most limit bytes of a request's body. Beyond that it
 // returns errTooLarge, and r.Body still yields every byte.
-func readBody(r *http.Request, limit int64) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, errTooLarge
 	}
 	if r.Body == nil {
 		return nil, nil
 	}
+	controller := http.NewResponseController(w)
+	_ = controller.SetReadDeadline(time.Now().Add(readTime)) // some connections know no deadlines
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	_ = controller.SetReadDeadline(time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +48,9 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 func withBody(r *http.Request, body []byte) *http.Request {
 	r = r.Clone(r.Context())
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	// There is no GetBody: of a request with an Idempotency-Key the transport
+	// would repeat it by itself, and nevisFIDO would make another token.
+	r.GetBody = nil
 	r.ContentLength = int64(len(body))
 	r.TransferEncoding = nil
 	if r.Header.Get("Content-Length") != "" {
@@ -50,9 +60,20 @@ func withBody(r *http.Request, body []byte) *http.Request {
 }
 
 // uncoded asks for an answer without content coding: a coded one could not be
-// read.
+// read. The caller cannot have that header dropped on the way, as it could by
+// naming it in Connection (RFC 9110, section 7.6.1).
 func uncoded(r *http.Request) *http.Request {
 	r.Header.Set("Accept-Encoding", "identity")
+	if !strings.Contains(strings.ToLower(strings.Join(r.Header.Values("Connection"), ",")), "accept-encoding") {
+		return r
+	}
+	var options []string
+	for option := range strings.SplitSeq(strings.Join(r.Header.Values("Connection"), ","), ",") {
+		if option = strings.TrimSpace(option); !strings.EqualFold(option, "Accept-Encoding") {
+			options = append(options, option)
+		}
+	}
+	r.Header.Set("Connection", strings.Join(options, ", "))
 	return r
 }
 

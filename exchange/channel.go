@@ -49,9 +49,16 @@ type Channel struct {
 	Slots chan struct{}
 }
 
-// allows reports whether the channel serves the operation.
-func (c *Channel) allows(op nevisfido.Operation) bool {
-	return len(c.Operations) == 0 || slices.Contains(c.Operations, op)
+// serves reports whether the channel serves the operation: by its own option,
+// and with one member at least where it has members.
+func (c *Channel) serves(op nevisfido.Operation, channels map[string]*Channel) bool {
+	if len(c.Operations) != 0 && !slices.Contains(c.Operations, op) {
+		return false
+	}
+	return c.Composite == nil || slices.ContainsFunc(c.Composite.Members(), func(name string) bool {
+		member := channels[name]
+		return member != nil && member.serves(op, channels)
+	})
 }
 
 // acquire takes a place among the exchanges that deliver at the same time; the

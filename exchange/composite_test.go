@@ -391,3 +391,70 @@ func TestEveryMembersOutcomeIsOnRecord(t *testing.T) {
 		t.Errorf("%d attempts were counted, want the one that was made", len(h.seen.attempts))
 	}
 }
+
+// What ends after the caller has its answer is on record as well, and a server
+// that is about to exit can wait for it.
+func TestLateMembersAreOnRecord(t *testing.T) {
+	h := newHarness(t)
+	h.link(Required)
+	answered := make(chan struct{})
+	h.push().do = func(ctx context.Context, _ *dispatchers.Message) (dispatchers.Receipt, error) {
+		<-answered
+		return dispatchers.Receipt{}, ctx.Err()
+	}
+	h.compose("c", composite{[]string{"link", "push"}, func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+		var rest sync.WaitGroup
+		rest.Go(func() { _, _ = deliver(ctx, "push") })
+		receipt, err := deliver(ctx, "link")
+		receipt.Rest = rest.Wait
+		return receipt, err
+	}})
+	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
+	close(answered)
+	h.Wait()
+	record := h.seen.one(t)
+	got := make(map[string]dispatchers.Class)
+	for _, attempt := range record.Attempts {
+		got[attempt.Dispatcher] = attempt.Class
+	}
+	if len(got) != 2 || got["link"] != dispatchers.Delivered || got["push"] != dispatchers.Delivered || record.Result != nevisfido.Dispatched {
+		t.Errorf("on record: %+v", record)
+	}
+}
+
+// A composite none of whose members serves the operation is refused before
+// nevisFIDO makes a token; one that has such a member is told of it.
+func TestOperationsOfMembers(t *testing.T) {
+	h := newHarness(t)
+	h.push()
+	h.add(Channel{Name: "letter", Address: "Main Street 1", Operations: []nevisfido.Operation{nevisfido.Registration}})
+	h.compose("inner", firstOf("letter"))
+	h.compose("outer", firstOf("letter", "inner"))
+	h.dispatch("outer").wantResult(t, nevisfido.DispatchError)
+	if n := len(h.upstream.calls()); n != 0 || h.seen.one(t).Reason != "operation" {
+		t.Errorf("forwarded %d times; on record: %+v", n, h.seen.one(t))
+	}
+	h = newHarness(t)
+	h.push()
+	h.add(Channel{Name: "letter", Address: "Main Street 1", Operations: []nevisfido.Operation{nevisfido.Registration}})
+	h.compose("inner", firstOf("letter"))
+	serving := make(map[string]bool)
+	h.Channels["c"] = &Channel{Name: "c", Slots: make(chan struct{}, 1), Composite: asked{firstOf("push", "letter", "inner"), serving}}
+	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
+	if !serving["push"] || serving["letter"] || serving["inner"] {
+		t.Errorf("serving: %v", serving)
+	}
+}
+
+// asked is a composite that asks which of its members serve the operation.
+type asked struct {
+	composite
+	serving map[string]bool
+}
+
+func (c asked) Compose(ctx context.Context, m *dispatchers.Message, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+	for _, name := range c.members {
+		c.serving[name] = m.Serves(name)
+	}
+	return c.composite.Compose(ctx, m, deliver)
+}

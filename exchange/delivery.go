@@ -105,6 +105,10 @@ func (d *delivery) compose(ctx context.Context, c *Channel, mustSeal bool) (disp
 	mustSeal = mustSeal || c.mustSeal(d.x.Channels)
 	m := d.envelopeless(c)
 	m.FellBack = d.fellBack
+	m.Serves = func(name string) bool {
+		member := d.x.Channels[name]
+		return member == nil || member.serves(d.op, d.x.Channels) // an unknown one fails by itself
+	}
 	return c.Composite.Compose(ctx, m, func(ctx context.Context, name string) (dispatchers.Receipt, error) {
 		member := d.x.Channels[name]
 		if member == nil {
@@ -188,7 +192,7 @@ func (d *delivery) envelopeless(c *Channel) *dispatchers.Message {
 // address finds the recipient. The target's own address is right only for the
 // kind of channel that it was registered for.
 func (d *delivery) address(c *Channel) (string, *dispatchers.Error) {
-	optional := c.Traits.AnswersCaller || c.Traits.AddressOptional
+	optional := c.Traits.AnswersCaller || c.Traits.AddressOptional && c.Address == ""
 	if c.Address.Uses("oob.user.") {
 		if _, err := d.user(); err != nil && !errors.Is(err, targets.ErrNotFound) {
 			return "", dispatchers.Fail(dispatchers.Broken, "user_unavailable", "finding the address of the user: %w", err)
@@ -260,34 +264,51 @@ func (d *delivery) fellBack(from, to string, failure *dispatchers.Error) {
 		zap.String("from", from), zap.String("to", to), zap.Error(failure))
 }
 
-// settle notes how the exchange ended and tells the observer and the log.
+// settle notes how the exchange ended and tells the observer and the log. The
+// observer waits for members that go on, and hears of all; the caller does not.
 func (d *delivery) settle(failure *dispatchers.Error) {
-	class, reason := dispatchers.Delivered, ""
-	if failure != nil {
-		class, reason = failure.Class, failure.Reason
-	}
+	took := time.Since(d.start)
 	if d.result == "" {
-		d.result = class.Result()
+		d.result = dispatchers.Delivered.Result()
+		if failure != nil {
+			d.result = failure.Class.Result()
+		}
 	}
-	name := ""
-	if d.channel != nil {
-		name = d.channel.Name
+	d.log(d.recordOf(failure, took), failure)
+	rest := d.receipt.Rest
+	if rest == nil {
+		d.x.Observer.Exchanged(d.recordOf(failure, took))
+		return
 	}
+	d.x.background.start(func() {
+		rest()
+		d.x.Observer.Exchanged(d.recordOf(failure, took))
+	})
+}
+
+// recordOf returns what is on record of the exchange by now.
+func (d *delivery) recordOf(failure *dispatchers.Error, took time.Duration) Record {
 	d.mu.Lock()
 	record := d.record
+	record.Attempts, record.Fallbacks = slices.Clone(record.Attempts), slices.Clone(record.Fallbacks)
 	d.mu.Unlock()
-	record.Time, record.Took = d.start, time.Since(d.start)
-	record.Operation, record.Dispatcher, record.Delivered = d.op, name, d.receipt.Dispatcher
+	record.Time, record.Took = d.start, took
+	record.Operation, record.Delivered = d.op, d.receipt.Dispatcher
+	if d.channel != nil {
+		record.Dispatcher = d.channel.Name
+	}
 	record.Target = TargetHash(d.request.TargetID)
 	if d.answer != nil {
 		record.Token = keyedHash("token", d.answer.Token)
 	}
-	record.Result, record.Class, record.Reason = d.result, class, reason
+	record.Result, record.Class = d.result, dispatchers.Delivered
+	if failure != nil {
+		record.Class, record.Reason = failure.Class, failure.Reason
+	}
 	if known(record.Result) == "unknown" && record.Result != nevisfido.Dispatched {
 		record.Result = nevisfido.DispatchError // for labels; the caller sees nevisFIDO's own
 	}
-	d.x.Observer.Exchanged(record)
-	d.log(record, failure)
+	return record
 }
 
 func (d *delivery) log(record Record, failure *dispatchers.Error) {

@@ -19,7 +19,7 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 	if !plainJSON(r.Header) {
 		return statusError(http.StatusUnsupportedMediaType, "a dispatch request has to be application/json in UTF-8, without content coding")
 	}
-	body, err := readBody(r, x.MaxBody)
+	body, err := readBody(w, r, x.MaxBody)
 	switch {
 	case errors.Is(err, errTooLarge):
 		return statusError(http.StatusRequestEntityTooLarge, "the dispatch request exceeds max_body, %d bytes", x.MaxBody)
@@ -100,7 +100,7 @@ func (d *delivery) quarantined() *dispatchers.Error {
 }
 
 func (d *delivery) serves(c *Channel) *dispatchers.Error {
-	if c.allows(d.op) {
+	if c.serves(d.op, d.x.Channels) {
 		return nil
 	}
 	return dispatchers.Fail(dispatchers.Refused, "operation", "dispatcher %q does not serve this operation; see its option operations", c.Name)
@@ -194,7 +194,7 @@ func (d *delivery) forward(w http.ResponseWriter, next Next) error {
 	}
 	switch rec.state {
 	case streaming:
-		d.settle(dispatchers.Fail(dispatchers.Refused, "upstream_status", "nevisFIDO answered with HTTP status %d instead of a token", rec.status))
+		d.settle(d.withoutToken(rec.status))
 		return nil
 	case waiting:
 		return d.unusable("it is empty")
@@ -213,6 +213,15 @@ func (d *delivery) forward(w http.ResponseWriter, next Next) error {
 		d.settle(d.declined())
 	}
 	return rec.replace(answer.WithOutcome(d.outcome()))
+}
+
+// withoutToken tells why there is an answer that is not about a token. Where
+// the caller has gone the reverse proxy makes one up.
+func (d *delivery) withoutToken(status int) *dispatchers.Error {
+	if err := d.r.Context().Err(); err != nil {
+		return dispatchers.Fail(dispatchers.Temporary, "caller_gone", "the caller left before nevisFIDO answered: %w", err)
+	}
+	return dispatchers.Fail(dispatchers.Refused, "upstream_status", "nevisFIDO answered with HTTP status %d instead of a token", status)
 }
 
 // ask forwards the request. The proxy panics when nevisFIDO's answer breaks

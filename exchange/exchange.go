@@ -66,13 +66,19 @@ type Exchange struct {
 
 	// ClientIP returns the address that "limit client" counts.
 	ClientIP func(r *http.Request) string
+
+	background background
 }
+
+// Wait waits for the work that goes on after its request was answered; each
+// piece takes Deadline at most. It is for servers that are about to exit.
+func (x *Exchange) Wait() { x.background.wait() }
 
 // ServeHTTP handles one request. What is not one of the calls of interest goes
 // straight through, unbuffered.
 func (x *Exchange) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) error {
-	if id, ok := x.Handles.ID(r); ok {
-		return x.claim(w, r, id)
+	if x.Handles.Covers(r) {
+		return x.claim(w, r)
 	}
 	route, err := nevisfido.Recognise(x.BasePath, r.Method, r.URL.EscapedPath())
 	if err != nil && !x.ObserveOnly {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -86,12 +87,26 @@ func parseKept(content []byte) (*kept, error) {
 	return k, nil
 }
 
-// ID returns the id of the claim that a request is about, and false where it
-// is for nevisFIDO.
-func (h *Handles) ID(r *http.Request) (id string, ok bool) {
+// Covers reports whether a request is for one of the pages, or for something
+// below them in a reading that some server might have of its path: the paths of
+// the pages are theirs alone, and what follows may be a handle, which neither a
+// log nor nevisFIDO should see.
+func (h *Handles) Covers(r *http.Request) bool {
 	if h == nil {
-		return "", false
+		return false
 	}
+	read := strings.ToLower(strings.ReplaceAll(r.URL.Path, "\\", "/"))
+	folded := "/" + strings.Join(strings.FieldsFunc(read, func(c rune) bool { return c == '/' }), "/")
+	cleaned := path.Clean("/" + read)
+	return slices.ContainsFunc(h.Paths, func(page string) bool {
+		page = strings.ToLower(page) + "/"
+		return strings.HasPrefix(folded, page) || strings.HasPrefix(cleaned, page)
+	})
+}
+
+// id returns the id of the claim that a request is about, and false where its
+// path has no valid handle.
+func (h *Handles) id(r *http.Request) (id string, ok bool) {
 	path := r.URL.EscapedPath()
 	slash := strings.LastIndexByte(path, '/')
 	if slash < 0 || len(path)-slash-1 != claims.HandleChars || !slices.Contains(h.Paths, path[:slash]) {
@@ -100,10 +115,14 @@ func (h *Handles) ID(r *http.Request) (id string, ok bool) {
 	return claims.ID(h.Namespace, path[slash+1:])
 }
 
-// claim answers a request with a handle. Everything but POST leaves the link
+// claim answers a request that the pages cover. Everything but POST leaves the link
 // where it is: programs that follow links, to check them or ahead of their
 // user, do not press buttons.
-func (x *Exchange) claim(w http.ResponseWriter, r *http.Request, id string) error {
+func (x *Exchange) claim(w http.ResponseWriter, r *http.Request) error {
+	id, ok := x.Handles.id(r)
+	if !ok {
+		return pageInvalid.write(w, r, http.StatusNotFound)
+	}
 	ask := x.Handles.Store.Get
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:

@@ -391,14 +391,33 @@ func TestOtherMethodsOnShortLinks(t *testing.T) {
 	}
 }
 
-// Everything that is not exactly a short link is nevisFIDO's.
-func TestWhatIsNoShortLink(t *testing.T) {
+// Only one spelling of a short link leads anywhere, and none of the others
+// reaches nevisFIDO: it may hold a handle.
+func TestOtherSpellingsOfAShortLink(t *testing.T) {
 	handle := claims.NewHandle(time.Now().Add(time.Minute))
 	for _, path := range []string{
-		"/oob", "/oob/", "/oob/" + handle + "/", "/oob/" + handle[1:], "/oob/" + handle + "A", "/oob//" + handle,
-		"/oob/x/" + handle, "/OOB/" + handle, "/" + handle, "/oob/" + handle[:23] + ".", "/%6fob/" + handle,
-		"/oob/%" + "41" + handle[1:], "/oob2/" + handle, "/x/oob/" + handle, "/oob/" + handle + ";a=b", "/oob/..%2f" + handle,
+		"/oob/" + handle + "/", "/oob/" + handle[1:], "/oob/" + handle + "A", "/oob//" + handle, "//oob/" + handle,
+		"/oob/x/" + handle, "/OOB/" + handle, "/oob/" + handle[:23] + ".", "/%6fob/" + handle, "/oob%2f" + handle,
+		"/oob/%" + "41" + handle[1:], "/oob/" + handle + ";a=b", "/oob/" + handle + "%00", "/oob/..%2f" + handle,
+		"/x/..%2foob/" + handle, "/oob%5c" + handle, "/./oob/" + handle,
 	} {
+		t.Run(path, func(t *testing.T) {
+			h := newHarness(t)
+			store := h.withHandles()
+			store.SetFault(func(op string) error { t.Errorf("the store was asked: %s", op); return nil })
+			for _, method := range []string{"GET", "POST"} {
+				if a := h.visit(method, path); a.Code != http.StatusNotFound {
+					t.Errorf("%s: status %d", method, a.Code)
+				}
+			}
+		})
+	}
+}
+
+// What is not below the path of a page is nevisFIDO's.
+func TestWhatIsNoShortLink(t *testing.T) {
+	handle := claims.NewHandle(time.Now().Add(time.Minute))
+	for _, path := range []string{"/oob", "/oob/", "/" + handle, "/oob2/" + handle, "/x/oob/" + handle, "/oob." + handle} {
 		t.Run(path, func(t *testing.T) {
 			h := newHarness(t)
 			store := h.withHandles()

@@ -22,12 +22,12 @@ func (d *delivery) giveNotice() {
 		return
 	}
 	m := d.envelopeless(c)
-	go func() {
+	d.x.background.start(func() {
 		defer release()
 		ctx, cancel := d.x.detached(d.r)
 		defer cancel()
 		if _, err := c.send(ctx, m, func(*dispatchers.Error, time.Duration) {}); err != nil {
 			d.x.Log.Warn("the notice of an expired target was not delivered", target, zap.Error(err))
 		}
-	}()
+	})
 }

@@ -16,7 +16,7 @@ const Observed nevisfido.DispatchResult = "observed"
 // observe lets a dispatch request through untouched and reports what would
 // have become of it.
 func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.Operation, next Next) error {
-	body, err := readBody(r, x.MaxBody)
+	body, err := readBody(w, r, x.MaxBody)
 	switch {
 	case errors.Is(err, errTooLarge):
 		x.Log.Info("observed a dispatch request that would have been refused", zap.Error(err))

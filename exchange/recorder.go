@@ -25,10 +25,11 @@ type recorder struct {
 	spill  bool   // beyond the limit: pass on what was held back, instead of refusing
 	stop   func() // ends an answer that is refused and may be endless; may be nil
 
-	status int // final status, 0 while nothing was written
-	state  recorderState
-	reason string // why the answer was refused
-	body   bytes.Buffer
+	status   int // final status, 0 while nothing was written
+	hijacked bool
+	state    recorderState
+	reason   string // why the answer was refused
+	body     bytes.Buffer
 }
 
 type recorderState int
@@ -150,8 +151,9 @@ func (rec *recorder) FlushError() error {
 }
 
 // Hijack refuses: an answer that may have to be held back cannot take over the
-// connection.
+// connection, and none of the calls is answered with another protocol.
 func (rec *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	rec.hijacked = true
 	return nil, nil, http.ErrNotSupported
 }
 
@@ -160,6 +162,9 @@ func (rec *recorder) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
 
 // relay passes on the answer as it came.
 func (rec *recorder) relay() error {
+	if rec.state == waiting && rec.hijacked {
+		return statusError(http.StatusBadGateway, "nevisFIDO's answer wants to switch to another protocol")
+	}
 	if rec.state == holding {
 		if rec.header.Get("Content-Length") != "" { // it may have lied
 			rec.header.Set("Content-Length", strconv.Itoa(rec.body.Len()))

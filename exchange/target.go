@@ -24,7 +24,7 @@ const changeTime = 30 * time.Second
 // createTarget learns a target when nevisFIDO has created it. nevisFIDO never
 // sees the name of a dispatcher of ours: it would refuse it.
 func (x *Exchange) createTarget(w http.ResponseWriter, r *http.Request, next Next) error {
-	body, upstream, err := readable(r)
+	body, upstream, err := readable(w, r)
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (x *Exchange) createTarget(w http.ResponseWriter, r *http.Request, next Nex
 
 // register learns the target that an SDK sends along with a UAF registration.
 func (x *Exchange) register(w http.ResponseWriter, r *http.Request, next Next) error {
-	body, upstream, err := readable(r)
+	body, upstream, err := readable(w, r)
 	if err != nil {
 		return err
 	}
@@ -53,8 +53,8 @@ func (x *Exchange) register(w http.ResponseWriter, r *http.Request, next Next) e
 
 // readable returns the body of a request, nil where it is too large to be
 // read, and the request to forward, which has all of it.
-func readable(r *http.Request) ([]byte, *http.Request, error) {
-	body, err := readBody(r, maxTargetBody)
+func readable(w http.ResponseWriter, r *http.Request) ([]byte, *http.Request, error) {
+	body, err := readBody(w, r, maxTargetBody)
 	switch {
 	case errors.Is(err, errTooLarge):
 		return nil, r.Clone(r.Context()), nil
@@ -80,7 +80,7 @@ func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Nex
 		return err
 	}
 	if rec.state != holding {
-		return nil
+		return rec.relay()
 	}
 	created, err := parse(rec.body.Bytes())
 	if errors.Is(err, nevisfido.ErrNoTarget) {
@@ -115,7 +115,7 @@ func (x *Exchange) queryTargets(w http.ResponseWriter, r *http.Request, next Nex
 		return err
 	}
 	if rec.state != holding {
-		return nil
+		return rec.relay()
 	}
 	body, err := nevisfido.RenameDispatchers(rec.body.Bytes(), func(id, dispatcher string) string {
 		if dispatcher != x.UpstreamDispatcher {
@@ -136,7 +136,7 @@ func (x *Exchange) queryTargets(w http.ResponseWriter, r *http.Request, next Nex
 // modifyTarget marks the record stale before nevisFIDO may change the target,
 // and commits what nevisFIDO accepted.
 func (x *Exchange) modifyTarget(w http.ResponseWriter, r *http.Request, id string, next Next) error {
-	body, upstream, err := readable(r)
+	body, upstream, err := readable(w, r)
 	if err != nil {
 		return err
 	}

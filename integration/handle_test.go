@@ -217,8 +217,15 @@ func TestForeignShortLinks(t *testing.T) {
 	if used.status != http.StatusNotFound || unknown.status != used.status || !bytes.Equal(used.body, unknown.body) {
 		t.Errorf("used %s, unknown %s", used, unknown)
 	}
-	other := s.send(http.MethodGet, "/oob/"+strings.Repeat("A", 23), "")
-	if bytes.Equal(other.body, unknown.body) || other.header.Get("Content-Security-Policy") != "" {
-		t.Errorf("what is no handle is answered by %s", other)
+	for _, path := range []string{"/oob/" + strings.Repeat("A", 23), path + "/", "/" + path, "/%6fob" + path[len("/oob"):]} {
+		if other := s.send(http.MethodGet, path, ""); other.status != unknown.status || !bytes.Equal(other.body, unknown.body) {
+			t.Errorf("another spelling is answered by %s", other)
+		}
+	}
+	if logs := logged.text(); strings.Contains(logs, path[len("/oob/"):]) {
+		t.Error("the log holds a handle")
+	}
+	if other := s.send(http.MethodGet, "/oob", ""); other.header.Get("Content-Security-Policy") != "" {
+		t.Errorf("what is not below the page is answered by %s", other)
 	}
 }

@@ -51,6 +51,18 @@ func start(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// serving returns the members that serve the operation of the message.
+func serving(m *dispatchers.Message, members []string) ([]string, error) {
+	if m.Serves == nil {
+		return members, nil
+	}
+	members = slices.DeleteFunc(slices.Clone(members), func(name string) bool { return !m.Serves(name) })
+	if len(members) == 0 {
+		return nil, dispatchers.Fail(dispatchers.Refused, "operation", "none of the members serves this operation; see their option operations")
+	}
+	return members, nil
+}
+
 // worst returns the failure that tells most of several: the one to show where
 // none of the members delivered. Trouble of our own comes first, as it is what
 // an operator can mend, and what is right for every member comes last.

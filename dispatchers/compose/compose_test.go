@@ -6,7 +6,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -233,5 +236,92 @@ func TestFailuresOfAnyKindCount(t *testing.T) {
 	})
 	if err == nil || dispatchers.AsError(err).Class != dispatchers.Broken {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A first member that hangs leaves time for the others.
+func TestFallbackSharesTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &Fallback{Try: []string{"a", "b", "c"}}
+		if err := provision(t, f); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+		defer cancel()
+		start := time.Now()
+		never := make(chan struct{})
+		ms := &members{hold: map[string]chan struct{}{"a": never, "b": never}}
+		receipt, err := f.Compose(ctx, &dispatchers.Message{}, ms.deliver)
+		if err != nil || receipt.Dispatcher != "c" || time.Since(start) != 6*time.Second {
+			t.Errorf("%+v, %v after %s", receipt, err, time.Since(start))
+		}
+	})
+}
+
+func TestMembersThatDoNotServeTheOperation(t *testing.T) {
+	for name, tc := range map[string]struct {
+		composite dispatchers.Composite
+		serving   string
+		called    []string
+		fails     bool
+	}{
+		"fallback":       {&Fallback{Try: []string{"a", "b", "c"}}, "bc", []string{"b"}, false},
+		"fallback, none": {&Fallback{Try: []string{"a", "b", "c"}}, "", nil, true},
+		"fan-out":        {&FanOut{To: []string{"a", "b", "c"}, Succeed: All}, "b", []string{"b"}, false},
+		"fan-out, none":  {&FanOut{To: []string{"a"}}, "", nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := provision(t, tc.composite.(caddy.Provisioner)); err != nil {
+				t.Fatal(err)
+			}
+			ms := new(members)
+			m := &dispatchers.Message{Serves: func(name string) bool { return strings.Contains(tc.serving, name) }}
+			_, err := tc.composite.Compose(t.Context(), m, ms.deliver)
+			if !slices.Equal(ms.called, tc.called) || (err != nil) != tc.fails {
+				t.Errorf("called %q, %v", ms.called, err)
+			}
+		})
+	}
+}
+
+// What goes on after the first has delivered is waited for by Rest, through
+// composites of composites.
+func TestRest(t *testing.T) {
+	inner := &FanOut{To: []string{"quick", "slow"}, Succeed: First}
+	for name, outer := range map[string]dispatchers.Composite{
+		"alone":         inner,
+		"in a fallback": &Fallback{Try: []string{"inner", "other"}},
+		"in a fan-out":  &FanOut{To: []string{"inner"}, Succeed: Any},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := provision(t, outer.(caddy.Provisioner)); err != nil {
+				t.Fatal(err)
+			}
+			release := make(chan struct{})
+			var ended atomic.Int32
+			ms := &members{hold: map[string]chan struct{}{"slow": release}}
+			var deliver dispatchers.Deliver
+			deliver = func(ctx context.Context, name string) (dispatchers.Receipt, error) {
+				if name == "inner" {
+					return inner.Compose(ctx, &dispatchers.Message{}, deliver)
+				}
+				defer ended.Add(1)
+				receipt, err := ms.deliver(ctx, name)
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				return receipt, err
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			receipt, err := outer.Compose(ctx, &dispatchers.Message{}, deliver)
+			if err != nil || receipt.Rest == nil {
+				t.Fatalf("%+v, %v", receipt, err)
+			}
+			close(release)
+			if receipt.Rest(); ended.Load() != 2 {
+				t.Errorf("%d members have ended", ended.Load())
+			}
+		})
 	}
 }

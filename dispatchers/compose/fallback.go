@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -12,7 +13,9 @@ import (
 )
 
 // Fallback tries dispatchers one after the other until one delivers. The
-// answer names the one that did.
+// answer names the one that did. Those that do not serve the operation are left
+// out, and each gets an equal share of the time that is left until `deadline`,
+// so that a first one that hangs leaves time for the next.
 //
 // Where one of them requires encryption none sends in clear.
 type Fallback struct {
@@ -56,9 +59,13 @@ func (f *Fallback) Members() []string { return f.Try }
 
 // Compose implements dispatchers.Composite.
 func (f *Fallback) Compose(ctx context.Context, m *dispatchers.Message, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+	members, err := serving(m, f.Try)
+	if err != nil {
+		return dispatchers.Receipt{}, err
+	}
 	var failures []*dispatchers.Error
-	for i, name := range f.Try {
-		receipt, err := deliver(ctx, name)
+	for i, name := range members {
+		receipt, err := deliverWithin(ctx, len(members)-i, name, deliver)
 		if err == nil {
 			return receipt, nil
 		}
@@ -67,11 +74,24 @@ func (f *Fallback) Compose(ctx context.Context, m *dispatchers.Message, deliver 
 		if !slices.Contains(f.On, failure.Class) || ctx.Err() != nil {
 			break
 		}
-		if i+1 < len(f.Try) {
-			tell(m, name, f.Try[i+1], failure)
+		if i+1 < len(members) {
+			tell(m, name, members[i+1], failure)
 		}
 	}
 	return dispatchers.Receipt{}, worst(failures)
+}
+
+// deliverWithin gives a member an equal share of the time that is left for it
+// and those after it: one that hangs must not use up all of it.
+func deliverWithin(ctx context.Context, left int, name string, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+	deadline, ok := ctx.Deadline()
+	if !ok || left == 1 {
+		return deliver(ctx, name)
+	}
+	share, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
+	receipt, err := deliver(share, name)
+	receipt.After(cancel)
+	return receipt, err
 }
 
 func tell(m *dispatchers.Message, from, to string, failure *dispatchers.Error) {

@@ -3,6 +3,7 @@ package compose
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -12,7 +13,8 @@ import (
 
 // FanOut sends one message, with one token and one session, over several
 // dispatchers side by side. The caller gets the response of each that
-// delivered, by name, and the name of this dispatcher.
+// delivered, by name, and the name of this dispatcher. Those that do not serve
+// the operation are left out.
 //
 // Where one of them requires encryption none sends in clear.
 type FanOut struct {
@@ -68,16 +70,24 @@ type ended struct {
 
 // Compose implements dispatchers.Composite.
 func (f *FanOut) Compose(ctx context.Context, m *dispatchers.Message, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
-	ends := make(chan ended, len(f.To)) // so that none waits for a reader
-	for _, member := range f.To {
-		go func() {
+	members, err := serving(m, f.To)
+	if err != nil {
+		return dispatchers.Receipt{}, err
+	}
+	ends := make(chan ended, len(members)) // so that none waits for a reader
+	var rest sync.WaitGroup
+	for _, member := range members {
+		rest.Go(func() {
 			receipt, err := deliver(ctx, member)
 			ends <- ended{member, receipt, err}
-		}()
+			if receipt.Rest != nil {
+				receipt.Rest()
+			}
+		})
 	}
 	responses := make(map[string]any)
 	var failures []*dispatchers.Error
-	for range f.To {
+	for range members {
 		end := <-ends
 		if end.err != nil {
 			failures = append(failures, dispatchers.AsError(end.err))
@@ -91,7 +101,7 @@ func (f *FanOut) Compose(ctx context.Context, m *dispatchers.Message, deliver di
 	if len(responses) == 0 || f.Succeed == All && len(failures) > 0 {
 		return dispatchers.Receipt{}, worst(failures)
 	}
-	return dispatchers.Receipt{Response: responses, Dispatcher: m.Dispatcher}, nil
+	return dispatchers.Receipt{Response: responses, Dispatcher: m.Dispatcher, Rest: rest.Wait}, nil
 }
 
 // UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
