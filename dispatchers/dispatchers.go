@@ -10,6 +10,7 @@ package dispatchers
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -131,7 +132,8 @@ type Message struct {
 	Address    string // the recipient on this channel; "" where it needs none
 
 	// Envelope is the out-of-band payload, sealed unless the dispatcher's
-	// policy allows clear text.
+	// policy allows clear text. Its Data is empty in a notice of an expired
+	// target, which is for the relying party.
 	Envelope nevisfido.Envelope
 
 	// Link opens the app with the envelope, by way of a page where the
@@ -142,6 +144,10 @@ type Message struct {
 	// LinkConfigured is set where the dispatcher has a base_url of its own, or
 	// the link is a short one.
 	LinkConfigured bool
+
+	// LinkShort is set where the link is a short one: the medium is too small
+	// for the envelope, which need not be in the message.
+	LinkShort bool
 
 	// Expires is when the token dies, as far as the configuration knows.
 	Expires time.Time
@@ -168,6 +174,13 @@ type Message struct {
 // escape (nil for none).
 func (m *Message) Expand(t Template, escape func(string) string) string {
 	return t.expand(m.Lookup, escape)
+}
+
+// DeliveryID is the same for all attempts of one dispatcher, and another for
+// each of the dispatchers that deliver the message, whose mails, letters and
+// requests differ. It holds nothing but letters, digits, "_", "-" and "~".
+func (m *Message) DeliveryID() string {
+	return m.ID + "_" + strings.ReplaceAll(m.Dispatcher, ".", "~")
 }
 
 // String keeps a message out of logs.

@@ -62,7 +62,7 @@ func (d *delivery) shorten(ctx context.Context, c *Channel, m *dispatchers.Messa
 	if err := d.x.Handles.Store.Put(ctx, id, content, m.Expires); err != nil {
 		return dispatchers.Fail(dispatchers.Broken, "store_unavailable", "keeping the link that a short one leads to: %w", err)
 	}
-	m.Link, m.LinkConfigured = c.Handle+"/"+handle, true
+	m.Link, m.LinkConfigured, m.LinkShort = c.Handle+"/"+handle, true, true
 	return nil
 }
 

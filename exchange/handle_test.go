@@ -79,8 +79,8 @@ func TestShortLink(t *testing.T) {
 	h.dispatch("sms").wantResult(t, nevisfido.Dispatched)
 	m := g.one(t)
 	path := shortPath(t, m.Link)
-	if !m.LinkConfigured || m.Expand("{oob.link}", nil) != m.Link {
-		t.Errorf("LinkConfigured is %t, {oob.link} is %q", m.LinkConfigured, m.Expand("{oob.link}", nil))
+	if !m.LinkConfigured || !m.LinkShort || m.Expand("{oob.link}", nil) != m.Link {
+		t.Errorf("LinkConfigured is %t, LinkShort %t, {oob.link} is %q", m.LinkConfigured, m.LinkShort, m.Expand("{oob.link}", nil))
 	}
 
 	for id, content := range store.All() {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/language"
 )
@@ -65,6 +66,9 @@ func read(files map[string]string, folder fs.FS, m Medium) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, cause(err))
 		}
+		if line := badLine(content); line > 0 {
+			return fmt.Errorf("%s:%d: it is not UTF-8: save the file in that encoding", name, line)
+		}
 		files[name] = content
 	}
 	return nil
@@ -92,6 +96,17 @@ func readFile(folder fs.FS, name string) (string, error) {
 	}
 	text := strings.TrimPrefix(string(content), "\ufeff")
 	return strings.ReplaceAll(text, "\r\n", "\n"), nil
+}
+
+// badLine returns the first line that is not UTF-8, 0 if there is none.
+func badLine(content string) int {
+	line := 0
+	for text := range strings.SplitSeq(content, "\n") {
+		if line++; !utf8.ValidString(text) {
+			return line
+		}
+	}
+	return 0
 }
 
 // cause leaves out the name, which is told already.

@@ -63,6 +63,8 @@ type Set struct {
 	matcher   language.Matcher
 	texts     map[textKey]*texttemplate.Template
 	htmls     map[textKey]*template.Template
+	dir       string
+	files     map[string]string
 }
 
 type textKey struct{ language, operation string }
@@ -83,6 +85,8 @@ func Load(m Medium, dir string) (*Set, error) {
 		medium: m,
 		texts:  make(map[textKey]*texttemplate.Template),
 		htmls:  make(map[textKey]*template.Template),
+		dir:    dir,
+		files:  files,
 	}
 	if err := s.parse(files); err != nil {
 		return nil, inFolder(dir, err)
@@ -94,6 +98,19 @@ func Load(m Medium, dir string) (*Set, error) {
 	return s, nil
 }
 
+// Where names the file that the texts of a language and an operation are in, and
+// the line where text stands in it, where it does. It is for errors.
+func (s *Set) Where(lang, operation, text string) string {
+	name := textKey{lang, operation}.file("txt")
+	if before, _, ok := strings.Cut(s.files[name], text); ok && text != "" {
+		name += fmt.Sprintf(":%d", strings.Count(before, "\n")+1)
+	}
+	if s.dir == "" {
+		return name
+	}
+	return fmt.Sprintf("templates in %s: %s", s.dir, name)
+}
+
 func inFolder(dir string, err error) error {
 	if dir == "" {
 		return err
@@ -103,6 +120,11 @@ func inFolder(dir string, err error) error {
 
 // parse reads all texts of every language that a file is in.
 func (s *Set) parse(files map[string]string) error {
+	if s.medium == Mail {
+		if err := checkFrame(files); err != nil {
+			return err
+		}
+	}
 	for _, lang := range languagesOf(files) {
 		for _, operation := range operations {
 			if err := s.parseText(files, textKey{lang, operation}); err != nil {
@@ -138,28 +160,6 @@ func (s *Set) parseText(files map[string]string, key textKey) error {
 	return nil
 }
 
-// parseHTML sets the file into the frame as its template "content".
-func (s *Set) parseHTML(files map[string]string, key textKey) error {
-	t, err := template.New(layout).Parse(files[layout])
-	if err != nil {
-		return err
-	}
-	name := key.file("html")
-	content, ok := files[name]
-	if !ok {
-		return missing(name, key)
-	}
-	own, err := t.New(name).Parse(content)
-	if err != nil {
-		return err
-	}
-	if _, err := t.AddParseTree("content", own.Tree); err != nil {
-		return err
-	}
-	s.htmls[key] = t
-	return nil
-}
-
 func missing(name string, key textKey) error {
 	return fmt.Errorf("there is no %s: the language %s needs the texts of all operations", name, key.language)
 }
@@ -179,7 +179,7 @@ func (s *Set) try() error {
 	}
 	for _, key := range keys {
 		for _, part := range parts {
-			for _, v := range []Values{sample(key.operation), {Operation: key.operation}} {
+			for _, v := range Samples(key.operation) {
 				if _, err := s.Render(key.language, part, v); err != nil {
 					return err
 				}
@@ -199,6 +199,12 @@ const MaxOutput = 256 << 10
 // one of Languages; use Pick. No error quotes a value.
 func (s *Set) Render(lang string, part Part, v Values) (string, error) {
 	key := textKey{lang, v.Operation}
+	if part != Subject && v.Subject == "" && s.texts[key] != nil {
+		var err error
+		if v.Subject, err = s.Render(lang, Subject, v); err != nil {
+			return "", err
+		}
+	}
 	view, err := v.view(lang)
 	if err != nil {
 		return "", err

@@ -226,6 +226,18 @@ func TestLoadNamesFileAndLine(t *testing.T) {
 		{"HTML syntax", "registration.de.html", "<p>\n{{.Name", "registration.de.html:2"},
 		{"HTML field", "registration.de.html", "<p>\n{{.Token}}", "registration.de.html:2"},
 		{"HTML context", "registration.de.html", "<p>\n<a href=\"{{if .Name}}x{{else}}x?y=\"{{end}}{{.Title}}\">", "registration.de.html"},
+		{"open quote", "registration.de.html", "<p>a</p>\n<p><a href=\"{{.Link}}>b</a></p>\n<p>c</p>\n", "registration.de.html:2: a tag"},
+		{"open tag", "authentication.fr.html", "<p>a</p>\n{{with .Body}}<p>{{.}}</p>{{end}}\n\n<a href=\"{{.Link}}\" {{.Name}}\n", "authentication.fr.html:4"},
+		{"open tag at the end", "authentication.fr.html", "<p>a\n<b>b</b>\n<i", "authentication.fr.html:3: a tag"},
+		{"open tag at the beginning", "authentication.fr.html", "<p\na\n", "authentication.fr.html:1: a tag"},
+		{"open tag in a condition", "authentication.fr.html", "a\n{{if .Name}}<a {{else}}<b {{end}}\nb", "authentication.fr.html:2"},
+		{"open comment", "authentication.fr.html", "{{.Name}}\n{{.Title}}<!-- x\n{{.Body}}\n", "authentication.fr.html:2: a tag"},
+		{"open style", "registration.it.html", "{{.Name}}\n<style>\np { color: red }\n", "registration.it.html:2: a tag"},
+		{"open quote in the frame", "layout.html", "<html>\n<body class=\"a>\n{{template \"content\" .}}", "layout.html:2: a tag"},
+		{"open tag after the content", "layout.html", "<html>\n{{template \"content\" .}}\n</body", "layout.html:3: a tag"},
+		{"frame with a part that the texts lack", "layout.html", "<p>\n{{template \"head\" .}}", "layout.html:2"},
+		{"not UTF-8", "registration.de.txt", ok + "\n\nGr\xfcsse", "registration.de.txt:3: it is not UTF-8"},
+		{"HTML not UTF-8", "registration.de.html", "<p>Gr\xfcsse", "registration.de.html:1: it is not UTF-8"},
 		{"frame syntax", "layout.html", "\n\n\n{{end}}", "layout.html:4"},
 		{"frame without content", "layout.html", "<p>", ""},
 		{"too large", "registration.de.txt", ok + strings.Repeat(" ", maxFile), "registration.de.txt: it is larger"},
@@ -251,6 +263,50 @@ func TestLoadNamesFileAndLine(t *testing.T) {
 				t.Errorf("err = %v, want %q and the folder in it", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestFrameMayUsePartsOfTheTexts(t *testing.T) {
+	files := map[string]string{"layout.html": `<title>{{template "head" .}}</title>{{template "content" .}}`}
+	for _, lang := range []string{"de", "en", "fr", "it"} {
+		for _, operation := range operations {
+			files[operation+"."+lang+".html"] = `{{define "head"}}head of ` + lang + `{{end}}<p>{{.Name}}`
+		}
+	}
+	if page := render(t, load(t, Mail, folder(t, files)), "it", HTML, full("registration")); page != "<title>head of it</title><p>Pixel 12" {
+		t.Errorf("page = %s", page)
+	}
+}
+
+func TestTitleOfAPageIsTheSubject(t *testing.T) {
+	for name, tc := range map[string]struct {
+		v    Values
+		want string
+	}{
+		"of the texts":            {Values{}, "<title>Anmeldung bestätigen</title>"},
+		"of the request":          {Values{Title: "Zahlung <1>\n& mehr"}, "<title>Zahlung &lt;1&gt; &amp; mehr</title>"},
+		"of the dispatcher's own": {Values{Title: "x", Subject: "Ihre </title>\r\nBank"}, "<title>Ihre &lt;/title&gt; Bank</title>"},
+	} {
+		tc.v.Operation = "authentication"
+		if page := render(t, load(t, Mail, ""), "de", HTML, tc.v); !strings.Contains(page, tc.want) {
+			t.Errorf("%s: got %s, want %s", name, page, tc.want)
+		}
+	}
+}
+
+func TestWhere(t *testing.T) {
+	text := "{{define \"subject\"}}{{end}}\n{{define \"text\"}}\n漢 {{.Link}}{{end}}"
+	dir := folder(t, map[string]string{"registration.de.txt": text})
+	s := load(t, Mail, dir)
+	for sought, want := range map[string]string{
+		"漢": ":3", "語": "", "": "",
+	} {
+		if got, want := s.Where("de", "registration", sought), "templates in "+dir+": registration.de.txt"+want; got != want {
+			t.Errorf("%q is in %s, want %s", sought, got, want)
+		}
+	}
+	if got := load(t, Letter, "").Where("it", "deregistration", "ß"); got != "deregistration.it.txt" {
+		t.Errorf("a built-in text is in %s", got)
 	}
 }
 

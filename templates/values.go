@@ -15,7 +15,8 @@ import (
 // writing are taken out.
 //
 // A template has each field under its name, as {{.Username}}, Member as
-// {{.Data "<member>"}}, and the picked language as {{.Language}}.
+// {{.Data "<member>"}}, the picked language as {{.Language}}, and the subject,
+// except in itself, as {{.Subject}}.
 type Values struct {
 	Operation  string // registration, authentication or deregistration
 	Username   string
@@ -25,6 +26,7 @@ type Values struct {
 	VisualCode string
 	Link       string // opens the app; a URL of any scheme that runs no script
 	Sender     string // who writes, from the configuration
+	Subject    string // in place of that of the texts; "" for theirs
 
 	// Picture is the Content-ID of the QR picture, without angle brackets;
 	// templates see its URL (RFC 2392), such as cid:qr@example.com.
@@ -59,19 +61,21 @@ func Fill(lookup func(placeholder string) (value string, ok bool)) Values {
 	}
 }
 
-// sample has a value for everything.
-func sample(operation string) Values {
-	return Values{
+// Samples are what every text is tried with before it is used: a value for
+// everything, and none at all.
+func Samples(operation string) []Values {
+	full := Values{
 		Operation: operation, Username: "amuster", Name: "Phone", Title: "Title", Body: "First line\nSecond line",
 		VisualCode: "1234", Link: "https://app.example.com/open?dispatchTokenResponse=eyJ9", Sender: "Example Bank",
 		Picture: "qr@example.com", Date: time.Unix(1.8e9, 0).UTC(), Expires: time.Unix(1.8e9, 0).UTC(),
 		Member: func(string) string { return "value" },
 	}
+	return []Values{full, {Operation: operation}}
 }
 
 // view is what templates see.
 type view struct {
-	Language, Operation, Username, Name, Title, Body, VisualCode, Sender string
+	Language, Operation, Username, Name, Title, Body, VisualCode, Sender, Subject string
 
 	Link, Picture template.URL
 	Date, Expires time.Time
@@ -99,7 +103,8 @@ func (v Values) view(lang string) (view, error) {
 	w := view{
 		Language: lang, Operation: v.Operation, Username: clean(v.Username), Name: oneLine(clean(v.Name)),
 		Title: oneLine(clean(v.Title)), Body: clean(v.Body), VisualCode: clean(v.VisualCode), Sender: clean(v.Sender),
-		Date: v.Date, Expires: v.Expires, member: v.Member,
+		Subject: oneLine(clean(v.Subject)),
+		Date:    v.Date, Expires: v.Expires, member: v.Member,
 	}
 	if v.Link != "" {
 		if !harmless(v.Link) {

@@ -16,8 +16,9 @@ import (
 
 // job is a letter that is ready to be printed.
 type job struct {
-	pdf    []byte
-	ticket Ticket
+	pdf        []byte
+	ticket     Ticket
+	dispatcher string // the name of the one that sends it
 }
 
 // Ticket is the job ticket of a letter, a JSON file beside the PDF. It holds
@@ -27,7 +28,8 @@ type Ticket struct {
 	Version int `json:"version"`
 
 	// The name of the letter's files without extension: the same for every
-	// attempt of one exchange, different for every exchange
+	// attempt of one dispatcher in one exchange, different for every other.
+	// It ends in _ and the name of the dispatcher
 	ID string `json:"id"`
 
 	Operation nevisfido.Operation `json:"operation"`
@@ -56,12 +58,24 @@ type Ticket struct {
 }
 
 // validID bounds what becomes the name of a file and of a print job.
-var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
+var validID = regexp.MustCompile(`^[A-Za-z0-9_~-]{1,200}$`)
+
+// letterID names the dispatcher as well: two of them may share a folder, and
+// what one has written there must not pass for the letter of the other.
+func letterID(m *dispatchers.Message) (string, error) {
+	id := m.DeliveryID()
+	if m.ID == "" || m.Dispatcher == "" || !validID.MatchString(id) {
+		return "", dispatchers.Fail(dispatchers.Broken, reasonID,
+			"the message's ID and the dispatcher's name cannot be the name of a file")
+	}
+	return id, nil
+}
 
 // compose writes the letter.
 func (l *Dispatcher) compose(ctx context.Context, m *dispatchers.Message) (*job, error) {
-	if !validID.MatchString(m.ID) {
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonID, "the message's ID cannot be the name of a file")
+	id, err := letterID(m)
+	if err != nil {
+		return nil, err
 	}
 	now := l.now()
 	if left, need := m.Expires.Sub(now), time.Duration(l.MinLifetime); left < need {
@@ -73,7 +87,7 @@ func (l *Dispatcher) compose(ctx context.Context, m *dispatchers.Message) (*job,
 	if err != nil {
 		return nil, dispatchers.Fail(dispatchers.Refused, reasonAddress, "the postal address cannot be used: %w", err)
 	}
-	p, err := l.render(m, now)
+	p, err := l.render(l.texts.Language(m), l.values(m, now))
 	if errors.Is(err, templates.ErrTooLong) {
 		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong, "filling in the texts of the letter: %w", err)
 	}
@@ -94,10 +108,10 @@ func (l *Dispatcher) compose(ctx context.Context, m *dispatchers.Message) (*job,
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonPDF, "writing the letter: %w", err)
 	}
 	digest := sha256.Sum256(pdf)
-	return &job{pdf: pdf, ticket: Ticket{
-		Version: 1, ID: m.ID, Operation: m.Operation, Language: p.language,
+	return &job{pdf: pdf, dispatcher: m.Dispatcher, ticket: Ticket{
+		Version: 1, ID: id, Operation: m.Operation, Language: p.language,
 		Created: now.UTC().Truncate(time.Second), Expires: m.Expires.UTC().Truncate(time.Second),
-		File: m.ID + ".pdf", SHA256: hex.EncodeToString(digest[:]), Size: len(pdf), Pages: 1, Window: l.Window,
+		File: id + ".pdf", SHA256: hex.EncodeToString(digest[:]), Size: len(pdf), Pages: 1, Window: l.Window,
 	}}, nil
 }
 
@@ -110,26 +124,23 @@ func content(m *dispatchers.Message) string {
 	return m.Envelope.Encoded()
 }
 
-// render fills in the texts.
-func (l *Dispatcher) render(m *dispatchers.Message, now time.Time) (*page, error) {
+// values are those that the texts may tell.
+func (l *Dispatcher) values(m *dispatchers.Message, now time.Time) templates.Values {
 	v := templates.Fill(m.Lookup)
 	v.Operation = string(m.Operation)
 	v.Date, v.Expires = now, m.Expires.In(now.Location())
+	return v
+}
+
+// render fills in the texts.
+func (l *Dispatcher) render(language string, v templates.Values) (*page, error) {
 	if len(l.sender) > 0 {
 		v.Sender = l.sender[0]
 	}
-	p := &page{
-		language: l.texts.Language(m),
-		created:  now,
-		window:   l.Window,
-		sender:   l.sender,
-	}
-	for part, text := range map[templates.Part]*string{
-		templates.Date: &p.date, templates.Subject: &p.subject, templates.Opening: &p.opening,
-		templates.Caption: &p.caption, templates.Closing: &p.closing,
-	} {
+	p := &page{language: language, created: v.Date, window: l.Window, sender: l.sender}
+	for part, text := range p.texts() {
 		var err error
-		if *text, err = l.texts.Render(p.language, part, v); err != nil {
+		if *text, err = l.texts.Render(language, part, v); err != nil {
 			return nil, err
 		}
 	}

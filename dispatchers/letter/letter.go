@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -53,14 +54,17 @@ const (
 type Dispatcher struct {
 	// Folder of own texts: files named <operation>.<language>.txt, each of
 	// which defines the parts subject, date, opening, caption and closing, in
-	// place of the built-in ones of the same name. Default: the built-in ones,
-	// in de, en, fr and it.
+	// place of the built-in ones of the same name. Each is tried on paper when
+	// the configuration is loaded; docs/templates.md tells what they see.
+	// Default: the built-in ones, in de, en, fr and it.
 	Templates string `json:"templates,omitempty"`
 
 	// Folder for the letters, which has to exist. A letter is <id>.pdf and then
-	// the job ticket <id>.json; who sees the ticket has the whole letter. Take
-	// the ticket away last: while it is there the same letter is not written
-	// again. Files that begin with a dot are not finished.
+	// the job ticket <id>.json; who sees the ticket has the whole letter. Act on
+	// tickets only: a PDF without one is what a killed process left, and is
+	// removed later. Take the ticket away last: while it is there the same letter
+	// is not written again. Files that begin with a dot are not finished.
+	// Dispatchers can share a folder: <id> ends in the dispatcher's name.
 	Spool string `json:"spool,omitempty"`
 
 	// How many letters may wait in the folder before further ones fail.
@@ -69,8 +73,13 @@ type Dispatcher struct {
 
 	// The printer, as ipps://host/path, or ipp://host/path on this machine. A
 	// letter is never sent twice: if the answer to a job that was sent does not
-	// come, the outcome is refused, with the reason "uncertain". If there is a
-	// spool folder as well it takes the letters that the printer did not.
+	// come, the outcome is refused, with the reason "uncertain".
+	//
+	// If there is a spool folder as well it stands in for the printer: a letter
+	// that the printer certainly has not taken, because it is away, refuses or
+	// does not answer, goes to the folder at once and the dispatch succeeds. A
+	// warning in the log is all that tells of it, and somebody has to print what
+	// is in the folder. With the reason "uncertain" nothing goes there.
 	Printer string `json:"printer,omitempty"`
 
 	// The least time that the token has to live on, as the post takes it away.
@@ -99,6 +108,7 @@ type Dispatcher struct {
 	spool   *spool
 	printer *printer
 	now     func() time.Time
+	logger  *slog.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -109,23 +119,15 @@ func (Dispatcher) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision loads the texts and checks the options. It writes and dials
-// nothing.
+// Provision loads the texts, tries them on paper and checks the options. It
+// stores and dials nothing.
 func (l *Dispatcher) Provision(ctx caddy.Context) error {
-	l.now = time.Now
+	l.now, l.logger = time.Now, ctx.Slogger()
 	if err := l.setDefaults(); err != nil {
 		return err
 	}
-	var err error
-	if l.texts, err = wording.Load(templates.Letter, l.Templates, l.Language); err != nil {
+	if err := l.setTexts(ctx); err != nil {
 		return err
-	}
-	if l.Sender != "" {
-		sender, err := parseLines(l.Sender, 1)
-		if err != nil {
-			return fmt.Errorf("sender: %w", err)
-		}
-		l.sender = sender
 	}
 	if l.Spool != "" {
 		dir, err := secrets.Resolve("spool", l.Spool)
@@ -137,13 +139,33 @@ func (l *Dispatcher) Provision(ctx caddy.Context) error {
 		}
 	}
 	if l.Printer != "" {
-		p, err := newPrinter(l.Printer, l.Options, ctx.Slogger())
+		p, err := newPrinter(l.Printer, l.Options, l.logger)
 		if err != nil {
 			return err
 		}
 		l.printer = p
 	}
 	return nil
+}
+
+// setTexts loads the texts. The built-in ones need no trial.
+func (l *Dispatcher) setTexts(ctx context.Context) error {
+	var err error
+	if l.texts, err = wording.Load(templates.Letter, l.Templates, l.Language); err != nil {
+		return err
+	}
+	if l.Sender != "" {
+		if l.sender, err = parseLines(l.Sender, 1); err != nil {
+			return fmt.Errorf("sender: %w", err)
+		}
+		if err := l.trySender(); err != nil {
+			return fmt.Errorf("sender: %w", err)
+		}
+	}
+	if l.Templates == "" {
+		return nil
+	}
+	return l.tryTexts(ctx)
 }
 
 func (l *Dispatcher) setDefaults() error {
@@ -206,18 +228,42 @@ func (l *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (disp
 // no printer or it certainly has not taken the letter.
 func (l *Dispatcher) hand(ctx context.Context, job *job) error {
 	if l.printer != nil {
-		err := l.printer.print(ctx, job)
+		err := l.print(ctx, job)
 		if err == nil {
 			return nil
 		}
-		if l.spool == nil || dispatchers.AsError(err).Reason == reasonUncertain {
+		failure := dispatchers.AsError(err)
+		if l.spool == nil || failure.Reason == reasonUncertain {
 			return err
+		}
+		if ctx.Err() == nil {
+			l.standIn(ctx, job, failure)
 		}
 	}
 	if err := ctx.Err(); err != nil { // nobody would believe the outcome
 		return dispatchers.AsError(err)
 	}
 	return l.spool.put(job)
+}
+
+// standIn tells of a printer that did not take a letter. Nobody else does: with
+// the letter in the folder the dispatch is a success.
+func (l *Dispatcher) standIn(ctx context.Context, job *job, failure *dispatchers.Error) {
+	l.logger.WarnContext(ctx, "the printer did not take a letter, which goes to the spool folder instead: "+
+		"look after the printer, and see that somebody prints what is in the folder",
+		slog.String("dispatcher", job.dispatcher), slog.String("letter", job.ticket.ID),
+		slog.String("class", string(failure.Class)), slog.String("reason", failure.Reason), slog.Any("error", failure.Err))
+}
+
+// print gives the letter to the printer. Where a folder stands in for it, one
+// that does not answer leaves a fifth of the time for that.
+func (l *Dispatcher) print(ctx context.Context, job *job) error {
+	if deadline, ok := ctx.Deadline(); ok && l.spool != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*4/5)
+		defer cancel()
+	}
+	return l.printer.print(ctx, job)
 }
 
 // Check writes and removes a file in the spool folder, and asks the printer

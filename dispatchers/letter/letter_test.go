@@ -147,7 +147,7 @@ func TestLettersOfAllLanguagesAndOperations(t *testing.T) {
 			if e := dispatch(t, l, m); e != nil {
 				t.Fatal(e)
 			}
-			pdf, ticket := spooled(t, dir, id)
+			pdf, ticket := spooled(t, dir, id+"_post")
 			if ticket.Language != lang || ticket.Operation != operation {
 				t.Errorf("%s: ticket = %+v", id, ticket)
 			}
@@ -172,7 +172,7 @@ func TestCodeHoldsTheLinkWhereThereIsABaseURL(t *testing.T) {
 	if e := dispatch(t, l, m); e != nil {
 		t.Fatal(e)
 	}
-	pdf, _ := spooled(t, dir, "link")
+	pdf, _ := spooled(t, dir, "link_post")
 	if code, _ := scan(t, pdf); code != m.Link {
 		t.Errorf("the QR code holds %q", code)
 	}
@@ -184,21 +184,21 @@ func TestTicket(t *testing.T) {
 	if e := dispatch(t, l, message("Ab-9_", nil)); e != nil {
 		t.Fatal(e)
 	}
-	pdf, ticket := spooled(t, dir, "Ab-9_")
+	pdf, ticket := spooled(t, dir, "Ab-9__post")
 	checkDigest(t, pdf, ticket)
 	ticket.SHA256, ticket.Size = "", 0
 	want := Ticket{
-		Version: 1, ID: "Ab-9_", Operation: "registration", Language: "en", Created: today,
-		Expires: today.Add(240 * time.Hour), File: "Ab-9_.pdf", Pages: 1, Window: "left",
+		Version: 1, ID: "Ab-9__post", Operation: "registration", Language: "en", Created: today,
+		Expires: today.Add(240 * time.Hour), File: "Ab-9__post.pdf", Pages: 1, Window: "left",
 	}
 	if ticket != want {
 		t.Errorf("ticket = %+v, want %+v", ticket, want)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "Ab-9_.json"))
+	text, err := os.ReadFile(filepath.Join(dir, "Ab-9__post.json"))
 	if err != nil || bytes.Contains(text, []byte("Muster")) || bytes.Contains(text, []byte("eyJ")) {
 		t.Errorf("the ticket tells the address or the message (%v): %s", err, text)
 	}
-	for _, name := range []string{"Ab-9_.json", "Ab-9_.pdf"} {
+	for _, name := range []string{"Ab-9__post.json", "Ab-9__post.pdf"} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, mode %v", name, err, info.Mode())
@@ -229,7 +229,7 @@ func TestLanguage(t *testing.T) {
 		if e := dispatch(t, tt.l, message(id, tt.values)); e != nil {
 			t.Fatal(e)
 		}
-		if _, ticket := spooled(t, dir, id); ticket.Language != tt.want {
+		if _, ticket := spooled(t, dir, id+"_post"); ticket.Language != tt.want {
 			t.Errorf("%s: language = %s, want %s", tt.name, ticket.Language, tt.want)
 		}
 	}
@@ -249,7 +249,7 @@ func TestHostileTexts(t *testing.T) {
 	if e := dispatch(t, l, m); e != nil {
 		t.Fatal(e)
 	}
-	pdf, _ := spooled(t, dir, "hostile")
+	pdf, _ := spooled(t, dir, "hostile_post")
 	code, text := scan(t, pdf)
 	if code != m.Envelope.Encoded() {
 		t.Error("the QR code is not that of the message")
@@ -295,6 +295,8 @@ func TestRefusals(t *testing.T) {
 		}, dispatchers.Refused, "too_long"},
 		{"ID with a path", nil, func(m *dispatchers.Message) { m.ID = "../x" }, dispatchers.Broken, "id"},
 		{"no ID", nil, func(m *dispatchers.Message) { m.ID = "" }, dispatchers.Broken, "id"},
+		{"dispatcher with a path", nil, func(m *dispatchers.Message) { m.Dispatcher = "../../x" }, dispatchers.Broken, "id"},
+		{"dispatcher without a name", nil, func(m *dispatchers.Message) { m.Dispatcher = "" }, dispatchers.Broken, "id"},
 		{"unknown operation", nil, func(m *dispatchers.Message) { m.Operation = "payment" }, dispatchers.Broken, "template"},
 	}
 	for _, tt := range tests {

@@ -12,6 +12,8 @@ import (
 	"codeberg.org/go-pdf/fpdf"
 	"golang.org/x/image/font/gofont/gobold"
 	"golang.org/x/image/font/gofont/goregular"
+
+	"github.com/oob-dispatch/oob-dispatch/templates"
 )
 
 // The sides of the window.
@@ -69,6 +71,14 @@ type page struct {
 	code [][]bool
 }
 
+// texts are the parts that come from templates.
+func (p *page) texts() map[templates.Part]*string {
+	return map[templates.Part]*string{
+		templates.Date: &p.date, templates.Subject: &p.subject, templates.Opening: &p.opening,
+		templates.Caption: &p.caption, templates.Closing: &p.closing,
+	}
+}
+
 // pdf returns the page as PDF 1.4 or later with embedded fonts. The same page
 // gives the same bytes.
 func (p *page) pdf() ([]byte, error) {
@@ -96,14 +106,15 @@ func (p *page) pdf() ([]byte, error) {
 
 func (p *page) makePrintable() error {
 	p.address, p.sender = slices.Clone(p.address), slices.Clone(p.sender)
-	for _, text := range []*string{&p.date, &p.subject, &p.opening, &p.caption, &p.closing} {
+	for _, text := range p.texts() {
 		if len(*text) > maxText {
 			return errTooMuch
 		}
-		var err error
-		if *text, err = printable(*text); err != nil {
+		plain, err := printable(*text)
+		if err != nil {
 			return err
 		}
+		*text = plain
 	}
 	for _, lines := range [][]string{p.address, p.sender} {
 		for i := range lines {

@@ -145,7 +145,7 @@ func TestPrintJobTellsNothingButTheLetter(t *testing.T) {
 		t.Fatal(e)
 	}
 	head, pdf, ok := bytes.Cut(f.jobs[0], []byte("%PDF"))
-	if !ok || !bytes.Contains(head, []byte("job-name\x00\x05job-7")) || !bytes.Contains(head, []byte("print-scaling\x00\x04none")) {
+	if !ok || !bytes.Contains(head, []byte("job-name\x00\x0ajob-7_post")) || !bytes.Contains(head, []byte("print-scaling\x00\x04none")) {
 		t.Errorf("request = %q", head)
 	}
 	if bytes.Contains(head, []byte("Muster")) || bytes.Contains(head, []byte("eyJ")) {
@@ -219,8 +219,66 @@ func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
 	if e := dispatch(t, provision(t, &Dispatcher{Printer: works.uri(), Spool: dir}), message("id3", nil)); e != nil {
 		t.Fatal(e)
 	}
-	if got := names(t, dir); got != "id.json id.pdf id2.json id2.pdf" {
+	if got := names(t, dir); got != "id2_post.json id2_post.pdf id_post.json id_post.pdf" {
 		t.Errorf("the folder holds %s", got)
+	}
+}
+
+// TestFailedPrinterIsTold: with the letter in the folder the dispatch is a
+// success, so the log has to say that the printer is not.
+func TestFailedPrinterIsTold(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answer http.HandlerFunc
+		want   string
+	}{
+		"busy":    {says(ippBytes(0x0507)), "server-error-busy"},
+		"refuses": {says(ippBytes(0x0401)), "client-error-forbidden"},
+		"prints":  {says(ippBytes(0, jobState(3))), ""},
+	} {
+		l := provision(t, &Dispatcher{Printer: newFakePrinter(t, tc.answer).uri(), Spool: t.TempDir()})
+		log := logged(l)
+		if e := dispatch(t, l, message("id", map[string]string{"oob.name": "geheim"})); e != nil {
+			t.Fatal(e)
+		}
+		text := log.String()
+		if tc.want == "" {
+			if text != "" {
+				t.Errorf("%s: the log says %s", name, text)
+			}
+			continue
+		}
+		if !strings.Contains(text, "level=WARN") || !strings.Contains(text, "dispatcher=post") || !strings.Contains(text, tc.want) {
+			t.Errorf("%s: the log says %s", name, text)
+		}
+		for _, secret := range []string{"Muster", "8001", "eyJ", "geheim", dispatcherstest.Token} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s: the log tells %q: %s", name, secret, text)
+			}
+		}
+	}
+}
+
+// TestPrinterThatDoesNotAnswer: of the time for the attempt enough is left to
+// put the letter into the folder.
+func TestPrinterThatDoesNotAnswer(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	dir := t.TempDir()
+	l := provision(t, &Dispatcher{Printer: "ipps://" + listener.Addr().String() + "/ipp/print", Spool: dir})
+	log := logged(l)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := l.Dispatch(ctx, message("id", nil)); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, dir); got != "id_post.json id_post.pdf" {
+		t.Errorf("the folder holds %s", got)
+	}
+	if !strings.Contains(log.String(), "reason="+outbound.ReasonTimeout) {
+		t.Errorf("the log says %s", log)
 	}
 }
 

@@ -53,14 +53,42 @@ func TestRetryMakesNoSecondLetter(t *testing.T) {
 	if e := dispatch(t, l, message("same", nil)); e != nil {
 		t.Fatal(e)
 	}
-	before, ticket := spooled(t, dir, "same")
+	before, ticket := spooled(t, dir, "same_post")
 	l.now = func() time.Time { return today.Add(time.Minute) }
 	if e := dispatch(t, l, message("same", nil)); e != nil {
 		t.Fatal(e)
 	}
-	after, again := spooled(t, dir, "same")
-	if !bytes.Equal(before, after) || ticket != again || names(t, dir) != "same.json same.pdf" {
+	after, again := spooled(t, dir, "same_post")
+	if !bytes.Equal(before, after) || ticket != again || names(t, dir) != "same_post.json same_post.pdf" {
 		t.Errorf("the letter changed, or there are more: %s", names(t, dir))
+	}
+}
+
+// TestDispatchersShareAFolder: what one of them has written is not taken for
+// the letter of another, and a retry is still known.
+func TestDispatchersShareAFolder(t *testing.T) {
+	dir := t.TempDir()
+	l := provision(t, &Dispatcher{Spool: dir})
+	addresses := map[string]string{"home": "Anna Muster|Weg 1", "office.2": "Anna Muster|Gasse 2", "office-2": "Anna Muster|Gasse 3", "office": "Anna Muster|Gasse 4"}
+	for range 2 {
+		for name, address := range addresses {
+			m := message("same", nil)
+			m.Dispatcher, m.Address = name, address
+			if e := dispatch(t, l, m); e != nil {
+				t.Fatal(e)
+			}
+		}
+	}
+	if n := len(strings.Fields(names(t, dir))); n != 2*len(addresses) {
+		t.Errorf("the folder holds %d files: %s", n, names(t, dir))
+	}
+	for name, address := range addresses {
+		pdf, ticket := spooled(t, dir, "same_"+strings.ReplaceAll(name, ".", "~"))
+		checkDigest(t, pdf, ticket)
+		_, street, _ := strings.Cut(address, "|")
+		if _, text := scan(t, pdf); !strings.Contains(text, street) {
+			t.Errorf("the letter of %s does not go to %s: %s", name, street, text)
+		}
 	}
 }
 
@@ -193,6 +221,7 @@ func TestSweep(t *testing.T) {
 		{"killed at once", ".a.json.tmp", "", time.Hour},
 		{"killed in the PDF", ".a.json.tmp .a.pdf.tmp", "", time.Hour},
 		{"killed between the files", ".a.json.tmp a.pdf", "", time.Hour},
+		{"killed, of a dispatcher with dots", ".a_b~c.json.tmp .a_b~c.pdf.tmp a_b~c.pdf", "", time.Hour},
 		{"still at it", ".a.json.tmp a.pdf", ".a.json.tmp a.pdf", time.Minute},
 		{"whole letter", "a.json a.pdf", "a.json a.pdf", time.Hour},
 		{"whole letter, retry killed", ".a.json.tmp a.json a.pdf", "a.json a.pdf", time.Hour},

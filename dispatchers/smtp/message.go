@@ -24,7 +24,7 @@ const (
 )
 
 // validID is what can stand in a Message-ID (RFC 5322, section 3.6.4).
-var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
+var validID = regexp.MustCompile(`^[A-Za-z0-9_~-]{1,200}$`)
 
 // compose writes the mail.
 func (s *Dispatcher) compose(ctx context.Context, m *dispatchers.Message) (*outgoing, error) {
@@ -35,7 +35,7 @@ func (s *Dispatcher) compose(ctx context.Context, m *dispatchers.Message) (*outg
 	if err != nil {
 		return nil, dispatchers.Fail(dispatchers.Refused, reasonBadAddress, "the mail address cannot be used: %w", err)
 	}
-	if !validID.MatchString(m.ID) {
+	if !validID.MatchString(m.DeliveryID()) {
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonID, "the message's ID cannot be a Message-ID")
 	}
 	code, err := drawCode(ctx, m)
@@ -90,6 +90,9 @@ func (s *Dispatcher) render(m *dispatchers.Message, picture bool) (texts, error)
 	v := templates.Fill(m.Lookup)
 	v.Operation, v.Link, v.Sender = string(m.Operation), m.Link, s.from.name
 	v.Date, v.Expires = now, m.Expires.In(now.Location())
+	if s.Subject != "" {
+		v.Subject = oneLine(m.Expand(s.Subject, nil))
+	}
 	if picture {
 		v.Picture = s.pictureID(m)
 	}
@@ -102,15 +105,19 @@ func (s *Dispatcher) render(m *dispatchers.Message, picture bool) (texts, error)
 			return texts{}, err
 		}
 	}
-	if s.Subject != "" {
-		t.subject = m.Expand(s.Subject, nil)
-	}
 	t.subject = oneLine(t.subject)
+	if v.Subject != "" {
+		t.subject = v.Subject
+	}
 	return t, nil
 }
 
 func (s *Dispatcher) pictureID(m *dispatchers.Message) string {
-	return "qr." + m.ID + "@" + s.from.domain
+	return "qr." + s.messageID(m)
+}
+
+func (s *Dispatcher) messageID(m *dispatchers.Message) string {
+	return m.DeliveryID() + "@" + s.from.domain
 }
 
 // oneLine makes a text that can stand in a header: control characters become
@@ -142,7 +149,7 @@ func (s *Dispatcher) encode(m *dispatchers.Message, to string, t texts, code []b
 	msg.FromMailAddress(&mail.Address{Name: s.from.name, Address: s.from.address})
 	msg.ToMailAddress(&mail.Address{Address: to})
 	msg.SetDateWithValue(s.now())
-	msg.SetMessageIDWithValue(m.ID + "@" + s.from.domain)
+	msg.SetMessageIDWithValue(s.messageID(m))
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetGenHeader("X-Auto-Response-Suppress", "OOF, AutoReply")
 	msg.Subject(t.subject)

@@ -292,7 +292,7 @@ func TestPostfix(t *testing.T) {
 			}
 			got := checkMail(t, p, m, server.next(t))
 			if got.Subject != "Zahlung bestätigen Bcc: eve@example.com" || got.Header.Get("Bcc") != "" ||
-				got.Header.Get("Delivered-To") != recipient || got.Header.Get("Message-Id") != "<"+m.ID+"@example.com>" {
+				got.Header.Get("Delivered-To") != recipient || got.Header.Get("Message-Id") != "<"+m.DeliveryID()+"@example.com>" {
 				t.Errorf("%s: subject %q, header %v", mode, got.Subject, got.Header)
 			}
 		}
@@ -362,7 +362,7 @@ func TestPostfix(t *testing.T) {
 			if _, err := d.Dispatch(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}
-			if id := checkMail(t, p, m, server.next(t)).Header.Get("Message-Id"); id != "<"+m.ID+"@example.com>" {
+			if id := checkMail(t, p, m, server.next(t)).Header.Get("Message-Id"); id != "<"+m.DeliveryID()+"@example.com>" {
 				t.Errorf("got the mail %s", id)
 			}
 		}

@@ -199,7 +199,7 @@ func TestDispatchDelivers(t *testing.T) {
 				"From":                     `"Example Bank" <login@example.com>`,
 				"To":                       "<jeff@example.com>",
 				"Subject":                  "Confirm payment",
-				"Message-Id":               "<3q2-7wAAAAAAAAAAAAAAAA@example.com>",
+				"Message-Id":               "<3q2-7wAAAAAAAAAAAAAAAA_mail@example.com>",
 				"Auto-Submitted":           "auto-generated",
 				"X-Auto-Response-Suppress": "OOF, AutoReply",
 				"User-Agent":               "",

@@ -59,7 +59,8 @@ func (w *Dispatcher) values(m *dispatchers.Message) (values, error) {
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonNoLink,
 			"there is no link for {oob.link}: configure base_url of dispatcher %q", m.Dispatcher)
 	}
-	own := values{addressPlaceholder: m.Address, idPlaceholder: messageID(m)}
+	// The id has no dots (Standard Webhooks, signature scheme).
+	own := values{addressPlaceholder: m.Address, idPlaceholder: m.DeliveryID()}
 	if w.text == nil {
 		return own, nil
 	}
@@ -70,13 +71,6 @@ func (w *Dispatcher) values(m *dispatchers.Message) (values, error) {
 	}
 	own[textPlaceholder] = text
 	return own, nil
-}
-
-// messageID is the same for all attempts to send a message, and another for
-// each of the dispatchers that send it, whose requests differ. It has no dots
-// (Standard Webhooks, signature scheme).
-func messageID(m *dispatchers.Message) string {
-	return m.ID + "_" + strings.ReplaceAll(m.Dispatcher, ".", "-")
 }
 
 var errDotSegment = errors.New("a value makes a dot segment of the path")
@@ -102,18 +96,26 @@ func (w *Dispatcher) content(m *dispatchers.Message, own values) ([]byte, error)
 	if w.body != nil {
 		return []byte(w.body.expand(m, own, w.escape)), nil
 	}
-	body, err := json.Marshal(defaultBody{
+	b := defaultBody{
 		ID:         own[idPlaceholder],
 		Operation:  string(m.Operation),
 		Dispatcher: m.Dispatcher,
 		Address:    m.Address,
-		Title:      m.Expand("{oob.notification.title}", nil),
-		Body:       m.Expand("{oob.notification.body}", nil),
 		Text:       own[textPlaceholder],
 		Link:       m.Link,
-		Expires:    m.Expires.UTC().Truncate(time.Second),
-		Message:    m.Envelope.Fields(),
-	})
+	}
+	switch {
+	case len(m.Envelope.Data) == 0: // a notice of an expired target
+		b.TargetID, b.DeviceID = m.Expand("{oob.target_id}", nil), m.Expand("{oob.device_id}", nil)
+		b.Username = m.Expand("{oob.username}", nil)
+	case !m.LinkShort:
+		b.Message = m.Envelope.Fields()
+		fallthrough
+	default:
+		b.Title, b.Body = m.Expand("{oob.notification.title}", nil), m.Expand("{oob.notification.body}", nil)
+		b.Expires = m.Expires.UTC().Truncate(time.Second)
+	}
+	body, err := json.Marshal(b)
 	if err != nil {
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonEncoding, "encoding the message as JSON failed")
 	}
@@ -131,5 +133,8 @@ type defaultBody struct {
 	Text       string            `json:"text,omitempty"`
 	Link       string            `json:"link,omitempty"`
 	Expires    time.Time         `json:"expires,omitzero"`
-	Message    map[string]string `json:"message"`
+	Message    map[string]string `json:"message,omitempty"`
+	TargetID   string            `json:"target_id,omitempty"`
+	DeviceID   string            `json:"device_id,omitempty"`
+	Username   string            `json:"username,omitempty"`
 }

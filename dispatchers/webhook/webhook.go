@@ -54,7 +54,9 @@ type Dispatcher struct {
 	// `address`, `title`, `body`, `text`, `link`, `expires` (RFC 3339) and
 	// `message`; the last is an object with the members `nma_data`,
 	// `nma_data_content_type` and `nma_data_version`, all strings, as a push
-	// message carries them. Empty members are left out.
+	// message carries them. Empty members are left out, and `message` where
+	// the link is a short one (`handle`). As `on_expired` it has `target_id`,
+	// `device_id` and `username` in their place.
 	Body dispatchers.Template `json:"body,omitempty"`
 
 	// The text of a short message, a template, for `{webhook.text}`.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"io"
 	"log"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/outbound/squidtest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
@@ -113,15 +115,60 @@ func TestDefaultBody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"id":"3q2-7wAAAAAAAAAAAAAAAA_sms-ch","operation":"authentication","dispatcher":"sms.ch","address":"+41790000001",` +
+	want := `{"id":"3q2-7wAAAAAAAAAAAAAAAA_sms~ch","operation":"authentication","dispatcher":"sms.ch","address":"+41790000001",` +
 		`"title":"Pay \"ACME\"","body":"CHF 5\n","text":"Confirm: https://app.example.com/open?dispatchTokenResponse=eyJ9",` +
 		`"link":"https://app.example.com/open?dispatchTokenResponse=eyJ9","expires":"2026-11-24T12:00:00Z",` +
 		`"message":{"nma_data":"` + sealed + `","nma_data_content_type":"application/jose","nma_data_version":"1"}}`
 	if string(got.Body) != want {
 		t.Errorf("got  %s\nwant %s", got.Body, want)
 	}
-	if got.Method != http.MethodPost || got.URI != "/messages" || got.Header.Get("Content-Type") != "application/json" || got.ID != "3q2-7wAAAAAAAAAAAAAAAA_sms-ch" {
+	if got.Method != http.MethodPost || got.URI != "/messages" || got.Header.Get("Content-Type") != "application/json" || got.ID != "3q2-7wAAAAAAAAAAAAAAAA_sms~ch" {
 		t.Errorf("got %s %s %v", got.Method, got.URI, got.Header)
+	}
+}
+
+// What another message leaves out of the default body, or has in it.
+func TestDefaultBodyOfOtherMessages(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change     func(*dispatchers.Message)
+		with, sans []string
+	}{
+		"a short link": {
+			func(m *dispatchers.Message) { m.Link, m.LinkShort = "https://fido.example.com/oob/x", true },
+			[]string{"link", "expires"}, []string{"message", "target_id", "username"},
+		},
+		"a notice": {
+			func(m *dispatchers.Message) { m.Envelope, m.Link, m.Address = nevisfido.Envelope{}, "", "" },
+			[]string{"target_id", "device_id", "username", "operation"}, []string{"message", "expires", "link", "title"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startGateway(t, gateway.Options{})
+			w := newDispatcher(t, s.URL(), nil)
+			m := message(map[string]string{"oob.target_id": "t", "oob.device_id": "d", "oob.username": "u", "oob.notification.title": "Pay"})
+			tc.change(m)
+			if _, err := w.Dispatch(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.Wait(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := make(map[string]any)
+			if err := json.Unmarshal(got.Body, &body); err != nil {
+				t.Fatal(err)
+			}
+			for _, member := range tc.with {
+				if body[member] == nil {
+					t.Errorf("no %s in %s", member, got.Body)
+				}
+			}
+			for _, member := range tc.sans {
+				if body[member] != nil {
+					t.Errorf("%s in %s", member, got.Body)
+				}
+			}
+		})
 	}
 }
 

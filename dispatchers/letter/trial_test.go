@@ -1,0 +1,120 @@
+package letter
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// own returns a folder with a German text of an activation letter.
+func own(t *testing.T, opening string) string {
+	t.Helper()
+	dir := t.TempDir()
+	text := `{{define "subject"}}Brief{{end}}
+{{define "date"}}{{.Date.Format "02.01.2006"}}{{end}}
+{{define "opening"}}
+` + opening + `
+{{end}}
+{{define "caption"}}Code{{end}}
+{{define "closing"}}Gruss{{end}}
+`
+	if err := os.WriteFile(filepath.Join(dir, "registration.de.txt"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestTextsAreTriedOnPaper: a text that no letter could be printed with does not
+// load, and the error names the file, the line where it has one, and the remedy.
+func TestTextsAreTriedOnPaper(t *testing.T) {
+	const sentence = "Ein Satz von mässiger Länge, der sich wiederholt. "
+	for name, tc := range map[string]struct{ opening, want string }{
+		"as usual":                    {"Guten Tag", ""},
+		"accents and emoji":           {"Žofie, Nguyễn 👍", ""},
+		"another script":              {"Guten Tag\n漢字", `registration.de.txt:5: the part "opening" holds "漢"`},
+		"another script in a value":   {"{{or \"\\u6f22\" .Name}}", `registration.de.txt: the part "opening" holds "漢"`},
+		"another script by condition": {"{{if .Body}}x{{else}}\n\n漢{{end}}", "registration.de.txt:6: "},
+		"more than a page":            {strings.Repeat(sentence, 120), "registration.de.txt: the text takes more than one page: shorten it"},
+		"more than a page of lines":   {strings.Repeat("Zeile\n", 60), "registration.de.txt: the text takes more than one page"},
+		"more than a page by condition": {
+			"{{if .Body}}x{{else}}" + strings.Repeat(sentence, 120) + "{{end}}",
+			"registration.de.txt: the text takes more than one page",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := own(t, tc.opening)
+			ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+			defer cancel()
+			err := (&Dispatcher{Spool: t.TempDir(), Templates: dir}).Provision(ctx)
+			switch {
+			case tc.want == "" && err != nil:
+				t.Error(err)
+			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), tc.want)):
+				t.Errorf("err = %v, want %q and the folder in it", err, tc.want)
+			}
+		})
+	}
+}
+
+// logged lets a dispatcher log into a buffer.
+func logged(l *Dispatcher) *bytes.Buffer {
+	var log bytes.Buffer
+	l.logger = slog.New(slog.NewTextHandler(&log, nil))
+	return &log
+}
+
+// TestTextBesideALargeCode: how much room there is depends on the message, so
+// that a text that fits beside a short link alone is no error.
+func TestTextBesideALargeCode(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lines int
+		warns bool
+	}{"short text": {5, false}, "long text": {25, true}} {
+		l := provision(t, &Dispatcher{Spool: t.TempDir(), Templates: own(t, strings.Repeat("Zeile\n", tc.lines))})
+		log := logged(l)
+		if err := l.tryTexts(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if warned := strings.Contains(log.String(), "registration.de.txt"); warned != tc.warns || strings.Contains(log.String(), "authentication") {
+			t.Errorf("%s: the log says %s", name, log)
+		}
+		short, long := message("short", map[string]string{"oob.data.language": "de"}), message("long", map[string]string{"oob.data.language": "de"})
+		short.Link, short.LinkConfigured = shortLink, true
+		if e := dispatch(t, l, short); e != nil {
+			t.Errorf("%s: a letter with a short link: %v", name, e)
+		}
+		if e := dispatch(t, l, long); (e != nil) != tc.warns || e != nil && e.Reason != reasonTooLong {
+			t.Errorf("%s: a letter with a large QR code: %v", name, e)
+		}
+	}
+}
+
+// TestBuiltInTextsStandTheTrial, which is left out for them when a
+// configuration is loaded.
+func TestBuiltInTextsStandTheTrial(t *testing.T) {
+	l := provision(t, &Dispatcher{Spool: t.TempDir(), Sender: strings.Repeat("W", 15) + "|" + strings.Repeat("i", 20)})
+	log := logged(l)
+	if err := l.tryTexts(t.Context()); err != nil || log.Len() > 0 {
+		t.Errorf("err = %v, the log says %s", err, log)
+	}
+}
+
+func TestSenderIsTriedOnPaper(t *testing.T) {
+	for name, tc := range map[string]struct{ sender, want string }{
+		"another script": {"山田銀行 | Postfach", "sender: it is in a script"},
+		"too wide":       {strings.Repeat("W", 60), "sender: it is too long"},
+		"as usual":       {"Bank | Postfach | 8010 Zürich", ""},
+	} {
+		ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+		err := (&Dispatcher{Spool: t.TempDir(), Sender: tc.sender}).Provision(ctx)
+		cancel()
+		if (err == nil) != (tc.want == "") || err != nil && !strings.HasPrefix(err.Error(), tc.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

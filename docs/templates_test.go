@@ -1,0 +1,136 @@
+package docs
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/templates"
+)
+
+// fencedFile is a block of code that names its file.
+var fencedFile = regexp.MustCompile("(?ms)^```[a-z]+ (mail|letter)/([a-z.]+)\n(.*?)^```$")
+
+// exampleFolders writes the files of the example, and returns the folders by
+// what they are for.
+func exampleFolders(t *testing.T, page string) map[string]string {
+	t.Helper()
+	dirs := map[string]string{"mail": t.TempDir(), "letter": t.TempDir()}
+	for _, file := range fencedFile.FindAllStringSubmatch(page, -1) {
+		if err := os.WriteFile(filepath.Join(dirs[file[1]], file[2]), []byte(file[3]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dirs
+}
+
+func readPage(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile("templates.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// TestExampleMail renders the mail of docs/templates.md.
+func TestExampleMail(t *testing.T) {
+	set, err := templates.Load(templates.Mail, exampleFolders(t, readPage(t))["mail"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := templates.Values{
+		Operation: "authentication", Link: "https://app.example.com/open?a=b", Sender: "Beispielbank", Picture: "qr@example.com",
+		Expires: time.Date(2026, 11, 23, 14, 5, 0, 0, time.UTC),
+		Member:  func(name string) string { return map[string]string{"device": "Firefox"}[name] },
+	}
+	const subject = "Anmeldung bei der Beispielbank"
+	for part, want := range map[templates.Part]string{
+		templates.Subject: subject,
+		templates.Text: `Guten Tag
+
+Jemand will sich von «Firefox» aus anmelden.
+
+Sind Sie das? Dann öffnen Sie diesen Link:
+https://app.example.com/open?a=b
+
+Er gilt bis 14:05 Uhr.
+
+Beispielbank`,
+		templates.HTML: `<!DOCTYPE html>
+<html lang="de">
+<head><meta charset="utf-8"><title>` + subject + `</title></head>
+<body style="font-family: Georgia, serif">
+<h1>` + subject + `</h1>
+<p>Jemand will sich von «Firefox» aus anmelden.</p>
+<p>Sind Sie das? Dann öffnen Sie <a href="https://app.example.com/open?a=b">die App</a>.</p>
+<p><img src="cid:qr@example.com" alt="QR-Code"></p>
+<p>Beispielbank</p>
+
+</body>
+</html>
+`,
+	} {
+		if got, err := set.Render("de", part, v); err != nil || got != want {
+			t.Errorf("%s = %s, %v; want %s", part, got, err, want)
+		}
+	}
+}
+
+// TestExampleLetter writes the letter of docs/templates.md, with the built-in
+// texts beside it.
+func TestExampleLetter(t *testing.T) {
+	spool := t.TempDir()
+	l, err := dispatcherstest.Load[*letter.Dispatcher](t, "letter", map[string]any{
+		"spool": spool, "templates": exampleFolders(t, readPage(t))["letter"], "sender": "Beispielbank | Postfach | 8010 Zürich",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := dispatcherstest.Message("Anna Muster | Bahnhofstrasse 1 | 8001 Zürich", map[string]string{"oob.data.language": "de-CH"})
+	m.Operation, m.Expires = nevisfido.Registration, time.Now().Add(240*time.Hour)
+	if _, err := l.Dispatch(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	written, err := filepath.Glob(filepath.Join(spool, "*.pdf"))
+	if err != nil || len(written) != 1 {
+		t.Fatalf("the spool holds %v, %v", written, err)
+	}
+	text := strings.Join(strings.Fields(run(t, spool, "pdftotext", written[0], "-")), " ")
+	for _, want := range []string{"Ihr Zugang zum E-Banking", "Zürich, " + time.Now().Format("02.01.2006"), "die App der Beispielbank.", "Rufen Sie uns an."} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the letter lacks %q: %s", want, text)
+		}
+	}
+}
+
+// tableField is the first cell of the fields' table.
+var tableField = regexp.MustCompile("(?m)^\\| `\\.([A-Za-z]+)[^`]*` \\|")
+
+// TestEveryFieldIsDescribed: the table has the fields of Values, and the two
+// that come on top.
+func TestEveryFieldIsDescribed(t *testing.T) {
+	want := []string{"Data", "Language"}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[templates.Values]()) {
+		if field.Name != "Member" {
+			want = append(want, field.Name)
+		}
+	}
+	var got []string
+	for _, match := range tableField.FindAllStringSubmatch(readPage(t), -1) {
+		got = append(got, match[1])
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("the page describes %q, templates see %q", got, want)
+	}
+}
