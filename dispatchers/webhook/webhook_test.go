@@ -135,11 +135,13 @@ func TestDefaultBodyOfOtherMessages(t *testing.T) {
 	}{
 		"a short link": {
 			func(m *dispatchers.Message) { m.Link, m.LinkShort = "https://fido.example.com/oob/x", true },
-			[]string{"link", "expires"}, []string{"message", "target_id", "username"},
+			[]string{"link", "expires"},
+			[]string{"message", "target_id", "username"},
 		},
 		"a notice": {
 			func(m *dispatchers.Message) { m.Envelope, m.Link, m.Address = nevisfido.Envelope{}, "", "" },
-			[]string{"target_id", "device_id", "username", "operation"}, []string{"message", "expires", "link", "title"},
+			[]string{"target_id", "device_id", "username", "operation"},
+			[]string{"message", "expires", "link", "title"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
