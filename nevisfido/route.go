@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // Call names the calls of nevisFIDO's HTTP API that concern out-of-band messages.
@@ -48,7 +49,11 @@ func Recognise(base, method, escapedPath string) (Route, error) {
 	baseSegments := segmentsOf(base)
 	segments, exact := normalise(escapedPath)
 	if exact {
-		if route := match(baseSegments, method, segments, false); route.Call != Other {
+		switch route := match(baseSegments, method, segments, false); {
+		case route.Call == Other:
+		case leniently(route.ID) != route.ID:
+			return Route{}, ErrAmbiguousPath // a server that trims would read another ID
+		default:
 			return route, nil
 		}
 	}
@@ -101,7 +106,9 @@ func lenientReadings(escapedPath string) [][]string {
 	var kept, dropped, resolved []string
 	for raw := range strings.SplitSeq(path, "/") {
 		segment, _, _ := strings.Cut(raw, ";")
-		segment, _, _ = strings.Cut(segment, "\x00")
+		if end := strings.IndexAny(segment, "\x00?#"); end >= 0 {
+			segment = segment[:end]
+		}
 		if segment == "" {
 			continue
 		}
@@ -113,7 +120,7 @@ func lenientReadings(escapedPath string) [][]string {
 			resolved = resolved[:max(0, len(resolved)-1)]
 			continue
 		}
-		if segment = strings.TrimRight(segment, ". \t"); segment == "" {
+		if segment = leniently(segment); segment == "" {
 			continue
 		}
 		dropped = append(dropped, segment)
@@ -122,6 +129,16 @@ func lenientReadings(escapedPath string) [][]string {
 	return [][]string{kept, dropped, resolved}
 }
 
+// leniently returns what servers that trim a segment keep of it.
+func leniently(segment string) string {
+	segment = strings.TrimFunc(segment, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+	return strings.TrimRightFunc(segment, func(r rune) bool { return r == '.' || unicode.IsSpace(r) || unicode.IsControl(r) })
+}
+
+// dotless folds the letters that Java's equalsIgnoreCase takes for an i and
+// Unicode's simple folding does not.
+var dotless = strings.NewReplacer("\u0131", "i", "\u0130", "i")
+
 func segmentsOf(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 }
@@ -129,7 +146,7 @@ func segmentsOf(path string) []string {
 // match finds the call that the segments name. With fold the letter case is
 // ignored, in Unicode's sense.
 func match(base []string, method string, segments []string, fold bool) Route {
-	equal := func(a, b string) bool { return a == b || fold && strings.EqualFold(a, b) }
+	equal := func(a, b string) bool { return a == b || fold && strings.EqualFold(dotless.Replace(a), b) }
 	hasPrefix := func(prefix ...string) bool {
 		if len(segments) < len(prefix) {
 			return false

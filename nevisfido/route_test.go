@@ -82,6 +82,13 @@ func TestAmbiguousPathsAreRefused(t *testing.T) {
 		"/nevisfido/token/dispatch/..;/dispatch/authentication",
 		"/nevisfido/token/..;x=1/token/dispatch/authentication",
 		"/nevisfido%2f%2ftoken/dispatch/authentication",
+		"/nevisfido/token/dispatch/authent\u0131cation",
+		"/nevisfido/token/d%C4%B0spatch/authentication",
+		"/nevisfido/token/dispatch/authentication%0a",
+		"/nevisfido/token/dispatch/%09authentication",
+		"/nevisfido/token/dispatch/authentication%23",
+		"/nevisfido/token/dispatch/authentication%3fa",
+		"/nevisfido/token/dispatch/authentication%C2%A0",
 		call + "/.",
 		call + "/x/..",
 	} {
@@ -99,8 +106,10 @@ func TestAmbiguousPathsAreRefused(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Recognise("/nevisfido", http.MethodDelete, "/nevisfido/token/dispatch/targets/.."); !errors.Is(err, ErrAmbiguousPath) {
-		t.Errorf("the id .. is not refused: %v", err)
+	for _, id := range []string{"..", "a%20", "a.", "a%2e", "%09a", "a%0A", "a%C2%85"} {
+		if route, err := Recognise("/nevisfido", http.MethodDelete, "/nevisfido/token/dispatch/targets/"+id); !errors.Is(err, ErrAmbiguousPath) {
+			t.Errorf("target %s: got %+v, %v", id, route, err)
+		}
 	}
 }
 
