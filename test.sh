@@ -1,8 +1,21 @@
 #!/bin/bash
-# Installs what the tests need (Debian packages, when root), and runs every
-# test with the race detector, vet and the linters.
+# Installs what the tests need (Debian packages), and runs every test with the
+# race detector, vet and the linters. As root: a real Postfix starts as nobody
+# else, and neither does apt-get install.
 set -euo pipefail
 cd "$(dirname "$0")"
+
+if [ "$(id -u)" -ne 0 ]; then
+	echo "test.sh: run it as root, as on a build machine: it installs packages, and the tests start Postfix" >&2
+	exit 1
+fi
+for program in go git; do
+	if ! command -v "$program" >/dev/null; then
+		echo "test.sh: $program is not in the PATH" >&2
+		exit 1
+	fi
+done
+git ls-files >/dev/null # fails where the folder is somebody else's
 
 golangci_lint=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -30,12 +43,9 @@ dpkg -s squid-openssl >/dev/null 2>&1 || missing+=(squid-openssl)
 dpkg -s libsasl2-modules >/dev/null 2>&1 || missing+=(libsasl2-modules)
 /usr/bin/python3 -c 'import jwcrypto' 2>/dev/null || missing+=(python3-jwcrypto)
 if [ ${#missing[@]} -gt 0 ]; then
-	if [ "$(id -u)" -ne 0 ]; then
-		echo "test.sh: install these packages first, or run as root: ${missing[*]}" >&2
-		exit 1
-	fi
+	echo "installing ${missing[*]}"
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 for folder in encrypt/testdata/interop integration/testdata/browser; do
 	(cd "$folder" && npm ci --no-audit --no-fund --silent)

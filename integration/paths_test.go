@@ -66,9 +66,9 @@ var variants = []struct {
 
 	{"other segment", replace("token", "tokens"), ignored},
 	{"other base", replace("nevisfido", "nevis"), ignored},
-	{"encoded question mark", replace("dispatch", "dispatch%3f"), ignored},
-	{"encoded number sign", replace("dispatch", "dispatch%23"), ignored},
-	{"dotless i", replace("dispatch", "d%C4%B1spatch"), ignored},
+	{"encoded question mark", replace("dispatch", "dispatch%3f"), refused},
+	{"encoded number sign", replace("dispatch", "dispatch%23"), refused},
+	{"dotless i", replace("dispatch", "d%C4%B1spatch"), refused},
 	{"full-width slash", replace("/dispatch", "%EF%BC%8Fdispatch"), ignored},
 	{"overlong slash", replace("/dispatch", "%C0%AFdispatch"), ignored},
 }

@@ -94,7 +94,7 @@ func freePort(t *testing.T) string {
 
 func startPostfix(t *testing.T) *postfix {
 	t.Helper()
-	for _, program := range []string{"postfix", "saslpasswd2"} {
+	for _, program := range []string{"/usr/sbin/postfix", "/usr/sbin/saslpasswd2"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Fatalf("%s is missing: install Debian's postfix, sasl2-bin and libsasl2-modules, or run ./test.sh as root, which does", program)
 		}

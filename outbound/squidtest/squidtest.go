@@ -63,6 +63,7 @@ cache_mem 1 MB
 max_filedescriptors 512
 pinger_enable off
 dns_nameservers 127.0.0.1
+hosts_file DIR/hosts
 visible_hostname proxy.example.com
 shutdown_lifetime 0 seconds
 AUTH
@@ -129,6 +130,7 @@ func (p *Proxy) configure(t *testing.T) {
 		auth, users = basicAuth, "users"
 	}
 	fill := func(text string) string { return strings.ReplaceAll(text, "DIR", p.dir) }
+	p.write(t, "hosts", "127.0.0.1 localhost\n") // Debian's own has ::1 too, where nothing listens
 	p.write(t, "squid.conf", strings.NewReplacer(
 		"LISTEN", fill(listen), "AUTH", fill(auth), "USERS", users, "REFUSE", p.refusals(), "DIR", p.dir,
 	).Replace(squidConf))
@@ -171,7 +173,7 @@ func (p *Proxy) write(t *testing.T, name, content string) {
 func (p *Proxy) run(t *testing.T) {
 	t.Helper()
 	// In the foreground and as one process, so that it ends along with it.
-	p.process = exec.CommandContext(context.WithoutCancel(t.Context()), program, "-N", "-f", filepath.Join(p.dir, "squid.conf")) //nolint:gosec // a folder of ours
+	p.process = exec.CommandContext(context.WithoutCancel(t.Context()), program, "-N", "-n", p.service(), "-f", filepath.Join(p.dir, "squid.conf")) //nolint:gosec // a folder of ours
 	if err := p.process.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +201,15 @@ func (p *Proxy) run(t *testing.T) {
 func (p *Proxy) Stop() {
 	_ = p.process.Process.Kill() // it may have ended; a gentle end takes a second
 	<-p.ended
+	segments, _ := filepath.Glob("/dev/shm/" + p.service() + "-*")
+	for _, segment := range segments {
+		_ = os.Remove(segment)
+	}
 }
+
+// service names this Squid's shared memory, which it would share with all other
+// Squids of the machine.
+func (p *Proxy) service() string { return filepath.Base(p.dir) }
 
 // Addr is the proxy's host and port.
 func (p *Proxy) Addr() string { return p.address }

@@ -1,10 +1,14 @@
 // Does with jose what the Go test asks for: reads one JSON document of jobs
 // from standard input and writes one with the results, in the same order, to
 // standard output.
+import { webcrypto } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import {
   CompactEncrypt, CompactSign, compactDecrypt, compactVerify, exportJWK, generateKeyPair, importJWK,
 } from 'jose'
+
+// Modules have no crypto of their own in Node 18, which Debian 12 has.
+globalThis.crypto ??= webcrypto
 
 const text = (bytes) => new TextDecoder().decode(bytes)
 const bytes = (text) => new TextEncoder().encode(text)
