@@ -47,7 +47,7 @@ func handleStack(t *testing.T, mode nevis.Mode) (*stack, *gateway.Server) {
 	t.Cleanup(sms.Close)
 	return start(t, options{
 		nevis: nevis.Options{Mode: mode}, handler: fmt.Sprintf(handleOptions, sms.URL()),
-		site: "log {\n output oob_test_memory\n level DEBUG\n}",
+		accessLog: logAccess(""),
 	}), sms
 }
 

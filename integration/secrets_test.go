@@ -133,7 +133,7 @@ func TestSecretsStayOut(t *testing.T) {
 	)
 	site, other := logFormats(t)
 	s := start(t, options{
-		logs: other, site: "log {\n output oob_test_memory\n level DEBUG\n" + site + "}", push: "retries 0",
+		logs: other, accessLog: logAccess(site), push: "retries 0",
 		nevis: nevis.Options{Mode: nevis.LTS21, Authorization: authorization, Users: []string{username, "jeff"}},
 	})
 	secrets := map[string]string{

@@ -146,8 +146,11 @@ func TestEveryChangedByteIsFound(t *testing.T) {
 
 func TestMovedLinesAreFound(t *testing.T) {
 	_, content := newChain(t, 5)
-	_, other := newChain(t, 5)
-	lines, others := linesOf(content), linesOf(other)
+	lines, others := linesOf(content), linesOf(content)
+	for bytes.Equal(others[0], lines[0]) { // two of the same millisecond begin alike
+		_, other := newChain(t, 5)
+		others = linesOf(other)
+	}
 	edit := func(f func(l [][]byte) [][]byte) []byte { return bytes.Join(f(slices.Clone(lines)), nil) }
 	for name, tt := range map[string]struct {
 		content []byte
