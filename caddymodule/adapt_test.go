@@ -141,7 +141,7 @@ func TestCaddyfileRefusals(t *testing.T) {
 		{"retries half", inDispatcher("link", "\t\t\tretries 1.5"), "4", `retries "1.5" is not a whole number from 0 to 10`},
 		{"operations none", inDispatcher("link", "\t\t\toperations"), "4", "operations takes registration, authentication or deregistration"},
 		{"operations unknown", inDispatcher("link", "\t\t\toperations login"), "4", `there is no operation "login"`},
-		{"operations repeated", inDispatcher("link", "\t\t\toperations registration registration"), "4", "operation registration is named twice"},
+		{"operations repeated", inDispatcher("link", "\t\t\toperations registration registration"), "4", "operations: registration is named twice"},
 		{"operations twice", inDispatcher("link", "\t\t\toperations registration\n\t\t\toperations authentication"), "5", "option operations is given twice"},
 		{"dispatcher limit", inDispatcher("link", "\t\t\tlimit target"), "4", "such as: limit target 5 5m; or the word off"},
 		{"max_concurrent zero", inDispatcher("link", "\t\t\tmax_concurrent 0"), "4", `max_concurrent "0" is not a whole number from 1 to`},

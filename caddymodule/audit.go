@@ -50,15 +50,25 @@ func (h *Handler) openAudit() error {
 	if h.Audit == nil {
 		return nil
 	}
-	switch {
-	case (h.Audit.File == "") == (h.Audit.Log == ""):
-		return errors.New("audit: give a file or the name of a log, one of them")
-	case h.Audit.Log == "":
+	if err := h.Audit.check(); err != nil {
+		return err
+	}
+	if h.Audit.Log == "" {
 		return h.openAuditFile()
-	case !validName.MatchString(h.Audit.Log):
-		return fmt.Errorf("audit log %q: a name has 1 to 64 letters, digits, dots, underscores or hyphens", h.Audit.Log)
 	}
 	h.trail = logTrail(h.logger.Named(h.Audit.Log))
+	return nil
+}
+
+func (a *Audit) check() error {
+	switch {
+	case (a.File == "") == (a.Log == ""):
+		return errors.New("audit: give a file or the name of a log, one of them")
+	case a.File != "":
+		return secrets.CheckPath("audit file", a.File)
+	case !validName.MatchString(a.Log):
+		return fmt.Errorf("audit log %q: a name has 1 to 64 letters, digits, dots, underscores or hyphens", a.Log)
+	}
 	return nil
 }
 

@@ -81,7 +81,7 @@ func (t auditTrail) target(e targets.Event) {
 		return
 	}
 	t(time.Now(), string(e.Name), []zap.Field{
-		zap.String("target", exchange.TargetHash(e.Ref.ID)),
+		known("target", exchange.TargetHash(e.Ref.ID)),
 		zap.String("source", e.Source),
 		known("reason", e.Reason),
 		known("thumbprint", e.Thumbprint),

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/exchange"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -75,7 +77,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if len(h.Dispatchers) == 0 {
 		return d.Err("oob_dispatch has no dispatcher: add one, such as: dispatcher app-link link")
 	}
-	return nil
+	return h.checkWritten()
 }
 
 func (h *Handler) option(d *caddyfile.Dispenser, seen once) error {
@@ -95,13 +97,15 @@ func (h *Handler) option(d *caddyfile.Dispenser, seen once) error {
 	}
 	switch word {
 	case "base_path":
-		return textOption(d, &h.BasePath)
+		return checkedOption(d, &h.BasePath, checkBasePath)
 	case "namespace":
 		return textOption(d, &h.Namespace)
 	case "upstream_dispatcher":
 		return textOption(d, &h.UpstreamDispatcher)
 	case "redeem_url":
-		return textOption(d, &h.RedeemURL)
+		return checkedOption(d, &h.RedeemURL, func(text string) error {
+			return secrets.Check("redeem_url", text, validRedeemURL)
+		})
 	case "deadline":
 		return durationOption(d, &h.Deadline)
 	case "max_body":
@@ -115,7 +119,13 @@ func (h *Handler) option(d *caddyfile.Dispenser, seen once) error {
 	case "key_policy":
 		return h.keyPolicyOption(d)
 	case "audit":
-		return auditOption(d, &h.Audit)
+		if err := auditOption(d, &h.Audit); err != nil {
+			return err
+		}
+		if err := h.Audit.check(); err != nil {
+			return d.WrapErr(err)
+		}
+		return nil
 	case "observe":
 		h.Observe = true
 		if d.NextArg() {
@@ -133,12 +143,12 @@ func (h *Handler) lifetimeOption(d *caddyfile.Dispenser) error {
 	}
 	op := nevisfido.Operation(operation)
 	if !op.Valid() {
-		return d.Errf("there is no operation %q: name registration, authentication or deregistration", operation)
+		return d.Errf("token_lifetime: there is no operation %q: name registration, authentication or deregistration", operation)
 	}
 	if _, repeated := h.TokenLifetime[op]; repeated {
 		return d.Errf("token_lifetime %s is set twice", op)
 	}
-	lifetime, err := positiveDuration(d, duration)
+	lifetime, err := positiveDuration(d, "token_lifetime", duration)
 	if err != nil {
 		return err
 	}
@@ -153,10 +163,13 @@ func (h *Handler) storeOption(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
 		return d.Err("store takes a type, such as: store caddy")
 	}
-	name := d.Val()
+	name, at := d.Val(), lines{"": here(d)}
 	guest, err := unmarshalGuest(d, targets.StoreNamespace, name)
 	if err != nil {
 		return err
+	}
+	if _, err := checkGuest(guest, targets.StoreNamespace+"."+name); err != nil {
+		return at.errorAt(fmt.Errorf("store %s: %w", name, err))
 	}
 	h.StoreRaw = caddyconfig.JSONModuleObject(guest, "type", name, nil)
 	return nil
@@ -184,9 +197,9 @@ func (h *Handler) keyPolicyOption(d *caddyfile.Dispenser) error {
 		if err != nil {
 			return err
 		}
-	}
-	if err := h.KeyPolicy.check(); err != nil {
-		return d.WrapErr(err)
+		if err := h.KeyPolicy.check(); err != nil {
+			return d.WrapErr(err)
+		}
 	}
 	return nil
 }
@@ -195,17 +208,20 @@ func (h *Handler) keySourceOption(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
 		return d.Err("key_source takes a type, such as: key_source file /path/to/targets.ndjson")
 	}
-	name := d.Val()
+	name, at := d.Val(), lines{"": here(d)}
 	guest, err := unmarshalGuest(d, targets.KeySourceNamespace, name)
 	if err != nil {
 		return err
+	}
+	if _, err := checkGuest(guest, targets.KeySourceNamespace+"."+name); err != nil {
+		return at.errorAt(fmt.Errorf("key_source %s: %w", name, err))
 	}
 	h.KeySourcesRaw = append(h.KeySourcesRaw, caddyconfig.JSONModuleObject(guest, "type", name, nil))
 	return nil
 }
 
 func (h *Handler) dispatcherOption(d *caddyfile.Dispenser) error {
-	entry := new(Dispatcher)
+	entry := &Dispatcher{lines: lines{"": here(d)}}
 	if !d.NextArg() {
 		return d.Err("dispatcher takes a name and a type, such as: dispatcher push fcm")
 	}
@@ -221,8 +237,21 @@ func (h *Handler) dispatcherOption(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
 		return d.Errf("dispatcher %s takes a type as well, such as: dispatcher %s fcm", entry.Name, entry.Name)
 	}
+	if err := entry.readGuest(d, fmt.Sprintf("dispatcher %q", entry.Name)); err != nil {
+		return err
+	}
+	if err := entry.checkWritten(); err != nil {
+		return err
+	}
+	h.Dispatchers = append(h.Dispatchers, entry)
+	return nil
+}
+
+// readGuest reads the options of all dispatchers and those of the type, which
+// the dispenser is at. What is the name of it all in errors.
+func (e *Dispatcher) readGuest(d *caddyfile.Dispenser, what string) error {
 	kind := d.Val()
-	rest, err := entry.takeCommon(d.NewFromNextSegment())
+	rest, err := e.takeCommon(d.NewFromNextSegment())
 	if err != nil {
 		return err
 	}
@@ -231,8 +260,10 @@ func (h *Handler) dispatcherOption(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	entry.DispatcherRaw = caddyconfig.JSONModuleObject(guest, "type", kind, nil)
-	h.Dispatchers = append(h.Dispatchers, entry)
+	if e.written, err = checkGuest(guest, dispatchers.Namespace+"."+kind); err != nil {
+		return e.lines.errorAt(fmt.Errorf("%s: %w", what, err))
+	}
+	e.DispatcherRaw = caddyconfig.JSONModuleObject(guest, "type", kind, nil)
 	return nil
 }
 
@@ -271,13 +302,14 @@ func (e *Dispatcher) takeCommon(d *caddyfile.Dispenser) (*caddyfile.Dispenser, e
 func (e *Dispatcher) commonOption(d *caddyfile.Dispenser, seen once) (common bool, err error) {
 	word := d.Val()
 	if word == "limit" {
+		e.lines[word] = here(d)
 		return true, limitOption(d, &e.Limits, &e.LimitsOff)
 	}
 	read := map[string]func() error{
 		"encryption":     func() error { return e.encryptionOption(d) },
 		"address":        func() error { return templateOption(d, &e.Address) },
-		"base_url":       func() error { return textOption(d, &e.BaseURL) },
-		"handle":         func() error { return textOption(d, &e.Handle) },
+		"base_url":       func() error { return checkedOption(d, &e.BaseURL, checkBaseURL) },
+		"handle":         func() error { return checkedOption(d, &e.Handle, checkHandle) },
 		"timeout":        func() error { return durationOption(d, &e.Timeout) },
 		"retries":        func() error { e.Retries = new(int); return numberOption(d, e.Retries, 0, maxRetries) },
 		"operations":     func() error { return e.operationsOption(d) },
@@ -289,6 +321,7 @@ func (e *Dispatcher) commonOption(d *caddyfile.Dispenser, seen once) (common boo
 	if err := seen.mark(d, word); err != nil {
 		return true, err
 	}
+	e.lines[word] = here(d)
 	return true, read()
 }
 
@@ -309,10 +342,10 @@ func (e *Dispatcher) operationsOption(d *caddyfile.Dispenser) error {
 	for _, name := range d.RemainingArgs() {
 		op := nevisfido.Operation(name)
 		if !op.Valid() {
-			return d.Errf("there is no operation %q: name registration, authentication or deregistration", name)
+			return d.Errf("operations: there is no operation %q: name registration, authentication or deregistration", name)
 		}
 		if slices.Contains(e.Operations, op) {
-			return d.Errf("operation %s is named twice", op)
+			return d.Errf("operations: %s is named twice", op)
 		}
 		e.Operations = append(e.Operations, op)
 	}
@@ -353,15 +386,18 @@ func limitOption(d *caddyfile.Dispenser, limits *[]Limit, off *bool) error {
 	}
 	n, err := strconv.Atoi(args[1])
 	if err != nil {
-		return d.Errf("%q is not a number: %s", args[1], form)
+		return d.Errf("limit: %q is not a number: %s", args[1], form)
 	}
-	window, err := positiveDuration(d, args[2])
+	window, err := positiveDuration(d, "limit", args[2])
 	if err != nil {
 		return err
 	}
 	limit := Limit{Scope: dispatchers.Scope(args[0]), N: n, Window: window}
 	if err := limit.check(); err != nil {
 		return d.WrapErr(err)
+	}
+	if slices.Contains(*limits, limit) {
+		return d.Errf("limit %s %s %s stands twice: remove one", args[0], args[1], args[2])
 	}
 	*limits = append(*limits, limit)
 	return nil

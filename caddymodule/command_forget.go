@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +14,7 @@ import (
 func forgetCommand() *cobra.Command {
 	f := new(forget)
 	cmd := &cobra.Command{
-		Use:   "forget (<id>... [--damaged] | --user <name>) [--yes]",
+		Use:   "forget (<id>... | <id or hash>... --damaged | --user <name>) [--yes]",
 		Short: "Removes dispatch targets from the store",
 		Long: `
 Removes dispatch targets from the store: those with the ids, or all of a user.
@@ -22,7 +23,8 @@ nevisFIDO keeps its own. Asks before it removes anything.
 What key sources and exported files hold has to be removed there, or a key
 source brings the target back when it is dispatched to next.
 
-A record that cannot be read is removed by its id with --damaged.`,
+A record that cannot be read is removed with --damaged, by its id or by the
+hash that list and the server's log show.`,
 	}
 	cmd.Flags().StringVar(&f.user, "user", "", "Remove all targets of this user")
 	cmd.Flags().BoolVar(&f.damaged, "damaged", false, "Remove records without reading them")
@@ -90,11 +92,17 @@ func (f *forget) removeUnread(ctx context.Context, s *openStore, id string) (fou
 	if !ok {
 		return false, fmt.Errorf("the store %T cannot remove records that it cannot read", s.Store)
 	}
-	if _, err := s.Load(ctx, s.ref(id)); errors.Is(err, targets.ErrNotFound) {
-		return false, nil
+	_, err = s.Load(ctx, s.ref(id))
+	switch {
+	case !errors.Is(err, targets.ErrNotFound):
+		return true, remover.Remove(ctx, s.ref(id))
+	case recordHash.MatchString(id):
+		return remover.RemoveHash(ctx, id)
 	}
-	return true, remover.Remove(ctx, s.ref(id))
+	return false, nil
 }
+
+var recordHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // ofUser forgets all targets of a user.
 func (f *forget) ofUser(ctx context.Context, cmd *cobra.Command, s *openStore) error {

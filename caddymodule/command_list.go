@@ -68,7 +68,7 @@ func unreadable(n int) error {
 	if n == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d records cannot be read, see above: give the store its keys (option seal), or remove them with: caddy oob targets forget --damaged <id>", n)
+	return fmt.Errorf("%d records cannot be read, see above: give the store its keys (option seal), or remove them with: caddy oob targets forget --damaged <hash>", n)
 }
 
 const rowFormat = "%-36s  %-20s  %-36s  %-12s  %-7s  %-8s  %s\n"
@@ -97,7 +97,7 @@ func showCommand() *cobra.Command {
 		case errors.Is(err, targets.ErrNotFound):
 			return fmt.Errorf("there is no target %q in namespace %q", args[0], s.namespace)
 		case err != nil:
-			return fmt.Errorf("record %s: %w", s.ref(args[0]).Hash(), err)
+			return fmt.Errorf("loading target %q: %w", args[0], err)
 		}
 		v := viewOf(t, time.Now())
 		if asJSON {

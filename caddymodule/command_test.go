@@ -278,6 +278,17 @@ func TestListReportsDamagedRecords(t *testing.T) {
 		t.Errorf("printed %q", out)
 	}
 	s.mustRun(t, "list")
+	writeFile(t, filepath.Join(s.storage, "oob/targets", hash[:2], hash[2:]), "{")
+	if r := s.run(t, "forget", hash, "--yes"); r.err == nil {
+		t.Error("a hash was taken for an id")
+	}
+	if out := s.mustRun(t, "forget", "--damaged", hash, "--yes"); out != "1 target forgotten\n" {
+		t.Errorf("printed %q", out)
+	}
+	s.mustRun(t, "list")
+	if r := s.run(t, "forget", "--damaged", hash, "--yes"); r.err == nil || !strings.Contains(r.err.Error(), "1 of 1 targets are not in the store") {
+		t.Errorf("forget: error %v", r.err)
+	}
 }
 
 func TestForget(t *testing.T) {

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,6 +72,9 @@ type Dispatcher struct {
 	// How many exchanges may deliver through it at the same time; more are
 	// refused. Default: 256
 	MaxConcurrent int `json:"max_concurrent,omitempty"`
+
+	lines   lines // in the Caddyfile that it comes from, if any
+	written any   // the guest as it stands there, if it can be asked without being provisioned
 }
 
 const (
@@ -83,7 +87,8 @@ const (
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-func (h *Handler) loadDispatchers(ctx caddy.Context) (map[string]*exchange.Channel, error) {
+// loadDispatchers loads them all. knowsUsers tells whether a key source does.
+func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[string]*exchange.Channel, error) {
 	channels := make(map[string]*exchange.Channel, len(h.Dispatchers))
 	for _, d := range h.Dispatchers {
 		if !validName.MatchString(d.Name) {
@@ -91,6 +96,11 @@ func (h *Handler) loadDispatchers(ctx caddy.Context) (map[string]*exchange.Chann
 		}
 		if channels[d.Name] != nil {
 			return nil, fmt.Errorf("dispatcher %q is configured twice", d.Name)
+		}
+		if d.asksForUser() && !knowsUsers { // loading forgets the options
+			h.logger.Warn("no key source knows users, so that {oob.user.email}, {oob.user.mobile} and {oob.user.address} stay empty: "+
+				"configure key_source nevisidm or file, or take the value from the request, such as {http.request.header.X-User-Email}",
+				zap.String("dispatcher", d.Name))
 		}
 		c, err := d.channel(ctx)
 		if err != nil {
@@ -107,12 +117,19 @@ func (h *Handler) loadDispatchers(ctx caddy.Context) (map[string]*exchange.Chann
 	return channels, nil
 }
 
+// asksForUser reports whether an option, of the guest or of all dispatchers,
+// holds a placeholder whose value a key source has to know.
+func (d *Dispatcher) asksForUser() bool {
+	const prefix = "oob.user."
+	return d.Address.Uses(prefix) || bytes.Contains(d.DispatcherRaw, []byte("{"+prefix))
+}
+
 // channel loads the guest and puts it behind the common options.
 func (d *Dispatcher) channel(ctx caddy.Context) (*exchange.Channel, error) {
 	if d.DispatcherRaw == nil {
 		return nil, errors.New("it has no dispatcher module; name its type")
 	}
-	guest, err := ctx.LoadModule(d, "DispatcherRaw")
+	guest, err := ctx.WithValue(dispatchers.NameKey{}, d.Name).LoadModule(d, "DispatcherRaw")
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +145,7 @@ func (d *Dispatcher) channel(ctx caddy.Context) (*exchange.Channel, error) {
 	switch g := guest.(type) {
 	case dispatchers.Composite:
 		c.Composite = g
-		err = d.completeComposite(c)
+		err = d.checkComposite()
 	case dispatchers.Dispatcher:
 		c.Dispatcher, c.Traits = g, g.Traits()
 		err = d.complete(c)
@@ -158,12 +175,7 @@ func (d *Dispatcher) channel(ctx caddy.Context) (*exchange.Channel, error) {
 
 // complete sets the options of a dispatcher that sends by itself.
 func (d *Dispatcher) complete(c *exchange.Channel) error {
-	switch c.Encryption {
-	case "":
-		c.Encryption = exchange.Required
-		if c.Traits.AnswersCaller {
-			c.Encryption = exchange.Preferred
-		}
+	switch c.Encryption = d.encryption(c.Traits); c.Encryption {
 	case exchange.Required, exchange.Preferred, exchange.Off:
 	default:
 		return fmt.Errorf("encryption %q: it is required, preferred or off", c.Encryption)
@@ -199,13 +211,27 @@ func (d *Dispatcher) complete(c *exchange.Channel) error {
 	return nil
 }
 
-// completeComposite refuses options that have to stand with the members.
-func (d *Dispatcher) completeComposite(c *exchange.Channel) error {
-	if d.Address != "" || d.BaseURL != "" || d.Handle != "" || d.Timeout != 0 || d.Retries != nil {
-		return errors.New("address, base_url, handle, timeout and retries belong to the dispatchers that it uses")
+// encryption returns the policy, or its default.
+func (d *Dispatcher) encryption(traits dispatchers.Traits) exchange.Policy {
+	switch {
+	case d.Encryption != "":
+		return d.Encryption
+	case traits.AnswersCaller:
+		return exchange.Preferred
 	}
-	if c.Encryption != "" && c.Encryption != exchange.Required {
-		return errors.New("encryption here can only be required; anything else belongs to the dispatchers that it uses")
+	return exchange.Required
+}
+
+// ofMembers are the options that stand with the members of a composite.
+var ofMembers = []string{"address", "base_url", "handle", "timeout", "retries"}
+
+// checkComposite refuses options that have to stand with the members.
+func (d *Dispatcher) checkComposite() error {
+	if d.Address != "" || d.BaseURL != "" || d.Handle != "" || d.Timeout != 0 || d.Retries != nil {
+		return d.lines.errorAt(errors.New("address, base_url, handle, timeout and retries belong to the dispatchers that it uses"), ofMembers...)
+	}
+	if d.Encryption != "" && d.Encryption != exchange.Required {
+		return d.lines.errorAt(errors.New("encryption here can only be required; anything else belongs to the dispatchers that it uses"), "encryption")
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -25,17 +26,47 @@ func (d *Dispatcher) completeHandle(c *exchange.Channel) error {
 		return nil
 	}
 	if c.Traits.PayloadOnly {
-		return errors.New("handle makes links short, and this type of dispatcher sends none: remove it")
+		return errNoLinks
 	}
 	u, err := outbound.ParseURL("handle", d.Handle)
 	if err != nil {
 		return err
 	}
-	path := strings.TrimSuffix(u.EscapedPath(), "/")
-	if u.RawQuery != "" || u.ForceQuery || !plainPath.MatchString(path) {
-		return errors.New("handle: the URL needs a plain path of its own and no query, such as https://fido.example.com/oob")
+	if err := validHandle(u); err != nil {
+		return fmt.Errorf("handle: %w", err)
 	}
+	path := strings.TrimSuffix(u.EscapedPath(), "/")
 	c.Handle = u.Scheme + "://" + u.Host + path
+	return nil
+}
+
+var errNoLinks = errors.New("handle makes links short, and this type of dispatcher sends none: remove it")
+
+func checkHandle(text string) error { return outbound.CheckURL("handle", text, validHandle) }
+
+func validHandle(u *url.URL) error {
+	if u.RawQuery != "" || u.ForceQuery || !plainPath.MatchString(strings.TrimSuffix(u.EscapedPath(), "/")) {
+		return errors.New("the URL needs a plain path of its own and no query, such as https://fido.example.com/oob")
+	}
+	return nil
+}
+
+// besideBasePath refuses short links below nevisFIDO's own path.
+func (h *Handler) besideBasePath(handle *url.URL) error {
+	base := strings.TrimSuffix(cmp.Or(h.BasePath, defaultBasePath), "/")
+	if base != "" && strings.HasPrefix(strings.ToLower(handle.Path)+"/", strings.ToLower(base)+"/") {
+		return fmt.Errorf("the path %s is nevisFIDO's, see base_path; choose another, such as /oob", handle.Path)
+	}
+	return nil
+}
+
+// checkLifetimes refuses tokens that live longer than short links are kept.
+func (h *Handler) checkLifetimes() error {
+	for op, lifetime := range h.lifetimes() {
+		if lifetime > claims.MaxLifetime {
+			return fmt.Errorf("a dispatcher has the option handle, which keeps links for at most %s; token_lifetime %s is longer", claims.MaxLifetime, op)
+		}
+	}
 	return nil
 }
 
@@ -51,9 +82,8 @@ func (h *Handler) handles(store targets.Store, channels map[string]*exchange.Cha
 		if err != nil {
 			return nil, fmt.Errorf("dispatcher %q: handle: it is not a URL", d.Name)
 		}
-		base := strings.TrimSuffix(h.BasePath, "/")
-		if base != "" && strings.HasPrefix(strings.ToLower(u.Path)+"/", strings.ToLower(base)+"/") {
-			return nil, fmt.Errorf("dispatcher %q: handle: the path %s is nevisFIDO's, see base_path; choose another, such as /oob", d.Name, u.Path)
+		if err := h.besideBasePath(u); err != nil {
+			return nil, fmt.Errorf("dispatcher %q: handle: %w", d.Name, err)
 		}
 		paths = append(paths, u.Path)
 	}
@@ -64,10 +94,8 @@ func (h *Handler) handles(store targets.Store, channels map[string]*exchange.Cha
 	if !ok {
 		return nil, fmt.Errorf("a dispatcher has the option handle, and the store %T keeps no links; use another store, such as: store caddy", store)
 	}
-	for op, lifetime := range h.lifetimes() {
-		if lifetime > claims.MaxLifetime {
-			return nil, fmt.Errorf("a dispatcher has the option handle, which keeps links for at most %s; token_lifetime %s is longer", claims.MaxLifetime, op)
-		}
+	if err := h.checkLifetimes(); err != nil {
+		return nil, err
 	}
 	slices.Sort(paths)
 	return &exchange.Handles{Store: kept, Namespace: h.Namespace, Paths: slices.Compact(paths)}, nil

@@ -109,9 +109,13 @@ type Handler struct {
 
 	exchange   *exchange.Exchange
 	limiterKey string // set while the shared limiter is held
+	doubtsKey  string
 	auditPath  string // set while the shared audit file is held
 	trail      auditTrail
-	logger     *zap.Logger
+
+	detachDoubts func() // set while the shared doubts are held
+
+	logger *zap.Logger
 }
 
 // KeyPolicy says which keys of devices are good enough, beyond what is refused
@@ -185,7 +189,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	channels, err := h.loadDispatchers(ctx)
+	channels, err := h.loadDispatchers(ctx, user != nil)
 	if err != nil {
 		return err
 	}
@@ -212,6 +216,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.openAudit(); err != nil {
 		return err
 	}
+	directory := h.directory(store, sources, metrics)
+	if err := h.shareDoubts(directory); err != nil {
+		return err
+	}
 	h.exchange = &exchange.Exchange{
 		BasePath:           h.BasePath,
 		UpstreamDispatcher: h.UpstreamDispatcher,
@@ -222,7 +230,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		VisualCodeDigits:   h.VisualCode,
 		ObserveOnly:        h.Observe,
 		User:               user,
-		Targets:            h.directory(store, sources, metrics),
+		Targets:            directory,
 		Handles:            handles,
 		Channels:           channels,
 		OnExpired:          onExpired,
@@ -258,8 +266,8 @@ func (h *Handler) setDefaults() error {
 	if h.BasePath == "" {
 		h.BasePath = defaultBasePath
 	}
-	if !strings.HasPrefix(h.BasePath, "/") || strings.ContainsAny(h.BasePath, "?#%;\\ ") || strings.Contains(h.BasePath+"/", "/../") {
-		return fmt.Errorf("base_path %q has to be a plain absolute path, such as %s", h.BasePath, defaultBasePath)
+	if err := checkBasePath(h.BasePath); err != nil {
+		return err
 	}
 	if h.UpstreamDispatcher == "" {
 		h.UpstreamDispatcher = nevisfido.BuiltInLink
@@ -290,6 +298,21 @@ func (h *Handler) setDefaults() error {
 	return h.resolveRedeemURL()
 }
 
+func checkBasePath(path string) error {
+	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?#%;\\ ") || strings.Contains(path+"/", "/../") {
+		return fmt.Errorf("base_path %q has to be a plain absolute path, such as %s", path, defaultBasePath)
+	}
+	return nil
+}
+
+func validRedeemURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("it has to be a web URL without query, such as https://fido.example.com/nevisfido/token/redeem")
+	}
+	return nil
+}
+
 func (h *Handler) resolveRedeemURL() error {
 	if h.RedeemURL == "" {
 		return nil
@@ -298,9 +321,8 @@ func (h *Handler) resolveRedeemURL() error {
 	if err != nil {
 		return err
 	}
-	u, err := url.Parse(resolved)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("redeem_url has to be a web URL without query, such as https://fido.example.com/nevisfido/token/redeem")
+	if err := validRedeemURL(resolved); err != nil {
+		return fmt.Errorf("redeem_url: %w", err)
 	}
 	h.RedeemURL = strings.TrimSuffix(resolved, "/")
 	return nil
@@ -348,7 +370,7 @@ func (h *Handler) Cleanup() error {
 	if h.exchange != nil && caddy.Exiting() {
 		h.exchange.Wait()
 	}
-	return errors.Join(h.releaseLimiter(), h.releaseAudit())
+	return errors.Join(h.releaseLimiter(), h.releaseDoubts(), h.releaseAudit())
 }
 
 // lookup resolves Caddy's own placeholders.

@@ -1,8 +1,8 @@
 package caddymodule
 
 import (
+	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -33,44 +33,59 @@ func textOption(d *caddyfile.Dispenser, to *string) error {
 	return nil
 }
 
-func templateOption(d *caddyfile.Dispenser, to *dispatchers.Template) error {
-	var text string
-	if err := textOption(d, &text); err != nil {
+// checkedOption is textOption for a value that check has to find right. Its
+// error names the option.
+func checkedOption(d *caddyfile.Dispenser, to *string, check func(value string) error) error {
+	if err := textOption(d, to); err != nil {
 		return err
 	}
-	*to = dispatchers.Template(text)
-	if err := to.Check(); err != nil {
+	if err := check(*to); err != nil {
 		return d.WrapErr(err)
 	}
 	return nil
 }
 
+func templateOption(d *caddyfile.Dispenser, to *dispatchers.Template) error {
+	word := d.Val()
+	var text string
+	err := checkedOption(d, &text, func(text string) error {
+		if err := dispatchers.Template(text).Check(); err != nil {
+			return fmt.Errorf("%s: %w", word, err)
+		}
+		return nil
+	})
+	*to = dispatchers.Template(text)
+	return err
+}
+
 func durationOption(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	word := d.Val()
 	var text string
 	if err := textOption(d, &text); err != nil {
 		return err
 	}
-	duration, err := positiveDuration(d, text)
+	duration, err := positiveDuration(d, word, text)
 	*to = duration
 	return err
 }
 
-func positiveDuration(d *caddyfile.Dispenser, text string) (caddy.Duration, error) {
+func positiveDuration(d *caddyfile.Dispenser, word, text string) (caddy.Duration, error) {
 	duration, err := caddy.ParseDuration(text)
 	if err != nil || duration <= 0 {
-		return 0, d.Errf("%q is not a duration longer than zero, such as %s", text, 5*time.Minute)
+		return 0, d.Errf("%s: %q is not a duration longer than zero, such as 5m", word, text)
 	}
 	return caddy.Duration(duration), nil
 }
 
 func sizeOption(d *caddyfile.Dispenser, to *int64) error {
+	word := d.Val()
 	var text string
 	if err := textOption(d, &text); err != nil {
 		return err
 	}
 	size, err := humanize.ParseBytes(text)
 	if err != nil || size < minMaxBody || size > largestMaxBody {
-		return d.Errf("%q is not a size from 1KiB to 512KiB, such as 64KiB", text)
+		return d.Errf("%s: %q is not a size from 1KiB to 512KiB, such as 64KiB", word, text)
 	}
 	*to = int64(size)
 	return nil

@@ -24,7 +24,7 @@ const Namespace = "oob.dispatchers"
 // configuration.
 type Dispatcher interface {
 	// Traits tells the sidecar what the channel needs. It is called once,
-	// after the dispatcher was provisioned.
+	// after the dispatcher was provisioned; see OptionChecker for more.
 	Traits() Traits
 
 	// Dispatch makes one attempt. It returns when the third party has

@@ -1,10 +1,12 @@
 package dispatchers
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -110,6 +112,27 @@ func TestMessagesDoNotPrint(t *testing.T) {
 	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
 		if text := fmt.Sprintf(format, m); strings.Contains(text, "secret") {
 			t.Errorf("%s: %s", format, text)
+		}
+	}
+}
+
+// loading is the context of a dispatcher that is being provisioned.
+type loading struct {
+	context.Context
+	log *bytes.Buffer
+}
+
+func (l loading) Slogger() *slog.Logger { return slog.New(slog.NewTextHandler(l.log, nil)) }
+
+func TestLoggersNameTheDispatcher(t *testing.T) {
+	for want, ctx := range map[string]context.Context{
+		"msg=m dispatcher=push\n": context.WithValue(t.Context(), NameKey{}, "push"),
+		"msg=m\n":                 t.Context(),
+	} {
+		log := new(bytes.Buffer)
+		Logger(loading{ctx, log}).Info("m")
+		if !strings.HasSuffix(log.String(), want) {
+			t.Errorf("got %s, want %s", log, want)
 		}
 	}
 }

@@ -35,6 +35,7 @@ type delivery struct {
 	message message
 
 	receipt dispatchers.Receipt
+	failure *dispatchers.Error // once the exchange is settled
 	result  nevisfido.DispatchResult
 	record  Record
 
@@ -99,12 +100,26 @@ func (d *delivery) send(ctx context.Context, c *Channel, mustSeal bool) (dispatc
 	return receipt, err
 }
 
-// compose lets a composite use its members. Where one of them must seal, all
-// must: none may send in clear what another had to encrypt.
+// compose lets a composite use its members.
 func (d *delivery) compose(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.Receipt, error) {
-	mustSeal = mustSeal || c.mustSeal(d.x.Channels)
 	m := d.envelopeless(c)
 	m.FellBack = d.fellBack
+	return d.composeWith(ctx, c, m, mustSeal, func(ctx context.Context, member *Channel, mustSeal bool) (dispatchers.Receipt, error) {
+		receipt, err := d.member(ctx, member, mustSeal)
+		if err != nil {
+			d.unattempted(member.Name, failureOf(err))
+		}
+		return receipt, err
+	})
+}
+
+// composeWith lets a composite use what is done for a member of it. Where one
+// of them must seal, all must: none may send in clear what another had to
+// encrypt.
+func (d *delivery) composeWith(ctx context.Context, c *Channel, m *dispatchers.Message, mustSeal bool,
+	deliver func(context.Context, *Channel, bool) (dispatchers.Receipt, error),
+) (dispatchers.Receipt, error) {
+	mustSeal = mustSeal || c.mustSeal(d.x.Channels)
 	m.Serves = func(name string) bool {
 		member := d.x.Channels[name]
 		return member == nil || member.serves(d.op, d.x.Channels) // an unknown one fails by itself
@@ -114,20 +129,22 @@ func (d *delivery) compose(ctx context.Context, c *Channel, mustSeal bool) (disp
 		if member == nil {
 			return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Broken, "composite", "the dispatcher %q is not configured", name)
 		}
-		receipt, err := d.member(ctx, member, mustSeal)
-		if err != nil {
-			d.unattempted(name, failureOf(err))
-		}
-		return receipt, err
+		return deliver(ctx, member, mustSeal)
 	})
 }
 
-func (d *delivery) member(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.Receipt, error) {
-	release, failure := d.admit(ctx, c, nil)
+func (d *delivery) member(ctx context.Context, c *Channel, mustSeal bool) (receipt dispatchers.Receipt, err error) {
+	p, failure := d.admit(ctx, c, nil)
 	if failure != nil {
 		return dispatchers.Receipt{}, failure
 	}
-	defer release()
+	defer func() {
+		var failure *dispatchers.Error
+		if err != nil {
+			failure = failureOf(err)
+		}
+		d.leave(p, failure)
+	}()
 	return d.through(ctx, c, mustSeal)
 }
 
@@ -268,6 +285,7 @@ func (d *delivery) fellBack(from, to string, failure *dispatchers.Error) {
 // observer waits for members that go on, and hears of all; the caller does not.
 func (d *delivery) settle(failure *dispatchers.Error) {
 	took := time.Since(d.start)
+	d.failure = failure
 	if d.result == "" {
 		d.result = dispatchers.Delivered.Result()
 		if failure != nil {

@@ -37,11 +37,11 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 	} else if failure != nil {
 		return d.refuse(w, failure)
 	}
-	release, failure := d.guard()
+	p, failure := d.guard()
 	if failure != nil {
 		return d.refuse(w, failure)
 	}
-	defer release()
+	defer func() { d.leave(p, d.failure) }()
 	return d.forward(w, next)
 }
 
@@ -83,13 +83,22 @@ func (d *delivery) findTarget() *dispatchers.Error {
 	return nil
 }
 
-// guard refuses what should not reach nevisFIDO at all. The caller releases
-// the place that it takes.
-func (d *delivery) guard() (release func(), failure *dispatchers.Error) {
-	if failure := d.quarantined(); failure != nil && d.channel.Composite == nil {
-		return nil, failure // a composite may have members with another address
+// guard refuses what should not reach nevisFIDO at all. The caller gives the
+// pass back with leave.
+func (d *delivery) guard() (*pass, *dispatchers.Error) {
+	if failure := d.barred(); failure != nil {
+		return nil, failure
 	}
 	return d.admit(d.r.Context(), d.channel, d.x.Limits)
+}
+
+// barred refuses a target in quarantine. A composite may have members with
+// another address.
+func (d *delivery) barred() *dispatchers.Error {
+	if d.channel.Composite != nil {
+		return nil
+	}
+	return d.quarantined()
 }
 
 func (d *delivery) quarantined() *dispatchers.Error {
@@ -106,25 +115,51 @@ func (d *delivery) serves(c *Channel) *dispatchers.Error {
 	return dispatchers.Fail(dispatchers.Refused, "operation", "dispatcher %q does not serve this operation; see its option operations", c.Name)
 }
 
+// A pass lets an exchange deliver over a channel.
+type pass struct {
+	release func()          // of the place among those that deliver
+	counted []targets.Count // against the channel's own limits
+}
+
+// leave gives a pass back. What failed through our own fault was not sent, and
+// does not count against the channel's limits: one letter a day would come to
+// none. The limits that hold for all count it, for nevisFIDO has made a token.
+func (d *delivery) leave(p *pass, failure *dispatchers.Error) {
+	p.release()
+	if failure == nil || failure.Class != dispatchers.Broken || len(p.counted) == 0 {
+		return
+	}
+	ctx, cancel := d.x.detached(d.r)
+	defer cancel()
+	if err := d.x.Limiter.GiveBack(ctx, p.counted); err != nil {
+		d.x.Log.Warn("a dispatch that failed counts against the dispatcher's limits", zap.Error(err))
+	}
+}
+
 // admit takes a place on a channel that serves the operation, and counts the
 // dispatch against the channel's limits and the given ones.
-func (d *delivery) admit(ctx context.Context, c *Channel, limits []dispatchers.Limit) (release func(), failure *dispatchers.Error) {
+func (d *delivery) admit(ctx context.Context, c *Channel, limits []dispatchers.Limit) (*pass, *dispatchers.Error) {
 	if failure := d.serves(c); failure != nil {
 		return nil, failure
 	}
-	release = c.acquire()
+	release := c.acquire()
 	if release == nil {
 		return nil, dispatchers.Fail(dispatchers.Refused, "busy", "dispatcher %q has %d dispatches under way, its bound", c.Name, cap(c.Slots))
 	}
-	if failure := d.limit(ctx, c, limits); failure != nil {
+	own, failure := d.limit(ctx, c, limits)
+	if failure != nil {
 		release()
 		return nil, failure
 	}
-	return release, nil
+	if c.Composite != nil {
+		own = nil // one member may have delivered where another failed
+	}
+	return &pass{release, own}, nil
 }
 
-// limit counts the dispatch against the given limits and the channel's own.
-func (d *delivery) limit(ctx context.Context, c *Channel, limits []dispatchers.Limit) *dispatchers.Error {
+// limit counts the dispatch against the given limits and the channel's own,
+// which it returns.
+func (d *delivery) limit(ctx context.Context, c *Channel, limits []dispatchers.Limit) ([]targets.Count, *dispatchers.Error) {
 	var counts []targets.Count
 	var counted []dispatchers.Limit // of the counts, in their order
 	add := func(dispatcher string, limits []dispatchers.Limit) {
@@ -136,22 +171,23 @@ func (d *delivery) limit(ctx context.Context, c *Channel, limits []dispatchers.L
 		}
 	}
 	add("", limits)
+	common := len(counts)
 	add(c.Name, c.Limits)
 	if len(counts) == 0 {
-		return nil
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.x.Deadline)
 	defer cancel()
 	reached, err := d.x.Limiter.TakeAll(ctx, counts)
 	if err != nil {
-		return dispatchers.Fail(dispatchers.Broken, "limiter_unavailable", "counting dispatches: %w", err)
+		return nil, dispatchers.Fail(dispatchers.Broken, "limiter_unavailable", "counting dispatches: %w", err)
 	}
 	if reached < 0 {
-		return nil
+		return counts[common:], nil
 	}
 	limit := counted[reached]
 	d.x.Observer.Limited(limit.Scope)
-	return dispatchers.Fail(dispatchers.Refused, "limited", "limit %s %d %s is reached", limit.Scope, limit.N, limit.Window)
+	return nil, dispatchers.Fail(dispatchers.Refused, "limited", "limit %s %d %s is reached", limit.Scope, limit.N, limit.Window)
 }
 
 // counterKey stands for whom a limit counts, and for the limit; "" where the
@@ -289,7 +325,7 @@ func (d *delivery) forget() {
 	}
 	ctx, cancel := d.x.detached(d.r)
 	defer cancel()
-	if err := d.x.Targets.Drop(ctx, d.request.TargetID, targets.WhyUnknown); err != nil {
+	if err := d.x.Targets.Drop(ctx, d.request.TargetID); err != nil {
 		d.x.Log.Warn("forgetting a dispatch target that nevisFIDO does not know", zap.Error(err))
 	}
 }

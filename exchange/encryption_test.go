@@ -20,6 +20,7 @@ import (
 var trouble = map[string]struct {
 	make   func(*harness)
 	target string // another id than that of the known target, "none" for none
+	known  bool   // although it has another id
 	want   nevisfido.DispatchResult
 	store  bool // the store is at fault: no message leaves, whatever the policy
 	class  dispatchers.Class
@@ -86,6 +87,32 @@ var trouble = map[string]struct {
 		},
 		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
 	},
+	"weak key": {
+		make: func(h *harness) { h.registerJWK(`{"kty":"RSA","n":"AQAB","e":"AQAB"}`) },
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
+	},
+	"private key": {
+		make: func(h *harness) { h.registerJWK(string(h.device.JWK())) },
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
+	},
+	"key that is none": {
+		make: func(h *harness) { h.registerJWK(`"garbage"`) },
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
+	},
+	"key that became weak": {
+		make: func(h *harness) {
+			h.Targets.Policy = encrypt.Policy{MinRSABits: 3072}
+			h.register("push", must[*encrypt.PrivateKey](h.tb)(rsaKey()))
+		},
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
+	},
+	"weak key of a source": {
+		make: func(h *harness) {
+			h.Targets.Sources = []targets.NamedSource{{Name: "file", KeySource: weakSource{}}}
+		},
+		target: "elsewhere", known: true,
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
+	},
 	"unknown target": {
 		target: "elsewhere",
 		want:   nevisfido.DispatchTargetNotFound, class: dispatchers.NoTarget, reason: "unknown_target",
@@ -100,6 +127,16 @@ type failingSource struct{}
 
 func (failingSource) Find(context.Context, targets.Ref) (*targets.Target, error) {
 	return nil, errors.New("the directory is down")
+}
+
+// weakSource brings a target with a key that no policy allows.
+type weakSource struct{}
+
+func (weakSource) Find(_ context.Context, ref targets.Ref) (*targets.Target, error) {
+	return &targets.Target{
+		Namespace: ref.Namespace, ID: ref.ID, Address: "address", Dispatcher: "push",
+		EncryptionKey: []byte(`{"kty":"RSA","n":"AQAB","e":"AQAB"}`),
+	}, nil
 }
 
 // troubled returns a harness with one trouble and a request for a channel.
@@ -136,7 +173,7 @@ func TestFailClosed(t *testing.T) {
 				a := h.send(r)
 
 				want, class, reason := c.want, c.class, c.reason
-				if channel == "push" && c.target != "" && !c.store { // it has no address either
+				if channel == "push" && c.target != "" && !c.known && !c.store { // it has no address either
 					want, class, reason = nevisfido.DispatchTargetNotFound, dispatchers.NoTarget, "no_address"
 				}
 				a.wantResult(t, want)
@@ -158,7 +195,10 @@ func TestPlainOnlyByPolicy(t *testing.T) {
 	clear := map[Policy][]string{
 		Required:  nil,
 		Preferred: {"no key", "no target id"},
-		Off:       {"no key", "no target id", "unknown target", "key refused by policy", "key swapped in the store"},
+		Off: {
+			"no key", "no target id", "unknown target", "key refused by policy", "key swapped in the store",
+			"weak key", "private key", "key that is none", "key that became weak", "weak key of a source",
+		},
 	}
 	for policy, allowed := range clear {
 		for name, c := range trouble {

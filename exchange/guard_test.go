@@ -161,6 +161,10 @@ func (l brokenLimiter) TakeAll(ctx context.Context, _ []targets.Count) (int, err
 	return -1, errors.New("connection refused")
 }
 
+func (brokenLimiter) GiveBack(context.Context, []targets.Count) error {
+	return errors.New("connection refused")
+}
+
 // Without counters nothing is sent: an outage must not lift the limits.
 func TestLimiterUnavailable(t *testing.T) {
 	for name, limiter := range map[string]brokenLimiter{"fails": {}, "hangs": {hang: true}} {
@@ -321,4 +325,47 @@ func TestQuarantineThatCannotBeStored(t *testing.T) {
 	h.store.SetFault(failAt(storetest.Write))
 	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetExpired)
 	h.wantLog(`"level":"warn"`, "quarantining")
+}
+
+// What failed through our own fault was not sent: one a day would come to none.
+func TestBrokenDispatchersCountNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		class  dispatchers.Class
+		counts bool
+	}{
+		"broken":    {dispatchers.Broken, false},
+		"refused":   {dispatchers.Refused, true},
+		"temporary": {dispatchers.Temporary, true},
+		"delivered": {"", true},
+	} {
+		for _, through := range []string{"letter", "composite"} {
+			t.Run(name+" "+through, func(t *testing.T) {
+				h := newHarness(t)
+				g := h.add(Channel{
+					Name: "letter", Address: "Main Street 1",
+					Limits: []dispatchers.Limit{{Scope: dispatchers.PerTarget, N: 1, Window: time.Hour}},
+				})
+				h.compose("composite", firstOf("letter"))
+				if c.class != "" {
+					g.fails(c.class)
+				}
+				h.dispatch(through)
+				g.do = nil
+				result := nevisfido.Dispatched
+				if c.counts {
+					result = nevisfido.DispatchError
+				}
+				h.dispatch(through).wantResult(t, result)
+			})
+		}
+	}
+}
+
+// The limits that hold for all count it: nevisFIDO has made a token.
+func TestBrokenDispatchersCountForAll(t *testing.T) {
+	h := newHarness(t)
+	h.push().fails(dispatchers.Broken)
+	h.Limits = []dispatchers.Limit{{Scope: dispatchers.PerTarget, N: 1, Window: time.Hour}}
+	h.dispatch("push").wantResult(t, nevisfido.InternalError)
+	h.dispatch("push").wantResult(t, nevisfido.DispatchError)
 }

@@ -103,7 +103,7 @@ func newHarness(tb testing.TB) *harness {
 		Lifetimes:          map[nevisfido.Operation]time.Duration{nevisfido.Authentication: 2 * time.Minute},
 		Deadline:           time.Minute,
 		MaxBody:            64 << 10,
-		Targets:            &targets.Directory{Store: h.store},
+		Targets:            &targets.Directory{Store: h.store, Doubts: new(targets.Doubts)},
 		Channels:           make(map[string]*Channel),
 		Limiter:            NewMemoryLimiter(),
 		Observer:           h.seen,
@@ -127,6 +127,15 @@ func (h *harness) register(dispatcher string, key *encrypt.PrivateKey) {
 	if key != nil {
 		d.EncryptionKey = key.Public().JWK()
 	}
+	if err := h.Targets.Learn(h.tb.Context(), d, nevisfido.CreatedTarget{ID: h.targetID}, targets.SourceCreate); err != nil {
+		h.tb.Fatal(err)
+	}
+}
+
+// registerJWK makes the target known with any encryption key.
+func (h *harness) registerJWK(jwk string) {
+	h.tb.Helper()
+	d := &nevisfido.TargetDescription{Username: h.username, Target: h.pushToken, Dispatcher: "push", EncryptionKey: []byte(jwk)}
 	if err := h.Targets.Learn(h.tb.Context(), d, nevisfido.CreatedTarget{ID: h.targetID}, targets.SourceCreate); err != nil {
 		h.tb.Fatal(err)
 	}

@@ -61,6 +61,19 @@ func (l *MemoryLimiter) TakeAll(_ context.Context, counts []targets.Count) (reac
 	return -1, nil
 }
 
+// GiveBack implements targets.SharedCounter.
+func (l *MemoryLimiter) GiveBack(_ context.Context, counts []targets.Count) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range counts {
+		if element, ok := l.counters[c.Key]; ok {
+			n := element.Value.(*counter)
+			n.times = n.times[:max(0, len(n.times)-1)]
+		}
+	}
+	return nil
+}
+
 func (n *counter) forget(before time.Time) {
 	i := slices.IndexFunc(n.times, func(t time.Time) bool { return t.After(before) })
 	if i < 0 {

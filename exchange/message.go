@@ -84,14 +84,11 @@ func (d *delivery) envelope(policy Policy) (nevisfido.Envelope, *dispatchers.Err
 		d.note("sealed_upstream")
 		return d.message.envelope, nil
 	}
-	if policy == Off {
-		d.note("clear")
-		return d.message.envelope, nil
-	}
-	if d.request.TargetID != "" && d.target == nil {
-		return nevisfido.Envelope{}, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown, and nevisFIDO did not encrypt the message")
-	}
-	if policy == Preferred && (d.target == nil || len(d.target.EncryptionKey) == 0) {
+	inClear, failure := d.mayLeaveInClear(policy)
+	switch {
+	case failure != nil:
+		return nevisfido.Envelope{}, failure
+	case inClear:
 		d.note("clear")
 		return d.message.envelope, nil
 	}
@@ -100,6 +97,19 @@ func (d *delivery) envelope(policy Policy) (nevisfido.Envelope, *dispatchers.Err
 		d.note("sealed")
 	}
 	return envelope, failure
+}
+
+// mayLeaveInClear decides about a message that nevisFIDO did not encrypt. With
+// preferred it may only where there is no key at all: one that was refused, or
+// that nobody knows, is there.
+func (d *delivery) mayLeaveInClear(policy Policy) (bool, *dispatchers.Error) {
+	switch {
+	case policy == Off:
+		return true, nil
+	case d.request.TargetID != "" && d.target == nil:
+		return false, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown, and nevisFIDO did not encrypt the message")
+	}
+	return policy == Preferred && (d.target == nil || d.target.Keyless()), nil
 }
 
 func (d *delivery) note(encryption string) {
@@ -111,19 +121,18 @@ func (d *delivery) note(encryption string) {
 }
 
 // sealWithTargetKey encrypts the content with the key that the device
-// registered. Whether a key is missing or bad looks the same to the caller.
+// registered.
 func (d *delivery) sealWithTargetKey(plain nevisfido.Envelope) (nevisfido.Envelope, *dispatchers.Error) {
-	if d.target == nil {
-		return nevisfido.Envelope{}, dispatchers.Fail(dispatchers.NoKey, "no_target", "encryption is required and the request names no dispatch target")
-	}
-	key, err := d.x.Targets.Key(d.target)
-	if errors.Is(err, targets.ErrUnavailable) {
-		d.x.Observer.Encrypted("", "", "failed")
-		return nevisfido.Envelope{}, dispatchers.Fail(dispatchers.Broken, "damaged_record", "taking the key of the dispatch target: %w", err)
-	}
-	if err != nil {
-		d.x.Observer.Encrypted("", "", "no_key")
-		return nevisfido.Envelope{}, dispatchers.Fail(dispatchers.NoKey, "no_key", "encryption is required and the dispatch target has no usable key: %w", err)
+	key, failure := d.sealingKey()
+	if failure != nil {
+		outcome := "no_key"
+		if failure.Class == dispatchers.Broken {
+			outcome = "failed"
+		}
+		if d.target != nil {
+			d.x.Observer.Encrypted("", "", outcome)
+		}
+		return nevisfido.Envelope{}, failure
 	}
 	alg, enc := key.Algorithms()
 	jwe, err := key.Seal(plain.Data)
@@ -132,9 +141,30 @@ func (d *delivery) sealWithTargetKey(plain nevisfido.Envelope) (nevisfido.Envelo
 		return nevisfido.Envelope{}, dispatchers.Fail(dispatchers.Broken, "seal", "encrypting the message: %w", err)
 	}
 	d.x.Observer.Encrypted(alg, enc, "sealed")
-	d.mu.Lock()
-	d.record.Thumbprint, d.record.Alg, d.record.Enc = key.Thumbprint(), alg, enc
-	d.record.KeyAge = d.x.Targets.KeyAge(d.target)
-	d.mu.Unlock()
+	d.noteKey(key)
 	return plain.Sealed(jwe), nil
+}
+
+// sealingKey returns the key of the target. Whether it is missing or bad looks
+// the same to the caller.
+func (d *delivery) sealingKey() (*encrypt.Key, *dispatchers.Error) {
+	if d.target == nil {
+		return nil, dispatchers.Fail(dispatchers.NoKey, "no_target", "encryption is required and the request names no dispatch target")
+	}
+	key, err := d.x.Targets.Key(d.target)
+	switch {
+	case errors.Is(err, targets.ErrUnavailable):
+		return nil, dispatchers.Fail(dispatchers.Broken, "damaged_record", "taking the key of the dispatch target: %w", err)
+	case err != nil:
+		return nil, dispatchers.Fail(dispatchers.NoKey, "no_key", "encryption is required and the dispatch target has no usable key: %w", err)
+	}
+	return key, nil
+}
+
+func (d *delivery) noteKey(key *encrypt.Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.record.Thumbprint = key.Thumbprint()
+	d.record.Alg, d.record.Enc = key.Algorithms()
+	d.record.KeyAge = d.x.Targets.KeyAge(d.target)
 }

@@ -1,8 +1,10 @@
 package exchange
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -32,25 +34,24 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 		x.Log.Info("observed a dispatch request that would have been refused: it is not plain JSON", zap.Error(err))
 		return nil
 	}
-	d := x.newDelivery(r, op, request)
+	// The caller has its answer and may be gone.
+	d := x.newDelivery(r.WithContext(context.WithoutCancel(r.Context())), op, request)
 	failure := d.choose()
 	if failure == nil && d.channel == nil {
 		return nil
+	}
+	if failure == nil {
+		failure = d.foresee()
 	}
 	d.report(failure)
 	return nil
 }
 
-// report tells what an observed exchange would have done, as far as that can
-// be known without the token.
+// report tells what an observed exchange would have done.
 func (d *delivery) report(failure *dispatchers.Error) {
-	record := Record{
-		Time: d.start, Operation: d.op, Result: Observed, Class: dispatchers.Delivered,
-		Target: TargetHash(d.request.TargetID),
-	}
-	if failure == nil {
-		failure = d.foresee(&record)
-	}
+	record := d.record
+	record.Time, record.Operation, record.Result, record.Class = d.start, d.op, Observed, dispatchers.Delivered
+	record.Target, record.Delivered = TargetHash(d.request.TargetID), d.receipt.Dispatcher
 	if d.channel != nil {
 		record.Dispatcher = d.channel.Name
 	}
@@ -63,31 +64,49 @@ func (d *delivery) report(failure *dispatchers.Error) {
 		zap.String("encryption", record.Encryption), zap.String("thumbprint", record.Thumbprint), zap.String("would_be", string(record.Class)), zap.String("reason", record.Reason))
 }
 
-// foresee finds out which key would be used, and what would stand in the way.
-func (d *delivery) foresee(record *Record) *dispatchers.Error {
-	if failure := d.serves(d.channel); failure != nil {
+// foresee decides as an exchange does, with a message that nevisFIDO gives in
+// clear. Limits are not counted, and what nevisFIDO and third parties answer
+// cannot be known.
+func (d *delivery) foresee() *dispatchers.Error {
+	if failure := d.barred(); failure != nil {
 		return failure
 	}
-	if failure := d.quarantined(); failure != nil {
-		return failure
+	d.answer = new(nevisfido.DispatchAnswer)
+	d.message.seal = sync.OnceValues(d.foreseeSeal)
+	ctx, cancel := d.x.detached(d.r)
+	defer cancel()
+	receipt, err := d.foreseeThrough(ctx, d.channel, false)
+	if receipt.Rest != nil {
+		receipt.Rest()
 	}
-	if d.channel.Composite == nil {
-		if _, failure := d.address(d.channel); failure != nil {
-			return failure
-		}
+	if err != nil {
+		return failureOf(err)
 	}
-	record.Encryption = "clear"
-	if d.target == nil || d.channel.Encryption == Off {
-		return nil
-	}
-	key, err := d.x.Targets.Key(d.target)
-	switch {
-	case err != nil && d.channel.Encryption == Preferred && len(d.target.EncryptionKey) == 0:
-		return nil
-	case err != nil:
-		return dispatchers.Fail(dispatchers.NoKey, "no_key", "taking the key of the dispatch target: %w", err)
-	}
-	record.Encryption, record.Thumbprint = "sealed", key.Thumbprint()
-	record.Alg, record.Enc = key.Algorithms()
+	d.receipt = receipt
 	return nil
+}
+
+func (d *delivery) foreseeSeal() (nevisfido.Envelope, *dispatchers.Error) {
+	key, failure := d.sealingKey()
+	if failure != nil {
+		return nevisfido.Envelope{}, failure
+	}
+	d.noteKey(key)
+	return d.message.envelope.Sealed(""), nil
+}
+
+// foreseeThrough is through, without anything leaving. The outcome of a
+// composite is what it makes of those of its members.
+func (d *delivery) foreseeThrough(ctx context.Context, c *Channel, mustSeal bool) (receipt dispatchers.Receipt, err error) {
+	defer caught(c.Name, &err)
+	if failure := d.serves(c); failure != nil {
+		return receipt, failure
+	}
+	if c.Composite == nil {
+		if _, failure := d.compile(c, mustSeal); failure != nil {
+			return receipt, failure
+		}
+		return dispatchers.Receipt{Dispatcher: c.Name}, nil
+	}
+	return d.composeWith(ctx, c, d.envelopeless(c), mustSeal, d.foreseeThrough)
 }

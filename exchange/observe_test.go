@@ -1,7 +1,10 @@
 package exchange
 
 import (
+	"maps"
 	"net/http"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +63,60 @@ func TestObservedDispatchesPassUntouched(t *testing.T) {
 				t.Errorf("reported %+v", record)
 			}
 		})
+	}
+}
+
+// What is foreseen is what would happen: all troubles, over all kinds of
+// channels, are looked at and then carried out.
+func TestObservingForeseesWhatHappens(t *testing.T) {
+	channels := map[string]func(*harness, Policy){
+		"push": func(h *harness, p Policy) { h.push(); h.Channels["push"].Encryption = p },
+		"link": func(h *harness, p Policy) { h.link(p) },
+		"sms":  func(h *harness, p Policy) { h.add(Channel{Name: "sms", Address: "+41790000000", Encryption: p}) },
+		"shop": func(h *harness, p Policy) {
+			h.add(Channel{Name: "shop", Address: "x", Encryption: p, Operations: []nevisfido.Operation{nevisfido.Registration}})
+		},
+		"first": func(h *harness, p Policy) {
+			h.push()
+			h.Channels["push"].Encryption = p
+			h.add(Channel{Name: "sms", Address: "+41790000000", Encryption: p})
+			h.compose("first", firstOf("push", "sms"))
+		},
+		"beside a required one": func(h *harness, p Policy) {
+			h.link(p)
+			h.add(Channel{Name: "sms", Address: "+41790000000", Encryption: Required})
+			h.compose("beside a required one", firstOf("link", "sms"))
+		},
+	}
+	names := slices.Collect(maps.Keys(trouble))
+	for _, name := range append(names, "none at all") {
+		for channel, add := range channels {
+			for _, policy := range []Policy{Required, Preferred, Off} {
+				if policy == Off && channel == "beside a required one" {
+					continue // refused at load
+				}
+				t.Run(name+"/"+channel+"/"+string(policy), func(t *testing.T) {
+					var seen []Record
+					for _, observe := range []bool{true, false} {
+						h, r := troubled(t, name, channel)
+						h.ObserveOnly = observe
+						add(h, policy)
+						h.send(r)
+						record := h.seen.one(t)
+						seen = append(seen, Record{
+							Dispatcher: record.Dispatcher, Delivered: record.Delivered, Class: record.Class, Reason: record.Reason,
+							Encryption: record.Encryption, Alg: record.Alg, Enc: record.Enc, Thumbprint: record.Thumbprint,
+						})
+						if observe && (len(h.seen.attempts)+len(h.seen.encrypted)+len(h.seen.fallbacks) != 0 || record.Result != Observed) {
+							t.Errorf("observing counts as dispatching: %+v", h.seen)
+						}
+					}
+					if !reflect.DeepEqual(seen[0], seen[1]) {
+						t.Errorf("foreseen %+v\nhappened %+v", seen[0], seen[1])
+					}
+				})
+			}
+		}
 	}
 }
 

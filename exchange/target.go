@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -16,10 +15,6 @@ import (
 // maxTargetBody bounds what is read of the calls that targets are learned
 // from, and of their answers. Beyond it they stream through.
 const maxTargetBody = 256 << 10
-
-// changeTime is how long nevisFIDO may take to change a target: as long as it
-// keeps an idle connection.
-const changeTime = 30 * time.Second
 
 // createTarget learns a target when nevisFIDO has created it. nevisFIDO never
 // sees the name of a dispatcher of ours: it would refuse it.
@@ -32,10 +27,16 @@ func (x *Exchange) createTarget(w http.ResponseWriter, r *http.Request, next Nex
 	if plainJSON(r.Header) {
 		description, _ = nevisfido.ParseTarget(body)
 	}
+	if err := x.takesChanges(); err != nil {
+		return err
+	}
 	if description != nil && x.Channels[description.Dispatcher] != nil && !x.ObserveOnly {
 		upstream = withBody(r, description.WithDispatcher(x.UpstreamDispatcher))
 	}
-	return x.learn(w, upstream, next, "create", description, nevisfido.ParseCreated)
+	return x.learn(w, upstream, next, learning{
+		source: targets.SourceCreate, description: description, carried: true,
+		success: http.StatusCreated, parse: nevisfido.ParseCreated,
+	})
 }
 
 // register learns the target that an SDK sends along with a UAF registration.
@@ -48,7 +49,32 @@ func (x *Exchange) register(w http.ResponseWriter, r *http.Request, next Next) e
 	if errors.Is(err, nevisfido.ErrNoTarget) {
 		return next(w, upstream)
 	}
-	return x.learn(w, upstream, next, "registration", description, nevisfido.ParseRegistered)
+	if err := x.takesChanges(); err != nil {
+		return err
+	}
+	return x.learn(w, upstream, next, learning{
+		source: targets.SourceRegistration, description: description,
+		carried: err == nil || errors.Is(err, nevisfido.ErrUnreadableTarget),
+		success: http.StatusOK, parse: nevisfido.ParseRegistered,
+	})
+}
+
+// takesChanges refuses a call that brings a target while more changes wait for
+// the store than can be remembered.
+func (x *Exchange) takesChanges() error {
+	if x.ObserveOnly || !x.Targets.Doubts.Full() {
+		return nil
+	}
+	return statusError(http.StatusServiceUnavailable, "the store has been failing for too long: %d changes of dispatch targets wait for it; nothing was forwarded", x.Targets.Doubts.Len())
+}
+
+// learning is a call that may make a dispatch target.
+type learning struct {
+	source      string
+	description *nevisfido.TargetDescription // nil where it cannot be read
+	carried     bool                         // the call certainly brings a target
+	success     int                          // the documented status of success
+	parse       func(answer []byte) (nevisfido.CreatedTarget, error)
 }
 
 // readable returns the body of a request, nil where it is too large to be
@@ -66,42 +92,71 @@ func readable(w http.ResponseWriter, r *http.Request) ([]byte, *http.Request, er
 
 // learn forwards the call and keeps the target, durably, before the caller
 // hears of it. If the store fails the answer is relayed all the same:
-// nevisFIDO has committed, and the target is simply unknown to us. What
-// nevisFIDO accepted and we could not read (description is nil) may carry
+// nevisFIDO has committed. The target is unknown to us then, or in doubt. What
+// nevisFIDO accepted and we could not read (the description is nil) may carry
 // another key than the stored one, which is dropped.
-func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Next, source string,
-	description *nevisfido.TargetDescription, parse func([]byte) (nevisfido.CreatedTarget, error),
-) error {
-	rec := newRecorder(w, maxTargetBody, func(status int, _ http.Header) bool {
-		return status == http.StatusOK || status == http.StatusCreated
-	})
+func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Next, l learning) error {
+	rec := newRecorder(w, maxTargetBody, func(status int, _ http.Header) bool { return status == l.success })
 	rec.spill = true
 	if err := next(rec, uncoded(upstream)); err != nil {
 		return err
 	}
 	if rec.state != holding {
+		if rec.status == l.success {
+			x.unidentified(l, errUnreadAnswer)
+		}
 		return rec.relay()
 	}
-	created, err := parse(rec.body.Bytes())
+	created, err := l.parse(rec.body.Bytes())
 	if errors.Is(err, nevisfido.ErrNoTarget) {
 		return rec.relay()
 	}
 	if err != nil {
-		x.Log.Warn("nevisFIDO's answer names no dispatch target that can be learned", zap.String("call", source), zap.Error(err))
+		x.unidentified(l, err)
 		return rec.relay()
 	}
 	ctx, cancel := x.detached(upstream)
 	defer cancel()
-	if description == nil {
-		err = x.Targets.Drop(ctx, created.ID, "unreadable")
+	if l.description == nil {
+		err = x.Targets.Distrust(ctx, created.ID, l.source)
 	} else {
-		err = x.Targets.Learn(ctx, description, created, source)
+		err = x.Targets.Learn(ctx, l.description, created, l.source)
 	}
 	if err != nil {
-		x.Log.Error("learning a dispatch target; it stays unknown to this sidecar", zap.String("call", source),
-			zap.String("target", TargetHash(created.ID)), zap.Error(err))
+		x.Log.Error("learning a dispatch target; nothing is sent to it until it is registered again, or a key source repairs it",
+			zap.String("call", l.source), zap.String("target", TargetHash(created.ID)), zap.Error(err))
+		x.warnOfOverflow()
 	}
 	return rec.relay()
+}
+
+// warnOfOverflow says that a change was not even remembered.
+func (x *Exchange) warnOfOverflow() {
+	if x.Targets.Doubts.Overflowed() {
+		x.Log.Error("more changes of dispatch targets wait for the store than can be remembered: until a restart nothing is sent to any target that is not registered again, or repaired by a key source",
+			zap.Int("remembered", x.Targets.Doubts.Len()))
+	}
+}
+
+var errUnreadAnswer = errors.New("the answer is too large, or content-coded")
+
+// unidentified tells the operator of a target whose id is not known to us,
+// although nevisFIDO has made it. Messages to it end with
+// dispatchTargetNotFound.
+func (x *Exchange) unidentified(l learning, err error) {
+	if !l.carried {
+		return
+	}
+	why := targets.WhyNoAnswer
+	switch {
+	case errors.Is(err, nevisfido.ErrNoID):
+		why = targets.WhyNoID
+	case errors.Is(err, nevisfido.ErrSeveralIDs):
+		why = targets.WhySeveralIDs
+	}
+	x.Log.Warn("nevisFIDO's answer does not tell which dispatch target it has made; the target stays unknown to this sidecar",
+		zap.String("call", l.source), zap.String("reason", why), zap.Error(err))
+	x.Targets.Unidentified(l.source, why)
 }
 
 // queryTargets shows our dispatchers' names where nevisFIDO knows only the
@@ -117,11 +172,13 @@ func (x *Exchange) queryTargets(w http.ResponseWriter, r *http.Request, next Nex
 	if rec.state != holding {
 		return rec.relay()
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), x.Deadline)
+	defer cancel()
 	body, err := nevisfido.RenameDispatchers(rec.body.Bytes(), func(id, dispatcher string) string {
 		if dispatcher != x.UpstreamDispatcher {
 			return dispatcher
 		}
-		target, err := x.Targets.Store.Load(r.Context(), targets.Ref{Namespace: x.Targets.Namespace, ID: id})
+		target, err := x.Targets.Store.Load(ctx, targets.Ref{Namespace: x.Targets.Namespace, ID: id})
 		if err != nil || x.Channels[target.Dispatcher] == nil {
 			return dispatcher
 		}
@@ -140,112 +197,158 @@ func (x *Exchange) modifyTarget(w http.ResponseWriter, r *http.Request, id strin
 	if err != nil {
 		return err
 	}
-	return x.change(w, upstream, id, next, func() (*targets.Pending, error) {
-		return x.Targets.BeginModify(r.Context(), id, body)
-	})
+	return x.change(w, upstream, &change{
+		subject: zap.String("target", TargetHash(id)),
+		begin: x.locked(id, func(ctx context.Context) (*targets.Pending, error) {
+			return x.Targets.BeginModify(ctx, id, body)
+		}),
+		unrecorded: func() pending { return x.Targets.Unrecorded(id) },
+	}, next)
 }
 
 func (x *Exchange) deleteTarget(w http.ResponseWriter, r *http.Request, id string, next Next) error {
-	return x.change(w, r.Clone(r.Context()), id, next, func() (*targets.Pending, error) {
-		return x.Targets.BeginDelete(r.Context(), id)
-	})
+	return x.change(w, r.Clone(r.Context()), &change{
+		subject: zap.String("target", TargetHash(id)),
+		begin: x.locked(id, func(ctx context.Context) (*targets.Pending, error) {
+			return x.Targets.BeginDelete(ctx, id)
+		}),
+		unrecorded: func() pending { return x.Targets.Unrecorded(id) },
+	}, next)
+}
+
+// changeDevice follows a change of a device through the device service: its
+// targets are forgotten, or trusted no more.
+func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next) error {
+	deletes := route.Call == nevisfido.DeleteDevice
+	return x.change(w, r.Clone(r.Context()), &change{
+		subject: zap.String("device", keyedHash("device", route.ID)),
+		begin: func(ctx context.Context) (pending, func(), error) {
+			unlock, err := x.Targets.LockDevice(ctx, route.ID)
+			if err != nil {
+				return nil, nil, err
+			}
+			p, err := x.Targets.BeginDevice(ctx, route.ID, deletes)
+			if err != nil {
+				unlock()
+				return nil, nil, err
+			}
+			return p, unlock, nil
+		},
+		unrecorded: func() pending { return x.Targets.UnrecordedDevice(route.ID, deletes) },
+	}, next)
+}
+
+// pending is a change that nevisFIDO is being asked for.
+type pending interface {
+	Finish(ctx context.Context, status int) error
+}
+
+// change is a request that changes dispatch targets.
+type change struct {
+	subject zap.Field // for the log
+
+	// begin marks the records stale, durably, and keeps other changes of them
+	// waiting until end is called.
+	begin func(context.Context) (p pending, end func(), err error)
+
+	// unrecorded takes its place where the store fails and the request is
+	// forwarded nevertheless.
+	unrecorded func() pending
+}
+
+// locked begins a change of one target when no other is under way.
+func (x *Exchange) locked(id string, begin func(context.Context) (*targets.Pending, error)) func(context.Context) (pending, func(), error) {
+	return func(ctx context.Context) (pending, func(), error) {
+		unlock, err := x.Targets.Lock(ctx, id)
+		if err != nil {
+			return nil, nil, err
+		}
+		p, err := begin(ctx)
+		if err != nil {
+			unlock()
+			return nil, nil, err
+		}
+		return p, unlock, nil
+	}
+}
+
+// begin prepares a change, in time.
+func (x *Exchange) begin(ctx context.Context, c *change) (p pending, end func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, x.Deadline)
+	defer cancel()
+	p, end, err = c.begin(ctx)
+	switch {
+	case err == nil:
+		return p, end, nil
+	case !x.ObserveOnly:
+		return nil, nil, statusError(http.StatusServiceUnavailable, "preparing the change of the dispatch target; nothing was forwarded: %w", err)
+	}
+	p = c.unrecorded()
+	x.Log.Error("the store cannot be told of a change that is let through; if nevisFIDO makes it, nothing is sent to its dispatch targets until they are registered again, or a key source repairs them",
+		c.subject, zap.Error(err))
+	x.warnOfOverflow()
+	return p, func() {}, nil
 }
 
 // change carries a modification or deletion through. It does not end with the
 // caller: a half-known outcome would leave the target unusable.
-func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, id string, next Next, begin func() (*targets.Pending, error)) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(upstream.Context()), changeTime)
+func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, c *change, next Next) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(upstream.Context()), targets.ChangeTime)
 	defer cancel()
-	pending, unlock, err := x.mark(ctx, id, begin)
-	if err != nil && x.ObserveOnly {
-		x.Log.Error("a change of a dispatch target goes unrecorded", zap.String("target", TargetHash(id)), zap.Error(err))
-		return next(w, upstream)
-	}
+	p, end, err := x.begin(ctx, c)
 	if err != nil {
-		return statusError(http.StatusServiceUnavailable, "preparing the change of the dispatch target; nothing was forwarded: %w", err)
+		return err
 	}
-	defer unlock()
+	defer end()
 	rec := newRecorder(w, maxTargetBody, func(int, http.Header) bool { return true })
 	rec.spill = true
 	settled := false
 	defer func() {
 		if !settled { // the proxy panicked: nobody knows what nevisFIDO did
-			x.finish(upstream, pending, id, 0)
+			x.finish(upstream, p, c, 0)
 		}
 	}()
 	err = next(rec, uncoded(upstream.WithContext(ctx)))
 	settled = true
 	if err != nil { // whatever was written is not nevisFIDO's answer
-		x.finish(upstream, pending, id, 0)
+		x.finish(upstream, p, c, 0)
 		return err
 	}
-	if x.appliesOurDispatcher(upstream, pending, id, rec) {
+	if x.appliesOurDispatcher(upstream, p, c, rec) {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	x.finish(upstream, pending, id, rec.status)
+	x.finish(upstream, p, c, rec.status)
 	return rec.relay()
 }
 
-// mark marks the target durably, with other changes of it kept waiting.
-func (x *Exchange) mark(ctx context.Context, id string, begin func() (*targets.Pending, error)) (*targets.Pending, func(), error) {
-	waiting, cancel := context.WithTimeout(ctx, x.Deadline)
-	defer cancel()
-	unlock, err := x.Targets.Lock(waiting, id)
-	if err != nil {
-		return nil, nil, err
-	}
-	pending, err := begin()
-	if err != nil {
-		unlock()
-		return nil, nil, err
-	}
-	return pending, unlock, nil
-}
-
-// finish commits or restores the record. It has time of its own, as the
+// finish commits or restores the records. It has time of its own, as the
 // deadline may have passed while nevisFIDO answered.
-func (x *Exchange) finish(r *http.Request, pending *targets.Pending, id string, status int) {
+func (x *Exchange) finish(r *http.Request, p pending, c *change, status int) {
 	ctx, cancel := x.detached(r)
 	defer cancel()
-	if err := pending.Finish(ctx, status); err != nil {
-		x.Log.Error("the dispatch target stays stale after a change", zap.String("target", TargetHash(id)),
-			zap.Int("status", status), zap.Error(err))
+	if err := p.Finish(ctx, status); err != nil {
+		x.Log.Error("a dispatch target stays stale after a change", c.subject, zap.Int("status", status), zap.Error(err))
+		x.warnOfOverflow()
 	}
 }
 
 // appliesOurDispatcher carries out a modification that nevisFIDO refused only
 // because it does not know the name of our dispatcher.
-func (x *Exchange) appliesOurDispatcher(r *http.Request, pending *targets.Pending, id string, rec *recorder) bool {
-	name, only := pending.OnlyDispatcher()
-	if x.ObserveOnly || !only || rec.status != http.StatusUnprocessableEntity || rec.state != holding || x.Channels[name] == nil {
+func (x *Exchange) appliesOurDispatcher(r *http.Request, p pending, c *change, rec *recorder) bool {
+	modification, ok := p.(*targets.Pending)
+	if !ok || x.ObserveOnly {
+		return false
+	}
+	name, only := modification.OnlyDispatcher()
+	if !only || rec.status != http.StatusUnprocessableEntity || rec.state != holding || x.Channels[name] == nil {
 		return false
 	}
 	ctx, cancel := x.detached(r)
 	defer cancel()
-	if err := pending.ApplyDispatcher(ctx); err != nil {
-		x.Log.Error("changing the dispatcher of a dispatch target", zap.String("target", TargetHash(id)), zap.Error(err))
+	if err := modification.ApplyDispatcher(ctx); err != nil {
+		x.Log.Error("changing the dispatcher of a dispatch target", c.subject, zap.Error(err))
 		return false
 	}
 	return true
-}
-
-// changeDevice forgets, or stops trusting, the targets of a device that
-// changed through the device service.
-func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next) error {
-	rec := newRecorder(w, maxTargetBody, func(status int, _ http.Header) bool { return status/100 == 2 })
-	rec.spill = true
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeTime)
-	defer cancel()
-	if err := next(rec, r.WithContext(ctx)); err != nil {
-		return err
-	}
-	if rec.status/100 != 2 {
-		return nil
-	}
-	if err := x.Targets.DeviceChanged(ctx, route.ID, route.Call == nevisfido.DeleteDevice); err != nil {
-		x.Log.Error("following a change of a device; its dispatch targets may be out of date",
-			zap.String("device", keyedHash("device", route.ID)), zap.Error(err))
-	}
-	return rec.relay()
 }

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -91,6 +92,7 @@ func TestNothingIsLearnedOfARefusedTarget(t *testing.T) {
 		"422":              respond(http.StatusUnprocessableEntity, `{"id":"x"}`),
 		"401":              respond(http.StatusUnauthorized, ``),
 		"500":              respond(http.StatusInternalServerError, `{"id":"x"}`),
+		"200":              respond(http.StatusOK, `{"id":"x"}`),
 		"202":              respond(http.StatusAccepted, `{"id":"x"}`),
 		"no id":            respond(http.StatusCreated, `{}`),
 		"not JSON":         respond(http.StatusCreated, `<html>`),
@@ -184,6 +186,172 @@ func TestRegistration(t *testing.T) {
 			t.Errorf("%s: answered %s, stored %s", name, a.Body, h.store.Dump())
 		}
 	}
+}
+
+// Nobody documents how a registration brings its target and how the answer
+// names it.
+func TestRegistrationInAnyShape(t *testing.T) {
+	const id = "f0b4c1d2-0000-4000-8000-1234567890ab"
+	device := must[*encrypt.PrivateKey](t)(deviceKey()).Public()
+	signature := unspoken(t, must[*encrypt.SigningKey](t)(signingKey()).JWK())
+	contexts := map[string]string{
+		"documented":          `{"dispatchTarget":{"target":"a","signatureKey":%[2]s,"encryptionKey":%[1]s}}`,
+		"another spelling":    `{"dispatch_target":{"target":"a","signature_key":%[2]s,"encryption_key":%[1]s}}`,
+		"publicKey":           `{"dispatchTarget":{"target":"a","signatureKey":%[2]s,"publicKey":%[1]s}}`,
+		"encKey":              `{"dispatchTarget":{"target":"a","encKey":%[1]s}}`,
+		"encryptionPublicKey": `{"dispatchTarget":{"target":"a","encryptionPublicKey":%[1]s}}`,
+		"nested":              `{"dispatchTarget":{"target":"a","keys":{"encryption":%[1]s,"signature":%[2]s}}}`,
+		"encryptionKeyJwk":    `{"dispatchTarget":{"target":"a","encryptionKeyJwk":%[1]s}}`,
+		"another name":        `{"device":{"target":"a","keys":[{"use":"enc","jwk":{"encryption":%[1]s}}]}}`,
+	}
+	answers := map[string]string{
+		"documented guess": `{"dispatchTargetId":"%s"}`, "id": `{"id":"%s"}`, "targetId": `{"targetId":"%s"}`,
+		"another spelling": `{"dispatch_target_id":"%s"}`, "dispatchTarget": `{"dispatchTarget":"%s"}`, "bare": `%s`, "list": `[{"dispatchTargetId":"%s"}]`,
+	}
+	for context, format := range contexts {
+		for answer, description := range answers {
+			t.Run(context+"/"+answer, func(t *testing.T) {
+				h := newHarness(t)
+				text := fmt.Sprintf(format+"%.0[2]s", unspoken(t, device.JWK()), signature)
+				body := string(toJSON(t, map[string]any{"uafResponse": "[]", "context": text}))
+				h.upstream.answer = respond(http.StatusOK, string(toJSON(t, map[string]any{
+					"statusCode": 1200, "description": fmt.Sprintf(description, id),
+				})))
+				h.send(newRequest(t, http.MethodPost, registrationPath, body))
+				record, err := h.store.Load(t.Context(), targets.Ref{ID: id})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if record.Thumbprint != device.Thumbprint() || record.Address != "a" || record.Source != targets.SourceRegistration {
+					t.Errorf("learned %+v", record)
+				}
+			})
+		}
+	}
+}
+
+// What nevisFIDO made and we cannot name is told to the operator.
+func TestUnidentifiedTarget(t *testing.T) {
+	const accepted = `{"statusCode":1200,"description":%q}`
+	jwk, _ := newTarget(t, "push")
+	registration := `{"context":{"dispatchTarget":` + jwk + `}}`
+	for name, c := range map[string]struct {
+		path, body string
+		next       Next
+		reason     string // "" where there is nothing to tell
+	}{
+		"no id":                  {registrationPath, registration, respond(200, fmt.Sprintf(accepted, "OK")), targets.WhyNoID},
+		"several":                {registrationPath, registration, respond(200, fmt.Sprintf(accepted, `{"id":"secret-1","targetId":"secret-2"}`)), targets.WhySeveralIDs},
+		"not JSON":               {registrationPath, registration, respond(200, `secret-1`), targets.WhyNoAnswer},
+		"coded":                  {registrationPath, registration, with(respond(200, `secret-1`), "Content-Encoding", "gzip"), targets.WhyNoAnswer},
+		"too large":              {registrationPath, registration, respond(200, strings.Repeat(" ", 300<<10)), targets.WhyNoAnswer},
+		"several in the request": {registrationPath, `{"context":[` + registration + `,{"dispatchTarget":{}}]}`, respond(200, fmt.Sprintf(accepted, "OK")), targets.WhyNoID},
+		"create":                 {targetsPath, jwk, respond(201, `{"secret-1":1}`), targets.WhyNoID},
+		"failed":                 {registrationPath, registration, respond(200, `{"statusCode":1498}`), ""},
+		"refused":                {registrationPath, registration, respond(400, `secret-1`), ""},
+		"without a target":       {registrationPath, `{"context":"{}"}`, respond(200, fmt.Sprintf(accepted, "OK")), ""},
+		"perhaps without one":    {registrationPath, `{"context":"` + strings.Repeat("x", 300<<10) + `"}`, respond(200, fmt.Sprintf(accepted, "OK")), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			var events []targets.Event
+			h.Targets.Events = func(e targets.Event) { events = append(events, e) }
+			before := string(h.store.Dump())
+			h.upstream.answer = c.next
+			h.send(newRequest(t, http.MethodPost, c.path, c.body))
+			if string(h.store.Dump()) != before {
+				t.Errorf("stored %s", h.store.Dump())
+			}
+			if strings.Contains(h.logs.String(), "secret") {
+				t.Errorf("the log shows the answer: %s", h.logs)
+			}
+			if c.reason == "" {
+				if len(events) > 0 {
+					t.Errorf("told %+v", events)
+				}
+				return
+			}
+			source := targets.SourceRegistration
+			if c.path == targetsPath {
+				source = targets.SourceCreate
+			}
+			if len(events) != 1 || events[0] != (targets.Event{Name: targets.EventUnidentified, Source: source, Reason: c.reason}) {
+				t.Errorf("told %+v", events)
+			}
+			h.wantLog(`"level":"warn"`, source, c.reason)
+		})
+	}
+}
+
+// A record that is given up because a call was unreadable says which call.
+func TestSourceOfADroppedRecord(t *testing.T) {
+	for source, path := range map[string]string{targets.SourceCreate: targetsPath, targets.SourceRegistration: registrationPath} {
+		h := newHarness(t)
+		var events []targets.Event
+		h.Targets.Events = func(e targets.Event) { events = append(events, e) }
+		h.upstream.answer = h.created()
+		if path == registrationPath {
+			h.upstream.answer = respond(http.StatusOK, `{"statusCode":1200,"dispatchTargetId":"`+h.targetID+`"}`)
+		}
+		h.send(newRequest(t, http.MethodPost, path, `{"context":"`+strings.Repeat("x", 300<<10)+`"}`))
+		if len(events) != 1 || events[0].Name != targets.EventDropped || events[0].Source != source {
+			t.Errorf("%s: told %+v", source, events)
+		}
+	}
+}
+
+// A device that changes its key under another name must not be sent messages
+// for the old one.
+func TestModifiedKeyInAnyShape(t *testing.T) {
+	for name, c := range map[string]struct {
+		members func(jwk json.RawMessage) map[string]any
+		state   targets.State
+	}{
+		"documented":     {func(jwk json.RawMessage) map[string]any { return map[string]any{"encryptionKey": jwk} }, targets.Active},
+		"as base64":      {func(jwk json.RawMessage) map[string]any { return map[string]any{"encryptionKey": []byte(jwk)} }, targets.Active},
+		"encryption_key": {func(jwk json.RawMessage) map[string]any { return map[string]any{"encryption_key": jwk} }, targets.Active},
+		"nested": {func(jwk json.RawMessage) map[string]any {
+			return map[string]any{"dispatchTarget": map[string]any{"encryptionKey": jwk}}
+		}, targets.Active},
+		"publicKey": {func(jwk json.RawMessage) map[string]any { return map[string]any{"publicKey": jwk} }, targets.Active},
+		"publicKey that says nothing": {func(jwk json.RawMessage) map[string]any {
+			return map[string]any{"publicKey": unspoken(t, jwk)}
+		}, targets.Stale},
+		"one of several": {func(jwk json.RawMessage) map[string]any {
+			return map[string]any{"jwks": []any{jwk, unspoken(t, must[*encrypt.PrivateKey](t)(deviceKey()).Public().JWK())}, "name": "x"}
+		}, targets.Stale},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			g := h.push()
+			dispatched := h.upstream.answer
+			h.upstream.answer = respond(http.StatusNoContent, "")
+			key := must[*encrypt.PrivateKey](t)(encrypt.GenerateKey("P-256"))
+			h.modify(h.modification(c.members(key.Public().JWK())))
+			if record := h.record(); record.State != c.state {
+				t.Errorf("the record is %s", record.State)
+			}
+			h.upstream.answer = dispatched
+			if c.state == targets.Stale {
+				h.dispatch("push").wantResult(t, nevisfido.DispatchError)
+				return
+			}
+			h.dispatch("push").wantResult(t, nevisfido.Dispatched)
+			open(t, key, g.one(t))
+		})
+	}
+}
+
+// unspoken is a JWK that does not say what it is for.
+func unspoken(tb testing.TB, jwk []byte) json.RawMessage {
+	tb.Helper()
+	members := make(map[string]any)
+	if err := json.Unmarshal(jwk, &members); err != nil {
+		tb.Fatal(err)
+	}
+	delete(members, "use")
+	delete(members, "alg")
+	return toJSON(tb, members)
 }
 
 // A registration that brings no target is none of our business.
@@ -615,19 +783,162 @@ func TestChangeOfADevice(t *testing.T) {
 	}
 }
 
-func TestChangeOfADeviceThatCannotBeFollowed(t *testing.T) {
-	h := newHarness(t)
-	h.store.SetFault(failAt(storetest.OfDevice))
-	h.upstream.answer = respond(http.StatusOK, "answer")
-	a := h.send(newRequest(t, http.MethodDelete, "/nevisfido/devices/credentials/device-1", ""))
-	if a.err != nil || a.Body.String() != "answer" {
-		t.Errorf("answered %s, %v", a.Body, a.err)
-	}
-	h.wantLog(`"level":"error"`, "following a change of a device")
+const devicePath = "/nevisfido/devices/credentials/device-1"
 
-	h.upstream.answer = func(http.ResponseWriter, *http.Request) error { return errors.New("dial") }
-	if a := h.send(newRequest(t, http.MethodDelete, "/nevisfido/devices/credentials/device-1", "")); a.err == nil {
-		t.Error("nevisFIDO's absence is not reported")
+// wantNotSent dispatches, and checks that nothing is sent.
+func (h *harness) wantNotSent(t *testing.T, dispatched Next, g *guest, want nevisfido.DispatchResult) {
+	t.Helper()
+	before := h.upstream.answer
+	h.upstream.answer = dispatched
+	h.dispatch("push").wantResult(t, want)
+	h.upstream.answer = before
+	if n := len(g.messages()); n != 0 {
+		t.Errorf("%d messages were sent", n)
+	}
+}
+
+// While nevisFIDO is asked for a change of a device, and for as long as nobody
+// knows its outcome, the device's targets are stale.
+func TestChangeOfADeviceIsMarked(t *testing.T) {
+	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+		for name, next := range map[string]Next{
+			"an error": func(http.ResponseWriter, *http.Request) error { return errors.New("dial") },
+			"500":      respond(http.StatusInternalServerError, ""),
+			"504":      respond(http.StatusGatewayTimeout, ""),
+			"nothing":  func(http.ResponseWriter, *http.Request) error { return nil },
+			"panic":    func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) },
+		} {
+			t.Run(method+"/"+name, func(t *testing.T) {
+				h := newHarness(t)
+				g := h.push()
+				dispatched := h.upstream.answer
+				h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
+					if record := h.record(); record.State != targets.Stale {
+						t.Errorf("while nevisFIDO is asked the record is %s", record.State)
+					}
+					return next(w, r)
+				}
+				func() {
+					defer func() { _ = recover() }()
+					h.send(newRequest(t, method, devicePath, "jws"))
+				}()
+				if record := h.record(); record == nil || record.State != targets.Stale || len(record.Marks) != 0 {
+					t.Errorf("the record is %+v", record)
+				}
+				h.wantNotSent(t, dispatched, g, nevisfido.DispatchError)
+				unlock, err := h.Targets.Lock(t.Context(), h.targetID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				unlock()
+			})
+		}
+	}
+}
+
+func TestChangeOfADeviceThatCannotBeMarked(t *testing.T) {
+	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+		for _, at := range []storetest.Op{storetest.OfDevice, storetest.Update, storetest.Write} {
+			h := newHarness(t)
+			h.store.SetFault(failAt(at))
+			h.wantNotForwarded(t, h.send(newRequest(t, method, devicePath, "jws")), http.StatusServiceUnavailable)
+			h.store.SetFault(nil)
+			if record := h.record(); record.State != targets.Active {
+				t.Errorf("%s, %s: the record is %+v", method, at, record)
+			}
+		}
+	}
+}
+
+// What is let through while the store fails is not forgotten when the store is
+// back and dispatching begins.
+func TestObservedChangeWhileTheStoreFails(t *testing.T) {
+	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+		for _, device := range []bool{false, true} {
+			for status, want := range map[int]nevisfido.DispatchResult{
+				204: nevisfido.DispatchError, 500: nevisfido.DispatchError, 401: nevisfido.Dispatched,
+			} {
+				h := newHarness(t)
+				h.push()
+				dispatched := h.upstream.answer
+				h.ObserveOnly = true
+				h.store.SetFault(func(context.Context, storetest.Op) error { return errors.New("down") })
+				h.upstream.answer = respond(status, "")
+				path := targetPath(h.targetID)
+				if device {
+					path = devicePath
+				}
+				a := h.send(newRequest(t, method, path, h.modification(map[string]any{"target": "new"})))
+				if a.err != nil || a.Code != status {
+					t.Errorf("answered %d, %v", a.Code, a.err)
+				}
+				h.wantLog(`"level":"error"`, "a change that is let through")
+				h.store.SetFault(nil)
+				h.ObserveOnly = false
+				h.upstream.answer = dispatched
+				if got := h.dispatch("push").outcome(t).Result; got != string(want) {
+					t.Errorf("%s, device %t, status %d: a dispatch gives %s, want %s", method, device, status, got, want)
+				}
+			}
+		}
+	}
+}
+
+// nevisFIDO has another key for a known target, and the store could not be
+// told: the old one is not used.
+func TestAnotherKeyWhileTheStoreFails(t *testing.T) {
+	h := newHarness(t)
+	g := h.push()
+	dispatched := h.upstream.answer
+	h.store.SetFault(failAt(storetest.Write))
+	h.upstream.answer = h.created()
+	body, _ := newTarget(t, "push")
+	if a := h.send(newRequest(t, http.MethodPost, targetsPath, body)); a.Code != http.StatusCreated {
+		t.Errorf("answered %d, %v", a.Code, a.err)
+	}
+	h.wantNotSent(t, dispatched, g, nevisfido.DispatchError) // the store can be read
+	h.store.SetFault(nil)
+	h.wantNotSent(t, dispatched, g, nevisfido.DispatchError)
+	h.send(newRequest(t, http.MethodPost, targetsPath, body))
+	h.upstream.answer = dispatched
+	h.dispatch("push").wantResult(t, nevisfido.Dispatched)
+}
+
+// More changes than can be remembered are not let through.
+func TestTooManyUnrecordedChanges(t *testing.T) {
+	h := newHarness(t)
+	h.store.SetFault(failAt(storetest.Write))
+	for i := range 16 {
+		_ = h.Targets.Unrecorded(fmt.Sprint(i, strings.Repeat("x", 1<<20))).Finish(t.Context(), 204)
+	}
+	body, _ := newTarget(t, "push")
+	registration := string(toJSON(t, map[string]any{"context": string(toJSON(t, map[string]any{"dispatchTarget": body}))}))
+	h.wantNotForwarded(t, h.send(newRequest(t, http.MethodPost, targetsPath, body)), http.StatusServiceUnavailable)
+	h.wantNotForwarded(t, h.send(newRequest(t, http.MethodPost, registrationPath, registration)), http.StatusServiceUnavailable)
+
+	h.ObserveOnly = true
+	h.upstream.answer = h.created()
+	if a := h.send(newRequest(t, http.MethodPost, targetsPath, body)); a.Code != http.StatusCreated {
+		t.Errorf("answered %d, %v", a.Code, a.err)
+	}
+}
+
+// The work on the store before nevisFIDO is asked takes no longer than all
+// other work.
+func TestMarkingHasAnEnd(t *testing.T) {
+	for _, path := range []string{targetsPath + "/target", devicePath} {
+		for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+			h := newHarness(t)
+			h.Deadline = 50 * time.Millisecond
+			h.store.SetFault(func(ctx context.Context, _ storetest.Op) error {
+				if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > h.Deadline {
+					t.Errorf("%s %s: the store is given until %s", method, path, deadline)
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			})
+			h.wantNotForwarded(t, h.send(newRequest(t, method, path, "jws")), http.StatusServiceUnavailable)
+		}
 	}
 }
 

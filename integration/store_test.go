@@ -57,6 +57,42 @@ func (s *stack) wantBroken(name string, p *phone) {
 	}
 }
 
+// leave takes the storage away until the function that it returns is called.
+func (s *stack) leave() (back func()) {
+	s.t.Helper()
+	away := s.storage + ".away"
+	if err := os.Rename(s.storage, away); err != nil {
+		s.t.Fatal(err)
+	}
+	s.write(s.storage, "not a folder")
+	return func() {
+		s.t.Helper()
+		if err := os.Remove(s.storage); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := os.Rename(away, s.storage); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// changeDevice makes a call of the device service.
+func (s *stack) changeDevice(p *phone, method string) reply {
+	s.t.Helper()
+	jws, err := p.Sign(device.Change{Name: "another"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.send(method, "/nevisfido/devices/credentials/"+p.DeviceID(), "", "Device-Signature", jws)
+}
+
+// createFor makes a target with a key of its own whose id is that of a phone.
+func (s *stack) createFor(p *phone, kind string) *phone {
+	s.t.Helper()
+	s.nevis.Script(nevis.Members(map[string]string{"id": `"` + p.TargetID() + `"`}))
+	return s.register(kind)
+}
+
 // A record that cannot be read is no target without a key: nothing is sent,
 // whatever the policy.
 func TestDamagedRecords(t *testing.T) {
@@ -128,6 +164,11 @@ func TestStorageThatFails(t *testing.T) {
 	s.wantBroken("away", p)
 
 	asked := len(s.nevis.Requests())
+	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+		if r := s.changeDevice(p, method); r.status != http.StatusServiceUnavailable {
+			t.Errorf("%s of the device: %s", method, r)
+		}
+	}
 	s.wantStatus(p.Modify(t.Context(), device.Change{Name: "another"}), http.StatusServiceUnavailable)
 	if err := p.Delete(t.Context()); err == nil {
 		t.Error("a target was deleted")
@@ -149,6 +190,112 @@ func TestStorageThatFails(t *testing.T) {
 	s.wantResult(s.dispatch("push", late.TargetID()), nevisfido.DispatchTargetNotFound)
 	s.modify(p, device.Change{NewKey: "P-384"})
 	s.take(p, nevisfido.Authentication, "push")
+}
+
+// nevisFIDO has another key for a target, and the storage could not be told:
+// the old one is not used once the storage is back.
+func TestAnotherKeyWhileStorageFails(t *testing.T) {
+	s := start(t, options{})
+	p := s.register("P-256")
+	back := s.leave()
+	s.createFor(p, "P-384")
+	if lines := logged.lines("nothing is sent to it until it is registered again"); len(lines) != 1 {
+		t.Errorf("the log says %q", lines)
+	}
+	s.config = strings.Replace(s.config, "limit off", "limit target 1000 1h", 1)
+	s.load() // a new configuration has not forgotten
+	back()
+	sends := s.google.Sends()
+	for _, channel := range []string{"push", "app-link"} {
+		s.wantResult(s.dispatch(channel, p.TargetID()), nevisfido.DispatchError)
+	}
+	if n := s.google.Sends() - sends; n != 0 {
+		t.Errorf("%d push messages were sent", n)
+	}
+	s.take(s.createFor(p, "P-384"), nevisfido.Authentication, "push")
+}
+
+// Whoever only observes cannot refuse a change while the storage fails. It is
+// not forgotten when dispatching begins.
+func TestObservedChangesWhileStorageFails(t *testing.T) {
+	s := start(t, options{handler: "observe"})
+	as := device.Options{Dispatcher: nevisfido.BuiltInFCM}
+	modified, deleted, viaDevice := s.registerAs(as, device.Registration{}), s.registerAs(as, device.Registration{}), s.registerAs(as, device.Registration{})
+	untouched, refused := s.registerAs(as, device.Registration{}), s.registerAs(as, device.Registration{})
+
+	back := s.leave()
+	s.modify(modified, device.Change{NewKey: "P-384"})
+	if err := deleted.Delete(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.changeDevice(viaDevice, http.MethodPatch); r.status != http.StatusNoContent {
+		t.Fatalf("modifying the device: %s", r)
+	}
+	r := s.send(http.MethodPatch, "/nevisfido/token/dispatch/targets/"+refused.TargetID(), "a.b.c", "Content-Type", "application/jose")
+	if r.status/100 != 4 {
+		t.Fatalf("a forged modification: %s", r)
+	}
+	s.config = strings.Replace(s.config, "observe", "", 1)
+	s.load()
+	back()
+
+	s.wantResult(s.dispatch("push", modified.TargetID()), nevisfido.DispatchError)
+	s.wantResult(s.dispatch("push", deleted.TargetID()), nevisfido.DispatchTargetNotFound)
+	s.wantResult(s.dispatch("push", viaDevice.TargetID()), nevisfido.DispatchError)
+	if n := s.google.Sends(); n != 0 {
+		t.Errorf("%d push messages were sent", n)
+	}
+	s.take(untouched, nevisfido.Authentication, "push")
+	s.take(refused, nevisfido.Authentication, "push")
+}
+
+// A damaged record ends with the next call that nevisFIDO accepts.
+func TestDamagedRecordIsHealed(t *testing.T) {
+	s := start(t, options{})
+	for name, content := range map[string]string{"empty": "", "no JSON": "{", "sealed by another": "oob-seal1 and more, to be long enough"} {
+		p := s.register("P-256")
+		path := s.record(p)
+		s.write(path, content)
+		s.wantBroken(name, p)
+		again := s.createFor(p, "P-384")
+		s.take(again, nevisfido.Authentication, "push")
+
+		s.write(path, content)
+		if r := s.send(http.MethodDelete, "/nevisfido/token/dispatch/targets/"+p.TargetID(), ""); r.status != http.StatusNoContent {
+			t.Errorf("%s: deleting: %s", name, r)
+		}
+		s.wantResult(s.dispatch("push", p.TargetID()), nevisfido.DispatchTargetNotFound)
+	}
+}
+
+// Two releases on one storage: the later one's records have a member more.
+func TestRollingUpgrade(t *testing.T) {
+	s := start(t, options{})
+	p := s.register("P-256")
+	path := s.record(p)
+	later := func(version string) {
+		t.Helper()
+		content := s.stored()[path]
+		if !strings.Contains(content, `"schema":1`) {
+			t.Fatalf("the record has another form than expected: %s", content)
+		}
+		s.write(path, strings.Replace(content, `"schema":1`, version+`,"colour":"blue"`, 1))
+	}
+	later(`"schema":2,"min_schema":1`)
+	s.take(p, nevisfido.Authentication, "push")
+	s.modify(p, device.Change{Name: "another"})
+	s.take(p, nevisfido.Authentication, "push")
+	if content := s.stored()[path]; !strings.Contains(content, `"schema":2,"min_schema":1`) || !strings.Contains(content, `"colour":"blue"`) || !strings.Contains(content, "another") {
+		t.Errorf("the later release finds %s", content)
+	}
+	s.modify(p, device.Change{NewKey: "P-384"})
+	s.take(p, nevisfido.Authentication, "push")
+	if content := s.stored()[path]; strings.Contains(content, "colour") {
+		t.Errorf("another key, and the old one's members: %s", content)
+	}
+	later(`"schema":3,"min_schema":2`)
+	s.wantBroken("a record that demands more", p)
+	s.wantStatus(p.Delete(t.Context()), http.StatusServiceUnavailable)
 }
 
 // An empty storage knows nobody, and learns again.

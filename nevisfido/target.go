@@ -14,14 +14,19 @@ type TargetDescription struct {
 	Target     string // the address on the dispatcher's channel, such as a push token
 	Dispatcher string // the target's default dispatcher
 
-	// Keys as they came: a JWK object, or a JSON string that holds JWK text.
+	// Keys as JWK objects, or what stands where a key belongs and is none.
 	EncryptionKey, SignatureKey []byte
 
 	body *object
 }
 
+// unclearKey stands for keys of which nothing tells which one encrypts. It is
+// refused as any set of keys is, so that the target does not pass for keyless.
+var unclearKey = []byte(`{"keys":[]}`)
+
 // ParseTarget reads the body of a create request (nevisFIDO reference guide,
-// dispatch target service) strictly.
+// dispatch target service) strictly. Keys that do not have their documented
+// names are found by their shape; a lone one is the encryption key.
 func ParseTarget(body []byte) (*TargetDescription, error) {
 	o, err := parseObject(body)
 	if err != nil {
@@ -39,8 +44,21 @@ func ParseTarget(body []byte) (*TargetDescription, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.EncryptionKey, t.SignatureKey = o.raw("encryptionKey"), o.raw("signatureKey")
+	keys := o.keys(encrypting)
+	t.EncryptionKey, t.SignatureKey = keys.Encryption, keys.Signature
+	if keys.Unclear && !present(keys.Encryption) {
+		t.EncryptionKey = unclearKey
+	}
 	return t, nil
+}
+
+// keys finds the keys among the members.
+func (o *object) keys(lone purpose) Keys {
+	var s keySearch
+	for _, m := range o.members {
+		s.member(m.name, o.text[m.start:m.end])
+	}
+	return s.keys(lone)
 }
 
 // WithDispatcher returns the create request with nothing but the dispatcher's
@@ -63,7 +81,7 @@ func ParseCreated(body []byte) (CreatedTarget, error) {
 		return CreatedTarget{}, err
 	}
 	if c.ID == "" {
-		return CreatedTarget{}, errors.New("the answer names no id")
+		return CreatedTarget{}, ErrNoID
 	}
 	return c, nil
 }
@@ -78,13 +96,17 @@ type Modification struct {
 	Target     *string
 	Dispatcher *string
 
-	// Keys as they came, nil where they do not change.
+	// Keys as in TargetDescription, nil where they do not change.
 	EncryptionKey, SignatureKey []byte
+
+	// UnclearKeys tells that keys change, and that nothing tells which.
+	UnclearKeys bool
 
 	onlyDispatcher bool
 }
 
-// ParseModification reads the payload of a modify request.
+// ParseModification reads the payload of a modify request. Keys that do not
+// have their documented names are found by their shape, at any depth.
 func ParseModification(payload []byte) (*Modification, error) {
 	o, err := parseObject(payload)
 	if err != nil {
@@ -94,7 +116,8 @@ func ParseModification(payload []byte) (*Modification, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Modification{EncryptionKey: o.raw("encryptionKey"), SignatureKey: o.raw("signatureKey")}
+	keys := o.keys(unsaid)
+	m := &Modification{EncryptionKey: keys.Encryption, SignatureKey: keys.Signature, UnclearKeys: keys.Unclear}
 	if err := o.strings(map[string]*string{"dispatchTargetId": &m.TargetID, "requestId": &m.RequestID}); err != nil {
 		return nil, err
 	}
@@ -113,7 +136,7 @@ func ParseModification(payload []byte) (*Modification, error) {
 			return nil, errors.New("creationTimeInEpochMillis is not a whole number")
 		}
 	}
-	m.onlyDispatcher = m.Dispatcher != nil && m.Name == nil && m.Target == nil && m.EncryptionKey == nil && m.SignatureKey == nil
+	m.onlyDispatcher = m.Dispatcher != nil && m.Name == nil && m.Target == nil && m.EncryptionKey == nil && m.SignatureKey == nil && !m.UnclearKeys
 	return m, nil
 }
 

@@ -16,7 +16,7 @@ func TestParseTarget(t *testing.T) {
 	if d.Username != "jeff" || d.DeviceID != "d" || d.Name != "phone" || d.Target != "push-1" || d.Dispatcher != "push" {
 		t.Errorf("got %+v", d)
 	}
-	if string(d.SignatureKey) != `{"kty":"EC"}` || string(d.EncryptionKey) != `"{\"kty\":\"RSA\"}"` {
+	if string(d.SignatureKey) != `{"kty":"EC"}` || string(d.EncryptionKey) != `{"kty":"RSA"}` {
 		t.Errorf("keys: %s, %s", d.SignatureKey, d.EncryptionKey)
 	}
 	if got := string(d.WithDispatcher("link")); got != strings.Replace(body, `"push",`, `"link",`, 1) {
@@ -106,34 +106,85 @@ func TestRegistrationTargetIsFoundWhereverItStands(t *testing.T) {
 }
 
 func TestParseRegistered(t *testing.T) {
-	for body, want := range map[string]string{
-		`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\"}"}`:         "7",
-		`{"statusCode":1200,"description":"{\"a\":{\"dispatchTargetId\":\"7\"}}"}`: "7",
-		`{"statusCode":1200,"description":"{\"dispatchTarget\":{\"id\":\"7\"}}"}`:  "7",
-		`{"statusCode":1200,"description":{"dispatchTargetId":"7"}}`:               "7",
+	const id = "f0b4c1d2-0000-4000-8000-1234567890ab"
+	for body, want := range map[string]CreatedTarget{
+		`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\"}"}`:                              {ID: "7"},
+		`{"statusCode":1200,"description":"{\"a\":{\"dispatchTargetId\":\"7\"}}"}`:                      {ID: "7"},
+		`{"statusCode":1200,"description":"{\"dispatchTarget\":{\"id\":\"7\",\"extId\":\"e\"}}"}`:       {ID: "7", ExtID: "e"},
+		`{"statusCode":1200,"description":{"dispatchTargetId":"7"}}`:                                    {ID: "7"},
+		`{"statusCode":1200,"description":"{\"dispatch_target_id\":\"7\"}"}`:                            {ID: "7"},
+		`{"statusCode":1200,"description":"{\"DispatchTargetID\":\"7\"}"}`:                              {ID: "7"},
+		`{"statusCode":1200,"description":"{\"dispatchTarget\":\"7\"}"}`:                                {ID: "7"},
+		`{"statusCode":1200,"description":"{\"dispatchTarget\":\"{\\\"id\\\":\\\"7\\\"}\"}"}`:           {ID: "7"},
+		`{"statusCode":1200,"description":"{\"targetId\":\"7\"}"}`:                                      {ID: "7"},
+		`{"statusCode":1200,"description":"{\"id\":\"7\",\"extId\":\"e\"}"}`:                            {ID: "7", ExtID: "e"},
+		`{"statusCode":1200,"description":"[{\"dispatchTargetId\":\"7\"}]"}`:                            {ID: "7"},
+		`{"statusCode":1200,"description":"[{\"id\":\"7\"}]"}`:                                          {ID: "7"},
+		`{"statusCode":1200,"description":"[\"` + id + `\"]"}`:                                          {ID: id},
+		`{"statusCode":1200,"description":" ` + id + ` "}`:                                              {ID: id},
+		`{"statusCode":1200,"dispatchTargetId":"7"}`:                                                    {ID: "7"},
+		`{"statusCode":"1200","description":"{\"dispatchTargetId\":\"7\"}"}`:                            {ID: "7"},
+		`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\",\"id\":\"other\"}"}`:             {ID: "7"},
+		`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\",\"dispatchTarget\":\"7\"}"}`:     {ID: "7"},
+		`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\",\"session\":{\"id\":\"s-1\"}}"}`: {ID: "7"},
 	} {
-		if c, err := ParseRegistered([]byte(body)); err != nil || c.ID != want {
+		if c, err := ParseRegistered([]byte(body)); err != nil || c != want {
 			t.Errorf("%s: got %+v, %v", body, c, err)
 		}
 	}
-	for _, body := range []string{
-		`{"statusCode":1498,"description":"{\"dispatchTargetId\":\"7\"}"}`, `{"statusCode":"1200"}`, `{"statusCode":1200}`,
-		`{"statusCode":1200,"description":"OK"}`, `{"statusCode":1200,"description":"{\"dispatchTargetId\":\"\"}"}`,
+	for body, want := range map[string]error{
+		`{"statusCode":1498,"description":"{\"dispatchTargetId\":\"7\"}"}`: ErrNoTarget,
+		`{"description":"{\"dispatchTargetId\":\"7\"}"}`:                   ErrNoTarget,
+		`{"statusCode":1200}`:                                                                       ErrNoID,
+		`{"statusCode":1200,"description":"OK"}`:                                                    ErrNoID,
+		`{"statusCode":1200,"description":"Operation 4711 succeeded"}`:                              ErrNoID,
+		`{"statusCode":1200,"description":"SUCCEEDED_1200"}`:                                        ErrNoID,
+		`{"statusCode":1200,"description":"20261123120000"}`:                                        ErrNoID,
+		`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"\"}"}`:                           ErrNoID,
+		`{"statusCode":1200,"description":"{\"dispatchTarget\":\"it was created\"}"}`:               ErrNoID,
+		`{"statusCode":1200,"description":"{\"session\":{\"id\":\"s-1\"}}"}`:                        ErrNoID,
+		`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\",\"dispatchTarget\":\"8\"}"}`: ErrSeveralIDs,
+		`{"statusCode":1200,"description":"{\"id\":\"7\",\"targetId\":\"8\"}"}`:                     ErrSeveralIDs,
+		`{"statusCode":1200,"description":"[{\"id\":\"7\"},{\"id\":\"8\"}]"}`:                       ErrSeveralIDs,
+		`{"statusCode":1200,"description":"[\"` + id + `\",\"` + id + `0\"]"}`:                      ErrSeveralIDs,
+		`{"statusCode":1200,"description":"{\"dispatchTargets\":[{\"id\":\"7\"},{\"id\":\"8\"}]}"}`: ErrSeveralIDs,
+		`{"statusCode":1200,"dispatchTargetId":"7","description":"{\"dispatch_target_id\":\"8\"}"}`: ErrSeveralIDs,
 	} {
-		if _, err := ParseRegistered([]byte(body)); !errors.Is(err, ErrNoTarget) {
-			t.Errorf("%s: got %v", body, err)
+		if _, err := ParseRegistered([]byte(body)); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", body, err, want)
 		}
 	}
 }
 
 func FuzzRegistration(f *testing.F) {
-	f.Add([]byte(`{"context":"{\"dispatchTarget\":{\"name\":\"p\",\"encryptionKey\":\"{}\"}}"}`))
-	f.Add([]byte(`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\"}"}`))
-	f.Fuzz(func(_ *testing.T, body []byte) {
-		_, _ = ParseRegistration(body)
-		_, _ = ParseRegistered(body)
+	for _, seed := range []string{
+		`{"context":"{\"dispatchTarget\":{\"name\":\"p\",\"encryptionKey\":\"{}\"}}"}`,
+		`{"context":"{\"device\":[{\"target\":\"t\",\"keys\":{\"encryption\":{\"kty\":\"RSA\"}}}]}"}`,
+		`{"context":{"DispatchTargets":["{\"publicKey\":\"eyJrdHkiOiJSU0EifQ==\"}"]}}`,
+		`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\"}"}`,
+		`{"statusCode":1200,"description":"[{\"id\":\"7\"},\"f0b4c1d2-1\"]"}`,
+		`{"dispatchTargetId":"1","encryption_key":"{\"kty\":\"EC\",\"key_ops\":[1],\"kty\":2}"}`,
+		`{"jwks":[{"kty":"EC"},{"kty":"EC","use":"sig"}],"encKey":"MIIB"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if d, err := ParseRegistration(body); err == nil && d == nil {
+			t.Error("neither a target nor an error")
+		}
+		if c, err := ParseRegistered(body); (err == nil) != (c.ID != "") {
+			t.Errorf("got id %q, %v", c.ID, err)
+		}
+		if m, err := ParseModification(body); err == nil && m.OnlyDispatcher() && (m.UnclearKeys || m.EncryptionKey != nil) {
+			t.Error("a change of key passes for a change of dispatcher")
+		}
+		if text, ok := ParseJWK(body); ok {
+			if again, ok := ParseJWK(text); !ok || string(again) != string(text) {
+				t.Errorf("%s is no key any more", text)
+			}
+		}
 		_, _ = ParseTarget(body)
-		_, _ = ParseModification(body)
+		_ = FindKeys(map[string][]byte{"a": body, "encryptionKey": body})
 		_, _ = RenameDispatchers(body, func(_, d string) string { return d + "x" })
 	})
 }

@@ -17,21 +17,28 @@ import (
 func UnmarshalOption(o *Options, d *caddyfile.Dispenser) (bool, error) {
 	switch d.Val() {
 	case "proxy":
-		return true, option.Text(d, &o.Proxy, "one argument: the proxy's URL")
+		return true, option.Checked(d, &o.Proxy, "one argument: the proxy's URL", checkProxy)
 	case "ca":
-		return true, option.Text(d, &o.CA, "one argument: a file of PEM certificates")
+		return true, option.Path(d, &o.CA, "one argument: a file of PEM certificates")
 	case "client_cert":
-		if o.ClientCert != nil {
-			return true, d.Err("client_cert is given twice")
-		}
-		args := d.RemainingArgs()
-		if len(args) != 2 || args[0] == "" || args[1] == "" {
-			return true, d.Err("client_cert takes two arguments: the file of the certificate and that of its key")
-		}
-		o.ClientCert = &ClientCert{Cert: args[0], Key: args[1]}
-		return true, nil
+		return true, unmarshalClientCert(o, d)
 	}
 	return false, nil
+}
+
+func unmarshalClientCert(o *Options, d *caddyfile.Dispenser) error {
+	if o.ClientCert != nil {
+		return d.Err("client_cert is given twice")
+	}
+	args := d.RemainingArgs()
+	if len(args) != 2 || args[0] == "" || args[1] == "" {
+		return d.Err("client_cert takes two arguments: the file of the certificate and that of its key")
+	}
+	o.ClientCert = &ClientCert{Cert: args[0], Key: args[1]}
+	if err := o.ClientCert.check(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
 }
 
 // UnmarshalBlock reads a block of options of which each may stand once: those

@@ -12,8 +12,14 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
+// What errors call the two files of client_cert.
+const (
+	certOption = "client_cert (certificate)"
+	keyOption  = "client_cert (key)"
+)
+
 func loadCA(path string, logger *slog.Logger) (*x509.CertPool, error) {
-	path, err := secrets.Resolve("ca", path)
+	path, err := secrets.ResolvePath("ca", path)
 	if err != nil {
 		return nil, err
 	}
@@ -46,19 +52,19 @@ type keyPair struct {
 type pemText struct{ content []byte }
 
 func openKeyPair(c ClientCert, logger *slog.Logger) (*keyPair, error) {
-	certPath, err := secrets.Resolve("client_cert (certificate)", c.Cert)
+	certPath, err := secrets.ResolvePath(certOption, c.Cert)
 	if err != nil {
 		return nil, err
 	}
-	keyPath, err := secrets.Resolve("client_cert (key)", c.Key)
+	keyPath, err := secrets.ResolvePath(keyOption, c.Key)
 	if err != nil {
 		return nil, err
 	}
 	k := &keyPair{logger: logger}
-	if k.cert, err = secrets.OpenPublic("client_cert (certificate)", certPath, parsePEM, logger); err != nil {
+	if k.cert, err = secrets.OpenPublic(certOption, certPath, parsePEM, logger); err != nil {
 		return nil, err
 	}
-	if k.key, err = secrets.Open("client_cert (key)", keyPath, parsePEM, logger); err != nil {
+	if k.key, err = secrets.Open(keyOption, keyPath, parsePEM, logger); err != nil {
 		return nil, err
 	}
 	if err := k.load(k.cert.Value(), k.key.Value()); err != nil {

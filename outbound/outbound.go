@@ -30,7 +30,8 @@ type Options struct {
 	// that ca has to name the authorities of both.
 	Proxy string `json:"proxy,omitempty"`
 
-	// File of PEM certificates to trust in place of the system's. Read when
+	// File of PEM certificates to trust in place of the system's. With an https
+	// proxy it has to hold the authorities of both, proxy and server. Read when
 	// the configuration is loaded.
 	CA string `json:"ca,omitempty"`
 
@@ -124,21 +125,43 @@ func NewTLS(o Options, logger *slog.Logger) (*tls.Config, error) {
 	return config, nil
 }
 
+func (c *ClientCert) check() error {
+	if err := secrets.CheckPath(certOption, c.Cert); err != nil {
+		return err
+	}
+	return secrets.CheckPath(keyOption, c.Key)
+}
+
 func parseProxy(text string, logger *slog.Logger) (*url.URL, error) {
 	value, err := secrets.Resolve("proxy", text)
 	if err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(value)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("proxy: it is not an http or https URL; " +
-			"special characters in user and password have to be percent-encoded")
-	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-		return nil, errors.New("proxy: a path, query or fragment has no meaning here")
+	u, err := proxyURL(value)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
 	}
 	if _, secret := u.User.Password(); secret && value == text {
 		secrets.WarnLiteral("proxy", logger)
+	}
+	return u, nil
+}
+
+func checkProxy(text string) error {
+	return secrets.Check("proxy", text, func(value string) error {
+		_, err := proxyURL(value)
+		return err
+	})
+}
+
+func proxyURL(value string) (*url.URL, error) {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("it is not an http or https URL, such as http://proxy.example.com:3128; " +
+			"special characters in user and password have to be percent-encoded")
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+		return nil, errors.New("a path, query or fragment has no meaning here: leave it out")
 	}
 	return u, nil
 }
@@ -151,16 +174,38 @@ func ParseURL(option, text string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
+	u, err := ServiceURL(value)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", option, err)
+	}
+	return u, nil
+}
+
+// CheckURL looks at the URL of a service before the configuration is loaded,
+// see secrets.Check; further is for what else it has to be, nil for nothing.
+func CheckURL(option, text string, further func(*url.URL) error) error {
+	return secrets.Check(option, text, func(value string) error {
+		u, err := ServiceURL(value)
+		if err != nil || further == nil {
+			return err
+		}
+		return further(u)
+	})
+}
+
+// ServiceURL is ParseURL for a text without placeholders. Errors do not name
+// the option.
+func ServiceURL(value string) (*url.URL, error) {
 	u, err := url.Parse(value)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Opaque != "":
-		return nil, fmt.Errorf("%s: it is not a URL with a host", option)
+		return nil, errors.New("it is not a URL with a host, such as https://www.example.com")
 	case u.User != nil || u.Fragment != "":
-		return nil, fmt.Errorf("%s: the URL must not hold a user or a fragment", option)
+		return nil, errors.New("the URL must not hold a user or a fragment: leave that out")
 	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
 		return u, nil
 	}
-	return nil, fmt.Errorf("%s: the URL must be https; plain http is for this machine only", option)
+	return nil, errors.New("the URL must be https; plain http is for this machine only")
 }
 
 func loopback(host string) bool {

@@ -18,12 +18,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
@@ -297,6 +299,53 @@ func TestParseURL(t *testing.T) {
 
 // text is an error with the other side's words.
 type text struct{ error }
+
+func TestCheckURLResolvesNothing(t *testing.T) {
+	noQuery := func(u *url.URL) error {
+		if u.RawQuery != "" {
+			return errors.New("it has a query")
+		}
+		return nil
+	}
+	for text, want := range map[string]string{
+		"https://www.example.com":                 "",
+		"https://{env.OOB_UNSET}/{file./nowhere}": "",
+		"{env.OOB_UNSET}":                         "",
+		"http://canary.example.com":               "url: the URL must be https",
+		"canary.example.com":                      "url: it is not a URL with a host, such as https://",
+		"https://canary@www.example.com":          "url: the URL must not hold a user",
+		"https://www.example.com?canary":          "url: it has a query",
+		"https://{canary}":                        "url: it holds a placeholder that is unknown here",
+		"":                                        "url: it is empty",
+	} {
+		err := CheckURL("url", text, noQuery)
+		if (err == nil) != (want == "") || err != nil && (!strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "canary")) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestOptionsOfACaddyfileAreChecked(t *testing.T) {
+	for text, want := range map[string]string{
+		"proxy http://a:{env.OOB_UNSET}@proxy.example.com": "",
+		"proxy canary:3128":                          "proxy: it is not an http or https URL",
+		"proxy http://proxy.example.com/canary":      "proxy: a path, query or fragment has no meaning here",
+		"ca {file./nowhere}":                         "",
+		"ca -----BEGIN":                              "ca: it takes the path of a file",
+		"client_cert /cert.pem {canary}":             "client_cert (key): it holds a placeholder that is unknown here",
+		"client_cert \"-----BEGIN canary\" /key.pem": "client_cert (certificate): it takes the path of a file",
+	} {
+		d := caddyfile.NewTestDispenser(text)
+		d.Next()
+		known, err := UnmarshalOption(new(Options), d)
+		if !known || (err == nil) != (want == "") {
+			t.Errorf("%s: %v", text, err)
+		}
+		if err != nil && (!strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "Testfile:1") || strings.Contains(err.Error(), "canary")) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
 
 func TestClassify(t *testing.T) {
 	deadline, cancel := context.WithTimeout(t.Context(), 0)

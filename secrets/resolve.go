@@ -6,6 +6,8 @@ package secrets
 import (
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -23,6 +25,66 @@ func Resolve(option, text string) (string, error) {
 		return "", fmt.Errorf("%s: it is empty", option)
 	}
 	return value, nil
+}
+
+// Check looks at text as far as that is possible before the configuration is
+// loaded: it refuses placeholders that Resolve does not know, and has valid
+// look at a text that holds none; nil finds every text right. It reads neither
+// files nor the environment. Errors name the option and quote nothing.
+func Check(option, text string, valid func(value string) error) error {
+	var names []string
+	replacer := caddy.NewEmptyReplacer()
+	replacer.Map(func(name string) (any, bool) {
+		names = append(names, name)
+		return "", true
+	})
+	value := replacer.ReplaceAll(text, "")
+	switch {
+	case slices.ContainsFunc(names, unknown):
+		return fmt.Errorf("%s: it holds a placeholder that is unknown here; there are {env.NAME}, {file./path} and {system.hostname}", option)
+	case len(names) > 0:
+		return nil
+	case value == "":
+		return fmt.Errorf("%s: it is empty", option)
+	case valid == nil:
+		return nil
+	}
+	if err := valid(value); err != nil {
+		return fmt.Errorf("%s: %w", option, err)
+	}
+	return nil
+}
+
+// unknown reports placeholders that are not global ones of Caddy's.
+func unknown(name string) bool {
+	return !slices.ContainsFunc([]string{"env.", "file.", "system.", "time."}, func(prefix string) bool {
+		return strings.HasPrefix(name, prefix)
+	})
+}
+
+// CheckPath is Check for the path of a file. It tells a path from what belongs
+// into the file.
+func CheckPath(option, text string) error {
+	if err := notContent(option, text); err != nil {
+		return err
+	}
+	return Check(option, text, nil)
+}
+
+// ResolvePath is Resolve for the path of a file.
+func ResolvePath(option, text string) (string, error) {
+	if err := notContent(option, text); err != nil {
+		return "", err
+	}
+	return Resolve(option, text)
+}
+
+func notContent(option, text string) error {
+	if strings.ContainsAny(text, "\n\"") || strings.Contains(text, "-----BEGIN") {
+		return fmt.Errorf("%s: it takes the path of a file, and this is the content of one; "+
+			"put that into a file that only the server's user can read", option)
+	}
+	return nil
 }
 
 // ResolveSecret is Resolve for a secret: it warns about one that stands in the

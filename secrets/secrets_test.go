@@ -223,3 +223,62 @@ func TestFileIsSafeForConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestCheckReadsNothing(t *testing.T) {
+	short := func(value string) error {
+		if len(value) > 5 {
+			return errors.New("it is too long")
+		}
+		return nil
+	}
+	for _, tt := range []struct{ name, text, want string }{
+		{"right", "short", ""},
+		{"not right", "canary", "option: it is too long"},
+		{"escaped braces", `\{a\}`, ""},
+		{"empty", "", "option: it is empty"},
+		{"environment", "{env.OOB_UNSET}canary", ""},
+		{"file", "{file./nonexistent}", ""},
+		{"system", "canary{system.hostname}", ""},
+		{"unknown", "{env.OOB_UNSET}{canary}", "option: it holds a placeholder that is unknown here; there are {env.NAME}"},
+		{"of a request", "{http.request.host}", "option: it holds a placeholder that is unknown here"},
+	} {
+		err := Check("option", tt.text, short)
+		if (err == nil) != (tt.want == "") {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if tt.want != "" {
+			wantError(t, err, tt.want)
+		}
+	}
+	if err := Check("option", "whatever", nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestContentInPlaceOfAPath(t *testing.T) {
+	for text, want := range map[string]string{
+		"/etc/file":               "",
+		"{env.OOB_PATH}":          "",
+		"{file./nonexistent}.pem": "",
+		`{"canary":"x"}`:          "key: it takes the path of a file, and this is the content of one",
+		"first\ncanary":           "key: it takes the path of a file",
+		"-----BEGIN canary-----":  "key: it takes the path of a file",
+		"{canary}":                "key: it holds a placeholder that is unknown here",
+	} {
+		err := CheckPath("key", text)
+		if want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", text, err)
+			}
+			continue
+		}
+		wantError(t, err, want)
+		if _, err := ResolvePath("key", text); err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("at load: %v", err)
+		}
+	}
+	t.Setenv("OOB_PATH", "/etc/file")
+	if path, err := ResolvePath("key", "{env.OOB_PATH}"); err != nil || path != "/etc/file" {
+		t.Errorf("got %q, %v", path, err)
+	}
+}

@@ -17,9 +17,18 @@ import (
 var ErrUnavailable = errors.New("dispatch targets are unavailable")
 
 // settleTime bounds the storage work for what nevisFIDO has been asked or has
-// answered already. It goes on when the caller hangs up: otherwise hanging up
-// at the right moment would disable a target.
+// answered already, beside the context's own deadline. It goes on when the
+// caller hangs up: otherwise hanging up at the right moment would disable a
+// target.
 const settleTime = 5 * time.Second
+
+func settling(ctx context.Context) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(settleTime)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(end) {
+		end = deadline
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end)
+}
 
 // NamedSource is a key source with the name that records and events show.
 type NamedSource struct {
@@ -45,6 +54,7 @@ type Directory struct {
 	Sources   []NamedSource // asked in order on a miss
 	Namespace string
 	Policy    encrypt.Policy
+	Doubts    *Doubts          // may be nil: then a store that fails leaves old records in use
 	MaxKeyAge time.Duration    // 0 for any
 	Now       func() time.Time // nil means time.Now
 	Events    func(Event)      // may be nil; called by whichever goroutine made the change
@@ -71,23 +81,47 @@ func (d *Directory) Lock(ctx context.Context, id string) (unlock func(), err err
 // that has it. A stale record is repaired from a LiveSource if there is one,
 // and returned as it is otherwise; look at its State. The error is ErrNotFound
 // only where the store and every source say so, and ErrUnavailable otherwise.
+// A target that is in doubt is stale, whatever the store holds.
 func (d *Directory) Find(ctx context.Context, id string) (*Target, error) {
 	ref := d.ref(id)
-	t, err := d.Store.Load(ctx, ref)
+	t, err := d.load(ctx, ref)
+	if err == nil && d.inDoubt(ref, t) {
+		if d.recallAll(ctx, ref, t) != nil {
+			return d.unsure(ref, t)
+		}
+		t, err = d.load(ctx, ref)
+	}
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return d.ask(ctx, ref, nil)
 	case err != nil:
 		return nil, unavailable("loading target", err)
-	}
-	if err := t.check(ref); err != nil {
-		return nil, unavailable("loading target", err)
-	}
-	if t.State != Stale || t.inFlight(d.now()) {
+	case t == nil:
+		return d.ask(ctx, ref, nil)
+	case t.State != Stale || t.inFlight(d.now()):
 		return t, nil
 	}
 	if repaired, err := d.ask(ctx, ref, t); err == nil {
 		return repaired, nil
+	}
+	return t, nil
+}
+
+// load returns the record of a target, nil where there is none.
+func (d *Directory) load(ctx context.Context, ref Ref) (*Target, error) {
+	t, err := d.Store.Load(ctx, ref)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return t, t.check(ref)
+}
+
+// unsure returns a record with what is in doubt but cannot be written down.
+// The key sources are not asked: what they bring could not be stored.
+func (d *Directory) unsure(ref Ref, t *Target) (*Target, error) {
+	if t, _ = d.doubtful(ref, t, d.Doubts.of(subject{Ref: ref})); t == nil {
+		return nil, ErrNotFound
 	}
 	return t, nil
 }
@@ -154,16 +188,56 @@ func (d *Directory) now() time.Time {
 
 // change updates one record and sends the events that the change returns.
 func (d *Directory) change(ctx context.Context, ref Ref, doing string, change func(*Target) (*Target, []Event)) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	ctx, cancel := settling(ctx)
 	defer cancel()
+	return d.update(ctx, ref, doing, false, change)
+}
+
+// heal is change for what is certain whatever the record says: one that cannot
+// be read is none.
+func (d *Directory) heal(ctx context.Context, ref Ref, doing, source string, change func(*Target) (*Target, []Event)) error {
+	ctx, cancel := settling(ctx)
+	defer cancel()
+	err := d.update(ctx, ref, doing, false, change)
+	if !isUnreadable(err) {
+		return err
+	}
+	return d.update(ctx, ref, doing, true, func(current *Target) (*Target, []Event) {
+		next, events := change(current)
+		if current == nil {
+			events = append([]Event{{Name: EventDropped, Ref: ref, Source: source, Reason: whyDamaged}}, events...)
+		}
+		return next, events
+	})
+}
+
+// update is change within the time of the context. What was in doubt of the
+// target becomes part of the record that the change gets, and is in doubt no
+// more when that is stored. With heal, an unreadable record is none.
+func (d *Directory) update(ctx context.Context, ref Ref, doing string, heal bool, change func(*Target) (*Target, []Event)) error {
+	known, release, err := d.Doubts.hold(ctx, ref)
+	if err != nil {
+		return unavailable(doing, err)
+	}
+	defer release()
+	update := d.Store.Update
+	if healer, ok := d.Store.(Healer); heal && ok {
+		update = healer.Heal
+	}
 	var events []Event
-	err := d.Store.Update(ctx, ref, func(current *Target) (next *Target, _ error) {
-		next, events = change(current)
+	err = update(ctx, ref, func(current *Target) (*Target, error) {
+		current, doubts := d.doubtful(ref, current, known)
+		next, done := change(current)
+		if next == nil || next.State == Active { // the doubt is over
+			doubts = nil
+		}
+		events = append(doubts, done...)
 		return next, nil
 	})
 	if err != nil {
 		return unavailable(doing, err)
 	}
+	d.Doubts.written(subject{Ref: ref}, known.number)
 	d.emit(events)
 	return nil
 }

@@ -198,7 +198,7 @@ func TestChangeUnderWayIsNotRepaired(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.mustState(t, targets.Stale)
-	f.now = f.now.Add(5*time.Minute - 1)
+	f.now = f.now.Add(time.Minute - 1)
 	f.mustState(t, targets.Stale)
 	f.now = f.now.Add(1) // whoever made the mark is dead by now
 	f.mustState(t, targets.Active)

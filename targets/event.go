@@ -15,6 +15,10 @@ const (
 	EventStale               EventName = "stale"     // Reason says why
 	EventForgotten           EventName = "forgotten" // deleted, as nevisFIDO did
 	EventDropped             EventName = "dropped"   // Reason says why
+
+	// EventUnidentified: nevisFIDO made a target, and we do not know which.
+	// Reason is a Why… of Unidentified; there is no id.
+	EventUnidentified EventName = "unidentified"
 )
 
 // Event tells of a change to a target, after it was stored.

@@ -58,7 +58,7 @@ type fixture struct {
 func newFixture(sources ...targets.NamedSource) *fixture {
 	f := &fixture{store: new(storetest.Memory), now: noon}
 	f.Directory = &targets.Directory{
-		Store: f.store, Sources: sources, Namespace: "bank",
+		Store: f.store, Sources: sources, Namespace: "bank", Doubts: new(targets.Doubts),
 		Now:    func() time.Time { return f.now },
 		Events: func(e targets.Event) { f.events = append(f.events, e) },
 	}

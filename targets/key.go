@@ -54,11 +54,20 @@ func (c *keyCache) get(jwk []byte, p encrypt.Policy) (*encrypt.Key, error) {
 	return key, nil
 }
 
+// Keyless tells whether the target has no encryption key, as far as is known:
+// none was ever offered, or what was offered last is in use. A target whose key
+// was refused has one that we must not use.
+func (t *Target) Keyless() bool { return len(t.EncryptionKey) == 0 && t.KeyRefused == "" }
+
 // Key returns the target's encryption key, vetted by today's policy. The error
 // is ErrNoKey where the record has none, ErrKeyTooOld, of type *encrypt.KeyError where the
 // key is refused, and ErrUnavailable where the record is damaged.
 func (d *Directory) Key(t *Target) (*encrypt.Key, error) {
-	if t.EncryptionKey == nil {
+	switch {
+	case t.EncryptionKey != nil:
+	case t.KeyRefused != "":
+		return nil, fmt.Errorf("%w: the one that was offered is refused (%s)", ErrNoKey, t.KeyRefused)
+	default:
 		return nil, ErrNoKey
 	}
 	key, err := d.keys.get(t.EncryptionKey, d.Policy)
@@ -85,8 +94,10 @@ func (d *Directory) KeyAge(t *Target) time.Duration {
 	return d.now().Sub(since)
 }
 
-// takeEncryptionKey puts a device's key on record if it is good, else none.
-// The reason of a refusal is returned.
+// takeEncryptionKey puts a device's key on record if it is good, else that it
+// was refused: a target must not pass for keyless because its key is bad. The
+// reason of a refusal is returned. Where no key is brought, an earlier refusal
+// stands.
 func (d *Directory) takeEncryptionKey(t *Target, jwk []byte) (refused string) {
 	before, since := t.Thumbprint, t.KeySince
 	t.EncryptionKey, t.Thumbprint, t.KeySince = nil, "", time.Time{}
@@ -95,8 +106,10 @@ func (d *Directory) takeEncryptionKey(t *Target, jwk []byte) (refused string) {
 	}
 	key, err := encrypt.ParseKey(jwk, d.Policy)
 	if err != nil {
-		return reason(err)
+		t.KeyRefused = reason(err)
+		return t.KeyRefused
 	}
+	t.KeyRefused = ""
 	t.EncryptionKey, t.Thumbprint, t.KeySince = key.JWK(), key.Thumbprint(), d.now()
 	if t.Thumbprint == before && !since.IsZero() {
 		t.KeySince = since

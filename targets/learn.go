@@ -3,7 +3,6 @@ package targets
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -19,16 +18,19 @@ const (
 	sourceDispatch     = "dispatch"
 )
 
-// WhyUnknown is the reason to Drop a target that nevisFIDO does not know.
-const WhyUnknown = "unknown"
-
-const whyTooLarge = "too_large"
+// Why records are dropped.
+const (
+	whyUnknown    = "unknown" // to nevisFIDO
+	whyTooLarge   = "too_large"
+	whyUnreadable = "unreadable" // the call, to us
+	whyDamaged    = "damaged"
+)
 
 // Learn records a target that nevisFIDO has created; source is SourceCreate or
 // SourceRegistration. It replaces whatever was known of the id, because
-// nevisFIDO accepted it; another key is an EventKeyChanged. A key that the
-// policy refuses is not stored, the target is. On ErrUnavailable the target is
-// unknown to us.
+// nevisFIDO accepted it, a record that cannot be read as well; another key is
+// an EventKeyChanged. A key that the policy refuses is not stored, the target
+// is. After an error the target is unknown, or in doubt if it was known.
 func (d *Directory) Learn(ctx context.Context, desc *nevisfido.TargetDescription, created nevisfido.CreatedTarget, source string) error {
 	now := d.now()
 	ref := d.ref(created.ID)
@@ -40,31 +42,59 @@ func (d *Directory) Learn(ctx context.Context, desc *nevisfido.TargetDescription
 	}
 	refused := d.takeKeys(t, desc.EncryptionKey, desc.SignatureKey)
 	if _, err := Encode(t, ref); err != nil {
-		return errors.Join(err, d.Drop(ctx, ref.ID, whyTooLarge))
+		return errors.Join(err, d.giveUp(ctx, ref, source, whyTooLarge))
 	}
-	return d.change(ctx, ref, "storing target", func(current *Target) (*Target, []Event) {
+	_ = d.recallDevice(ctx, t.DeviceID) // lest it is taken for the target's state before
+	err := d.heal(ctx, ref, "storing target", source, func(current *Target) (*Target, []Event) {
 		events := append(slices.Clone(refused), t.event(EventLearned, source, ""))
 		if current != nil && current.Thumbprint != "" && current.Thumbprint != t.Thumbprint {
 			events = append(events, t.event(EventKeyChanged, source, ""))
 		}
 		return t, events
 	})
+	if err != nil {
+		d.Doubts.addChange(subject{Ref: ref}, source, now)
+	}
+	return err
 }
 
-// Drop gives up a record that cannot be trusted any more: nevisFIDO does not
-// know the target (WhyUnknown), or has accepted a change that we could not
-// read (any other reason, a fixed word).
-func (d *Directory) Drop(ctx context.Context, id, why string) error {
-	ref := d.ref(id)
-	return d.change(ctx, ref, "dropping target", func(current *Target) (*Target, []Event) {
-		if why == WhyUnknown {
-			if current == nil {
-				return nil, nil
-			}
-			return nil, []Event{current.event(EventDropped, sourceDispatch, why)}
+// Drop gives up a record because nevisFIDO does not know the target.
+func (d *Directory) Drop(ctx context.Context, id string) error {
+	return d.change(ctx, d.ref(id), "dropping target", func(current *Target) (*Target, []Event) {
+		if current == nil {
+			return nil, nil
 		}
-		return d.nothing(ref), []Event{{Name: EventDropped, Ref: ref, Source: SourceModify, Reason: why}}
+		return nil, []Event{current.event(EventDropped, sourceDispatch, whyUnknown)}
 	})
+}
+
+// Distrust gives up a record because nevisFIDO has made the target anew, in a
+// call that we could not read. After an error it is in doubt.
+func (d *Directory) Distrust(ctx context.Context, id, source string) error {
+	return d.giveUp(ctx, d.ref(id), source, whyUnreadable)
+}
+
+func (d *Directory) giveUp(ctx context.Context, ref Ref, source, why string) error {
+	err := d.heal(ctx, ref, "dropping target", source, func(*Target) (*Target, []Event) {
+		return d.nothing(ref), []Event{{Name: EventDropped, Ref: ref, Source: source, Reason: why}}
+	})
+	if err != nil {
+		d.Doubts.addChange(subject{Ref: ref}, source, d.now())
+	}
+	return err
+}
+
+// Why the id of a target that nevisFIDO made is not known.
+const (
+	WhyNoID       = "no_id"
+	WhySeveralIDs = "several_ids"
+	WhyNoAnswer   = "unreadable_answer"
+)
+
+// Unidentified takes in that nevisFIDO has made a target of which the answer
+// does not tell the id, so that it stays unknown.
+func (d *Directory) Unidentified(source, why string) {
+	d.emit([]Event{{Name: EventUnidentified, Ref: d.ref(""), Source: source, Reason: why}})
 }
 
 // nothing is the record of a target of which nothing is certain. With key
@@ -85,54 +115,18 @@ func (d *Directory) placeholder(ref Ref) *Target {
 
 // Expire puts a target in quarantine whose channel reported the address as
 // gone: no dispatch until it is modified. Give it the target that was
-// dispatched to. Nothing happens if its address has changed since.
+// dispatched to. Nothing happens if its address has changed since. After an
+// error the target is in quarantine within this process.
 func (d *Directory) Expire(ctx context.Context, t *Target) error {
-	return d.change(ctx, t.Ref(), "expiring target", func(current *Target) (*Target, []Event) {
-		switch {
-		case current == nil || current.Address != t.Address || current.State == Expired || current.Settled == Expired:
+	err := d.change(ctx, t.Ref(), "expiring target", func(current *Target) (*Target, []Event) {
+		if current == nil || current.Address != t.Address || !current.expire() {
 			return current, nil
-		case current.State == Stale: // stays so; the quarantine begins when it is settled
-			current.Settled = Expired
-		default:
-			current.State = Expired
 		}
 		current.Updated = d.now()
 		return current, []Event{current.event(EventExpired, sourceDispatch, "")}
 	})
-}
-
-// DeviceChanged takes in that nevisFIDO's device service has deleted a device,
-// or modified it in a way that may concern its targets: they are forgotten, or
-// stale until they are registered again or repaired from a LiveSource.
-func (d *Directory) DeviceChanged(ctx context.Context, deviceID string, deleted bool) error {
-	if deviceID == "" {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
-	defer cancel()
-	ids, err := d.Store.OfDevice(ctx, d.Namespace, deviceID)
 	if err != nil {
-		return unavailable("looking up the device's targets", err)
+		d.Doubts.addGone(t.Ref(), t.Address, d.now())
 	}
-	var failed []error
-	for _, id := range ids {
-		err := d.change(ctx, d.ref(id), "changing a target of the device", func(current *Target) (*Target, []Event) {
-			if current == nil || current.DeviceID != deviceID {
-				return current, nil
-			}
-			if deleted {
-				return nil, []Event{current.event(EventForgotten, sourceDevice, "")}
-			}
-			current.addDoubt(allMembers())
-			current.Updated = d.now()
-			return current.settle(), []Event{current.event(EventStale, sourceDevice, "device_modified")}
-		})
-		if err != nil {
-			failed = append(failed, err)
-		}
-	}
-	if len(failed) > 0 {
-		return fmt.Errorf("%d of %d targets: %w", len(failed), len(ids), errors.Join(failed...))
-	}
-	return nil
+	return err
 }

@@ -157,12 +157,12 @@ func TestLearnWithStoreDown(t *testing.T) {
 func TestDrop(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
-	if err := f.Drop(t.Context(), "one", targets.WhyUnknown); err != nil {
+	if err := f.Drop(t.Context(), "one"); err != nil {
 		t.Fatal(err)
 	}
 	f.mustHaveSent(t, "dropped unknown")
 	f.mustBeUnknown(t)
-	if err := f.Drop(t.Context(), "one", targets.WhyUnknown); err != nil {
+	if err := f.Drop(t.Context(), "one"); err != nil {
 		t.Fatal(err)
 	}
 	f.mustHaveSent(t)
@@ -174,7 +174,7 @@ func TestDropOutlastsOldSources(t *testing.T) {
 	s := found(1)
 	f := newFixture(named(s)...)
 	f.learn(t, nil)
-	if err := f.Drop(t.Context(), "one", "too_large"); err != nil {
+	if err := f.Distrust(t.Context(), "one", targets.SourceRegistration); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.mustState(t, targets.Stale); got.EncryptionKey != nil || got.Address != "" {
@@ -212,7 +212,7 @@ func TestExpire(t *testing.T) {
 }
 
 func TestExpireDuringChange(t *testing.T) {
-	for status, want := range map[int]targets.State{401: targets.Expired, 204: targets.Active, 500: targets.Stale} {
+	for status, want := range map[int]targets.State{401: targets.Expired, 204: targets.Expired, 500: targets.Stale} {
 		f := newFixture()
 		f.learn(t, nil)
 		p, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"}))
@@ -227,87 +227,5 @@ func TestExpireDuringChange(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.mustState(t, want)
-	}
-}
-
-func TestDeviceChanged(t *testing.T) {
-	for _, deleted := range []bool{false, true} {
-		f := newFixture()
-		f.learn(t, nil)
-		other := &nevisfido.TargetDescription{DeviceID: "device-2", EncryptionKey: publicJWK(1)}
-		if err := f.Learn(t.Context(), other, nevisfido.CreatedTarget{ID: "two"}, targets.SourceCreate); err != nil {
-			t.Fatal(err)
-		}
-		f.events = nil
-		for _, device := range []string{"", "device-3"} {
-			if err := f.DeviceChanged(t.Context(), device, deleted); err != nil {
-				t.Fatal(err)
-			}
-		}
-		f.mustState(t, targets.Active)
-		if err := f.DeviceChanged(t.Context(), "device-1", deleted); err != nil {
-			t.Fatal(err)
-		}
-		if deleted {
-			f.mustHaveSent(t, "forgotten")
-			f.mustBeUnknown(t)
-		} else {
-			f.mustHaveSent(t, "stale device_modified")
-			f.mustState(t, targets.Stale)
-		}
-		if record, err := f.Find(t.Context(), "two"); err != nil || record.State != targets.Active {
-			t.Errorf("the other device's target is %+v, error %v", record, err)
-		}
-	}
-}
-
-// crowded is a store whose list of a device's targets was not completed by
-// some process that died.
-type crowded struct{ targets.Store }
-
-func (crowded) OfDevice(context.Context, string, string) ([]string, error) {
-	return []string{"nobody", "one"}, nil
-}
-
-func TestDeviceChangedComparesTheDevice(t *testing.T) {
-	for _, deleted := range []bool{false, true} {
-		f := newFixture()
-		f.learn(t, nil)
-		f.Store = crowded{f.store}
-		if err := f.DeviceChanged(t.Context(), "device-2", deleted); err != nil {
-			t.Fatal(err)
-		}
-		f.mustState(t, targets.Active)
-	}
-}
-
-func TestDeviceChangedReportsFailure(t *testing.T) {
-	for _, op := range []storetest.Op{storetest.OfDevice, storetest.Write} {
-		f := newFixture()
-		f.learn(t, nil)
-		withFault(f, op, errors.New("no space left"))
-		if err := f.DeviceChanged(t.Context(), "device-1", true); !errors.Is(err, targets.ErrUnavailable) {
-			t.Errorf("%s fails: error %v, want ErrUnavailable", op, err)
-		}
-	}
-}
-
-// A modification that was under way when the device changed does not make its
-// target usable again.
-func TestDeviceChangedDuringChange(t *testing.T) {
-	for _, status := range []int{204, 401, 500} {
-		f := newFixture()
-		f.learn(t, nil)
-		p, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := f.DeviceChanged(t.Context(), "device-1", false); err != nil {
-			t.Fatal(err)
-		}
-		if err := p.Finish(t.Context(), status); err != nil {
-			t.Fatal(err)
-		}
-		f.mustState(t, targets.Stale)
 	}
 }

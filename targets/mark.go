@@ -21,9 +21,13 @@ type Mark struct {
 	Shared bool `json:"shared,omitempty"`
 }
 
-// markTime is how long a change may be under way. An older mark was left by a
-// process that died: its members are in doubt.
-const markTime = 5 * time.Minute
+// ChangeTime is how long nevisFIDO may take to change a target: as long as it
+// keeps an idle connection.
+const ChangeTime = 30 * time.Second
+
+// markTime is how long a change may be under way, with what is recorded of it.
+// An older mark was left by a process that died: its members are in doubt.
+const markTime = 2 * ChangeTime
 
 // The members of a target that a change can bring.
 const (
@@ -100,6 +104,19 @@ func (t *Target) clearDoubt(members []string) {
 func (t *Target) doubted(member string) bool {
 	return slices.Contains(t.Doubt, member) ||
 		slices.ContainsFunc(t.Marks, func(m Mark) bool { return slices.Contains(m.Members, member) })
+}
+
+// expire puts a record in quarantine. It tells whether it was not before.
+func (t *Target) expire() bool {
+	switch {
+	case t.State == Expired || t.Settled == Expired:
+		return false
+	case t.State == Stale: // stays so; the quarantine begins when it is settled
+		t.Settled = Expired
+	default:
+		t.State = Expired
+	}
+	return true
 }
 
 // settle makes the state fit the marks and doubts. It returns nil for a record

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -23,7 +24,9 @@ type upstream struct {
 
 // change is a request under way, with what it does to upstream.
 type change struct {
-	pending  *targets.Pending
+	pending interface {
+		Finish(ctx context.Context, status int) error
+	}
 	apply    func(upstream) *upstream
 	signedBy int  // number of the signature key, -1 for a deletion
 	happened bool // upstream has decided
@@ -40,6 +43,9 @@ type history struct {
 	created  int
 	now      time.Time
 	broken   bool // the store's writes fail
+	lenient  bool // requests are forwarded all the same
+
+	load func() (*targets.Target, error)
 }
 
 func newHistory(t *rapid.T) *history {
@@ -58,6 +64,9 @@ func newHistory(t *rapid.T) *history {
 		f.Store = store
 		f.Now = func() time.Time { return h.now }
 	}
+	h.load = func() (*targets.Target, error) {
+		return store.Load(t.Context(), targets.Ref{Namespace: "bank", ID: h.id()})
+	}
 	return h
 }
 
@@ -67,6 +76,14 @@ func (h *history) sidecar() *fixture { return h.f[rapid.IntRange(0, 1).Draw(h.t,
 func (h *history) create() {
 	h.created++
 	h.changes = nil
+	h.recreate()
+}
+
+// recreate makes the target, or one with the same id anew, between others.
+func (h *history) recreate() {
+	if slices.ContainsFunc(h.changes, func(c *change) bool { return !c.happened }) {
+		return
+	}
 	u := upstream{
 		name: "n0", address: "a0", dispatcher: "d0",
 		encryption: rapid.IntRange(0, 4).Draw(h.t, "encryption key"),
@@ -74,7 +91,7 @@ func (h *history) create() {
 	}
 	h.upstream = &u
 	desc := &nevisfido.TargetDescription{
-		DeviceID: "device-1", Name: u.name, Target: u.address, Dispatcher: u.dispatcher, EncryptionKey: publicJWK(u.encryption),
+		DeviceID: h.deviceID(), Name: u.name, Target: u.address, Dispatcher: u.dispatcher, EncryptionKey: publicJWK(u.encryption),
 	}
 	if u.signature >= 0 {
 		desc.SignatureKey = signingKeys[u.signature].JWK()
@@ -83,6 +100,8 @@ func (h *history) create() {
 }
 
 func (h *history) id() string { return fmt.Sprint("target-", h.created) }
+
+func (h *history) deviceID() string { return fmt.Sprint("device-", h.created) }
 
 // begin sends a modification that a device, or somebody else, has signed.
 func (h *history) begin() {
@@ -111,9 +130,13 @@ func (h *history) begin() {
 		signer = h.upstream.signature
 	}
 	jws := []byte(must(signingKeys[signer].Sign(must(json.Marshal(members)))))
-	p, err := h.sidecar().BeginModify(h.t.Context(), h.id(), jws)
-	if err != nil {
+	f := h.sidecar()
+	p, err := f.BeginModify(h.t.Context(), h.id(), jws)
+	if err != nil && !h.lenient {
 		return // 503: nevisFIDO never sees it
+	}
+	if err != nil {
+		p = f.Unrecorded(h.id())
 	}
 	c := &change{pending: p, signedBy: signer, apply: func(u upstream) *upstream {
 		for _, f := range set {
@@ -134,11 +157,36 @@ func (h *history) isForged(c *change) bool {
 }
 
 func (h *history) beginDelete() {
-	p, err := h.sidecar().BeginDelete(h.t.Context(), h.id())
-	if err != nil {
+	f := h.sidecar()
+	p, err := f.BeginDelete(h.t.Context(), h.id())
+	if err != nil && !h.lenient {
 		return
 	}
+	if err != nil {
+		p = f.Unrecorded(h.id())
+	}
 	h.changes = append(h.changes, &change{pending: p, signedBy: -1, apply: func(upstream) *upstream { return nil }})
+}
+
+// changeDevice sends a change of the device that gives the target another key,
+// or deletes it.
+func (h *history) changeDevice() {
+	f, deletes := h.sidecar(), rapid.Bool().Draw(h.t, "deletes the device")
+	p, err := f.BeginDevice(h.t.Context(), h.deviceID(), deletes)
+	if err != nil && !h.lenient {
+		return
+	}
+	if err != nil {
+		p = f.UnrecordedDevice(h.deviceID(), deletes)
+	}
+	key := rapid.IntRange(0, 4).Draw(h.t, "encryption key")
+	h.changes = append(h.changes, &change{pending: p, signedBy: -1, apply: func(u upstream) *upstream {
+		if deletes {
+			return nil
+		}
+		u.encryption = key
+		return &u
+	}})
 }
 
 // decideOne lets nevisFIDO answer one of the requests.
@@ -217,7 +265,7 @@ func (h *history) pass() {
 // check holds after every step, as if the processes had been killed just then:
 // a record that may be used agrees with nevisFIDO in every member.
 func (h *history) check() (usable bool) {
-	record, err := h.f[0].Store.Load(h.t.Context(), targets.Ref{Namespace: "bank", ID: h.id()})
+	record, err := h.load()
 	if errors.Is(err, targets.ErrNotFound) {
 		return false
 	}
@@ -267,7 +315,9 @@ func TestRecordIsRightOrStale(t *testing.T) {
 		steps := []func(){
 			h.begin, h.begin, h.begin, h.decideOne, h.decideOne, h.decideOne, h.decideOne,
 			h.finish, h.finish, h.finish, h.finish, h.finish, h.pass, h.create,
-			func() { rapid.SampledFrom([]func(){h.beginDelete, h.die, h.expire}).Draw(t, "rare step")() },
+			func() {
+				rapid.SampledFrom([]func(){h.beginDelete, h.changeDevice, h.die, h.expire}).Draw(t, "rare step")()
+			},
 			func() { h.broken = rapid.IntRange(0, 4).Draw(t, "broken") == 0 },
 		}
 		h.check()

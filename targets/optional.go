@@ -2,6 +2,7 @@ package targets
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -19,7 +20,8 @@ type Lister interface {
 	Each(ctx context.Context, f func(t *Target, err error) error) error
 }
 
-// RecordError reports a record that is there and cannot be read.
+// RecordError reports a record that is there and cannot be read. It is ErrNewer
+// where a newer release can.
 type RecordError struct {
 	Hash string // Ref.Hash of the target, which is all that is known of it
 	Err  error
@@ -31,11 +33,37 @@ func (e *RecordError) Error() string { return "record " + e.Hash + ": " + e.Err.
 // Unwrap returns the reason.
 func (e *RecordError) Unwrap() error { return e.Err }
 
-// Remover is a Store that can remove a record without reading it, which is the
-// only way to be rid of a damaged one. The target is unknown then, so a key
-// source may bring it back. Removing what is not there is no error.
+// isUnreadable tells whether an error reports a record that nobody can read,
+// and that therefore nobody uses.
+func isUnreadable(err error) bool {
+	_, ok := errors.AsType[*RecordError](err)
+	return ok && !errors.Is(err, ErrNewer)
+}
+
+// Healer is a Store that can replace or delete a record that it cannot read.
+type Healer interface {
+	// Heal is Update, to which such a record is none, unless it is ErrNewer.
+	Heal(ctx context.Context, ref Ref, change Change) error
+}
+
+// Remover is a Store that can remove a record without reading it, which is how
+// an operator is rid of a damaged one. The target is unknown then, so a key
+// source may bring it back.
 type Remover interface {
+	// Remove removes the record of a target. Removing what is not there is
+	// no error.
 	Remove(ctx context.Context, ref Ref) error
+
+	// RemoveHash removes the record with a Ref.Hash, and tells whether there
+	// was one.
+	RemoveHash(ctx context.Context, hash string) (found bool, err error)
+}
+
+// Located is a Store that can tell where its records are.
+type Located interface {
+	// Location returns the same text for all stores with the same records,
+	// whatever else is configured differently. It is not for people.
+	Location() string
 }
 
 // Resealer is a Store that seals its records with a ring of keys (package
@@ -68,4 +96,8 @@ type SharedCounter interface {
 	// is full: then it returns the index of that one, else -1. An error means
 	// that the counters are unavailable, and nothing may be allowed.
 	TakeAll(ctx context.Context, counts []Count) (reached int, err error)
+
+	// GiveBack takes the newest count off each window: what was counted did
+	// not happen after all.
+	GiveBack(ctx context.Context, counts []Count) error
 }

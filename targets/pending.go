@@ -26,6 +26,9 @@ type Pending struct {
 	modification *nevisfido.Modification // nil where it is unreadable
 	members      []string                // that change
 	modified     int64                   // the record's at the beginning
+	marked       bool
+	damaged      bool          // the record cannot be read, so that nobody uses it
+	answered     func(outcome) // stands for a mark that could not be made
 
 	// Where the signature key is known, the change is either verified, or
 	// forged: then nevisFIDO cannot accept it, unless our key is outdated.
@@ -47,21 +50,36 @@ func (d *Directory) BeginModify(ctx context.Context, id string, jws []byte) (*Pe
 }
 
 // BeginDelete prepares for the deletion of a target as BeginModify does for a
-// modification.
+// modification. A record that cannot be read is of no use anyhow, and can be
+// deleted.
 func (d *Directory) BeginDelete(ctx context.Context, id string) (*Pending, error) {
-	return d.begin(ctx, &Pending{d: d, ref: d.ref(id), delete: true})
+	p, err := d.begin(ctx, &Pending{d: d, ref: d.ref(id), delete: true})
+	if isUnreadable(err) {
+		return &Pending{d: d, ref: d.ref(id), delete: true, damaged: true}, nil
+	}
+	return p, err
+}
+
+// Unrecorded is BeginModify or BeginDelete for a request that is forwarded
+// although the store fails: the target is in doubt within this process, unless
+// nevisFIDO refuses the request.
+func (d *Directory) Unrecorded(id string) *Pending {
+	ref := d.ref(id)
+	return &Pending{d: d, ref: ref, answered: d.Doubts.ask(subject{Ref: ref}, SourceModify, d.now())}
 }
 
 func (d *Directory) begin(ctx context.Context, p *Pending) (*Pending, error) {
 	p.id = rand.Text()
 	err := d.change(ctx, p.ref, "marking the target before it changes", func(current *Target) (*Target, []Event) {
 		p.read(current)
+		p.marked = false
 		if p.forged || current == nil && !p.concernsUnknown() {
 			return current, nil
 		}
 		if current == nil {
 			current = d.placeholder(p.ref)
 		}
+		p.marked = true
 		current.mark(Mark{ID: p.id, At: d.now(), Members: p.members})
 		return current.settle(), nil
 	})
@@ -116,6 +134,9 @@ func (t *Target) signatureKey() *encrypt.SignatureKey {
 }
 
 func membersOf(m *nevisfido.Modification) []string {
+	if m.UnclearKeys {
+		return allMembers()
+	}
 	brought := map[string]bool{
 		memberName:          m.Name != nil,
 		memberAddress:       m.Target != nil,
@@ -155,23 +176,43 @@ func (p *Pending) Finish(ctx context.Context, status int) error {
 		return nil
 	}
 	p.done = true
-	return p.d.change(ctx, p.ref, "recording the change of the target", func(current *Target) (*Target, []Event) {
-		alone := current.unmark(p.id)
-		switch o := outcomeOf(status); {
-		case o == refused, o == unanswered && p.forged:
-			return current.settle(), nil
-		case o == unanswered:
-			return p.stale(current, p.members, "unanswered")
-		case p.delete:
-			return p.forget(current)
-		case p.modification == nil:
-			return p.d.nothing(p.ref), []Event{{Name: EventDropped, Ref: p.ref, Source: SourceModify, Reason: "unreadable"}}
-		}
-		if why, members := p.objection(current, alone); why != "" {
-			return p.stale(current, members, why)
-		}
-		return p.apply(current)
-	})
+	o := outcomeOf(status)
+	switch {
+	case p.answered != nil:
+		p.answered(o)
+		return nil
+	case p.damaged && o != accepted:
+		return nil
+	}
+	const doing = "recording the change of the target"
+	record := func(current *Target) (*Target, []Event) { return p.record(current, o) }
+	if p.damaged {
+		return p.d.heal(ctx, p.ref, doing, sourceDelete, record)
+	}
+	err := p.d.change(ctx, p.ref, doing, record)
+	if err != nil && o == accepted && !p.marked {
+		p.d.Doubts.addChange(subject{Ref: p.ref}, p.source(), p.d.now())
+	}
+	return err
+}
+
+// record brings the record in line with the outcome.
+func (p *Pending) record(current *Target, o outcome) (*Target, []Event) {
+	alone := current.unmark(p.id)
+	switch {
+	case o == refused, o == unanswered && p.forged:
+		return current.settle(), nil
+	case o == unanswered:
+		return p.stale(current, p.members, "unanswered")
+	case p.delete:
+		return p.forget(current)
+	case p.modification == nil:
+		return p.d.nothing(p.ref), []Event{{Name: EventDropped, Ref: p.ref, Source: SourceModify, Reason: "unreadable"}}
+	}
+	if why, members := p.objection(current, alone); why != "" {
+		return p.stale(current, members, why)
+	}
+	return p.apply(current)
 }
 
 // objection tells why an accepted modification is not applied, and which
@@ -183,6 +224,8 @@ func (p *Pending) objection(current *Target, alone bool) (why string, members []
 		return "signature", allMembers()
 	case m.TargetID != "" && m.TargetID != p.ref.ID:
 		return "target_id", allMembers()
+	case m.UnclearKeys:
+		return "unclear_keys", allMembers()
 	case p.verified && m.CreatedAt != 0 && !p.fresh():
 		return "not_fresh", p.members
 	case m.CreatedAt != 0 && current != nil && m.CreatedAt < current.Modified:
@@ -227,8 +270,9 @@ func (p *Pending) source() string {
 	return SourceModify
 }
 
-// apply brings the record up to what nevisFIDO accepted. Quarantine ends. A
-// target that was unknown is learned if the modification brings a key.
+// apply brings the record up to what nevisFIDO accepted. Quarantine ends, but
+// not by another name alone: that says nothing of the address. A target that
+// was unknown is learned if the modification brings a key.
 func (p *Pending) apply(t *Target) (*Target, []Event) {
 	m, now := p.modification, p.d.now()
 	if t.Created.IsZero() {
@@ -237,7 +281,7 @@ func (p *Pending) apply(t *Target) (*Target, []Event) {
 		}
 		t.Created = now
 	}
-	before := t.Thumbprint
+	before, signedBy := t.Thumbprint, string(t.SignatureKey)
 	t.set(m)
 	var events []Event
 	if m.EncryptionKey != nil {
@@ -252,7 +296,12 @@ func (p *Pending) apply(t *Target) (*Target, []Event) {
 	}
 	t.Updated = now
 	t.clearDoubt(append(p.members, memberExistence))
-	t.State, t.Settled = Active, ""
+	if slices.ContainsFunc(p.members, func(member string) bool { return member != memberName }) {
+		t.State, t.Settled = Active, ""
+	}
+	if before != t.Thumbprint || signedBy != string(t.SignatureKey) {
+		t.unknown = nil // which may belong to the old key
+	}
 	if before != "" && before != t.Thumbprint {
 		events = append(events, t.event(EventKeyChanged, SourceModify, ""))
 	}

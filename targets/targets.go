@@ -22,7 +22,11 @@ const (
 
 // SchemaVersion is the version of the record that this release writes. A
 // record with a higher version was written by a newer release during a rolling
-// upgrade; it is unavailable to this one, never overwritten.
+// upgrade. It tells from which version on it may be read (Target.MinSchema): a
+// release that knows enough leaves the members that it does not know as they
+// are, and to an older one the record is unavailable and never overwritten. A
+// release that adds members raises its version; it leaves MinSchema where it
+// is only if readers do right without them.
 const SchemaVersion = 1
 
 // State says whether a target may be used.
@@ -41,6 +45,7 @@ const (
 // Target is the record of one dispatch target.
 type Target struct {
 	Schema     int    `json:"schema"`
+	MinSchema  int    `json:"min_schema,omitzero"` // that a reader has to know; 0 for Schema
 	Namespace  string `json:"namespace,omitempty"`
 	ID         string `json:"id"`
 	ExtID      string `json:"ext_id,omitempty"`
@@ -54,6 +59,11 @@ type Target struct {
 	EncryptionKey json.RawMessage `json:"encryption_key,omitempty"`
 	SignatureKey  json.RawMessage `json:"signature_key,omitempty"`
 	Thumbprint    string          `json:"thumbprint,omitempty"` // of EncryptionKey, RFC 7638
+
+	// KeyRefused says why the encryption key that the device brought last is
+	// not kept (encrypt.Reason). Such a target has no EncryptionKey, and must
+	// not be taken for one that never had any.
+	KeyRefused string `json:"key_refused,omitempty"`
 
 	// KeySince is when EncryptionKey was first seen.
 	KeySince time.Time `json:"key_since,omitzero"`
@@ -73,6 +83,10 @@ type Target struct {
 	Marks   []Mark   `json:"marks,omitempty"`
 	Doubt   []string `json:"doubt,omitempty"`
 	Settled State    `json:"settled,omitempty"`
+
+	// unknown holds the members of a newer release, as a JSON object. They
+	// end with the keys that they were written beside.
+	unknown []byte
 }
 
 // Ref names a target within the store: several nevisFIDOs or tenants share one
@@ -120,7 +134,8 @@ type Store interface {
 	// Update applies a change to one target atomically, as far as the
 	// storage beneath can tell: no other Update of this process, and none of
 	// another process where the store is made for several, comes in between.
-	// When it returns nil the new record is durable.
+	// When it returns nil the new record is durable. A record that is there
+	// and cannot be read is a *RecordError, here and in Load.
 	Update(ctx context.Context, ref Ref, change Change) error
 
 	// OfDevice returns the ids of the targets that a device has, as far as

@@ -40,18 +40,23 @@ func (Fallback) CaddyModule() caddy.ModuleInfo {
 
 // Provision checks the options.
 func (f *Fallback) Provision(caddy.Context) error {
-	if err := checkMembers("try", f.Try); err != nil {
+	if err := f.CheckOptions(); err != nil {
 		return err
 	}
 	if len(f.On) == 0 {
 		f.On = []dispatchers.Class{dispatchers.Expired, dispatchers.NoTarget, dispatchers.Temporary, dispatchers.Broken}
 	}
+	return nil
+}
+
+// CheckOptions implements dispatchers.OptionChecker.
+func (f *Fallback) CheckOptions() error {
 	for _, class := range f.On {
 		if !class.Valid() {
 			return fmt.Errorf("on: there is no outcome %q", class)
 		}
 	}
-	return nil
+	return checkMembers("try", f.Try)
 }
 
 // Members implements dispatchers.Composite.
@@ -137,10 +142,10 @@ func (f *Fallback) onOption(d *caddyfile.Dispenser) error {
 	for _, word := range d.RemainingArgs() {
 		class := dispatchers.Class(word)
 		if !class.Valid() {
-			return d.Errf("there is no outcome %q: name expired, no_target, no_key, refused, temporary or broken", word)
+			return d.Errf("on: there is no outcome %q: name expired, no_target, no_key, refused, temporary or broken", word)
 		}
 		if slices.Contains(f.On, class) {
-			return d.Errf("the outcome %s is named twice", word)
+			return d.Errf("on: the outcome %s is named twice", word)
 		}
 		f.On = append(f.On, class)
 	}
@@ -152,7 +157,8 @@ func (f *Fallback) onOption(d *caddyfile.Dispenser) error {
 
 // Interface guards
 var (
-	_ caddy.Provisioner     = (*Fallback)(nil)
-	_ dispatchers.Composite = (*Fallback)(nil)
-	_ caddyfile.Unmarshaler = (*Fallback)(nil)
+	_ caddy.Provisioner         = (*Fallback)(nil)
+	_ dispatchers.Composite     = (*Fallback)(nil)
+	_ dispatchers.OptionChecker = (*Fallback)(nil)
+	_ caddyfile.Unmarshaler     = (*Fallback)(nil)
 )

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -49,10 +50,17 @@ func (FanOut) CaddyModule() caddy.ModuleInfo {
 
 // Provision checks the options.
 func (f *FanOut) Provision(caddy.Context) error {
+	if err := f.CheckOptions(); err != nil {
+		return err
+	}
+	f.Succeed = cmp.Or(f.Succeed, Any)
+	return nil
+}
+
+// CheckOptions implements dispatchers.OptionChecker.
+func (f *FanOut) CheckOptions() error {
 	switch f.Succeed {
-	case "":
-		f.Succeed = Any
-	case First, Any, All:
+	case "", First, Any, All:
 	default:
 		return fmt.Errorf("succeed %q: it is first, any or all", f.Succeed)
 	}
@@ -142,7 +150,8 @@ func (f *FanOut) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Interface guards
 var (
-	_ caddy.Provisioner     = (*FanOut)(nil)
-	_ dispatchers.Composite = (*FanOut)(nil)
-	_ caddyfile.Unmarshaler = (*FanOut)(nil)
+	_ caddy.Provisioner         = (*FanOut)(nil)
+	_ dispatchers.Composite     = (*FanOut)(nil)
+	_ dispatchers.OptionChecker = (*FanOut)(nil)
+	_ caddyfile.Unmarshaler     = (*FanOut)(nil)
 )

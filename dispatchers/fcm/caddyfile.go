@@ -25,7 +25,8 @@ import (
 //		client_cert         <cert_file> <key_file>
 //	}
 //
-// One of credentials and application_default is needed.
+// One of credentials and application_default is needed. A project has to be
+// that of the credentials.
 func (f *Dispatcher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the type
 	if d.NextArg() {
@@ -39,18 +40,20 @@ func (f *Dispatcher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+const oneArgument = "exactly one argument; quote one that has spaces"
+
 func (f *Dispatcher) unmarshalOption(d *caddyfile.Dispenser) error {
 	switch d.Val() {
 	case "credentials":
-		return value(d, &f.Credentials)
+		return option.Path(d, &f.Credentials, oneArgument)
 	case "project":
-		return value(d, &f.Project)
+		return option.Checked(d, &f.Project, oneArgument, checkProject)
 	case "endpoint":
-		return value(d, &f.Endpoint)
+		return option.Checked(d, &f.Endpoint, oneArgument, checkEndpoint)
 	case "title":
-		return value(d, &f.Title)
+		return option.Checked(d, &f.Title, oneArgument, checkTitle)
 	case "body":
-		return value(d, &f.Body)
+		return option.Checked(d, &f.Body, oneArgument, checkBody)
 	case "ttl":
 		return f.unmarshalTTL(d)
 	case "application_default":
@@ -72,7 +75,7 @@ func (f *Dispatcher) unmarshalTTL(d *caddyfile.Dispenser) error {
 	if f.TTL != 0 {
 		return d.Err("ttl is given twice")
 	}
-	if err := value(d, &text); err != nil {
+	if err := option.Text(d, &text, oneArgument); err != nil {
 		return err
 	}
 	ttl, err := caddy.ParseDuration(text)
@@ -81,10 +84,6 @@ func (f *Dispatcher) unmarshalTTL(d *caddyfile.Dispenser) error {
 	}
 	f.TTL = caddy.Duration(ttl)
 	return nil
-}
-
-func value(d *caddyfile.Dispenser, to *string) error {
-	return option.Text(d, to, "exactly one argument; quote one that has spaces")
 }
 
 func flag(d *caddyfile.Dispenser, to *bool) error {

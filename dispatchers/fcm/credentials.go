@@ -67,7 +67,7 @@ func parseServiceAccount(content []byte, project string) (*serviceAccount, error
 	case project == "":
 		project = file.ProjectID
 	case file.ProjectID != "" && file.ProjectID != project:
-		return nil, errors.New("its project_id differs from the project that is configured or was loaded first")
+		return nil, errors.New("its project_id differs from the project that is configured or was loaded first: take the key file of that project, or remove project")
 	}
 	if project == "" {
 		return nil, errors.New("it has no project_id; configure project <id>")

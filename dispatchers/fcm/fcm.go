@@ -7,11 +7,13 @@
 package fcm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -55,8 +57,9 @@ type Dispatcher struct {
 	// is needed. Users' credentials of the gcloud command are not used.
 	ApplicationDefault bool `json:"application_default,omitempty"`
 
-	// Firebase project id. Default: the one in the credentials file. If both
-	// are there they must be equal.
+	// Firebase project id. It chooses no other project than that of the
+	// credentials file: if both are there they must be equal, so that the file
+	// of another project is not used by mistake. Default: the one in the file.
 	Project string `json:"project,omitempty"`
 
 	// Where FCM is, as scheme://host; /v1/projects/<project>/messages:send is
@@ -103,10 +106,11 @@ func (Dispatcher) CaddyModule() caddy.ModuleInfo {
 
 // Provision reads the credentials. It dials nothing.
 func (f *Dispatcher) Provision(ctx caddy.Context) error {
-	logger := ctx.Slogger()
-	if err := f.checkOptions(); err != nil {
+	logger := dispatchers.Logger(ctx)
+	if err := f.CheckOptions(); err != nil {
 		return err
 	}
+	f.setDefaults()
 	if err := f.loadCredentials(logger); err != nil {
 		return err
 	}
@@ -125,23 +129,62 @@ func (f *Dispatcher) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-func (f *Dispatcher) checkOptions() error {
-	if f.TTL < 0 || time.Duration(f.TTL) > MaxTTL {
+// CheckOptions implements dispatchers.OptionChecker.
+func (f *Dispatcher) CheckOptions() error {
+	switch {
+	case f.ApplicationDefault && f.Credentials != "":
+		return errors.New("credentials and application_default exclude each other: remove one")
+	case f.Credentials == "" && !f.ApplicationDefault:
+		return errors.New("credentials <path> of a service account's key file is needed, or application_default")
+	case f.TTL < 0 || time.Duration(f.TTL) > MaxTTL:
 		return errors.New("ttl: it must be positive and at most 28 days")
 	}
-	if f.Title == "" {
-		f.Title = DefaultTitle
+	if err := checkTitle(f.Title); err != nil {
+		return err
 	}
-	if f.Body == "" {
-		f.Body = DefaultBody
-	}
-	if err := dispatchers.Template(f.Title).Check(); err != nil {
+	return checkBody(f.Body)
+}
+
+func checkTitle(title string) error {
+	if err := dispatchers.Template(title).Check(); err != nil {
 		return fmt.Errorf("title: %w", err)
 	}
-	if err := dispatchers.Template(f.Body).Check(); err != nil {
+	return nil
+}
+
+func checkBody(body string) error {
+	if err := dispatchers.Template(body).Check(); err != nil {
 		return fmt.Errorf("body: %w", err)
 	}
 	return nil
+}
+
+func checkProject(project string) error {
+	return secrets.Check("project", project, func(id string) error {
+		if !validProject(id) {
+			return errNoProject
+		}
+		return nil
+	})
+}
+
+var errNoProject = errors.New("it is not a project id, such as my-bank-12345 (letters, digits, hyphens)")
+
+func checkEndpoint(endpoint string) error {
+	return outbound.CheckURL("endpoint", endpoint, plainEndpoint)
+}
+
+func plainEndpoint(u *url.URL) error {
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" {
+		return errors.New("it must be scheme://host, without a path")
+	}
+	return nil
+}
+
+func (f *Dispatcher) setDefaults() {
+	f.Title = cmp.Or(f.Title, DefaultTitle)
+	f.Body = cmp.Or(f.Body, DefaultBody)
+	f.Endpoint = cmp.Or(f.Endpoint, DefaultEndpoint)
 }
 
 func (f *Dispatcher) loadCredentials(logger *slog.Logger) error {
@@ -152,17 +195,12 @@ func (f *Dispatcher) loadCredentials(logger *slog.Logger) error {
 		}
 		f.Project = project
 	}
-	switch {
-	case f.ApplicationDefault && f.Credentials != "":
-		return errors.New("credentials and application_default exclude each other")
-	case f.Credentials != "":
-		path, err := secrets.Resolve("credentials", f.Credentials)
+	if f.Credentials != "" {
+		path, err := secrets.ResolvePath("credentials", f.Credentials)
 		if err != nil {
 			return err
 		}
 		return f.openServiceAccount("credentials", path, logger)
-	case !f.ApplicationDefault:
-		return errors.New("credentials <path> of a service account's key file is needed, or application_default")
 	}
 	if path := os.Getenv("GOOGLE_APPLICATION_CREDENTIALS"); path != "" {
 		return f.openServiceAccount("application_default", path, logger)
@@ -193,17 +231,14 @@ func (f *Dispatcher) openServiceAccount(option, path string, logger *slog.Logger
 
 func (f *Dispatcher) setSendURL() error {
 	if !validProject(f.Project) {
-		return errors.New("project: it is not a project id (letters, digits, hyphens)")
-	}
-	if f.Endpoint == "" {
-		f.Endpoint = DefaultEndpoint
+		return fmt.Errorf("project: %w", errNoProject)
 	}
 	u, err := outbound.ParseURL("endpoint", f.Endpoint)
 	if err != nil {
 		return err
 	}
-	if u.Path != "" && u.Path != "/" || u.RawQuery != "" {
-		return errors.New("endpoint: it must be scheme://host, without a path")
+	if err := plainEndpoint(u); err != nil {
+		return fmt.Errorf("endpoint: %w", err)
 	}
 	f.sendURL = u.Scheme + "://" + u.Host + "/v1/projects/" + f.Project + "/messages:send"
 	return nil
@@ -250,7 +285,8 @@ func (f *Dispatcher) Check(ctx context.Context) error {
 
 // Interface guards
 var (
-	_ caddy.Provisioner      = (*Dispatcher)(nil)
-	_ caddy.CleanerUpper     = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher = (*Dispatcher)(nil)
+	_ caddy.Provisioner         = (*Dispatcher)(nil)
+	_ caddy.CleanerUpper        = (*Dispatcher)(nil)
+	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
+	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
 )

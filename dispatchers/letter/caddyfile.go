@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
+	"github.com/oob-dispatch/oob-dispatch/internal/option"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
@@ -36,36 +37,57 @@ func (l *Dispatcher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (l *Dispatcher) option(d *caddyfile.Dispenser) error {
-	texts := map[string]*string{
-		"spool": &l.Spool, "printer": &l.Printer, "templates": &l.Templates, "sender": &l.Sender, "window": &l.Window,
-	}
-	word, args := d.Val(), d.RemainingArgs()
-	text, isText := texts[word]
-	switch {
-	case word == "language":
+	const oneValue = "one value; put it in quotes if it holds spaces"
+	switch word := d.Val(); word {
+	case "spool":
+		return option.Path(d, &l.Spool, oneValue)
+	case "max_spool":
+		return l.maxSpoolOption(d)
+	case "printer":
+		return option.Checked(d, &l.Printer, oneValue, checkPrinter)
+	case "templates":
+		return option.Path(d, &l.Templates, oneValue)
+	case "language":
 		var err error
-		l.Language, err = wording.ParseLanguage(d, args)
+		l.Language, err = wording.ParseLanguage(d, d.RemainingArgs())
 		return err
-	case !isText && word != "max_spool" && word != "min_lifetime":
+	case "min_lifetime":
+		return l.minLifetimeOption(d)
+	case "sender":
+		return option.Checked(d, &l.Sender, oneValue, func(text string) error {
+			_, err := parseSender(text, windowRight)
+			return err
+		})
+	case "window":
+		return option.Checked(d, &l.Window, oneValue, checkWindow)
+	default:
 		return d.Errf("unrecognized option %q of letter", word)
-	case len(args) != 1 || args[0] == "":
-		return d.Errf("%s takes one value; put it in quotes if it holds spaces", word)
-	case word == "max_spool":
-		n, err := strconv.Atoi(args[0])
-		if err != nil || n <= 0 {
-			return d.Errf("max_spool %q is not a positive number of letters", args[0])
-		}
-		l.MaxSpool = n
-		return nil
-	case word == "min_lifetime":
-		lifetime, err := caddy.ParseDuration(args[0])
-		if err != nil || lifetime <= 0 {
-			return d.Errf("min_lifetime %q is not a positive duration, such as 72h", args[0])
-		}
-		l.MinLifetime = caddy.Duration(lifetime)
-		return nil
 	}
-	*text = args[0]
+}
+
+func (l *Dispatcher) maxSpoolOption(d *caddyfile.Dispenser) error {
+	var text string
+	if err := option.Text(d, &text, "one value"); err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n <= 0 {
+		return d.Errf("max_spool %q is not a positive number of letters", text)
+	}
+	l.MaxSpool = n
+	return nil
+}
+
+func (l *Dispatcher) minLifetimeOption(d *caddyfile.Dispenser) error {
+	var text string
+	if err := option.Text(d, &text, "one value"); err != nil {
+		return err
+	}
+	lifetime, err := caddy.ParseDuration(text)
+	if err != nil || lifetime <= 0 {
+		return d.Errf("min_lifetime %q is not a positive duration, such as 72h", text)
+	}
+	l.MinLifetime = caddy.Duration(lifetime)
 	return nil
 }
 

@@ -3,6 +3,7 @@
 package letter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -123,14 +124,15 @@ func (Dispatcher) CaddyModule() caddy.ModuleInfo {
 // stores and dials nothing.
 func (l *Dispatcher) Provision(ctx caddy.Context) error {
 	l.now, l.logger = time.Now, ctx.Slogger()
-	if err := l.setDefaults(); err != nil {
+	if err := l.CheckOptions(); err != nil {
 		return err
 	}
+	l.setDefaults()
 	if err := l.setTexts(ctx); err != nil {
 		return err
 	}
 	if l.Spool != "" {
-		dir, err := secrets.Resolve("spool", l.Spool)
+		dir, err := secrets.ResolvePath("spool", l.Spool)
 		if err != nil {
 			return err
 		}
@@ -139,7 +141,7 @@ func (l *Dispatcher) Provision(ctx caddy.Context) error {
 		}
 	}
 	if l.Printer != "" {
-		p, err := newPrinter(l.Printer, l.Options, l.logger)
+		p, err := newPrinter(l.Printer, l.Options, dispatchers.Logger(ctx))
 		if err != nil {
 			return err
 		}
@@ -154,13 +156,8 @@ func (l *Dispatcher) setTexts(ctx context.Context) error {
 	if l.texts, err = wording.Load(templates.Letter, l.Templates, l.Language); err != nil {
 		return err
 	}
-	if l.Sender != "" {
-		if l.sender, err = parseLines(l.Sender, 1); err != nil {
-			return fmt.Errorf("sender: %w", err)
-		}
-		if err := l.trySender(); err != nil {
-			return fmt.Errorf("sender: %w", err)
-		}
+	if l.sender, err = parseSender(l.Sender, l.Window); err != nil {
+		return err
 	}
 	if l.Templates == "" {
 		return nil
@@ -168,7 +165,8 @@ func (l *Dispatcher) setTexts(ctx context.Context) error {
 	return l.tryTexts(ctx)
 }
 
-func (l *Dispatcher) setDefaults() error {
+// CheckOptions implements dispatchers.OptionChecker.
+func (l *Dispatcher) CheckOptions() error {
 	switch {
 	case l.Spool == "" && l.Printer == "":
 		return errors.New("a letter needs spool <dir> or printer <ipp_url>")
@@ -181,20 +179,32 @@ func (l *Dispatcher) setDefaults() error {
 	case l.MinLifetime < 0:
 		return errors.New("min_lifetime: it must be positive")
 	}
-	if l.MaxSpool == 0 {
-		l.MaxSpool = DefaultMaxSpool
+	if err := checkWindow(l.Window); err != nil {
+		return err
 	}
-	if l.MinLifetime == 0 {
-		l.MinLifetime = caddy.Duration(DefaultMinLifetime)
+	if l.Printer != "" {
+		if err := checkPrinter(l.Printer); err != nil {
+			return err
+		}
 	}
-	switch l.Window {
-	case "":
-		l.Window = windowRight
-	case windowRight, windowLeft:
-	default:
-		return fmt.Errorf("window %q: it is right or left", l.Window)
+	if _, err := parseSender(l.Sender, l.Window); err != nil {
+		return err
 	}
-	return nil
+	return wording.Check(templates.Letter, l.Templates, l.Language)
+}
+
+func checkWindow(window string) error {
+	switch window {
+	case "", windowRight, windowLeft:
+		return nil
+	}
+	return fmt.Errorf("window %q: it is right or left", window)
+}
+
+func (l *Dispatcher) setDefaults() {
+	l.MaxSpool = cmp.Or(l.MaxSpool, DefaultMaxSpool)
+	l.MinLifetime = cmp.Or(l.MinLifetime, caddy.Duration(DefaultMinLifetime))
+	l.Window = cmp.Or(l.Window, windowRight)
 }
 
 // Cleanup closes idle connections.
@@ -282,7 +292,8 @@ func (l *Dispatcher) Check(ctx context.Context) error {
 
 // Interface guards
 var (
-	_ caddy.Provisioner      = (*Dispatcher)(nil)
-	_ caddy.CleanerUpper     = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher = (*Dispatcher)(nil)
+	_ caddy.Provisioner         = (*Dispatcher)(nil)
+	_ caddy.CleanerUpper        = (*Dispatcher)(nil)
+	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
+	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
 )

@@ -47,18 +47,32 @@ func newPrinter(text string, o outbound.Options, logger *slog.Logger) (*printer,
 	return &printer{uri: uri, url: web, transport: transport}, nil
 }
 
+func checkPrinter(text string) error {
+	return secrets.Check("printer", text, func(value string) error {
+		_, _, err := printerURLs(value)
+		return err
+	})
+}
+
 func parsePrinter(text string) (uri, web string, err error) {
 	value, err := secrets.Resolve("printer", text)
 	if err != nil {
 		return "", "", err
 	}
+	if uri, web, err = printerURLs(value); err != nil {
+		return "", "", fmt.Errorf("printer: %w", err)
+	}
+	return uri, web, nil
+}
+
+func printerURLs(value string) (uri, web string, err error) {
 	scheme, rest, _ := strings.Cut(value, "://")
 	scheme = strings.ToLower(scheme)
 	schemes := map[string]string{"ipp": "http", "ipps": "https"}
 	if schemes[scheme] == "" {
-		return "", "", errors.New("printer: it is not an ipps or ipp URL")
+		return "", "", errors.New("it is not an ipps or ipp URL, such as ipps://printer.example.com/ipp/print")
 	}
-	u, err := outbound.ParseURL("printer", schemes[scheme]+"://"+rest)
+	u, err := outbound.ServiceURL(schemes[scheme] + "://" + rest)
 	if err != nil {
 		return "", "", fmt.Errorf("%w (ipps is IPP over https, ipp over plain http)", err)
 	}

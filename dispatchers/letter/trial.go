@@ -1,6 +1,7 @@
 package letter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/templates"
@@ -39,16 +41,24 @@ func (l *Dispatcher) tryTexts(ctx context.Context) error {
 	return nil
 }
 
-// trySender reports whether the return address can be printed.
-func (l *Dispatcher) trySender() error {
-	p := &page{window: l.Window, sender: l.sender}
+// parseSender returns the lines of the return address, none for none, if they
+// can be printed.
+func parseSender(text, window string) ([]string, error) {
+	if text == "" {
+		return nil, nil
+	}
+	lines, err := parseLines(text, 1)
+	if err != nil {
+		return nil, fmt.Errorf("sender: %w", err)
+	}
+	p := &page{window: cmp.Or(window, windowRight), sender: lines}
 	if err := p.makePrintable(); err != nil {
-		return errors.New("it is in a script that the font lacks; Latin, Greek and Cyrillic can be printed")
+		return nil, errors.New("sender: it is in a script that the font lacks; Latin, Greek and Cyrillic can be printed")
 	}
-	if err := newSheet(l.now(), "").window(p); err != nil {
-		return errors.New("it is too long for the one line above the address: shorten it")
+	if err := newSheet(time.Now(), "").window(p); err != nil {
+		return nil, errors.New("sender: it is too long for the one line above the address: shorten it")
 	}
-	return nil
+	return lines, nil
 }
 
 // try writes one letter, after it was measured with all values and with none.

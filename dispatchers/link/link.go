@@ -24,6 +24,9 @@ func (Dispatcher) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// CheckOptions implements dispatchers.OptionChecker. There are none.
+func (*Dispatcher) CheckOptions() error { return nil }
+
 // Traits implements dispatchers.Dispatcher.
 func (*Dispatcher) Traits() dispatchers.Traits {
 	return dispatchers.Traits{AnswersCaller: true, BuiltIn: nevisfido.BuiltInLink}
@@ -38,5 +41,8 @@ func (*Dispatcher) Dispatch(_ context.Context, m *dispatchers.Message) (dispatch
 	return dispatchers.Receipt{Response: m.Link}, nil
 }
 
-// Interface guard
-var _ dispatchers.Dispatcher = (*Dispatcher)(nil)
+// Interface guards
+var (
+	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
+	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
+)

@@ -51,7 +51,10 @@ func (Dispatcher) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision checks the options.
-func (q *Dispatcher) Provision(caddy.Context) error {
+func (q *Dispatcher) Provision(caddy.Context) error { return q.CheckOptions() }
+
+// CheckOptions implements dispatchers.OptionChecker.
+func (q *Dispatcher) CheckOptions() error {
 	q.options = qr.Options{Size: q.Size, Level: q.Level}
 	if err := setColors(&q.options, q.Foreground, q.Background); err != nil {
 		return err
@@ -117,6 +120,7 @@ func (q *Dispatcher) wanted(encodingParameters []byte) (qr.Options, error) {
 
 // Interface guards
 var (
-	_ caddy.Provisioner      = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher = (*Dispatcher)(nil)
+	_ caddy.Provisioner         = (*Dispatcher)(nil)
+	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
+	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
 )

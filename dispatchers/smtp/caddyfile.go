@@ -6,9 +6,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
+	"github.com/oob-dispatch/oob-dispatch/internal/option"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 func init() { caddy.RegisterModule(Dispatcher{}) }
@@ -46,42 +47,60 @@ func (s *Dispatcher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // option reads one. Errors do not quote arguments, which may be secret.
 func (s *Dispatcher) option(d *caddyfile.Dispenser) error {
-	subject := ""
-	texts := map[string]*string{
-		"server": &s.Server, "tls": &s.TLS, "from": &s.From, "subject": &subject,
-		"templates": &s.Templates, "helo": &s.HELO,
-	}
-	word, args := d.Val(), d.RemainingArgs()
-	text, isText := texts[word]
-	switch {
-	case word == "auth" && len(args) == 2 && args[0] != "" && args[1] != "":
-		s.auth().Username, s.auth().Password = args[0], args[1]
-		return nil
-	case word == "auth":
-		return d.Err("auth takes two arguments: the user and the password, such as {env.SMTP_PASSWORD} or {file./path}")
-	case word == "language":
+	const oneValue = "one value; put it in quotes if it holds spaces"
+	switch word := d.Val(); word {
+	case "server":
+		return option.Checked(d, &s.Server, oneValue, checkServer)
+	case "tls":
+		return option.Checked(d, &s.TLS, oneValue, checkTLS)
+	case "auth":
+		return s.authOption(d)
+	case "auth_type":
+		return option.Checked(d, &s.auth().Type, oneValue, checkAuthType)
+	case "from":
+		return option.Checked(d, &s.From, oneValue, checkFrom)
+	case "subject":
+		return option.Checked(d, &s.Subject, oneValue, checkSubject)
+	case "templates":
+		return option.Path(d, &s.Templates, oneValue)
+	case "language":
 		var err error
-		s.Language, err = wording.ParseLanguage(d, args)
+		s.Language, err = wording.ParseLanguage(d, d.RemainingArgs())
 		return err
-	case !isText && word != "auth_type" && word != "connections":
+	case "helo":
+		return option.Checked(d, &s.HELO, oneValue, checkHELO)
+	case "connections":
+		return s.connectionsOption(d)
+	default:
 		return d.Errf("unrecognized option %q of smtp", word)
-	case len(args) != 1 || args[0] == "":
-		return d.Errf("%s takes one value; put it in quotes if it holds spaces", word)
-	case word == "auth_type":
-		s.auth().Type = args[0]
-		return nil
-	case word == "connections":
-		n, err := strconv.Atoi(args[0])
-		if err != nil || n <= 0 {
-			return d.Err("connections takes a positive number")
-		}
-		s.Connections = n
-		return nil
 	}
-	*text = args[0]
-	if word == "subject" {
-		s.Subject = dispatchers.Template(subject)
+}
+
+func (s *Dispatcher) authOption(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 || args[0] == "" || args[1] == "" {
+		return d.Err("auth takes two arguments: the user and the password, such as {env.SMTP_PASSWORD} or {file./path}")
 	}
+	if err := secrets.Check(optionUser, args[0], nil); err != nil {
+		return d.WrapErr(err)
+	}
+	if err := secrets.Check(optionPassword, args[1], checkPassword); err != nil {
+		return d.WrapErr(err)
+	}
+	s.auth().Username, s.auth().Password = args[0], args[1]
+	return nil
+}
+
+func (s *Dispatcher) connectionsOption(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 1 {
+		return d.Err("connections takes one value")
+	}
+	n, err := strconv.Atoi(args[0])
+	if err != nil || n < 1 || n > MaxConnections {
+		return d.Errf("connections takes a number from 1 to %d", MaxConnections)
+	}
+	s.Connections = n
 	return nil
 }
 

@@ -66,8 +66,8 @@ func TestCaddyfileErrors(t *testing.T) {
 		"smtp {\nauth a b\nauth a b\n}":                  "given twice",
 		"smtp {\nauth_type plain\n}":                     "auth <user> <password> is missing",
 		"smtp {\nlanguage\n}":                            "language takes",
-		"smtp {\nconnections many\n}":                    "positive number",
-		"smtp {\nconnections 0\n}":                       "positive number",
+		"smtp {\nconnections many\n}":                    "a number from 1 to 100",
+		"smtp {\nconnections 0\n}":                       "a number from 1 to 100",
 		"smtp {\nport 25\n}":                             `unrecognized option "port"`,
 		"smtp {\nca a\nca b\n}":                          "given twice",
 	} {

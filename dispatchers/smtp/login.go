@@ -29,6 +29,12 @@ type Auth struct {
 	Type string `json:"type,omitempty"`
 }
 
+// What errors call the arguments of auth.
+const (
+	optionUser     = "auth (user)"
+	optionPassword = "auth (password)"
+)
+
 const (
 	authAuto = "AUTO"
 	xoauth2  = "XOAUTH2"
@@ -46,6 +52,14 @@ type login struct {
 	password  func() string
 }
 
+func checkAuthType(mechanism string) error {
+	switch mechanism = strings.ToUpper(mechanism); {
+	case mechanism == "", mechanism == authAuto, mechanism == xoauth2, slices.Contains(mechanisms, mechanism):
+		return nil
+	}
+	return errors.New("auth_type: it is auto, plain, login, cram-md5, scram-sha-1, scram-sha-256 or xoauth2")
+}
+
 func newLogin(a *Auth, host string, logger *slog.Logger) (*login, error) {
 	if a == nil {
 		return nil, nil
@@ -54,11 +68,8 @@ func newLogin(a *Auth, host string, logger *slog.Logger) (*login, error) {
 	if l.mechanism == "" {
 		l.mechanism = authAuto
 	}
-	if l.mechanism != authAuto && l.mechanism != xoauth2 && !slices.Contains(mechanisms, l.mechanism) {
-		return nil, errors.New("auth_type: it is auto, plain, login, cram-md5, scram-sha-1, scram-sha-256 or xoauth2")
-	}
 	var err error
-	if l.username, err = secrets.Resolve("auth (user)", a.Username); err != nil {
+	if l.username, err = secrets.Resolve(optionUser, a.Username); err != nil {
 		return nil, err
 	}
 	l.password, err = newPassword(a.Password, logger)
@@ -66,23 +77,27 @@ func newLogin(a *Auth, host string, logger *slog.Logger) (*login, error) {
 }
 
 func newPassword(text string, logger *slog.Logger) (func() string, error) {
-	const option = "auth (password)"
 	if path, ok := strings.CutPrefix(text, "{file."); ok && strings.Count(text, "}") == 1 && strings.HasSuffix(path, "}") {
-		file, err := secrets.Open(option, strings.TrimSuffix(path, "}"), parsePassword, logger)
+		file, err := secrets.Open(optionPassword, strings.TrimSuffix(path, "}"), parsePassword, logger)
 		if err != nil {
 			return nil, err
 		}
 		return file.Value, nil
 	}
-	password, err := secrets.ResolveSecret(option, text, logger)
+	password, err := secrets.ResolveSecret(optionPassword, text, logger)
 	if err != nil {
 		return nil, err
 	}
 	_, err = parsePassword([]byte(password))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", option, err)
+		return nil, fmt.Errorf("%s: %w", optionPassword, err)
 	}
 	return func() string { return password }, nil
+}
+
+func checkPassword(text string) error {
+	_, err := parsePassword([]byte(text))
+	return err
 }
 
 func parsePassword(content []byte) (string, error) {

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
 	"github.com/oob-dispatch/oob-dispatch/secrets"
@@ -42,62 +44,114 @@ type sender struct{ name, address, domain string }
 // Provision loads the texts and the credentials. It dials nothing.
 func (s *Dispatcher) Provision(ctx caddy.Context) error {
 	s.now = time.Now
-	if s.Connections == 0 {
-		s.Connections = DefaultConnections
-	}
-	if s.Connections < 1 || s.Connections > MaxConnections {
-		return fmt.Errorf("connections: it must be 1 to %d", MaxConnections)
-	}
-	if err := s.setSender(); err != nil {
+	if err := s.CheckOptions(); err != nil {
 		return err
 	}
-	if err := s.loadTexts(); err != nil {
+	s.TLS = cmp.Or(s.TLS, tlsSTARTTLS)
+	s.Connections = cmp.Or(s.Connections, DefaultConnections)
+	from, err := secrets.Resolve("from", s.From)
+	if err != nil {
 		return err
 	}
-	if err := s.setServer(ctx.Slogger()); err != nil {
+	if s.from, err = parseSender(from); err != nil {
+		return fmt.Errorf("from: %w", err)
+	}
+	if s.texts, err = wording.Load(templates.Mail, s.Templates, s.Language); err != nil {
+		return err
+	}
+	if err := s.setServer(dispatchers.Logger(ctx)); err != nil {
 		return err
 	}
 	s.pool = newPool(s.server.dial, s.Connections)
 	return nil
 }
 
-func (s *Dispatcher) setSender() error {
-	if s.From == "" {
-		return errors.New("from <address> is needed")
+// CheckOptions implements dispatchers.OptionChecker.
+func (s *Dispatcher) CheckOptions() error {
+	switch {
+	case s.Server == "":
+		return errors.New("server <host:port> is needed, such as: server mail.example.com:587")
+	case s.From == "":
+		return errors.New("from <address> is needed, such as: from login@example.com")
+	case s.Connections < 0 || s.Connections > MaxConnections:
+		return fmt.Errorf("connections: it must be 1 to %d", MaxConnections)
 	}
-	text, err := secrets.Resolve("from", s.From)
-	if err != nil {
-		return err
+	for _, check := range []func() error{
+		func() error { return checkTLS(s.TLS) },
+		func() error { return checkServer(s.Server) },
+		func() error { return checkSubject(string(s.Subject)) },
+		func() error { return wording.Check(templates.Mail, s.Templates, s.Language) },
+		s.checkAuth,
+		s.checkWithoutTLS,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
-	parsed, err := mail.ParseAddress(text)
-	if err != nil {
-		return errors.New("from: it is no mail address; write login@example.com, or Example Bank <login@example.com>")
-	}
-	address, err := parseAddress(parsed.Address)
-	if err != nil {
-		return fmt.Errorf("from: %w", err)
-	}
-	_, domain, _ := strings.Cut(address, "@")
-	s.from = sender{name: parsed.Name, address: address, domain: domain}
 	return nil
 }
 
-func (s *Dispatcher) loadTexts() error {
-	if err := s.Subject.Check(); err != nil {
+func checkSubject(subject string) error {
+	if err := dispatchers.Template(subject).Check(); err != nil {
 		return fmt.Errorf("subject: %w", err)
 	}
-	var err error
-	s.texts, err = wording.Load(templates.Mail, s.Templates, s.Language)
-	return err
+	return nil
+}
+
+func checkFrom(from string) error {
+	return secrets.Check("from", from, func(value string) error {
+		_, err := parseSender(value)
+		return err
+	})
+}
+
+func parseSender(text string) (sender, error) {
+	parsed, err := mail.ParseAddress(text)
+	if err != nil {
+		return sender{}, errors.New("it is no mail address; write login@example.com, or \"Example Bank <login@example.com>\"")
+	}
+	address, err := parseAddress(parsed.Address)
+	if err != nil {
+		return sender{}, err
+	}
+	_, domain, _ := strings.Cut(address, "@")
+	return sender{name: parsed.Name, address: address, domain: domain}, nil
+}
+
+func checkTLS(mode string) error {
+	if defaultPorts[mode] == "" && mode != "" {
+		return fmt.Errorf("tls %q: it is starttls, implicit or off", mode)
+	}
+	return nil
+}
+
+func checkServer(server string) error {
+	return secrets.Check("server", server, func(value string) error {
+		_, _, err := parseServer(value, defaultPorts[tlsSTARTTLS])
+		return err
+	})
+}
+
+func (s *Dispatcher) checkAuth() error {
+	switch {
+	case s.Auth == nil:
+		return nil
+	case s.Auth.Username == "":
+		return fmt.Errorf("%s: it is empty", optionUser)
+	case s.Auth.Password == "":
+		return fmt.Errorf("%s: it is empty", optionPassword)
+	}
+	return checkAuthType(s.Auth.Type)
 }
 
 func (s *Dispatcher) setServer(logger *slog.Logger) error {
-	if s.TLS == "" {
-		s.TLS = tlsSTARTTLS
-	}
-	host, address, err := s.parseServer()
+	text, err := secrets.Resolve("server", s.Server)
 	if err != nil {
 		return err
+	}
+	host, address, err := parseServer(text, defaultPorts[s.TLS])
+	if err != nil {
+		return fmt.Errorf("server: %w", err)
 	}
 	helo, err := s.helo()
 	if err != nil {
@@ -105,7 +159,7 @@ func (s *Dispatcher) setServer(logger *slog.Logger) error {
 	}
 	s.server = &server{host: host, address: address, tls: s.TLS, helo: helo}
 	if s.TLS == tlsOff {
-		return s.checkWithoutTLS(host)
+		return checkLocal(host)
 	}
 	if s.server.login, err = newLogin(s.Auth, host, logger); err != nil {
 		return err
@@ -118,41 +172,44 @@ func (s *Dispatcher) setServer(logger *slog.Logger) error {
 	return err
 }
 
-func (s *Dispatcher) parseServer() (host, address string, err error) {
-	port, known := defaultPorts[s.TLS]
-	if !known {
-		return "", "", fmt.Errorf("tls %q: it is starttls, implicit or off", s.TLS)
-	}
-	if s.Server == "" {
-		return "", "", errors.New("server <host:port> is needed")
-	}
-	host, err = secrets.Resolve("server", s.Server)
-	if err != nil {
-		return "", "", err
-	}
+func parseServer(text, port string) (host, address string, err error) {
+	host = text
 	if h, p, err := net.SplitHostPort(host); err == nil {
 		host, port = h, p
 	}
 	_, ipErr := netip.ParseAddr(host)
 	n, portErr := strconv.ParseUint(port, 10, 16)
 	if portErr != nil || n == 0 || ipErr != nil && !hostname.MatchString(host) {
-		return "", "", errors.New("server: write the host's name or IP address and a port, such as mail.example.com:587")
+		return "", "", errors.New("write the host's name or IP address and a port, such as mail.example.com:587")
 	}
 	return host, net.JoinHostPort(host, port), nil
 }
 
-func (s *Dispatcher) checkWithoutTLS(host string) error {
-	ip, err := netip.ParseAddr(host)
-	local := strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
+// checkWithoutTLS refuses what tls off does not go with.
+func (s *Dispatcher) checkWithoutTLS() error {
 	switch {
-	case !local:
-		return errors.New("tls off: this is for a server on this machine only")
+	case s.TLS != tlsOff:
+		return nil
 	case s.Auth != nil:
 		return errors.New("tls off: auth would send the password in clear; use starttls or implicit")
 	case s.Options != (outbound.Options{}):
 		return errors.New("tls off: proxy, ca and client_cert have no use without TLS")
 	}
-	return nil
+	return secrets.Check("server", s.Server, func(value string) error {
+		host, _, err := parseServer(value, defaultPorts[tlsOff])
+		if err != nil {
+			return err
+		}
+		return checkLocal(host)
+	})
+}
+
+func checkLocal(host string) error {
+	ip, err := netip.ParseAddr(host)
+	if strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback() {
+		return nil
+	}
+	return errors.New("tls off is for a server on this machine only; use starttls or implicit")
 }
 
 var hostname = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
@@ -168,8 +225,17 @@ func (s *Dispatcher) helo() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !hostname.MatchString(name) {
-		return "", errors.New("helo: it is not a host name")
+	if err := validHELO(name); err != nil {
+		return "", fmt.Errorf("helo: %w", err)
 	}
 	return name, nil
+}
+
+func checkHELO(name string) error { return secrets.Check("helo", name, validHELO) }
+
+func validHELO(name string) error {
+	if !hostname.MatchString(name) {
+		return errors.New("it is not a host name, such as sidecar.example.com")
+	}
+	return nil
 }

@@ -124,7 +124,8 @@ func (s *Dispatcher) Check(ctx context.Context) error {
 
 // Interface guards
 var (
-	_ caddy.Provisioner      = (*Dispatcher)(nil)
-	_ caddy.CleanerUpper     = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher = (*Dispatcher)(nil)
+	_ caddy.Provisioner         = (*Dispatcher)(nil)
+	_ caddy.CleanerUpper        = (*Dispatcher)(nil)
+	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
+	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
 )

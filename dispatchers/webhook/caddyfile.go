@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"log/slog"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
@@ -48,28 +49,26 @@ func (w *Dispatcher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // option reads one. Errors do not quote arguments, which may be secret.
 func (w *Dispatcher) option(d *caddyfile.Dispenser) error {
-	switch d.Val() {
+	switch word := d.Val(); word {
 	case "url":
-		return value(d, &w.URL)
+		return w.urlOption(d)
 	case "method":
-		return value(d, &w.Method)
+		return w.methodOption(d)
 	case "content_type":
-		return value(d, &w.ContentType)
+		return option.Checked(d, &w.ContentType, oneArgument, checkContentType)
 	case "body":
-		return value(d, &w.Body)
+		return templateOption(d, &w.Body)
 	case "text":
-		return value(d, &w.Text)
+		return templateOption(d, &w.Text)
 	case "header":
 		return w.header(d)
 	case "sms_segments":
 		return w.smsSegments(d)
 	case "secret":
 		var secret string
-		if err := value(d, &secret); err != nil {
-			return err
-		}
+		err := option.Checked(d, &secret, oneArgument, checkSecret)
 		w.Secrets = append(w.Secrets, secret)
-		return nil
+		return err
 	case "success":
 		return w.successOption(d)
 	}
@@ -80,6 +79,26 @@ func (w *Dispatcher) option(d *caddyfile.Dispenser) error {
 	return err
 }
 
+func (w *Dispatcher) urlOption(d *caddyfile.Dispenser) error {
+	return option.Checked(d, &w.URL, oneArgument, func(text string) error {
+		alone := &Dispatcher{URL: dispatchers.Template(text), checking: true}
+		return alone.setURL(nil)
+	})
+}
+
+func (w *Dispatcher) methodOption(d *caddyfile.Dispenser) error {
+	return option.Checked(d, &w.Method, oneArgument, func(text string) error {
+		return (&Dispatcher{Method: text}).setMethod(nil)
+	})
+}
+
+func templateOption(d *caddyfile.Dispenser, to *dispatchers.Template) error {
+	name := d.Val()
+	return option.Checked(d, to, oneArgument, func(text string) error {
+		return checkTemplate(name, dispatchers.Template(text))
+	})
+}
+
 func (w *Dispatcher) header(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) != 2 || args[0] == "" {
@@ -87,6 +106,10 @@ func (w *Dispatcher) header(d *caddyfile.Dispenser) error {
 	}
 	if _, twice := w.Headers[args[0]]; twice {
 		return d.Errf("header %s is given twice", args[0])
+	}
+	alone := &Dispatcher{Headers: map[string]dispatchers.Template{args[0]: dispatchers.Template(args[1])}, checking: true}
+	if err := alone.setHeaders(slog.New(slog.DiscardHandler)); err != nil {
+		return d.WrapErr(err)
 	}
 	if w.Headers == nil {
 		w.Headers = map[string]dispatchers.Template{}
@@ -100,7 +123,7 @@ func (w *Dispatcher) smsSegments(d *caddyfile.Dispenser) error {
 	if w.SMSSegments != 0 {
 		return d.Err("sms_segments is given twice")
 	}
-	if err := value(d, &text); err != nil {
+	if err := option.Text(d, &text, oneArgument); err != nil {
 		return err
 	}
 	n, err := strconv.Atoi(text)
@@ -125,9 +148,7 @@ func (w *Dispatcher) successOption(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func value[T ~string](d *caddyfile.Dispenser, to *T) error {
-	return option.Text(d, to, "one argument; quote one that has spaces")
-}
+const oneArgument = "one argument; quote one that has spaces"
 
 // Interface guard
 var _ caddyfile.Unmarshaler = (*Dispatcher)(nil)

@@ -19,19 +19,39 @@ import (
 
 const maxSegments = 255 // the parts of a concatenated message are counted in one byte
 
+// set checks the options and makes of them what sends.
+func (w *Dispatcher) set(logger *slog.Logger) error {
+	for _, set := range []func(*slog.Logger) error{w.setURL, w.setMethod, w.setHeaders, w.setText, w.setBody, w.setSecrets, w.setSuccess} {
+		if err := set(logger); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckOptions implements dispatchers.OptionChecker.
+func (w *Dispatcher) CheckOptions() error {
+	w.checking = true
+	return w.set(slog.New(slog.DiscardHandler))
+}
+
 // setURL cuts the URL into its origin, which is fixed from here on, and a
 // template for the rest.
 func (w *Dispatcher) setURL(*slog.Logger) error {
 	if w.URL == "" {
-		return errors.New("url <template> is needed")
+		return errors.New("url <template> is needed, such as: url https://sms.example.com/messages")
 	}
-	text, err := resolveInto("url", w.URL)
+	if w.checking && slices.ContainsFunc(w.URL.Placeholders(), resolvedAtLoad) {
+		w.path = w.URL // where the host ends is known at load
+		return checkTemplate("url", w.path)
+	}
+	text, err := w.resolveInto("url", w.URL)
 	if err != nil {
 		return err
 	}
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok {
-		return errors.New("url: it is not a URL with a host")
+		return errors.New("url: it is not a URL with a host, such as https://sms.example.com/messages")
 	}
 	host, path := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -44,11 +64,11 @@ func (w *Dispatcher) setURL(*slog.Logger) error {
 	if _, err := outbound.ParseURL("url", w.origin); err != nil {
 		return err
 	}
-	if err := check(w.path); err != nil {
-		return fmt.Errorf("url: %w", err)
+	if err := checkTemplate("url", w.path); err != nil {
+		return err
 	}
 	if strings.Contains(path, "#") {
-		return errors.New("url: a fragment has no meaning here")
+		return errors.New("url: a fragment has no meaning here: leave out what begins with #")
 	}
 	if _, err := w.expandURL(sampleMessage, nil); err != nil {
 		return fmt.Errorf("url: %w", err)
@@ -82,7 +102,7 @@ func (w *Dispatcher) setHeaders(logger *slog.Logger) error {
 		_, twice := w.headers[name]
 		switch {
 		case !validHeaderName(name):
-			return errors.New("header: a name has only letters, digits and hyphens")
+			return errors.New("header: a name has only letters, digits and hyphens, such as X-Api-Key")
 		case slices.Contains(reserved, name):
 			return fmt.Errorf("%s: it is set otherwise; see the options content_type and secret", option)
 		case twice:
@@ -90,7 +110,7 @@ func (w *Dispatcher) setHeaders(logger *slog.Logger) error {
 		case strings.ContainsFunc(string(template), unicode.IsControl):
 			return fmt.Errorf("%s: it holds control characters", option)
 		}
-		s, err := newSetting(option, template)
+		s, err := w.newSetting(option, template)
 		if err != nil {
 			return err
 		}
@@ -121,7 +141,7 @@ func (w *Dispatcher) setText(*slog.Logger) error {
 	case w.SMSSegments < 0 || w.SMSSegments > maxSegments:
 		return fmt.Errorf("sms_segments: it is a number from 1 to %d", maxSegments)
 	case slices.Contains(w.Text.Placeholders(), textPlaceholder):
-		return errors.New("text: it cannot hold itself")
+		return errors.New("text: it cannot hold itself: take {webhook.text} out")
 	case w.Text == "" && w.SMSSegments > 0:
 		return errors.New("sms_segments: there is no text to count; configure text <template>")
 	case w.Text == "" && w.uses(textPlaceholder):
@@ -131,12 +151,17 @@ func (w *Dispatcher) setText(*slog.Logger) error {
 	case w.Body != "" && !w.uses(textPlaceholder):
 		return errors.New("text: nothing uses it; put {webhook.text} into body")
 	}
-	s, err := newSetting("text", w.Text)
+	s, err := w.newSetting("text", w.Text)
 	if err != nil {
 		return err
 	}
 	w.text = &s
 	return nil
+}
+
+func checkContentType(text string) error {
+	_, err := formatOf(text)
+	return err
 }
 
 func (w *Dispatcher) setBody(*slog.Logger) error {
@@ -145,7 +170,7 @@ func (w *Dispatcher) setBody(*slog.Logger) error {
 	}
 	format, err := formatOf(w.ContentType)
 	if err != nil {
-		return fmt.Errorf("content_type: %w", err)
+		return err
 	}
 	w.escape = format.escape
 	if w.Body == "" {
@@ -154,7 +179,7 @@ func (w *Dispatcher) setBody(*slog.Logger) error {
 		}
 		return nil
 	}
-	s, err := newSetting("body", w.Body)
+	s, err := w.newSetting("body", w.Body)
 	if err != nil {
 		return err
 	}
@@ -167,6 +192,12 @@ func (w *Dispatcher) setBody(*slog.Logger) error {
 
 func (w *Dispatcher) setSecrets(logger *slog.Logger) error {
 	for _, text := range w.Secrets {
+		if w.checking {
+			if err := checkSecret(text); err != nil {
+				return err
+			}
+			continue
+		}
 		value, err := secrets.ResolveSecret("secret", text, logger)
 		if err != nil {
 			return err
@@ -178,6 +209,13 @@ func (w *Dispatcher) setSecrets(logger *slog.Logger) error {
 		w.keys = append(w.keys, key)
 	}
 	return nil
+}
+
+func checkSecret(text string) error {
+	return secrets.Check("secret", text, func(value string) error {
+		_, err := parseSecret(value)
+		return err
+	})
 }
 
 // statusRange is the statuses from first to last.

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,16 +27,25 @@ type setting struct {
 	loaded   map[string]string
 }
 
-func newSetting(option string, t dispatchers.Template) (setting, error) {
+// resolve is secrets.Resolve. Before the configuration is loaded a number
+// stands in for the value, which can stand wherever a value can.
+func (w *Dispatcher) resolve(option, placeholder string) (string, error) {
+	if w.checking {
+		return "1", nil
+	}
+	return secrets.Resolve(option, placeholder)
+}
+
+func (w *Dispatcher) newSetting(option string, t dispatchers.Template) (setting, error) {
 	s := setting{template: t, loaded: map[string]string{}}
-	if err := check(t); err != nil {
-		return s, fmt.Errorf("%s: %w", option, err)
+	if err := checkTemplate(option, t); err != nil {
+		return s, err
 	}
 	for _, name := range t.Placeholders() {
 		if !resolvedAtLoad(name) {
 			continue
 		}
-		value, err := secrets.Resolve(option, "{"+name+"}")
+		value, err := w.resolve(option, "{"+name+"}")
 		if err != nil {
 			return s, err
 		}
@@ -66,13 +74,13 @@ func (s setting) expand(m *dispatchers.Message, own values, escape func(string) 
 }
 
 // resolveInto puts the values of {env.…} and {file.…} into the text itself.
-func resolveInto(option string, t dispatchers.Template) (string, error) {
+func (w *Dispatcher) resolveInto(option string, t dispatchers.Template) (string, error) {
 	text := string(t)
 	for _, name := range t.Placeholders() {
 		if !resolvedAtLoad(name) {
 			continue
 		}
-		value, err := secrets.Resolve(option, "{"+name+"}")
+		value, err := w.resolve(option, "{"+name+"}")
 		if err != nil {
 			return "", err
 		}
@@ -88,15 +96,18 @@ func resolvedAtLoad(name string) bool {
 	return strings.HasPrefix(name, "env.") || strings.HasPrefix(name, "file.")
 }
 
-// check fails for placeholders that do not exist.
-func check(t dispatchers.Template) error {
+// checkTemplate fails for placeholders that do not exist.
+func checkTemplate(option string, t dispatchers.Template) error {
 	for _, name := range t.Placeholders() {
 		known := []string{addressPlaceholder, idPlaceholder, textPlaceholder}
 		if strings.HasPrefix(name, ownPrefix) && !slices.Contains(known, name) {
-			return errors.New("there are only {webhook.address}, {webhook.id} and {webhook.text}")
+			return fmt.Errorf("%s: there are only {webhook.address}, {webhook.id} and {webhook.text}", option)
 		}
 	}
-	return t.Check()
+	if err := t.Check(); err != nil {
+		return fmt.Errorf("%s: %w", option, err)
+	}
+	return nil
 }
 
 // sampleMessage has a value for every placeholder, which shows whether a

@@ -5,7 +5,6 @@ package webhook
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -81,6 +80,7 @@ type Dispatcher struct {
 
 	outbound.Options
 
+	checking     bool // whether this instance is for CheckOptions only
 	origin       string
 	path         dispatchers.Template // and query
 	headers      map[string]setting
@@ -104,11 +104,9 @@ func (Dispatcher) CaddyModule() caddy.ModuleInfo {
 
 // Provision checks the options and resolves the secrets. It dials nothing.
 func (w *Dispatcher) Provision(ctx caddy.Context) error {
-	logger := ctx.Slogger()
-	for _, set := range []func(*slog.Logger) error{w.setURL, w.setMethod, w.setHeaders, w.setText, w.setBody, w.setSecrets, w.setSuccess} {
-		if err := set(logger); err != nil {
-			return err
-		}
+	logger := dispatchers.Logger(ctx)
+	if err := w.set(logger); err != nil {
+		return err
 	}
 	w.needsAddress, w.needsLink = w.uses(addressPlaceholder), w.uses("oob.link")
 	transport, err := outbound.NewTransport(w.Options, logger)
@@ -144,7 +142,8 @@ func (w *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (disp
 
 // Interface guards
 var (
-	_ caddy.Provisioner      = (*Dispatcher)(nil)
-	_ caddy.CleanerUpper     = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher = (*Dispatcher)(nil)
+	_ caddy.Provisioner         = (*Dispatcher)(nil)
+	_ caddy.CleanerUpper        = (*Dispatcher)(nil)
+	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
+	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
 )

@@ -5,6 +5,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 func init() { caddy.RegisterModule(Dispatcher{}) }
@@ -39,6 +40,9 @@ func (p *Dispatcher) option(d *caddyfile.Dispenser) error {
 		args := d.RemainingArgs()
 		if len(args) != 1 || args[0] == "" || p.VAPID != "" {
 			return d.Err("vapid takes one argument, the path of the key file, and stands once")
+		}
+		if err := secrets.CheckPath("vapid", args[0]); err != nil {
+			return d.WrapErr(err)
 		}
 		p.VAPID = args[0]
 		return nil

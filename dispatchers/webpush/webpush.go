@@ -74,11 +74,11 @@ func (Dispatcher) CaddyModule() caddy.ModuleInfo {
 
 // Provision reads the key. It dials nothing.
 func (p *Dispatcher) Provision(ctx caddy.Context) error {
-	logger := ctx.Slogger()
-	if p.VAPID == "" {
-		return errors.New("vapid <path> of a VAPID key is needed")
+	logger := dispatchers.Logger(ctx)
+	if err := p.CheckOptions(); err != nil {
+		return err
 	}
-	path, err := secrets.Resolve("vapid", p.VAPID)
+	path, err := secrets.ResolvePath("vapid", p.VAPID)
 	if err != nil {
 		return err
 	}
@@ -95,6 +95,15 @@ func (p *Dispatcher) Provision(ctx caddy.Context) error {
 		p.transport.DialContext = p.dial
 	}
 	return nil
+}
+
+// CheckOptions implements dispatchers.OptionChecker.
+func (p *Dispatcher) CheckOptions() error {
+	if p.VAPID == "" {
+		return errors.New("vapid <path> of a VAPID key is needed")
+	}
+	_, err := parseRules(p.Allow)
+	return err
 }
 
 // Cleanup closes idle connections.
@@ -122,7 +131,8 @@ func (p *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (disp
 
 // Interface guards
 var (
-	_ caddy.Provisioner      = (*Dispatcher)(nil)
-	_ caddy.CleanerUpper     = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher = (*Dispatcher)(nil)
+	_ caddy.Provisioner         = (*Dispatcher)(nil)
+	_ caddy.CleanerUpper        = (*Dispatcher)(nil)
+	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
+	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
 )

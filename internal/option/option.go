@@ -1,7 +1,11 @@
 // Package option reads options of a Caddyfile block.
 package option
 
-import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/oob-dispatch/oob-dispatch/secrets"
+)
 
 // Text reads the only argument of the option that the dispenser is at, which
 // may stand once. The error is "<option> takes <what>"; it does not quote
@@ -17,4 +21,22 @@ func Text[T ~string](d *caddyfile.Dispenser, to *T, what string) error {
 	}
 	*to = T(args[0])
 	return nil
+}
+
+// Checked is Text for a value that check has to find right. Its errors name the
+// option, and are given the line.
+func Checked[T ~string](d *caddyfile.Dispenser, to *T, what string, check func(value string) error) error {
+	if err := Text(d, to, what); err != nil {
+		return err
+	}
+	if err := check(string(*to)); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+// Path is Text for the path of a file.
+func Path[T ~string](d *caddyfile.Dispenser, to *T, what string) error {
+	name := d.Val()
+	return Checked(d, to, what, func(path string) error { return secrets.CheckPath(name, path) })
 }

@@ -111,48 +111,98 @@ var locks keylock.Table
 
 // Load implements targets.Store.
 func (s *Store) Load(ctx context.Context, ref targets.Ref) (*targets.Target, error) {
-	data, err := s.read(ctx, targetKey(ref))
+	data, err := s.readSealed(ctx, targetKey(ref))
 	if err != nil {
 		return nil, err
 	}
 	if data == nil {
 		return nil, targets.ErrNotFound
 	}
-	return targets.Decode(data, ref)
+	t, _, err := s.decode(data, ref)
+	return t, err
+}
+
+// decode opens and reads a record.
+func (s *Store) decode(data []byte, ref targets.Ref) (t *targets.Target, record []byte, err error) {
+	record, _, err = s.ring.Open(data, targetKey(ref))
+	if err == nil {
+		t, err = targets.Decode(record, ref)
+	}
+	if err != nil {
+		return nil, nil, &targets.RecordError{Hash: ref.Hash(), Err: err}
+	}
+	return t, record, nil
 }
 
 // Remove implements targets.Remover. Its device goes on listing the target.
 func (s *Store) Remove(ctx context.Context, ref targets.Ref) error {
-	key := targetKey(ref)
+	_, err := s.RemoveHash(ctx, ref.Hash())
+	return err
+}
+
+// RemoveHash implements targets.Remover.
+func (s *Store) RemoveHash(ctx context.Context, hash string) (found bool, err error) {
+	if !isHash(hash) {
+		return false, fmt.Errorf("%.80q is not the hash of a record", hash)
+	}
+	key := hashKey(targetPrefix, hash)
 	h, err := s.hold(ctx, key)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer h.release()
-	return s.remove(ctx, h, key)
+	data, err := s.readSealed(ctx, key)
+	if data == nil || err != nil {
+		return false, err
+	}
+	return true, s.remove(ctx, h, key)
+}
+
+// Location implements targets.Located. Of two storages of the same kind, only
+// those that tell where they are can be told apart.
+func (s *Store) Location() string {
+	where := fmt.Sprintf("%T", s.storage)
+	if named, ok := s.storage.(fmt.Stringer); ok {
+		where += " " + named.String()
+	}
+	return where
 }
 
 // Update implements targets.Store. A crash between its steps leaves at worst a
 // device that lists a target which it has no more: before a target gets a
 // device, the device gets the target, and the other way round in the end.
 func (s *Store) Update(ctx context.Context, ref targets.Ref, change targets.Change) error {
+	return s.update(ctx, ref, change, false)
+}
+
+// Heal implements targets.Healer. The device of a record that cannot be read
+// goes on listing the target.
+func (s *Store) Heal(ctx context.Context, ref targets.Ref, change targets.Change) error {
+	return s.update(ctx, ref, change, true)
+}
+
+func (s *Store) update(ctx context.Context, ref targets.Ref, change targets.Change, heal bool) error {
 	key := targetKey(ref)
 	h, err := s.hold(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	data, err := s.read(ctx, key)
+	data, err := s.readSealed(ctx, key)
 	if err != nil {
 		return err
 	}
 	var current *targets.Target
+	var record []byte
 	oldDevice := ""
 	if data != nil {
-		if current, err = targets.Decode(data, ref); err != nil {
+		current, record, err = s.decode(data, ref)
+		switch {
+		case err == nil:
+			oldDevice = current.DeviceID // the change may overwrite it
+		case !heal || errors.Is(err, targets.ErrNewer):
 			return err
 		}
-		oldDevice = current.DeviceID // the change may overwrite it
 	}
 	next, err := change(current)
 	if err != nil {
@@ -167,7 +217,7 @@ func (s *Store) Update(ctx context.Context, ref targets.Ref, change targets.Chan
 			return err
 		}
 	}
-	if err := s.put(ctx, h, key, ref, data, next); err != nil {
+	if err := s.put(ctx, h, key, ref, data != nil, record, next); err != nil {
 		return err
 	}
 	if newDevice != oldDevice && oldDevice != "" {
@@ -177,10 +227,11 @@ func (s *Store) Update(ctx context.Context, ref targets.Ref, change targets.Chan
 	return nil
 }
 
-// put makes next the record of a target, where data is the present one.
-func (s *Store) put(ctx context.Context, h *held, key string, ref targets.Ref, data []byte, next *targets.Target) error {
+// put makes next the record of a target. There is one or not; present is that
+// which can be read.
+func (s *Store) put(ctx context.Context, h *held, key string, ref targets.Ref, there bool, present []byte, next *targets.Target) error {
 	if next == nil {
-		if data == nil {
+		if !there {
 			return nil
 		}
 		return s.remove(ctx, h, key)
@@ -189,7 +240,7 @@ func (s *Store) put(ctx context.Context, h *held, key string, ref targets.Ref, d
 	if err != nil {
 		return err
 	}
-	if string(record) == string(data) {
+	if present != nil && string(record) == string(present) {
 		return nil
 	}
 	return s.write(ctx, h, key, record)
@@ -204,10 +255,9 @@ const (
 
 func targetKey(ref targets.Ref) string { return storageKey(targetPrefix, ref) }
 
-func storageKey(prefix string, ref targets.Ref) string {
-	hash := ref.Hash()
-	return prefix + hash[:2] + "/" + hash[2:]
-}
+func storageKey(prefix string, ref targets.Ref) string { return hashKey(prefix, ref.Hash()) }
+
+func hashKey(prefix, hash string) string { return prefix + hash[:2] + "/" + hash[2:] }
 
 // read returns the record under a key, nil where there is none.
 func (s *Store) read(ctx context.Context, key string) ([]byte, error) {
@@ -264,4 +314,6 @@ var (
 	_ caddy.Validator   = (*Store)(nil)
 	_ targets.Store     = (*Store)(nil)
 	_ targets.Remover   = (*Store)(nil)
+	_ targets.Healer    = (*Store)(nil)
+	_ targets.Located   = (*Store)(nil)
 )

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/seal"
 	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
 )
 
@@ -40,6 +41,22 @@ func TestUnreadableRecordIsUnavailable(t *testing.T) {
 	storetest.RunUnreadable(t, newStore(storage), func(ref targets.Ref, data []byte) {
 		storage.put(targetKey(ref), data)
 	})
+}
+
+func TestTwoReleases(t *testing.T) {
+	for _, r := range []*seal.Ring{nil, ring(t, 1)} {
+		storage := newHostileStorage(t)
+		s := sealed(storage, r)
+		storetest.RunVersions(t, s, func(ref targets.Ref) []byte {
+			record, _, err := r.Open(storage.get(targetKey(ref)), targetKey(ref))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return record
+		}, func(ref targets.Ref, data []byte) {
+			storage.put(targetKey(ref), r.Seal(data, targetKey(ref)))
+		})
+	}
 }
 
 func TestUnreadableDeviceIsUnavailable(t *testing.T) {

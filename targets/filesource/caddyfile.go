@@ -1,6 +1,10 @@
 package filesource
 
-import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/oob-dispatch/oob-dispatch/secrets"
+)
 
 // UnmarshalCaddyfile sets up the source from Caddyfile tokens. Syntax:
 //
@@ -10,6 +14,9 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) != 1 || args[0] == "" {
 		return d.Err("file takes one argument, the path of a file that caddy oob targets export wrote")
+	}
+	if err := secrets.CheckPath("path", args[0]); err != nil {
+		return d.WrapErr(err)
 	}
 	s.Path = args[0]
 	for d.NextBlock(0) {

@@ -25,16 +25,26 @@ type Auth struct {
 	Bearer string `json:"bearer,omitempty"`
 }
 
-func (s *Source) setAuth(logger *slog.Logger) error {
+func (s *Source) checkAuth() error {
 	a := s.Auth
 	switch {
 	case a == nil && s.ClientCert == nil:
-		return errors.New("auth is needed, or client_cert")
+		return errors.New("auth is needed, such as: auth basic <user> {file./path}, or client_cert")
+	case a != nil && (a.Bearer == "") == (a.Username == "" && a.Password == ""):
+		return errors.New("auth: it is either basic <user> <password> or bearer <token>")
+	}
+	return nil
+}
+
+func (s *Source) setAuth(logger *slog.Logger) error {
+	if err := s.checkAuth(); err != nil {
+		return err
+	}
+	a := s.Auth
+	switch {
 	case a == nil:
 		s.authorize = func(*http.Request) {}
 		return nil
-	case (a.Bearer == "") == (a.Username == "" && a.Password == ""):
-		return errors.New("auth: it is either basic <user> <password> or bearer <token>")
 	case a.Bearer != "":
 		token, err := newSecret("auth bearer", a.Bearer, logger)
 		if err != nil {

@@ -99,7 +99,11 @@ func TestDirectoryRepairsStaleRecords(t *testing.T) {
 	if err := d.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.DeviceChanged(t.Context(), "device-1", false); err != nil {
+	change, err := d.BeginDevice(t.Context(), "device-1", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := change.Finish(t.Context(), http.StatusNoContent); err != nil {
 		t.Fatal(err)
 	}
 	server.SetTarget("u-1", phone("one"))

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -295,9 +295,9 @@ func TestMaxResponse(t *testing.T) {
 
 func unquoted(t *testing.T, key []byte) []byte {
 	t.Helper()
-	parsed, ok := parseJWK(key)
+	text, ok := nevisfido.ParseJWK(key)
 	if !ok {
 		t.Errorf("%s is no JWK", key)
 	}
-	return slices.Clone(parsed.text)
+	return text
 }

@@ -1,8 +1,11 @@
 package nevisidm
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"testing"
+
+	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 )
 
 func TestKeysByShape(t *testing.T) {
@@ -38,6 +41,9 @@ func TestKeysByShape(t *testing.T) {
 		"RSA is left":           {map[string]any{"b": rsa1, "c": rsaEnc}, rsaEnc, rsa1},
 		"reference is no hint":  {map[string]any{"reference": ec1}, "", ec1},
 		"key that is refused":   {map[string]any{"a": odd}, odd, ""},
+		"text that is no key":   {map[string]any{"fidouaf_encryption_key": "garbage"}, `"garbage"`, ""},
+		"base64":                {map[string]any{"a": base64.StdEncoding.EncodeToString([]byte(rsa1))}, rsa1, ""},
+		"address is no key":     {map[string]any{"fidouaf_target": rsa1}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			encryption, signature, err := keysOf(properties(t, test.properties))
@@ -66,4 +72,25 @@ func properties(t *testing.T, values map[string]any) map[string]json.RawMessage 
 		raw[name] = must(json.Marshal(value))
 	}
 	return raw
+}
+
+// A key that cannot be read is found all the same, so that it is refused and
+// the target does not pass for one without a key.
+func TestUnreadableKeysAreFound(t *testing.T) {
+	for name, credential := range map[string]bool{"entity": false, "credential": true} {
+		for key, want := range map[string]string{
+			"garbage":            `"garbage"`,
+			string(rsaKey.JWK()): string(rsaKey.JWK()),
+			base64.RawURLEncoding.EncodeToString(rsaKey.JWK()): string(rsaKey.JWK()),
+		} {
+			server := start(t, idm.Options{})
+			target := phone("one")
+			target.EncryptionKey, target.Credential = key, credential
+			server.SetTarget("u-1", target)
+			found, err := newSource(t, server, nil).Find(of(t, "u-1"), one)
+			if err != nil || string(found.EncryptionKey) != want {
+				t.Errorf("%s: found %+v, %v", name, found, err)
+			}
+		}
+	}
 }

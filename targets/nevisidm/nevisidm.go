@@ -20,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/outbound"
 	"github.com/oob-dispatch/oob-dispatch/secrets"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -134,6 +135,40 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	return nil
 }
 
+// CheckOptions implements dispatchers.OptionChecker.
+func (s *Source) CheckOptions() error {
+	if err := outbound.CheckURL("url", s.URL, checkService); err != nil {
+		return err
+	}
+	if err := secrets.Check("client", s.Client, checkClient); err != nil {
+		return err
+	}
+	for _, check := range []func() error{s.checkAuth, func() error { return s.setChoices(nil) }, func() error { return s.setBounds(nil) }} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkService(u *url.URL) error {
+	path := strings.TrimRight(u.Path, "/")
+	switch {
+	case u.RawQuery != "" || u.ForceQuery:
+		return errors.New("a query has no meaning here: leave it out")
+	case strings.HasSuffix(path, "/api") || strings.Contains(path, "/api/core/"):
+		return errors.New("leave out /api/…, which is appended")
+	}
+	return nil
+}
+
+func checkClient(name string) error {
+	if !validName(name) {
+		return errors.New("it is not the external id of a client")
+	}
+	return nil
+}
+
 func (s *Source) setURL(*slog.Logger) error {
 	if s.URL == "" {
 		return errors.New("the URL of nevisIDM is needed")
@@ -142,15 +177,12 @@ func (s *Source) setURL(*slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if u.RawQuery != "" || u.ForceQuery {
-		return errors.New("url: a query has no meaning here")
+	if err := checkService(u); err != nil {
+		return fmt.Errorf("url: %w", err)
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
 	if u.Path == "" {
 		u.Path = defaultPath
-	}
-	if strings.HasSuffix(u.Path, "/api") || strings.Contains(u.Path, "/api/core/") {
-		return errors.New("url: leave out /api/…, which is appended")
 	}
 	s.base = u.String() + corePath
 	return nil
@@ -164,8 +196,8 @@ func (s *Source) setClient(*slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if !validName(client) {
-		return errors.New("client: it is not the external id of a client")
+	if err := checkClient(client); err != nil {
+		return fmt.Errorf("client: %w", err)
 	}
 	s.clientSegment = url.PathEscape(client)
 	return nil
@@ -228,4 +260,6 @@ var (
 	_ caddy.CleanerUpper = (*Source)(nil)
 	_ targets.LiveSource = (*Source)(nil)
 	_ targets.UserSource = (*Source)(nil)
+
+	_ dispatchers.OptionChecker = (*Source)(nil)
 )

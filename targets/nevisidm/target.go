@@ -22,8 +22,8 @@ type item interface {
 	state() string
 }
 
-// entity is a dispatch target from 8.2605. The keys are JWKs, as objects or as
-// text.
+// entity is a dispatch target from 8.2605. The keys are JWKs, as objects, as
+// text or in base64.
 type entity struct {
 	ExtID         text            `json:"extId"`
 	ID            text            `json:"id"`
@@ -54,7 +54,7 @@ func (s *Source) findEntity(ctx context.Context, user, id string) (*targets.Targ
 	return &targets.Target{
 		ExtID: string(e.ExtID), DeviceID: e.DeviceID, Name: e.Name,
 		Address: e.Target, Dispatcher: e.Dispatcher,
-		EncryptionKey: e.EncryptionKey, SignatureKey: signature,
+		EncryptionKey: keyIn(e.EncryptionKey), SignatureKey: keyIn(signature),
 		Created: parseTime(e.Created),
 	}, nil
 }

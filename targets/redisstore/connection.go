@@ -108,12 +108,19 @@ func (s *Store) connection() (*connection, error) {
 	return c, s.setTLS(c)
 }
 
-func (s *Store) setAddresses(c *connection) error {
+func (s *Store) checkNumber() error {
 	if len(s.Addresses) == 0 {
 		return errors.New("addresses: name Redis, such as rediss://redis.example.com:6379")
 	}
-	if len(s.Addresses) > 1 && c.Master == "" && !c.Cluster {
+	if len(s.Addresses) > 1 && s.SentinelMaster == "" && !s.Cluster {
 		return errors.New("several addresses are those of Sentinels, with sentinel_master, or of a cluster, with cluster")
+	}
+	return nil
+}
+
+func (s *Store) setAddresses(c *connection) error {
+	if err := s.checkNumber(); err != nil {
+		return err
 	}
 	for i, text := range s.Addresses {
 		value, err := secrets.Resolve("addresses", text)

@@ -213,7 +213,7 @@ func TestPassword(t *testing.T) {
 // What the documentation says a user needs.
 var (
 	documented = []any{
-		"+get", "+set", "+del", "+getdel", "+getrange", "+hgetall", "+hset", "+hdel", "+zadd", "+zcard", "+zscore", "+zremrangebyscore",
+		"+get", "+set", "+del", "+getdel", "+getrange", "+hgetall", "+hset", "+hdel", "+zadd", "+zcard", "+zscore", "+zpopmax", "+zremrangebyscore",
 		"+pexpire", "+time", "+eval", "+evalsha",
 	}
 	inCluster   = []any{"+command", "+cluster|slots"}

@@ -27,10 +27,9 @@ func (s *Store) TakeAll(ctx context.Context, counts []targets.Count) (reached in
 	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	keys := make([]string, len(counts))
+	keys := s.counterKeys(counts)
 	args := []any{newToken()}
-	for i, c := range counts {
-		keys[i] = s.KeyPrefix + "{limit}:" + c.Key
+	for _, c := range counts {
 		args = append(args, c.N, max(c.Window.Microseconds(), 1))
 	}
 	n, err := takeScript.Run(ctx, s.shared, keys, args...).Int()
@@ -38,6 +37,33 @@ func (s *Store) TakeAll(ctx context.Context, counts []targets.Count) (reached in
 		return -1, fmt.Errorf("counting in redis: %w", err)
 	}
 	return n - 1, nil
+}
+
+// GiveBack implements targets.SharedCounter.
+func (s *Store) GiveBack(ctx context.Context, counts []targets.Count) error {
+	if len(counts) == 0 {
+		return nil
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	_, err := s.shared.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, key := range s.counterKeys(counts) {
+			p.ZPopMax(ctx, key)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("giving back a count in redis: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) counterKeys(counts []targets.Count) []string {
+	keys := make([]string, len(counts))
+	for i, c := range counts {
+		keys[i] = s.KeyPrefix + "{limit}:" + c.Key
+	}
+	return keys
 }
 
 // Interface guard

@@ -33,6 +33,24 @@ func TestTake(t *testing.T) {
 	mustTake(t, s, -1, targets.Count{Key: "c", N: 1, Window: time.Hour})
 }
 
+// What is given back makes room for one more, and no more than that.
+func TestGiveBack(t *testing.T) {
+	s := open(t, config(common))
+	a := targets.Count{Key: "a", N: 2, Window: time.Hour}
+	b := targets.Count{Key: "b", N: 2, Window: time.Hour}
+	mustTake(t, s, -1, a, b)
+	mustTake(t, s, -1, a, b)
+	mustTake(t, s, 0, a, b)
+	for _, counts := range [][]targets.Count{nil, {a}, {{Key: "unknown", N: 1, Window: time.Hour}}} {
+		if err := s.GiveBack(t.Context(), counts); err != nil {
+			t.Error(err)
+		}
+	}
+	mustTake(t, s, 1, a, b)
+	mustTake(t, s, -1, a)
+	mustTake(t, s, 0, a)
+}
+
 // What was counted falls out of the window one by one, by Redis's clock, and
 // a counter that is not used any more goes away.
 func TestWindowSlides(t *testing.T) {

@@ -44,11 +44,7 @@ func (s *Store) Each(ctx context.Context, f func(*targets.Target, error) error) 
 }
 
 func (s *Store) decode(value, key, hash string) (*targets.Target, error) {
-	r, err := parse(value)
-	if err != nil {
-		return nil, err
-	}
-	record, err := s.open(r, key)
+	record, err := s.open(parse(value), key)
 	if err != nil {
 		return nil, err
 	}

@@ -52,11 +52,20 @@ func (s *Store) Load(ctx context.Context, ref targets.Ref) (*targets.Target, err
 	if old == nil {
 		return nil, targets.ErrNotFound
 	}
-	record, err := s.open(old, key)
-	if err != nil {
-		return nil, err
+	t, _, err := s.decodeOf(old, key, ref)
+	return t, err
+}
+
+// decodeOf opens and reads the record of a target.
+func (s *Store) decodeOf(r *stored, key string, ref targets.Ref) (t *targets.Target, record []byte, err error) {
+	record, err = s.open(r, key)
+	if err == nil {
+		t, err = targets.Decode(record, ref)
 	}
-	return targets.Decode(record, ref)
+	if err != nil {
+		return nil, nil, &targets.RecordError{Hash: ref.Hash(), Err: err}
+	}
+	return t, record, nil
 }
 
 // read returns what is under a key, nil where there is nothing.
@@ -71,17 +80,22 @@ func (s *Store) read(ctx context.Context, key string) (*stored, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading from redis: %w", err)
 	}
-	return parse(value)
+	return parse(value), nil
 }
 
-func parse(value string) (*stored, error) {
+// parse returns what a value says. One that is too short has no record, which
+// is damaged therefore.
+func parse(value string) *stored {
 	if len(value) < 2*tokenSize {
-		return nil, errors.New("reading from redis: the record is damaged")
+		return &stored{version: value[:min(len(value), tokenSize)]}
 	}
-	return &stored{version: value[:tokenSize], entry: value[tokenSize : 2*tokenSize], record: []byte(value[2*tokenSize:])}, nil
+	return &stored{version: value[:tokenSize], entry: value[tokenSize : 2*tokenSize], record: []byte(value[2*tokenSize:])}
 }
 
 func (s *Store) open(r *stored, key string) ([]byte, error) {
+	if r.entry == "" {
+		return nil, errors.New("reading from redis: the record is damaged")
+	}
 	record, _, err := s.ring.Open(r.record, key)
 	if err != nil {
 		return nil, fmt.Errorf("opening what redis holds: %w", err)
@@ -95,6 +109,16 @@ const maxAttempts = 32
 
 // Update implements targets.Store.
 func (s *Store) Update(ctx context.Context, ref targets.Ref, change targets.Change) error {
+	return s.update(ctx, ref, change, false)
+}
+
+// Heal implements targets.Healer. The device of a record that cannot be read
+// goes on listing the target.
+func (s *Store) Heal(ctx context.Context, ref targets.Ref, change targets.Change) error {
+	return s.update(ctx, ref, change, true)
+}
+
+func (s *Store) update(ctx context.Context, ref targets.Ref, change targets.Change, heal bool) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	key := s.targetKey(ref.Hash())
@@ -104,7 +128,7 @@ func (s *Store) Update(ctx context.Context, ref targets.Ref, change targets.Chan
 	}
 	defer unlock()
 	for attempt := range maxAttempts {
-		done, err := s.try(ctx, key, ref, change)
+		done, err := s.try(ctx, key, ref, change, heal)
 		if done || err != nil {
 			return err
 		}
@@ -130,7 +154,7 @@ func pause(ctx context.Context, attempt int) error {
 
 // try makes one attempt at an update. A crash between its steps leaves at
 // worst a device that lists a target which it has no more.
-func (s *Store) try(ctx context.Context, key string, ref targets.Ref, change targets.Change) (done bool, err error) {
+func (s *Store) try(ctx context.Context, key string, ref targets.Ref, change targets.Change, heal bool) (done bool, err error) {
 	old, err := s.read(ctx, key)
 	if err != nil {
 		return false, err
@@ -139,13 +163,13 @@ func (s *Store) try(ctx context.Context, key string, ref targets.Ref, change tar
 	var before []byte
 	oldDevice := ""
 	if old != nil {
-		if before, err = s.open(old, key); err != nil {
+		current, before, err = s.decodeOf(old, key, ref)
+		switch {
+		case err == nil:
+			oldDevice = current.DeviceID // the change may overwrite it
+		case !heal || errors.Is(err, targets.ErrNewer):
 			return false, err
 		}
-		if current, err = targets.Decode(before, ref); err != nil {
-			return false, err
-		}
-		oldDevice = current.DeviceID // the change may overwrite it
 	}
 	next, err := change(current)
 	if err != nil {
@@ -158,11 +182,11 @@ func (s *Store) try(ctx context.Context, key string, ref targets.Ref, change tar
 	if err != nil {
 		return false, err
 	}
-	if old != nil && slices.Equal(before, after) {
+	if before != nil && slices.Equal(before, after) {
 		return true, nil
 	}
 	wanted := &stored{version: newToken(), entry: newToken(), record: s.ring.Seal(after, key)}
-	if old != nil && next.DeviceID == oldDevice {
+	if current != nil && next.DeviceID == oldDevice {
 		wanted.entry = old.entry
 		return s.swap(ctx, key, old, wanted)
 	}
@@ -222,16 +246,24 @@ func (s *Store) swap(ctx context.Context, key string, old, wanted *stored) (done
 
 // Remove implements targets.Remover. Its device goes on listing the target.
 func (s *Store) Remove(ctx context.Context, ref targets.Ref) error {
+	_, err := s.RemoveHash(ctx, ref.Hash())
+	return err
+}
+
+// RemoveHash implements targets.Remover.
+func (s *Store) RemoveHash(ctx context.Context, hash string) (found bool, err error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	if err := s.shared.Del(ctx, s.targetKey(ref.Hash())).Err(); err != nil {
-		return fmt.Errorf("deleting from redis: %w", err)
+	n, err := s.shared.Del(ctx, s.targetKey(hash)).Result()
+	if err != nil {
+		return false, fmt.Errorf("deleting from redis: %w", err)
 	}
-	return nil
+	return n > 0, nil
 }
 
 // Interface guards
 var (
 	_ targets.Store   = (*Store)(nil)
 	_ targets.Remover = (*Store)(nil)
+	_ targets.Healer  = (*Store)(nil)
 )

@@ -34,6 +34,20 @@ func TestUnreadableRecordIsUnavailable(t *testing.T) {
 	}
 }
 
+func TestTwoReleases(t *testing.T) {
+	for _, s := range []*Store{open(t, config(common)), sealed(t, config(common), 1)} {
+		storetest.RunVersions(t, s, func(ref targets.Ref) []byte {
+			record, _, err := s.ring.Open(readRaw(t, s, ref), s.targetKey(ref.Hash()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return record
+		}, func(ref targets.Ref, data []byte) {
+			writeRaw(t, s, ref, s.ring.Seal(data, s.targetKey(ref.Hash())))
+		})
+	}
+}
+
 func TestForeignValueIsUnavailable(t *testing.T) {
 	s := open(t, config(common))
 	ref := targets.Ref{ID: "one"}

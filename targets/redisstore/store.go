@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -40,7 +41,7 @@ const (
 // starts anew, and `appendonly yes`. With replicas, set `min-replicas-to-write
 // 1`: a failover loses what had not reached the new master, such as the
 // deletion of a target. An ACL user needs `~oob:* +get +set +del +getdel
-// +getrange +hgetall +hset +hdel +zadd +zcard +zscore +zremrangebyscore
+// +getrange +hgetall +hset +hdel +zadd +zcard +zscore +zpopmax +zremrangebyscore
 // +pexpire +time +eval +evalsha`, in a cluster `+command +cluster|slots` too,
 // and for the maintenance commands `+scan +info`.
 //
@@ -101,6 +102,7 @@ type Store struct {
 
 	shared    *shared
 	sharedKey string // set while shared is held
+	location  string
 	ring      *seal.Ring
 	logger    *slog.Logger
 }
@@ -134,8 +136,13 @@ func (s *Store) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	where := slices.Sorted(slices.Values(c.Addresses))
+	s.location = fmt.Sprintf("redis %q %d %q %q", where, c.Database, c.Master, s.KeyPrefix)
 	return s.share(c)
 }
+
+// Location implements targets.Located.
+func (s *Store) Location() string { return s.location }
 
 var goodPrefix = regexp.MustCompile(`^[A-Za-z0-9:._/-]+$`)
 
@@ -190,4 +197,5 @@ func resolve(option, text string) (string, error) {
 var (
 	_ caddy.Provisioner  = (*Store)(nil)
 	_ caddy.CleanerUpper = (*Store)(nil)
+	_ targets.Located    = (*Store)(nil)
 )

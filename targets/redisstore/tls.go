@@ -10,11 +10,15 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
+var errWithoutTLS = errors.New("ca, client_cert and server_name have no meaning without TLS: use rediss:// addresses")
+
+func (s *Store) wantsTLS() bool { return s.CA != "" || s.ClientCert != nil || s.ServerName != "" }
+
 // setTLS checks the options of TLS and resolves their placeholders.
 func (s *Store) setTLS(c *connection) error {
 	if !c.TLS {
-		if s.CA != "" || s.ClientCert != nil || s.ServerName != "" {
-			return errors.New("ca, client_cert and server_name have no meaning without TLS: use rediss:// addresses")
+		if s.wantsTLS() {
+			return errWithoutTLS
 		}
 		return nil
 	}

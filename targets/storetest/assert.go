@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -63,5 +64,43 @@ func mustBeOfDevice(t *testing.T, s targets.Store, deviceID string, want ...stri
 	slices.Sort(want)
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("device %q has %q, error %v, want %q", deviceID, got, err, want)
+	}
+}
+
+// mustHeal replaces or deletes a record that cannot be read.
+func mustHeal(t *testing.T, s targets.Store, ref targets.Ref, next *targets.Target) {
+	t.Helper()
+	err := s.(targets.Healer).Heal(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
+		if current != nil {
+			t.Errorf("a change of an unreadable record got %+v", current)
+		}
+		return next, nil
+	})
+	if err != nil {
+		t.Errorf("healing %.40q: %v", ref.ID, err)
+	}
+	if next == nil {
+		mustNotExist(t, s, ref)
+		return
+	}
+	if got := load(t, s, ref); !reflect.DeepEqual(got, next) {
+		t.Errorf("healed to %+v", got)
+	}
+	ids, err := s.OfDevice(t.Context(), ref.Namespace, next.DeviceID)
+	if err != nil || !slices.Contains(ids, ref.ID) {
+		t.Errorf("the device has %q, error %v", ids, err)
+	}
+}
+
+func mustNotHeal(t *testing.T, s targets.Store, ref targets.Ref) {
+	t.Helper()
+	for name, next := range map[string]*targets.Target{"overwriting": Target(ref), "deleting": nil} {
+		err := s.(targets.Healer).Heal(t.Context(), ref, func(*targets.Target) (*targets.Target, error) { return next, nil })
+		if !errors.Is(err, targets.ErrNewer) {
+			t.Errorf("%s a newer release's record gave %v, want ErrNewer", name, err)
+		}
+	}
+	if _, err := s.Load(t.Context(), ref); !errors.Is(err, targets.ErrNewer) {
+		t.Errorf("the record of a newer release is gone: %v", err)
 	}
 }

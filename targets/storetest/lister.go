@@ -52,6 +52,18 @@ func RunLister(t *testing.T, s ListingStore, write func(ref targets.Ref, data []
 		}
 		mustList(t, s, all, nil)
 	})
+	t.Run("remove by hash", func(t *testing.T) {
+		good := targets.Ref{Namespace: "bank", ID: "*/1"}
+		delete(all, good)
+		write(damaged, []byte(`{"schema":1`))
+		for _, ref := range []targets.Ref{damaged, good, {ID: "nobody"}} {
+			if found, err := s.RemoveHash(t.Context(), ref.Hash()); err != nil || found != (ref.ID != "nobody") {
+				t.Errorf("removing %q by its hash: found %t, error %v", ref.ID, found, err)
+			}
+			mustNotExist(t, s, ref)
+		}
+		mustList(t, s, all, nil)
+	})
 }
 
 // mustList lists the store and compares. Targets may come twice.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -72,11 +73,28 @@ func (m *Memory) Load(ctx context.Context, ref targets.Ref) (*targets.Target, er
 	if !ok {
 		return nil, targets.ErrNotFound
 	}
-	return targets.Decode(record, ref)
+	return decode(record, ref)
+}
+
+func decode(record []byte, ref targets.Ref) (*targets.Target, error) {
+	t, err := targets.Decode(record, ref)
+	if err != nil {
+		return nil, &targets.RecordError{Hash: ref.Hash(), Err: err}
+	}
+	return t, nil
 }
 
 // Update implements targets.Store.
 func (m *Memory) Update(ctx context.Context, ref targets.Ref, change targets.Change) error {
+	return m.update(ctx, ref, change, false)
+}
+
+// Heal implements targets.Healer.
+func (m *Memory) Heal(ctx context.Context, ref targets.Ref, change targets.Change) error {
+	return m.update(ctx, ref, change, true)
+}
+
+func (m *Memory) update(ctx context.Context, ref targets.Ref, change targets.Change, heal bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.at(ctx, Update); err != nil {
@@ -84,8 +102,8 @@ func (m *Memory) Update(ctx context.Context, ref targets.Ref, change targets.Cha
 	}
 	var current *targets.Target
 	if record, ok := m.record(ref); ok {
-		t, err := targets.Decode(record, ref)
-		if err != nil {
+		t, err := decode(record, ref)
+		if err != nil && (!heal || errors.Is(err, targets.ErrNewer)) {
 			return err
 		}
 		current = t
@@ -125,11 +143,7 @@ func (m *Memory) OfDevice(ctx context.Context, namespace, deviceID string) ([]st
 		if ref.Namespace != namespace {
 			continue
 		}
-		t, err := targets.Decode(record, ref)
-		if err != nil {
-			return nil, err
-		}
-		if t.DeviceID == deviceID {
+		if t, err := targets.Decode(record, ref); err == nil && t.DeviceID == deviceID {
 			ids = append(ids, ref.ID)
 		}
 	}
@@ -167,6 +181,22 @@ func (m *Memory) Remove(ctx context.Context, ref targets.Ref) error {
 	return nil
 }
 
+// RemoveHash implements targets.Remover.
+func (m *Memory) RemoveHash(ctx context.Context, hash string) (found bool, err error) {
+	if err := m.at(ctx, Write); err != nil {
+		return false, err
+	}
+	m.state.Lock()
+	defer m.state.Unlock()
+	for ref := range m.records {
+		if ref.Hash() == hash {
+			delete(m.records, ref)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 func (m *Memory) at(ctx context.Context, op Op) error {
 	m.state.Lock()
 	fault := m.fault
@@ -194,4 +224,5 @@ var (
 	_ targets.Store   = (*Memory)(nil)
 	_ targets.Lister  = (*Memory)(nil)
 	_ targets.Remover = (*Memory)(nil)
+	_ targets.Healer  = (*Memory)(nil)
 )

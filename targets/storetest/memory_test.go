@@ -1,6 +1,7 @@
 package storetest_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -15,6 +16,8 @@ func TestMemoryKeepsTheContract(t *testing.T) {
 	storetest.RunUnreadable(t, m, m.Put)
 	m = new(storetest.Memory)
 	storetest.RunLister(t, m, m.Put)
+	m = new(storetest.Memory)
+	storetest.RunVersions(t, m, func(targets.Ref) []byte { return bytes.TrimSpace(m.Dump()) }, m.Put)
 }
 
 func TestMemoryFails(t *testing.T) {

@@ -51,6 +51,9 @@ func RunSealed(t *testing.T, s targets.Store, read func(ref targets.Ref) []byte,
 		if !bytes.Equal(read(ref), data) {
 			t.Errorf("%s: the record was overwritten", name)
 		}
+		mustHeal(t, s, ref, Target(ref))
+		write(ref, data)
+		mustHeal(t, s, ref, nil)
 		if t.Failed() {
 			t.Fatalf("%s: failed, see above", name)
 		}

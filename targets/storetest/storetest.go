@@ -63,6 +63,21 @@ func RunUnreadable(t *testing.T, s targets.Store, write func(ref targets.Ref, da
 		"newer, same members": func(ref targets.Ref) string {
 			return strings.Replace(good(ref), `"schema":1`, `"schema":2`, 1)
 		},
+		"newer, demands more": func(ref targets.Ref) string {
+			return strings.Replace(good(ref), `"schema":1`, `"schema":3,"min_schema":2`, 1)
+		},
+		"demands nothing": func(ref targets.Ref) string {
+			return strings.Replace(good(ref), `"schema":1`, `"schema":2,"min_schema":0`, 1)
+		},
+		"demands more than it has": func(ref targets.Ref) string {
+			return strings.Replace(good(ref), `"schema":1`, `"schema":0,"min_schema":1`, 1)
+		},
+		"misspelt member": func(ref targets.Ref) string {
+			return strings.Replace(good(ref), `"schema":1`, `"schema":2,"min_schema":1,"doubu":[]`, 1)
+		},
+		"one more member": func(ref targets.Ref) string {
+			return strings.Replace(good(ref), `"schema":1`, `"schema":1,"colour":"blue"`, 1)
+		},
 		"older than any":   func(ref targets.Ref) string { return strings.Replace(good(ref), `"schema":1`, `"schema":0`, 1) },
 		"empty":            func(targets.Ref) string { return "" },
 		"null":             func(targets.Ref) string { return "null" },
@@ -81,6 +96,13 @@ func RunUnreadable(t *testing.T, s targets.Store, write func(ref targets.Ref, da
 			ref := targets.Ref{ID: "unreadable: " + name}
 			write(ref, []byte(data(ref)))
 			mustBeUnavailable(t, s, ref)
+			if strings.HasPrefix(name, "newer") {
+				mustNotHeal(t, s, ref)
+				return
+			}
+			mustHeal(t, s, ref, Target(ref))
+			write(ref, []byte(data(ref)))
+			mustHeal(t, s, ref, nil)
 		})
 	}
 }

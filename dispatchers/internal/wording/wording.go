@@ -26,7 +26,7 @@ type Texts struct {
 func Load(m templates.Medium, dir string, language []dispatchers.Template) (*Texts, error) {
 	if dir != "" {
 		var err error
-		if dir, err = secrets.Resolve("templates", dir); err != nil {
+		if dir, err = secrets.ResolvePath("templates", dir); err != nil {
 			return nil, err
 		}
 	}
@@ -37,17 +37,44 @@ func Load(m templates.Medium, dir string, language []dispatchers.Template) (*Tex
 	if len(language) == 0 {
 		language = []dispatchers.Template{"{oob.data.language}", "{http.request.header.Accept-Language}", "en"}
 	}
-	for _, t := range language {
-		if err := t.Check(); err != nil {
-			return nil, fmt.Errorf("language: %w", err)
-		}
+	if err := checkTemplates(language); err != nil {
+		return nil, err
 	}
 	fallback := string(language[len(language)-1])
-	if !slices.Contains(set.Languages(), fallback) {
-		return nil, fmt.Errorf("language: the last one, %q, has to be one that there are always texts in: %s",
-			fallback, strings.Join(set.Languages(), ", "))
+	if err := checkFallback(set, fallback); err != nil {
+		return nil, err
 	}
 	return &Texts{Set: set, language: language, fallback: fallback}, nil
+}
+
+// Check looks at the options of Load without reading the folder, which may hold
+// texts in further languages.
+func Check(m templates.Medium, dir string, language []dispatchers.Template) error {
+	if err := checkTemplates(language); err != nil || dir != "" || len(language) == 0 {
+		return err
+	}
+	set, err := templates.Load(m, "")
+	if err != nil {
+		return err
+	}
+	return checkFallback(set, string(language[len(language)-1]))
+}
+
+func checkTemplates(language []dispatchers.Template) error {
+	for _, t := range language {
+		if err := t.Check(); err != nil {
+			return fmt.Errorf("language: %w", err)
+		}
+	}
+	return nil
+}
+
+func checkFallback(set *templates.Set, fallback string) error {
+	if !slices.Contains(set.Languages(), fallback) {
+		return fmt.Errorf("language: the last one, %q, has to be one that there are always texts in: %s",
+			fallback, strings.Join(set.Languages(), ", "))
+	}
+	return nil
 }
 
 // Language returns the language to write a message in.
@@ -67,6 +94,9 @@ func ParseLanguage(d *caddyfile.Dispenser, args []string) ([]dispatchers.Templat
 	language := make([]dispatchers.Template, len(args))
 	for i, arg := range args {
 		language[i] = dispatchers.Template(arg)
+	}
+	if err := checkTemplates(language); err != nil {
+		return nil, d.WrapErr(err)
 	}
 	return language, nil
 }
