@@ -219,6 +219,27 @@ func TestListAndShow(t *testing.T) {
 	}
 }
 
+// A target whose key was refused is not shown as one without.
+func TestShowRefusedKey(t *testing.T) {
+	line, _ := recordLine(t, "one", "jeff")
+	record, err := targets.Decode([]byte(line), targets.Ref{ID: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record.EncryptionKey, record.Thumbprint, record.KeyRefused = nil, "", "rsa_size"
+	data, err := targets.Encode(record, record.Ref())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSidecar(t, "")
+	path := filepath.Join(t.TempDir(), "targets.ndjson")
+	writeFile(t, path, string(data)+"\n")
+	s.mustRun(t, "import", path)
+	if text := s.mustRun(t, "show", "one"); !strings.Contains(text, "key refused    rsa_size\n") {
+		t.Errorf("shown\n%s", text)
+	}
+}
+
 // mustHoldNoSecret runs everything but export and looks for addresses and keys
 // in what it prints.
 func mustHoldNoSecret(t *testing.T, s *sidecar, lines string) {

@@ -25,7 +25,8 @@ type targetView struct {
 	State        string   `json:"state"`
 	Changes      int      `json:"changes_under_way,omitempty"`
 	Doubt        []string `json:"doubt,omitempty"`
-	Key          string   `json:"key,omitempty"` // such as RSA-2048
+	Key          string   `json:"key,omitempty"`         // such as RSA-2048
+	KeyRefused   string   `json:"key_refused,omitempty"` // why the one that the device brought is not used
 	Thumbprint   string   `json:"thumbprint,omitempty"`
 	SignatureKey string   `json:"signature_key,omitempty"`
 	KeyAge       string   `json:"key_age,omitempty"`
@@ -39,7 +40,7 @@ func viewOf(t *targets.Target, now time.Time) targetView {
 	v := targetView{
 		ID: t.ID, Namespace: t.Namespace, ExtID: t.ExtID, Username: t.Username, DeviceID: t.DeviceID, Name: t.Name,
 		Dispatcher: t.Dispatcher, HasAddress: t.Address != "", State: string(t.State), Changes: len(t.Marks), Doubt: t.Doubt,
-		Key: keyKind(t.EncryptionKey), Thumbprint: t.Thumbprint, SignatureKey: keyKind(t.SignatureKey),
+		Key: keyKind(t.EncryptionKey), KeyRefused: t.KeyRefused, Thumbprint: t.Thumbprint, SignatureKey: keyKind(t.SignatureKey),
 		Source: t.Source, Created: moment(t.Created), Updated: moment(t.Updated), Hash: t.Ref().Hash(),
 	}
 	since := t.KeySince
@@ -67,6 +68,7 @@ func (v targetView) lines() string {
 		{"state", v.State},
 		{"in doubt", strings.Join(v.Doubt, ", ")},
 		{"key", v.Key},
+		{"key refused", v.KeyRefused},
 		{"key age", v.KeyAge},
 		{"thumbprint", v.Thumbprint},
 		{"signature key", v.SignatureKey},

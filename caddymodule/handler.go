@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
@@ -357,12 +358,36 @@ func (h *Handler) loadStore(ctx caddy.Context) (targets.Store, error) {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.keepFromLog(r)
-	err := h.exchange.ServeHTTP(w, r, next.ServeHTTP)
+	err := h.exchange.ServeHTTP(w, r, forward(next))
 	if status, ok := errors.AsType[*exchange.StatusError](err); ok {
 		return caddyhttp.Error(status.Status, status.Err)
 	}
+	if u, ok := errors.AsType[unsent](err); ok {
+		return u.error // Caddy wants its own
+	}
 	return err
 }
+
+// forward tells the exchange where the proxy could not even connect. Where it
+// tried several times, an earlier attempt may have got through.
+func forward(next caddyhttp.Handler) exchange.Next {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		err := next.ServeHTTP(w, r)
+		if _, ok := errors.AsType[reverseproxy.DialError](err); !ok {
+			return err
+		}
+		if retries, _ := lookup(r, "http.reverse_proxy.retries"); retries != "0" {
+			return err
+		}
+		return unsent{err}
+	}
+}
+
+type unsent struct{ error }
+
+func (u unsent) Unwrap() error { return u.error }
+
+func (unsent) Is(target error) bool { return target == exchange.ErrUnsent }
 
 // Cleanup gives back what Provision took. What goes on after its request was
 // answered is finished before the process exits; a reload does not wait for it.

@@ -6,6 +6,7 @@ package exchange
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -18,8 +19,11 @@ import (
 )
 
 // Next forwards a request to nevisFIDO. An error means that no answer was
-// written.
+// written; it is ErrUnsent where nevisFIDO has not got a byte of the request.
 type Next func(http.ResponseWriter, *http.Request) error
+
+// ErrUnsent is matched by errors of Next about a nevisFIDO that was not there.
+var ErrUnsent = errors.New("the request was not sent")
 
 // StatusError asks for an answer with an HTTP status and without content.
 type StatusError struct {

@@ -311,7 +311,11 @@ func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, c *chan
 	err = next(rec, uncoded(upstream.WithContext(ctx)))
 	settled = true
 	if err != nil { // whatever was written is not nevisFIDO's answer
-		x.finish(upstream, p, c, 0)
+		status := 0
+		if errors.Is(err, ErrUnsent) {
+			status = targets.Unsent
+		}
+		x.finish(upstream, p, c, status)
 		return err
 	}
 	if x.appliesOurDispatcher(upstream, p, c, rec) {

@@ -41,14 +41,15 @@ type options struct {
 
 // stack is a running Caddy between its simulated parties.
 type stack struct {
-	t       *testing.T
-	tester  *caddytest.Tester
-	address string
-	config  string // Caddyfile
-	storage string // folder
-	nevis   *nevis.Server
-	google  *google.Server
-	client  *http.Client
+	t        *testing.T
+	tester   *caddytest.Tester
+	address  string
+	upstream string // host:port of the simulated nevisFIDO
+	config   string // Caddyfile
+	storage  string // folder
+	nevis    *nevis.Server
+	google   *google.Server
+	client   *http.Client
 }
 
 const visualCodeDigits = 4
@@ -160,6 +161,7 @@ func start(t *testing.T, o options) *stack {
 	if o.upstream == "" {
 		o.upstream = strings.TrimPrefix(upstream, "http://")
 	}
+	s.upstream = o.upstream
 	s.config = fmt.Sprintf(caddyfileText, adminAddress(), s.storage, o.global, s.address,
 		handler+"\n"+o.accessLog+o.site, o.upstream, o.logs, o.buffers())
 	s.load()

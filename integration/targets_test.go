@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -183,6 +184,38 @@ func TestUncertainModifications(t *testing.T) {
 		s.modify(p, device.Change{NewKey: "P-256", Target: p.pushToken})
 		s.take(p, nevisfido.Authentication, "push")
 	}
+}
+
+// A nevisFIDO that is not there has changed nothing: who cannot prove anything
+// must not be able to silence a device meanwhile.
+func TestChangesWhileNevisFIDOIsAway(t *testing.T) {
+	s := start(t, options{})
+	p := s.register("P-256")
+	if err := s.nevis.Close(); err != nil {
+		t.Fatal(err)
+	}
+	target := "/nevisfido/token/dispatch/targets/" + p.TargetID()
+	for _, r := range []reply{
+		s.send(http.MethodDelete, target, ""),
+		s.send(http.MethodPatch, target, "x", "Content-Type", "application/jose"),
+		s.changeDevice(p, http.MethodDelete),
+	} {
+		if r.status != http.StatusBadGateway {
+			t.Errorf("answered %s", r)
+		}
+	}
+	l, err := net.Listen("tcp", s.upstream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error)
+	go func() { served <- s.nevis.Serve(l) }()
+	defer func() {
+		if err := errors.Join(s.nevis.Close(), <-served); err != nil {
+			t.Error(err)
+		}
+	}()
+	s.take(p, nevisfido.Authentication, "push")
 }
 
 func TestDelete(t *testing.T) {

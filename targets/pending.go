@@ -160,14 +160,17 @@ func outcomeOf(status int) outcome {
 	switch {
 	case status >= 200 && status < 300:
 		return accepted
-	case status >= 400 && status < 500:
+	case status == Unsent, status >= 400 && status < 500:
 		return refused
 	}
 	return unanswered
 }
 
+// Unsent stands for a status where nevisFIDO was never asked.
+const Unsent = -1
+
 // Finish records how it ended: status is that of nevisFIDO's answer, 0 where
-// none came. Accepted changes are applied, refused ones leave the record as it
+// none came, or Unsent. Accepted changes are applied, refused ones leave the record as it
 // was, and any other status leaves it stale until a later change brings the
 // same members. On ErrUnavailable the record stays stale. Later calls do
 // nothing, so Finish(ctx, 0) may be deferred.
