@@ -13,7 +13,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
@@ -367,27 +366,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	return err
 }
-
-// forward tells the exchange where the proxy could not even connect. Where it
-// tried several times, an earlier attempt may have got through.
-func forward(next caddyhttp.Handler) exchange.Next {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		err := next.ServeHTTP(w, r)
-		if _, ok := errors.AsType[reverseproxy.DialError](err); !ok {
-			return err
-		}
-		if retries, _ := lookup(r, "http.reverse_proxy.retries"); retries != "0" {
-			return err
-		}
-		return unsent{err}
-	}
-}
-
-type unsent struct{ error }
-
-func (u unsent) Unwrap() error { return u.error }
-
-func (unsent) Is(target error) bool { return target == exchange.ErrUnsent }
 
 // Cleanup gives back what Provision took. What goes on after its request was
 // answered is finished before the process exits; a reload does not wait for it.

@@ -57,9 +57,9 @@ type Receipt struct {
 	// that of the member that delivered.
 	Dispatcher string
 
-	// Rest is set by composites that do not wait for all of their members. It
-	// returns when the last has ended; the audit trail waits for that. It is
-	// called once.
+	// Rest is set by composites that do not wait for all of their members,
+	// beside an error as well. It returns when the last has ended; the audit
+	// trail waits for that. It is called once.
 	Rest func()
 }
 

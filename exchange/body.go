@@ -27,9 +27,10 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, nil
 	}
 	controller := http.NewResponseController(w)
-	_ = controller.SetReadDeadline(time.Now().Add(readTime)) // some connections know no deadlines
+	ours, servers := readDeadlines(r)
+	_ = controller.SetReadDeadline(ours) // some connections know no deadlines
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
-	_ = controller.SetReadDeadline(time.Time{})
+	_ = controller.SetReadDeadline(servers)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +42,22 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, errTooLarge
 	}
 	return body, nil
+}
+
+// readDeadlines returns by when a body has to be read as a whole, and by when
+// the server wants it: zero for no limit.
+func readDeadlines(r *http.Request) (ours, servers time.Time) {
+	now := time.Now()
+	ours = now.Add(readTime)
+	server, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
+	if !ok || server.ReadTimeout <= 0 {
+		return ours, time.Time{}
+	}
+	servers = now.Add(server.ReadTimeout)
+	if servers.Before(ours) {
+		ours = servers
+	}
+	return ours, servers
 }
 
 // withBody returns the request with another body, or with the same one to be

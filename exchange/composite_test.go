@@ -422,6 +422,34 @@ func TestLateMembersAreOnRecord(t *testing.T) {
 	}
 }
 
+// That holds where the composite fails, too, and for what observe foresees.
+func TestLateMembersOfAFailureAreOnRecord(t *testing.T) {
+	for _, observe := range []bool{false, true} {
+		h := newHarness(t)
+		h.ObserveOnly = observe
+		h.link(Required)
+		waiting := make(chan struct{})
+		h.compose("c", composite{[]string{"link"}, func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+			var rest sync.WaitGroup
+			rest.Go(func() {
+				<-waiting
+				_, _ = deliver(ctx, "link")
+			})
+			wait := func() {
+				close(waiting)
+				rest.Wait()
+			}
+			return dispatchers.Receipt{Rest: wait}, dispatchers.Fail(dispatchers.Temporary, "scripted", "scripted")
+		}})
+		h.dispatch("c")
+		h.Wait()
+		record := h.seen.one(t)
+		if record.Encryption != "sealed" || record.Class != dispatchers.Temporary {
+			t.Errorf("observe %t, on record: %+v", observe, record)
+		}
+	}
+}
+
 // A composite none of whose members serves the operation is refused before
 // nevisFIDO makes a token; one that has such a member is told of it.
 func TestOperationsOfMembers(t *testing.T) {

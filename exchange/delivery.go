@@ -63,6 +63,7 @@ func (d *delivery) deliver() *dispatchers.Error {
 	d.message = message
 	receipt, err := d.through(ctx, d.channel, false)
 	if err != nil {
+		d.receipt.Rest = receipt.Rest // some members may go on
 		return failureOf(err)
 	}
 	d.receipt = receipt

@@ -2,6 +2,8 @@ package exchange
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -110,29 +112,48 @@ type deadlined struct {
 
 func (d deadlined) SetReadDeadline(t time.Time) error { return d.conn.SetReadDeadline(t) }
 
-// A body that comes by the byte is not waited for without end.
+// A body that comes by the byte is not waited for without end, nor for longer
+// than the server would, also where it streams through.
 func TestDrippingBody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, client := net.Pipe()
-		defer server.Close()
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			for {
-				if _, err := client.Write([]byte(" ")); err != nil {
-					return
+	for name, test := range map[string]struct {
+		limit  int64
+		server time.Duration // its read timeout
+		ends   time.Duration
+	}{
+		"of a server without a timeout":   {64 << 10, 0, readTime},
+		"of a server with a shorter one":  {64 << 10, 5 * time.Second, 5 * time.Second},
+		"of a server with a longer one":   {64 << 10, time.Minute, readTime},
+		"too large, with a short timeout": {3, 5 * time.Second, 5 * time.Second},
+		"too large, with a long timeout":  {3, time.Minute, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, client := net.Pipe()
+				defer server.Close()
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					for {
+						if _, err := client.Write([]byte(" ")); err != nil {
+							return
+						}
+						time.Sleep(time.Second)
+					}
+				}()
+				ctx := context.WithValue(t.Context(), http.ServerContextKey, &http.Server{ReadTimeout: test.server})
+				r := httptest.NewRequestWithContext(ctx, http.MethodPost, authentication, bufio.NewReader(server))
+				r.ContentLength = -1
+				start := time.Now()
+				_, err := readBody(deadlined{httptest.NewRecorder(), server}, r, test.limit)
+				if errors.Is(err, errTooLarge) {
+					_, err = io.Copy(io.Discard, r.Body)
 				}
-				time.Sleep(time.Second)
-			}
-		}()
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, authentication, bufio.NewReader(server))
-		r.ContentLength = 1000
-		start := time.Now()
-		body, err := readBody(deadlined{httptest.NewRecorder(), server}, r, 64<<10)
-		if err == nil || time.Since(start) != readTime {
-			t.Errorf("read %d bytes in %s: %v", len(body), time.Since(start), err)
-		}
-		client.Close()
-		<-done
-	})
+				if err == nil || time.Since(start) != test.ends {
+					t.Errorf("it ended after %s: %v", time.Since(start), err)
+				}
+				client.Close()
+				<-done
+			})
+		})
+	}
 }

@@ -63,7 +63,7 @@ func (d *Directory) ofDevice(ctx context.Context, deviceID string) ([]string, er
 // BeginDevice prepares for a change of a device as BeginModify does for one of
 // a target: when it returns, the device's targets are durably stale. On
 // ErrUnavailable the request must not be forwarded. Records that cannot be read
-// are of no use anyhow and left alone.
+// are of no use here anyhow; they are dropped if nevisFIDO makes the change.
 func (d *Directory) BeginDevice(ctx context.Context, deviceID string, deletes bool) (*PendingDevice, error) {
 	p := &PendingDevice{d: d, device: deviceID, id: rand.Text(), deletes: deletes}
 	if err := p.markAll(ctx); err != nil {
@@ -150,22 +150,37 @@ func (p *PendingDevice) Finish(ctx context.Context, status int) error {
 }
 
 func (p *PendingDevice) finish(ctx context.Context, id string, o outcome) error {
-	return p.d.change(ctx, p.d.ref(id), "changing a target of the device", func(current *Target) (*Target, []Event) {
-		current.unmark(p.id)
-		switch {
-		case current == nil:
-			return nil, nil
-		case o == refused, current.DeviceID != p.device:
-			return current.settle(), nil
-		case o == accepted && p.deletes:
-			return nil, []Event{current.event(EventForgotten, sourceDevice, "")}
+	const doing = "changing a target of the device"
+	record := func(current *Target) (*Target, []Event) { return p.record(current, o) }
+	err := p.d.change(ctx, p.d.ref(id), doing, record)
+	if o != accepted || !isUnreadable(err) {
+		return err
+	}
+	// Another process may be able to read it.
+	return p.d.heal(ctx, p.d.ref(id), doing, sourceDevice, func(current *Target) (*Target, []Event) {
+		if current == nil && !p.deletes {
+			return p.d.nothing(p.d.ref(id)), nil
 		}
-		why := "unanswered"
-		if o == accepted {
-			why = "device_modified"
-		}
-		current.addDoubt(p.members())
-		current.Updated = p.d.now()
-		return current.settle(), []Event{current.event(EventStale, sourceDevice, why)}
+		return record(current)
 	})
+}
+
+// record brings the record of a target in line with the outcome.
+func (p *PendingDevice) record(current *Target, o outcome) (*Target, []Event) {
+	current.unmark(p.id)
+	switch {
+	case current == nil:
+		return nil, nil
+	case o == refused, current.DeviceID != p.device:
+		return current.settle(), nil
+	case o == accepted && p.deletes:
+		return nil, []Event{current.event(EventForgotten, sourceDevice, "")}
+	}
+	why := "unanswered"
+	if o == accepted {
+		why = "device_modified"
+	}
+	current.addDoubt(p.members())
+	current.Updated = p.d.now()
+	return current.settle(), []Event{current.event(EventStale, sourceDevice, why)}
 }

@@ -89,8 +89,12 @@ func (q *Doubts) addChange(s subject, source string, now time.Time) {
 	q.add(s, now, func(d *doubt) { d.source, d.changed = source, true })
 }
 
-// addGone remembers that the address of a target is gone.
+// addGone remembers that the address of a target is gone, if there is room: it
+// does no harm to find that out again, and must not put all targets in doubt.
 func (q *Doubts) addGone(ref Ref, address string, now time.Time) {
+	if q.Full() {
+		return
+	}
 	q.add(subject{Ref: ref}, now, func(d *doubt) { d.gone = addressHash(address) })
 }
 
@@ -389,10 +393,13 @@ func (d *Directory) doubtful(ref Ref, t *Target, known doubt) (*Target, []Event)
 	default:
 		return t, events
 	}
-	switch {
-	case t == nil:
+	if t == nil {
 		return d.nothing(ref), nil
-	case t.State == Stale && !slices.ContainsFunc(allMembers(), func(member string) bool { return !slices.Contains(t.Doubt, member) }):
+	}
+	for i := range t.Marks { // nobody knows which nevisFIDO made first
+		t.Marks[i].Shared = true
+	}
+	if t.State == Stale && !slices.ContainsFunc(allMembers(), func(member string) bool { return !slices.Contains(t.Doubt, member) }) {
 		return t, events // known already
 	}
 	t.addDoubt(allMembers())

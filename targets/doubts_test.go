@@ -354,3 +354,49 @@ func TestChangeWhileDoubtIsWritten(t *testing.T) {
 	}
 	f.mustState(t, targets.Stale)
 }
+
+// Of a change that the store was told of, and another one beside it that it was
+// not told of, nobody knows which nevisFIDO made first.
+func TestUnrecordedChangeBesideAnother(t *testing.T) {
+	for name, change := range unrecorded {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture()
+			f.learn(t, nil)
+			p, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{
+				"name": "tablet", "target": "address-2", "dispatcher": "fcm",
+				"encryptionKey": string(publicJWK(2)), "signatureKey": string(signingKeys[1].JWK()),
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.readOnly()
+			change(t, f)
+			f.store.SetFault(nil)
+			if err := p.Finish(t.Context(), 204); err != nil {
+				t.Fatal(err)
+			}
+			f.mustState(t, targets.Stale)
+			if got := f.stored(t); got.State != targets.Stale {
+				t.Errorf("others find it %s", got.State)
+			}
+		})
+	}
+}
+
+// Addresses that are gone take no room from changes, and put nothing in doubt.
+func TestMoreQuarantinesThanRoom(t *testing.T) {
+	f := newFixture()
+	f.learn(t, nil)
+	f.readOnly()
+	long := strings.Repeat("x", 1<<20)
+	for i := range 18 {
+		gone := &targets.Target{Namespace: "bank", ID: fmt.Sprint(i, long), Address: "address-2"}
+		if err := f.Expire(t.Context(), gone); !errors.Is(err, targets.ErrUnavailable) {
+			t.Fatalf("expiring gave error %v", err)
+		}
+	}
+	if !f.Doubts.Full() || f.Doubts.Overflowed() {
+		t.Errorf("full is %t, overflowed is %t", f.Doubts.Full(), f.Doubts.Overflowed())
+	}
+	f.mustState(t, targets.Active)
+}

@@ -69,6 +69,30 @@ func TestDamagedRecordIsDeleted(t *testing.T) {
 }
 
 // What a newer release keeps to itself is not for this one to replace.
+// Another process may be able to read what this one cannot.
+func TestDamagedRecordOfDevice(t *testing.T) {
+	for status, gone := range map[int]bool{204: true, 401: false, 500: false} {
+		for _, deletes := range []bool{false, true} {
+			f := newFixture()
+			f.learn(t, nil)
+			p, err := f.BeginDevice(t.Context(), "device-1", deletes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.store.Put(one, []byte("sealed with a key that is not here"))
+			if err := p.Finish(t.Context(), status); err != nil {
+				t.Fatal(err)
+			}
+			if left := len(f.store.Dump()) > 0; left == gone {
+				t.Errorf("status %d: the record is there: %t", status, left)
+			}
+			if gone {
+				f.mustHaveSent(t, "dropped damaged")
+			}
+		}
+	}
+}
+
 func TestNewerRecordIsNotHealed(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)

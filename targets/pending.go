@@ -43,8 +43,9 @@ type Pending struct {
 // ErrUnavailable the request must not be forwarded.
 //
 // No mark is made for a forged request: nevisFIDO cannot accept it, and anybody
-// could disable a target by sending some. An unknown target is marked only where the request brings a
-// key, or a key source might bring the target in its old form later.
+// could disable a target by sending some. An unknown target is marked only
+// where the request brings a key, or a key source might bring the target in its
+// old form later.
 func (d *Directory) BeginModify(ctx context.Context, id string, jws []byte) (*Pending, error) {
 	return d.begin(ctx, &Pending{d: d, ref: d.ref(id), jws: jws})
 }
@@ -170,9 +171,9 @@ func outcomeOf(status int) outcome {
 const Unsent = -1
 
 // Finish records how it ended: status is that of nevisFIDO's answer, 0 where
-// none came, or Unsent. Accepted changes are applied, refused ones leave the record as it
-// was, and any other status leaves it stale until a later change brings the
-// same members. On ErrUnavailable the record stays stale. Later calls do
+// none came, or Unsent. Accepted changes are applied, refused ones leave the
+// record as it was, and any other status leaves it stale until a later change
+// brings the same members. On ErrUnavailable the record stays stale. Later calls do
 // nothing, so Finish(ctx, 0) may be deferred.
 func (p *Pending) Finish(ctx context.Context, status int) error {
 	if p.done {

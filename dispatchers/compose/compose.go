@@ -75,3 +75,24 @@ func worst(failures []*dispatchers.Error) *dispatchers.Error {
 		return slices.Index(order, a.Class) - slices.Index(order, b.Class)
 	})
 }
+
+// rests are what members that have answered left under way.
+type rests []func()
+
+func (r *rests) add(rest func()) {
+	if rest != nil {
+		*r = append(*r, rest)
+	}
+}
+
+// wait returns what waits for all of it, nil for nothing.
+func (r rests) wait() func() {
+	if len(r) == 0 {
+		return nil
+	}
+	return func() {
+		for _, rest := range r {
+			rest()
+		}
+	}
+}

@@ -325,3 +325,52 @@ func TestRest(t *testing.T) {
 		})
 	}
 }
+
+// What a failure leaves under way is waited for as well.
+func TestRestOfAFailure(t *testing.T) {
+	inner := &FanOut{To: []string{"quick", "slow"}, Succeed: First}
+	all := &FanOut{To: []string{"inner", "down"}, Succeed: All}
+	for name, tc := range map[string]struct {
+		outer dispatchers.Composite
+		fails bool
+	}{
+		"of a fan-out":                        {all, true},
+		"of a fallback's last":                {&Fallback{Try: []string{"all"}}, true},
+		"of a member before the one that did": {&Fallback{Try: []string{"all", "other"}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, p := range []dispatchers.Composite{inner, all, tc.outer} {
+				if err := provision(t, p.(caddy.Provisioner)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			release := make(chan struct{})
+			var ended atomic.Bool
+			ms := &members{hold: map[string]chan struct{}{"slow": release}, fail: map[string]dispatchers.Class{"down": dispatchers.Temporary}}
+			var deliver dispatchers.Deliver
+			deliver = func(ctx context.Context, name string) (dispatchers.Receipt, error) {
+				switch name {
+				case "all":
+					return all.Compose(ctx, &dispatchers.Message{}, deliver)
+				case "inner":
+					return inner.Compose(ctx, &dispatchers.Message{}, deliver)
+				}
+				receipt, err := ms.deliver(ctx, name)
+				if name == "slow" {
+					ended.Store(err == nil)
+				}
+				return receipt, err
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			receipt, err := tc.outer.Compose(ctx, &dispatchers.Message{}, deliver)
+			if (err != nil) != tc.fails || receipt.Rest == nil {
+				t.Fatalf("%+v, %v", receipt, err)
+			}
+			close(release)
+			if receipt.Rest(); !ended.Load() {
+				t.Error("the slow member was cut short, or not waited for")
+			}
+		})
+	}
+}

@@ -69,9 +69,12 @@ func (f *Fallback) Compose(ctx context.Context, m *dispatchers.Message, deliver 
 		return dispatchers.Receipt{}, err
 	}
 	var failures []*dispatchers.Error
+	var rest rests // of members that are composites
 	for i, name := range members {
 		receipt, err := deliverWithin(ctx, len(members)-i, name, deliver)
+		rest.add(receipt.Rest)
 		if err == nil {
+			receipt.Rest = rest.wait()
 			return receipt, nil
 		}
 		failure := dispatchers.AsError(err)
@@ -83,7 +86,7 @@ func (f *Fallback) Compose(ctx context.Context, m *dispatchers.Message, deliver 
 			tell(m, name, members[i+1], failure)
 		}
 	}
-	return dispatchers.Receipt{}, worst(failures)
+	return dispatchers.Receipt{Rest: rest.wait()}, worst(failures)
 }
 
 // deliverWithin gives a member an equal share of the time that is left for it

@@ -107,7 +107,7 @@ func (f *FanOut) Compose(ctx context.Context, m *dispatchers.Message, deliver di
 		}
 	}
 	if len(responses) == 0 || f.Succeed == All && len(failures) > 0 {
-		return dispatchers.Receipt{}, worst(failures)
+		return dispatchers.Receipt{Rest: rest.Wait}, worst(failures)
 	}
 	return dispatchers.Receipt{Response: responses, Dispatcher: m.Dispatcher, Rest: rest.Wait}, nil
 }

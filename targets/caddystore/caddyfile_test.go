@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
+	"github.com/caddyserver/certmagic"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
@@ -133,6 +134,48 @@ func TestProvision(t *testing.T) {
 		})
 	}
 }
+
+// Stores with the same records have the same location, and no others: a storage
+// that does not tell where it is goes by its options.
+func TestLocation(t *testing.T) {
+	caddy.RegisterModule(new(nameless))
+	seen := make(map[string]string)
+	for _, store := range []string{
+		`{"type":"caddy"}`,
+		`{"type":"caddy","storage":{"module":"file_system","root":"/nowhere/one"}}`,
+		`{"type":"caddy","storage":{"module":"file_system","root":"/nowhere/two"}}`,
+		`{"type":"caddy","storage":{"module":"nameless","bucket":"one"}}`,
+		`{"type":"caddy","storage":{"module":"nameless","bucket":"two"}}`,
+	} {
+		for _, timeout := range []string{"1s", "2s"} {
+			text := strings.TrimSuffix(store, "}") + `,"timeout":"` + timeout + `"}`
+			err := caddy.Validate(&caddy.Config{AppsRaw: caddy.ModuleMap{"oob_store_test": json.RawMessage(`{"store":` + text + `}`)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			where := provisioned.(targets.Located).Location()
+			if other, ok := seen[where]; ok && other != store {
+				t.Errorf("%s and %s are both at %q", store, other, where)
+			}
+			seen[where] = store
+		}
+	}
+	if len(seen) != 5 {
+		t.Errorf("five storages have the locations %q", seen)
+	}
+}
+
+// nameless is a storage that does not tell where it is.
+type nameless struct {
+	certmagic.Storage `json:"-"`
+	Bucket            string `json:"bucket"`
+}
+
+func (*nameless) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.storage.nameless", New: func() caddy.Module { return new(nameless) }}
+}
+
+func (n *nameless) CertMagicStorage() (certmagic.Storage, error) { return n, nil }
 
 func TestProvisionRefuses(t *testing.T) {
 	for name, store := range map[string]string{

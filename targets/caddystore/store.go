@@ -47,10 +47,11 @@ type Store struct {
 
 	seal.Options
 
-	storage certmagic.Storage
-	ring    *seal.Ring
-	calls   chan struct{} // one element for each call under way
-	sweeper *sweeper      // of claims that have expired
+	storage  certmagic.Storage
+	location string
+	ring     *seal.Ring
+	calls    chan struct{} // one element for each call under way
+	sweeper  *sweeper      // of claims that have expired
 }
 
 // CaddyModule returns the Caddy module information.
@@ -72,6 +73,7 @@ func (s *Store) Provision(ctx caddy.Context) error {
 		s.start(ctx.Storage())
 		return nil
 	}
+	own := string(s.StorageRaw) // loading forgets it
 	module, err := ctx.LoadModule(s, "StorageRaw")
 	if err != nil {
 		return fmt.Errorf("loading storage module: %w", err)
@@ -85,11 +87,17 @@ func (s *Store) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("creating storage: %w", err)
 	}
 	s.start(storage)
+	if _, named := storage.(fmt.Stringer); !named {
+		s.location += " " + own
+	}
 	return nil
 }
 
 func (s *Store) start(storage certmagic.Storage) {
-	s.storage = storage
+	s.storage, s.location = storage, fmt.Sprintf("%T", storage)
+	if named, ok := storage.(fmt.Stringer); ok {
+		s.location += " " + named.String()
+	}
 	s.calls = make(chan struct{}, maxCalls)
 	s.sweeper = new(sweeper)
 	if s.Timeout == 0 {
@@ -158,15 +166,9 @@ func (s *Store) RemoveHash(ctx context.Context, hash string) (found bool, err er
 	return true, s.remove(ctx, h, key)
 }
 
-// Location implements targets.Located. Of two storages of the same kind, only
-// those that tell where they are can be told apart.
-func (s *Store) Location() string {
-	where := fmt.Sprintf("%T", s.storage)
-	if named, ok := s.storage.(fmt.Stringer); ok {
-		where += " " + named.String()
-	}
-	return where
-}
+// Location implements targets.Located. A storage of its own that does not tell
+// where it is goes by its options.
+func (s *Store) Location() string { return s.location }
 
 // Update implements targets.Store. A crash between its steps leaves at worst a
 // device that lists a target which it has no more: before a target gets a
