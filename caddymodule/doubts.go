@@ -26,9 +26,9 @@ func (d sharedDoubts) Destruct() error {
 // shareDoubts gives a directory what the process remembers of targets in its
 // store and namespace.
 func (h *Handler) shareDoubts(d *targets.Directory) error {
-	where := fmt.Sprintf("%T", d.Store)
+	where := h.storeConfig
 	if located, ok := d.Store.(targets.Located); ok {
-		where += " " + located.Location()
+		where = fmt.Sprintf("%T %s", d.Store, located.Location())
 	}
 	key := where + "|" + d.Namespace
 	value, _, err := doubts.LoadOrNew(key, func() (caddy.Destructor, error) {

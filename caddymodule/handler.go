@@ -107,11 +107,12 @@ type Handler struct {
 	// The dispatchers that callers can name.
 	Dispatchers []*Dispatcher `json:"dispatchers,omitempty"`
 
-	exchange   *exchange.Exchange
-	limiterKey string // set while the shared limiter is held
-	doubtsKey  string
-	auditPath  string // set while the shared audit file is held
-	trail      auditTrail
+	exchange    *exchange.Exchange
+	limiterKey  string // set while the shared limiter is held
+	doubtsKey   string
+	storeConfig string // JSON
+	auditPath   string // set while the shared audit file is held
+	trail       auditTrail
 
 	detachDoubts func() // set while the shared doubts are held
 
@@ -343,6 +344,7 @@ func (h *Handler) loadStore(ctx caddy.Context) (targets.Store, error) {
 	if h.StoreRaw == nil {
 		h.StoreRaw = json.RawMessage(`{"type": "caddy"}`)
 	}
+	h.storeConfig = string(h.StoreRaw) // loading takes it away
 	guest, err := ctx.LoadModule(h, "StoreRaw")
 	if err != nil {
 		return nil, fmt.Errorf("loading the store: %w", err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
@@ -485,4 +486,37 @@ func (c asked) Compose(ctx context.Context, m *dispatchers.Message, deliver disp
 		c.serving[name] = m.Serves(name)
 	}
 	return c.composite.Compose(ctx, m, deliver)
+}
+
+// A source of users that hangs takes no more of the time than the member's
+// share, and is asked again by the next.
+func TestUserLookupKeepsToTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.Deadline = 8 * time.Second
+		asked := 0
+		h.User = func(ctx context.Context, _ string) (*targets.User, error) {
+			asked++
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		h.add(Channel{Name: "mail", Type: "smtp", Address: "{oob.user.email}"})
+		h.add(Channel{Name: "sms", Type: "webhook", Address: "{oob.user.mobile}"})
+		h.link(Required)
+		h.compose("c", composite{[]string{"mail", "sms", "link"}, func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+			for _, name := range []string{"mail", "sms"} {
+				share, cancel := context.WithTimeout(ctx, time.Second)
+				if _, err := deliver(share, name); err == nil {
+					t.Errorf("%s delivered to nobody", name)
+				}
+				cancel()
+			}
+			return deliver(ctx, "link")
+		}})
+		start := time.Now()
+		h.dispatch("c").wantResult(t, nevisfido.Dispatched)
+		if took := time.Since(start); took != 2*time.Second || asked != 2 {
+			t.Errorf("asked %d times in %s", asked, took)
+		}
+	})
 }

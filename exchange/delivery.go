@@ -27,7 +27,8 @@ type delivery struct {
 	request *nevisfido.DispatchRequest
 	start   time.Time
 
-	user func() (*targets.User, error) // runs once
+	userMu sync.Mutex
+	user   *foundUser // nil until it is known what the key sources say
 
 	channel *Channel
 	target  *targets.Target // nil where the request names none, or one that we do not know
@@ -43,9 +44,7 @@ type delivery struct {
 }
 
 func (x *Exchange) newDelivery(r *http.Request, op nevisfido.Operation, request *nevisfido.DispatchRequest) *delivery {
-	d := &delivery{x: x, r: r, op: op, request: request, start: time.Now()}
-	d.user = sync.OnceValues(d.findUser)
-	return d
+	return &delivery{x: x, r: r, op: op, request: request, start: time.Now()}
 }
 
 // deliver makes the message and hands it to the channel. It goes on when the
@@ -87,7 +86,7 @@ func (d *delivery) through(ctx context.Context, c *Channel, mustSeal bool) (rece
 }
 
 func (d *delivery) send(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.Receipt, error) {
-	m, failure := d.compile(c, mustSeal)
+	m, failure := d.compile(ctx, c, mustSeal)
 	if failure == nil {
 		failure = d.shorten(ctx, c, m)
 	}
@@ -161,8 +160,8 @@ func (d *delivery) unattempted(name string, failure *dispatchers.Error) {
 
 // compile makes the message for one channel: sealed as its policy says, with
 // its address and its link.
-func (d *delivery) compile(c *Channel, mustSeal bool) (*dispatchers.Message, *dispatchers.Error) {
-	address, failure := d.address(c)
+func (d *delivery) compile(ctx context.Context, c *Channel, mustSeal bool) (*dispatchers.Message, *dispatchers.Error) {
+	address, failure := d.address(ctx, c)
 	if failure != nil {
 		return nil, failure
 	}
@@ -209,10 +208,10 @@ func (d *delivery) envelopeless(c *Channel) *dispatchers.Message {
 
 // address finds the recipient. The target's own address is right only for the
 // kind of channel that it was registered for.
-func (d *delivery) address(c *Channel) (string, *dispatchers.Error) {
+func (d *delivery) address(ctx context.Context, c *Channel) (string, *dispatchers.Error) {
 	optional := c.Traits.AnswersCaller || c.Traits.AddressOptional && c.Address == ""
 	if c.Address.Uses("oob.user.") {
-		if _, err := d.user(); err != nil && !errors.Is(err, targets.ErrNotFound) {
+		if _, err := d.findUser(ctx); err != nil && !errors.Is(err, targets.ErrNotFound) {
 			return "", dispatchers.Fail(dispatchers.Broken, "user_unavailable", "finding the address of the user: %w", err)
 		}
 	}

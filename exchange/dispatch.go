@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -117,6 +118,7 @@ func (d *delivery) serves(c *Channel) *dispatchers.Error {
 
 // A pass lets an exchange deliver over a channel.
 type pass struct {
+	channel string
 	release func()          // of the place among those that deliver
 	counted []targets.Count // against the channel's own limits
 }
@@ -126,7 +128,7 @@ type pass struct {
 // none. The limits that hold for all count it, for nevisFIDO has made a token.
 func (d *delivery) leave(p *pass, failure *dispatchers.Error) {
 	p.release()
-	if failure == nil || failure.Class != dispatchers.Broken || len(p.counted) == 0 {
+	if failure == nil || failure.Class != dispatchers.Broken || len(p.counted) == 0 || d.mayHaveDelivered(p.channel) {
 		return
 	}
 	ctx, cancel := d.x.detached(d.r)
@@ -134,6 +136,16 @@ func (d *delivery) leave(p *pass, failure *dispatchers.Error) {
 	if err := d.x.Limiter.GiveBack(ctx, p.counted); err != nil {
 		d.x.Log.Warn("a dispatch that failed counts against the dispatcher's limits", zap.Error(err))
 	}
+}
+
+// mayHaveDelivered tells of an attempt before the last whose outcome is not
+// certain.
+func (d *delivery) mayHaveDelivered(channel string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.ContainsFunc(d.record.Attempts, func(a Attempt) bool {
+		return a.Dispatcher == channel && a.Class == dispatchers.Temporary
+	})
 }
 
 // admit takes a place on a channel that serves the operation, and counts the
@@ -154,7 +166,7 @@ func (d *delivery) admit(ctx context.Context, c *Channel, limits []dispatchers.L
 	if c.Composite != nil {
 		own = nil // one member may have delivered where another failed
 	}
-	return &pass{release, own}, nil
+	return &pass{c.Name, release, own}, nil
 }
 
 // limit counts the dispatch against the given limits and the channel's own,

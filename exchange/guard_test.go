@@ -369,3 +369,22 @@ func TestBrokenDispatchersCountForAll(t *testing.T) {
 	h.dispatch("push").wantResult(t, nevisfido.InternalError)
 	h.dispatch("push").wantResult(t, nevisfido.DispatchError)
 }
+
+// An attempt that may have delivered counts, however the last one ended.
+func TestUncertainAttemptsCount(t *testing.T) {
+	h := newHarness(t)
+	g := h.add(Channel{
+		Name: "letter", Address: "Main Street 1", Retries: 1,
+		Limits: []dispatchers.Limit{{Scope: dispatchers.PerTarget, N: 1, Window: time.Hour}},
+	})
+	g.do = func(context.Context, *dispatchers.Message) (dispatchers.Receipt, error) {
+		class := dispatchers.Temporary
+		if len(g.messages()) > 1 {
+			class = dispatchers.Broken
+		}
+		return dispatchers.Receipt{}, dispatchers.Fail(class, "scripted", "scripted")
+	}
+	h.dispatch("letter").wantResult(t, nevisfido.InternalError)
+	g.do = nil
+	h.dispatch("letter").wantResult(t, nevisfido.DispatchError)
+}

@@ -96,8 +96,16 @@ func (h *Handles) Covers(r *http.Request) bool {
 		return false
 	}
 	read := strings.ToLower(strings.ReplaceAll(r.URL.Path, "\\", "/"))
-	folded := "/" + strings.Join(strings.FieldsFunc(read, func(c rune) bool { return c == '/' }), "/")
-	cleaned := path.Clean("/" + read)
+	segments := strings.FieldsFunc(read, func(c rune) bool { return c == '/' })
+	for i, segment := range segments {
+		segment, _, _ = strings.Cut(segment, ";")
+		if segment != "." && segment != ".." {
+			segment = strings.TrimRight(segment, ". \t")
+		}
+		segments[i] = segment
+	}
+	folded := "/" + strings.Join(segments, "/")
+	cleaned := path.Clean(folded)
 	return slices.ContainsFunc(h.Paths, func(page string) bool {
 		page = strings.ToLower(page) + "/"
 		return strings.HasPrefix(folded, page) || strings.HasPrefix(cleaned, page)

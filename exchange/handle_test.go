@@ -399,7 +399,7 @@ func TestOtherSpellingsOfAShortLink(t *testing.T) {
 		"/oob/" + handle + "/", "/oob/" + handle[1:], "/oob/" + handle + "A", "/oob//" + handle, "//oob/" + handle,
 		"/oob/x/" + handle, "/OOB/" + handle, "/oob/" + handle[:23] + ".", "/%6fob/" + handle, "/oob%2f" + handle,
 		"/oob/%" + "41" + handle[1:], "/oob/" + handle + ";a=b", "/oob/" + handle + "%00", "/oob/..%2f" + handle,
-		"/x/..%2foob/" + handle, "/oob%5c" + handle, "/./oob/" + handle,
+		"/x/..%2foob/" + handle, "/oob%5c" + handle, "/./oob/" + handle, "/oob;x=1/" + handle, "/oob%20/" + handle, "/oob./" + handle,
 	} {
 		t.Run(path, func(t *testing.T) {
 			h := newHarness(t)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"strings"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -73,19 +74,40 @@ func (d *delivery) username() string {
 	return d.request.Username
 }
 
-// findUser asks the key sources that know users.
-func (d *delivery) findUser() (*targets.User, error) {
+// foundUser is what the key sources say of a user.
+type foundUser struct {
+	user *targets.User
+	err  error
+}
+
+// findUser asks the key sources that know users, once, unless there was not the
+// time to hear them.
+func (d *delivery) findUser(ctx context.Context) (*targets.User, error) {
 	username := d.username()
 	if d.x.User == nil || username == "" {
 		return nil, targets.ErrNotFound
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), d.x.Deadline)
-	defer cancel()
-	return d.x.User(ctx, username)
+	d.userMu.Lock()
+	defer d.userMu.Unlock()
+	if d.user != nil {
+		return d.user.user, d.user.err
+	}
+	user, err := d.x.User(ctx, username)
+	if err == nil || ctx.Err() == nil {
+		d.user = &foundUser{user, err}
+	}
+	return user, err
 }
 
+// leastForUser is for the notice of an expired target, whose exchange may be
+// over.
+const leastForUser = time.Second
+
 func (d *delivery) userValue(name string) (string, bool) {
-	user, err := d.user()
+	left := max(time.Until(d.start.Add(d.x.Deadline)), leastForUser)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), left)
+	defer cancel()
+	user, err := d.findUser(ctx)
 	if err != nil {
 		return "", true
 	}

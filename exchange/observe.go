@@ -103,7 +103,7 @@ func (d *delivery) foreseeThrough(ctx context.Context, c *Channel, mustSeal bool
 		return receipt, failure
 	}
 	if c.Composite == nil {
-		if _, failure := d.compile(c, mustSeal); failure != nil {
+		if _, failure := d.compile(ctx, c, mustSeal); failure != nil {
 			return receipt, failure
 		}
 		return dispatchers.Receipt{Dispatcher: c.Name}, nil

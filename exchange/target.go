@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -88,6 +90,16 @@ func readable(w http.ResponseWriter, r *http.Request) ([]byte, *http.Request, er
 		return nil, nil, statusError(http.StatusBadRequest, "reading the request: %w", err)
 	}
 	return body, withBody(r, body), nil
+}
+
+// whole reads a request to its end before anything is marked: who sends half of
+// one, and leaves, must not be able to disable a target.
+func whole(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	body, upstream, err := readable(w, r)
+	if err == nil && body == nil && r.Body != nil {
+		return nil, statusError(http.StatusRequestEntityTooLarge, "the request exceeds %d bytes", maxTargetBody)
+	}
+	return upstream, err
 }
 
 // learn forwards the call and keeps the target, durably, before the caller
@@ -197,17 +209,26 @@ func (x *Exchange) modifyTarget(w http.ResponseWriter, r *http.Request, id strin
 	if err != nil {
 		return err
 	}
-	return x.change(w, upstream, &change{
+	c := &change{
 		subject: zap.String("target", TargetHash(id)),
 		begin: x.locked(id, func(ctx context.Context) (*targets.Pending, error) {
 			return x.Targets.BeginModify(ctx, id, body)
 		}),
 		unrecorded: func() pending { return x.Targets.Unrecorded(id) },
-	}, next)
+	}
+	if body == nil && upstream.Body != nil { // too large to be read before
+		c.body = &ending{ReadCloser: upstream.Body, length: upstream.ContentLength}
+		upstream.Body = c.body
+	}
+	return x.change(w, upstream, c, next)
 }
 
 func (x *Exchange) deleteTarget(w http.ResponseWriter, r *http.Request, id string, next Next) error {
-	return x.change(w, r.Clone(r.Context()), &change{
+	upstream, err := whole(w, r)
+	if err != nil {
+		return err
+	}
+	return x.change(w, upstream, &change{
 		subject: zap.String("target", TargetHash(id)),
 		begin: x.locked(id, func(ctx context.Context) (*targets.Pending, error) {
 			return x.Targets.BeginDelete(ctx, id)
@@ -220,7 +241,11 @@ func (x *Exchange) deleteTarget(w http.ResponseWriter, r *http.Request, id strin
 // targets are forgotten, or trusted no more.
 func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next) error {
 	deletes := route.Call == nevisfido.DeleteDevice
-	return x.change(w, r.Clone(r.Context()), &change{
+	upstream, err := whole(w, r)
+	if err != nil {
+		return err
+	}
+	return x.change(w, upstream, &change{
 		subject: zap.String("device", keyedHash("device", route.ID)),
 		begin: func(ctx context.Context) (pending, func(), error) {
 			unlock, err := x.Targets.LockDevice(ctx, route.ID)
@@ -254,6 +279,28 @@ type change struct {
 	// unrecorded takes its place where the store fails and the request is
 	// forwarded nevertheless.
 	unrecorded func() pending
+
+	// body is that of a modification which streams through; else nil. Without
+	// its end nevisFIDO cannot have read the modification.
+	body *ending
+}
+
+// ending is a body that knows whether it was read to its end, which is where
+// its declared length says, if that is known.
+type ending struct {
+	io.ReadCloser
+	length  int64 // -1 where it is not known
+	read    int64
+	reached atomic.Bool
+}
+
+func (e *ending) Read(p []byte) (int, error) {
+	n, err := e.ReadCloser.Read(p)
+	e.read += int64(n)
+	if err == io.EOF || e.length >= 0 && e.read >= e.length {
+		e.reached.Store(true)
+	}
+	return n, err
 }
 
 // locked begins a change of one target when no other is under way.
@@ -331,6 +378,9 @@ func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, c *chan
 func (x *Exchange) finish(r *http.Request, p pending, c *change, status int) {
 	ctx, cancel := x.detached(r)
 	defer cancel()
+	if c.body != nil && !c.body.reached.Load() && (status < 200 || status > 299) {
+		status = targets.Unsent
+	}
 	if err := p.Finish(ctx, status); err != nil {
 		x.Log.Error("a dispatch target stays stale after a change", c.subject, zap.Int("status", status), zap.Error(err))
 		x.warnOfOverflow()

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
@@ -391,7 +392,6 @@ func TestLargeCallsStreamThrough(t *testing.T) {
 		"registration": {http.MethodPost, registrationPath},
 		"modify":       {http.MethodPatch, targetPath("another")},
 		"query":        {http.MethodGet, targetsPath},
-		"device":       {http.MethodPatch, "/nevisfido/devices/credentials/x"},
 	} {
 		for _, declared := range []bool{true, false} {
 			t.Run(fmt.Sprint(name, declared), func(t *testing.T) {
@@ -961,3 +961,60 @@ func TestRequestsThatBreakOff(t *testing.T) {
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// Who sends half of a request, and leaves, disables nothing.
+func TestHalfAChangeMarksNothing(t *testing.T) {
+	for name, c := range map[string]struct{ method, path string }{
+		"modify a target": {http.MethodPatch, targetsPath + "/"},
+		"delete a target": {http.MethodDelete, targetsPath + "/"},
+		"modify a device": {http.MethodPatch, devicePath},
+		"delete a device": {http.MethodDelete, devicePath},
+	} {
+		for _, body := range []io.Reader{
+			io.MultiReader(strings.NewReader("half"), iotest.ErrReader(io.ErrUnexpectedEOF)),
+			io.MultiReader(strings.NewReader(strings.Repeat("x", maxTargetBody+1)), iotest.ErrReader(io.ErrUnexpectedEOF)),
+		} {
+			h := newHarness(t)
+			h.push()
+			path := c.path
+			if strings.HasSuffix(path, "/") {
+				path += h.targetID
+			}
+			r := httptest.NewRequestWithContext(t.Context(), c.method, path, body)
+			r.ContentLength = -1
+			if a := h.send(r); a.err == nil {
+				t.Errorf("%s: status %d", name, a.status())
+			}
+			if state := h.record().State; state != targets.Active {
+				t.Errorf("%s: the target is %s", name, state)
+			}
+		}
+	}
+}
+
+// A modification that streams through whole may have been made, whatever comes
+// back and however the end of it was read.
+func TestLargeModificationIsInDoubt(t *testing.T) {
+	for _, declared := range []bool{true, false} {
+		h := newHarness(t)
+		h.push()
+		r := newRequest(t, http.MethodPatch, targetPath(h.targetID), strings.Repeat("x", maxTargetBody+10))
+		if !declared {
+			r.ContentLength = -1
+		}
+		next := func(w http.ResponseWriter, r *http.Request) error {
+			body := io.Reader(r.Body)
+			if declared { // as a transport may do
+				body = io.LimitReader(body, r.ContentLength)
+			}
+			_, _ = io.Copy(io.Discard, body)
+			return respond(http.StatusServiceUnavailable, "")(w, r)
+		}
+		if err := h.ServeHTTP(httptest.NewRecorder(), r, next); err != nil {
+			t.Fatal(err)
+		}
+		if state := h.record().State; state != targets.Stale {
+			t.Errorf("declared %t: the target is %s", declared, state)
+		}
+	}
+}

@@ -44,6 +44,9 @@ func checkFrame(files map[string]string) error {
 		return err
 	}
 	own := t.Tree
+	if own == nil || !strings.Contains(own.Root.String(), `{{template "`+content+`"`) {
+		return fmt.Errorf(`%s: the text has no place in it: write {{template "%s" .}} where it goes`, layout, content)
+	}
 	if t.Lookup(content) == nil {
 		if _, err := t.New(content).Parse(""); err != nil {
 			return err
