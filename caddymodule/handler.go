@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -356,19 +355,6 @@ func (h *Handler) loadStore(ctx caddy.Context) (targets.Store, error) {
 	return store, nil
 }
 
-// ServeHTTP implements caddyhttp.MiddlewareHandler.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	h.keepFromLog(r)
-	err := h.exchange.ServeHTTP(w, r, forward(next))
-	if status, ok := errors.AsType[*exchange.StatusError](err); ok {
-		return caddyhttp.Error(status.Status, status.Err)
-	}
-	if u, ok := errors.AsType[unsent](err); ok {
-		return u.error // Caddy wants its own
-	}
-	return err
-}
-
 // Cleanup gives back what Provision took. What goes on after its request was
 // answered is finished before the process exits; a reload does not wait for it.
 func (h *Handler) Cleanup() error {
@@ -376,21 +362,6 @@ func (h *Handler) Cleanup() error {
 		h.exchange.Wait()
 	}
 	return errors.Join(h.releaseLimiter(), h.releaseDoubts(), h.releaseAudit())
-}
-
-// lookup resolves Caddy's own placeholders.
-func lookup(r *http.Request, placeholder string) (string, bool) {
-	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return "", false
-	}
-	return replacer.GetString(placeholder)
-}
-
-// clientIP returns the address that Caddy trusts, see its trusted_proxies.
-func clientIP(r *http.Request) string {
-	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return ip
 }
 
 // Interface guards

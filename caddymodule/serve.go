@@ -11,6 +11,19 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/exchange"
 )
 
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	h.keepFromLog(r)
+	err := h.exchange.ServeHTTP(w, r, forward(next))
+	if status, ok := errors.AsType[*exchange.StatusError](err); ok {
+		return caddyhttp.Error(status.Status, status.Err)
+	}
+	if u, ok := errors.AsType[unsent](err); ok {
+		return u.error // Caddy wants its own
+	}
+	return err
+}
+
 // What the reverse proxy tells of a request.
 const (
 	proxyRetries = "http.reverse_proxy.retries"
@@ -44,3 +57,18 @@ type unsent struct{ error }
 func (u unsent) Unwrap() error { return u.error }
 
 func (unsent) Is(target error) bool { return target == exchange.ErrUnsent }
+
+// lookup resolves Caddy's own placeholders.
+func lookup(r *http.Request, placeholder string) (string, bool) {
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return "", false
+	}
+	return replacer.GetString(placeholder)
+}
+
+// clientIP returns the address that Caddy trusts, see its trusted_proxies.
+func clientIP(r *http.Request) string {
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return ip
+}

@@ -1,0 +1,133 @@
+package exchange
+
+import (
+	"errors"
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// createTarget learns a target when nevisFIDO has created it. nevisFIDO never
+// sees the name of a dispatcher of ours: it would refuse it.
+func (x *Exchange) createTarget(w http.ResponseWriter, r *http.Request, next Next) error {
+	body, upstream, err := readable(w, r)
+	if err != nil {
+		return err
+	}
+	var description *nevisfido.TargetDescription
+	if plainJSON(r.Header) {
+		description, _ = nevisfido.ParseTarget(body)
+	}
+	if err := x.takesChanges(); err != nil {
+		return err
+	}
+	if description != nil && x.Channels[description.Dispatcher] != nil && !x.ObserveOnly {
+		upstream = withBody(r, description.WithDispatcher(x.UpstreamDispatcher))
+	}
+	return x.learn(w, upstream, next, learning{
+		source: targets.SourceCreate, description: description, carried: true,
+		success: http.StatusCreated, parse: nevisfido.ParseCreated,
+	})
+}
+
+// register learns the target that an SDK sends along with a UAF registration.
+func (x *Exchange) register(w http.ResponseWriter, r *http.Request, next Next) error {
+	body, upstream, err := readable(w, r)
+	if err != nil {
+		return err
+	}
+	description, err := nevisfido.ParseRegistration(body)
+	if errors.Is(err, nevisfido.ErrNoTarget) {
+		return next(w, upstream)
+	}
+	if err := x.takesChanges(); err != nil {
+		return err
+	}
+	return x.learn(w, upstream, next, learning{
+		source: targets.SourceRegistration, description: description,
+		carried: err == nil || errors.Is(err, nevisfido.ErrUnreadableTarget),
+		success: http.StatusOK, parse: nevisfido.ParseRegistered,
+	})
+}
+
+// takesChanges refuses a call that brings a target while more changes wait for
+// the store than can be remembered.
+func (x *Exchange) takesChanges() error {
+	if x.ObserveOnly || !x.Targets.Doubts.Full() {
+		return nil
+	}
+	return statusError(http.StatusServiceUnavailable, "the store has been failing for too long: %d changes of dispatch targets wait for it; nothing was forwarded", x.Targets.Doubts.Len())
+}
+
+// learning is a call that may make a dispatch target.
+type learning struct {
+	source      string
+	description *nevisfido.TargetDescription // nil where it cannot be read
+	carried     bool                         // the call certainly brings a target
+	success     int                          // the documented status of success
+	parse       func(answer []byte) (nevisfido.CreatedTarget, error)
+}
+
+// learn forwards the call and keeps the target, durably, before the caller
+// hears of it. If the store fails the answer is relayed all the same:
+// nevisFIDO has committed. The target is unknown to us then, or in doubt. What
+// nevisFIDO accepted and we could not read (the description is nil) may carry
+// another key than the stored one, which is dropped.
+func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Next, l learning) error {
+	rec := newRecorder(w, maxTargetBody, func(status int, _ http.Header) bool { return status == l.success })
+	rec.spill = true
+	if err := next(rec, uncoded(upstream)); err != nil {
+		return err
+	}
+	if rec.state != holding {
+		if rec.status == l.success {
+			x.unidentified(l, errUnreadAnswer)
+		}
+		return rec.relay()
+	}
+	created, err := l.parse(rec.body.Bytes())
+	if errors.Is(err, nevisfido.ErrNoTarget) {
+		return rec.relay()
+	}
+	if err != nil {
+		x.unidentified(l, err)
+		return rec.relay()
+	}
+	ctx, cancel := x.detached(upstream)
+	defer cancel()
+	if l.description == nil {
+		err = x.Targets.Distrust(ctx, created.ID, l.source)
+	} else {
+		err = x.Targets.Learn(ctx, l.description, created, l.source)
+	}
+	if err != nil {
+		x.Log.Error("learning a dispatch target; nothing is sent to it until it is registered again, or a key source repairs it",
+			zap.String("call", l.source), zap.String("target", TargetHash(created.ID)), zap.Error(err))
+		x.warnOfOverflow()
+	}
+	return rec.relay()
+}
+
+var errUnreadAnswer = errors.New("the answer is too large, or content-coded")
+
+// unidentified tells the operator of a target whose id is not known to us,
+// although nevisFIDO has made it. Messages to it end with
+// dispatchTargetNotFound.
+func (x *Exchange) unidentified(l learning, err error) {
+	if !l.carried {
+		return
+	}
+	why := targets.WhyNoAnswer
+	switch {
+	case errors.Is(err, nevisfido.ErrNoID):
+		why = targets.WhyNoID
+	case errors.Is(err, nevisfido.ErrSeveralIDs):
+		why = targets.WhySeveralIDs
+	}
+	x.Log.Warn("nevisFIDO's answer does not tell which dispatch target it has made; the target stays unknown to this sidecar",
+		zap.String("call", l.source), zap.String("reason", why), zap.Error(err))
+	x.Targets.Unidentified(l.source, why)
+}
