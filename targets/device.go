@@ -86,6 +86,7 @@ func (p *PendingDevice) markAll(ctx context.Context) error {
 		return err
 	}
 	for _, id := range ids {
+		p.marked = append(p.marked, id) // perhaps, even if the store reports an error
 		err := p.d.change(ctx, p.d.ref(id), "marking a target of the device before it changes", func(current *Target) (*Target, []Event) {
 			if current == nil || current.DeviceID != p.device {
 				return current, nil
@@ -96,7 +97,6 @@ func (p *PendingDevice) markAll(ctx context.Context) error {
 		if err != nil && !isUnreadable(err) {
 			return err
 		}
-		p.marked = append(p.marked, id)
 	}
 	return nil
 }

@@ -84,10 +84,24 @@ func (d *Directory) begin(ctx context.Context, p *Pending) (*Pending, error) {
 		current.mark(Mark{ID: p.id, At: d.now(), Members: p.members})
 		return current.settle(), nil
 	})
+	if err != nil && !isUnreadable(err) {
+		p.takeBack(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// takeBackTime bounds the attempt to take back what may not be there.
+const takeBackTime = time.Second
+
+// takeBack removes a mark that may have been written although the store
+// reported an error: nevisFIDO will not be asked, and nothing else would.
+func (p *Pending) takeBack(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackTime)
+	defer cancel()
+	_ = p.Finish(ctx, Unsent) // a store that fails still leaves it stale, which is safe
 }
 
 // concernsUnknown tells whether there is something to remember of a target

@@ -436,6 +436,42 @@ func TestMarkCannotBeWritten(t *testing.T) {
 	}
 }
 
+// A mark that was written although the store reported an error does not stay:
+// nevisFIDO was not asked.
+func TestMarkOfUncertainWriteIsTakenBack(t *testing.T) {
+	for name, begin := range map[string]func(*fixture) error{
+		"modify": func(f *fixture) error {
+			_, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1)))
+			return err
+		},
+		"delete": func(f *fixture) error {
+			_, err := f.BeginDelete(t.Context(), "one")
+			return err
+		},
+		"device": func(f *fixture) error {
+			_, err := f.BeginDevice(t.Context(), "device-1", true)
+			return err
+		},
+	} {
+		f := newFixture()
+		f.learn(t, nil)
+		failed := false
+		f.store.SetFault(func(_ context.Context, op storetest.Op) error {
+			if op != storetest.Written || failed {
+				return nil
+			}
+			failed = true
+			return errors.New("connection reset")
+		})
+		if err := begin(f); !errors.Is(err, targets.ErrUnavailable) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if got := f.stored(t); got.State != targets.Active || len(got.Marks) != 0 {
+			t.Errorf("%s: the target is %s with %d marks", name, got.State, len(got.Marks))
+		}
+	}
+}
+
 func TestFinishWithStoreDownStaysStale(t *testing.T) {
 	for _, status := range []int{204, 401, 500} {
 		f := newFixture()
