@@ -97,11 +97,12 @@ func (d *Directory) begin(ctx context.Context, p *Pending) (*Pending, error) {
 const takeBackTime = time.Second
 
 // takeBack removes a mark that may have been written although the store
-// reported an error: nevisFIDO will not be asked, and nothing else would.
+// reported an error: nevisFIDO will not be asked, and nothing else would. Where
+// the time is up, or the store still fails, it stays, which is safe.
 func (p *Pending) takeBack(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackTime)
+	ctx, cancel := context.WithTimeout(ctx, takeBackTime)
 	defer cancel()
-	_ = p.Finish(ctx, Unsent) // a store that fails still leaves it stale, which is safe
+	_ = p.Finish(ctx, Unsent)
 }
 
 // concernsUnknown tells whether there is something to remember of a target
