@@ -6,10 +6,8 @@ package bench
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -20,6 +18,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/oob-dispatch/oob-dispatch"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
@@ -68,7 +67,7 @@ func BenchmarkExchange(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer upstream.Close()
-	bare, module := freeAddress(b), freeAddress(b)
+	bare, module := testservice.FreeAddress(b), testservice.FreeAddress(b)
 	start(b, fmt.Sprintf(caddyfile, b.TempDir(), bare, module, strings.TrimPrefix(address, "http://")))
 	defer func() {
 		if err := caddy.Stop(); err != nil {
@@ -121,14 +120,4 @@ func start(b *testing.B, text string) {
 	if err := caddy.Load(config, true); err != nil {
 		b.Fatal(err)
 	}
-}
-
-func freeAddress(b *testing.B) string {
-	b.Helper()
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -15,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
@@ -32,7 +31,7 @@ type site struct {
 func startSite(t *testing.T, options string) *site {
 	t.Helper()
 	s := &site{
-		t: t, address: freeAddress(t), nevis: nevis.New(nevis.Options{}),
+		t: t, address: testservice.FreeAddress(t), nevis: nevis.New(nevis.Options{}),
 		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
 	}
 	upstream, err := s.nevis.Start()
@@ -80,21 +79,6 @@ func (s *site) stop() {
 	if err := s.nevis.Close(); err != nil {
 		s.t.Error(err)
 	}
-}
-
-// freeAddress returns an address below the range from which the system gives
-// ports to others, so that nobody takes it meanwhile.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+rand.IntN(12000)))
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
-	}
-	t.Fatal("no free port")
-	return ""
 }
 
 func (s *site) do(method, path, body string) string {

@@ -1,7 +1,6 @@
 package smtp
 
 import (
-	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -14,9 +13,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 )
 
@@ -82,16 +81,6 @@ virtual  unix - n n - - virtual
 postlog  unix-dgram n - n - 1 postlogd
 `
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
 func startPostfix(t *testing.T) *postfix {
 	t.Helper()
 	for _, program := range []string{"/usr/sbin/postfix", "/usr/sbin/saslpasswd2"} {
@@ -108,7 +97,7 @@ func startPostfix(t *testing.T) *postfix {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	p := &postfix{
-		dir: dir, starttls: freePort(t), implicit: freePort(t),
+		dir: dir, starttls: testservice.FreeAddress(t), implicit: testservice.FreeAddress(t),
 		ca: filepath.Join(dir, "cert.pem"), delivered: filepath.Join(dir, "mail", "inbox", "new"),
 	}
 	p.configure(t)
@@ -184,7 +173,7 @@ func (p *postfix) run(t *testing.T) {
 		p.stop(t)
 		<-ended
 	})
-	p.until(t, func() bool {
+	testservice.Until(t, func() bool {
 		select {
 		case <-ended:
 			t.Fatalf("Postfix did not start\n%s", p.log())
@@ -198,7 +187,7 @@ func (p *postfix) run(t *testing.T) {
 			_ = c.Close()
 		}
 		return true
-	})
+	}, p.log)
 }
 
 // stop ends Postfix's master process, which ends all others.
@@ -224,30 +213,14 @@ func (p *postfix) log() string {
 	return string(content)
 }
 
-// until waits for something that Postfix does.
-func (p *postfix) until(t *testing.T, done func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("Postfix did not do what was waited for\n%s", p.log())
-		}
-	}
-}
-
 // next takes the one mail out of the mailbox, and waits for it if need be.
 func (p *postfix) next(t *testing.T) []byte {
 	t.Helper()
 	var files []os.DirEntry
-	p.until(t, func() bool {
+	testservice.Until(t, func() bool {
 		files, _ = os.ReadDir(p.delivered)
 		return len(files) > 0
-	})
+	}, p.log)
 	if len(files) != 1 {
 		t.Fatalf("%d mails, want 1", len(files))
 	}

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -18,8 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 )
 
@@ -92,26 +91,10 @@ func Start(t *testing.T, o Options) *Proxy {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	p := &Proxy{options: o, dir: dir, address: freeAddress(t)}
+	p := &Proxy{options: o, dir: dir, address: testservice.FreeAddress(t)}
 	p.configure(t)
 	p.run(t)
 	return p
-}
-
-// freeAddress returns one with a port below the range from which the system
-// gives ports to others, so that nobody takes it meanwhile.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)) //nolint:gosec // no secret
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
-		if err == nil {
-			_ = l.Close()
-			return address
-		}
-	}
-	t.Fatal("no free port")
-	return ""
 }
 
 func (p *Proxy) configure(t *testing.T) {
@@ -183,7 +166,7 @@ func (p *Proxy) run(t *testing.T) {
 		close(p.ended)
 	}()
 	t.Cleanup(p.Stop)
-	p.until(t, func() bool {
+	testservice.Until(t, func() bool {
 		select {
 		case <-p.ended:
 			t.Fatalf("Squid did not start\n%s", p.read("cache.log"))
@@ -194,7 +177,7 @@ func (p *Proxy) run(t *testing.T) {
 			_ = c.Close()
 		}
 		return err == nil
-	})
+	}, p.logs)
 }
 
 // Stop ends the proxy and every connection through it.
@@ -255,7 +238,7 @@ type Request struct {
 func (p *Proxy) Requests(t *testing.T, n int) []Request {
 	t.Helper()
 	var lines []string
-	p.until(t, func() bool {
+	testservice.Until(t, func() bool {
 		lines = nil
 		for line := range strings.Lines(p.read("access.log")) {
 			if whole, ok := strings.CutSuffix(line, "\n"); ok && !strings.Contains(whole, " error:") {
@@ -263,7 +246,7 @@ func (p *Proxy) Requests(t *testing.T, n int) []Request {
 			}
 		}
 		return len(lines) >= n
-	})
+	}, p.logs)
 	requests := make([]Request, 0, len(lines))
 	for _, line := range lines {
 		words := strings.Fields(line)
@@ -284,18 +267,4 @@ func (p *Proxy) read(name string) string {
 	return string(content)
 }
 
-// until waits for something that Squid does.
-func (p *Proxy) until(t *testing.T, done func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("Squid did not do what was waited for\n%s\n%s", p.read("access.log"), p.read("cache.log"))
-		}
-	}
-}
+func (p *Proxy) logs() string { return p.read("access.log") + "\n" + p.read("cache.log") }
