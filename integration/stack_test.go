@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -183,6 +184,29 @@ func (s *stack) load() {
 	if s.t.Failed() {
 		s.t.FailNow()
 	}
+	// A configuration listens on a socket of its own. With that of the one
+	// before, which is closed in the background, go connections that wait for it.
+	waitFor(s.t, "the end of the earlier configuration's socket", func() bool { return s.listening() == 1 })
+}
+
+// listening counts the sockets that listen on the address of the stack.
+func (s *stack) listening() int {
+	s.t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	address := netip.MustParseAddrPort(s.address)
+	ip := address.Addr().As4()
+	local := fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], address.Port())
+	n := 0
+	for line := range strings.Lines(string(table)) {
+		// The number, the local and the remote address, and the state: LISTEN.
+		if words := strings.Fields(line); len(words) > 3 && words[1] == local && words[3] == "0A" {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *stack) stop() {
