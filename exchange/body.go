@@ -81,11 +81,12 @@ func withBody(r *http.Request, body []byte) *http.Request {
 // naming it in Connection (RFC 9110, section 7.6.1).
 func uncoded(r *http.Request) *http.Request {
 	r.Header.Set("Accept-Encoding", "identity")
-	if !strings.Contains(strings.ToLower(strings.Join(r.Header.Values("Connection"), ",")), "accept-encoding") {
+	connection := strings.Join(r.Header.Values("Connection"), ",")
+	if !strings.Contains(strings.ToLower(connection), "accept-encoding") {
 		return r
 	}
 	var options []string
-	for option := range strings.SplitSeq(strings.Join(r.Header.Values("Connection"), ","), ",") {
+	for option := range strings.SplitSeq(connection, ",") {
 		if option = strings.TrimSpace(option); !strings.EqualFold(option, "Accept-Encoding") {
 			options = append(options, option)
 		}

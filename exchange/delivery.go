@@ -292,10 +292,11 @@ func (d *delivery) settle(failure *dispatchers.Error) {
 			d.result = failure.Class.Result()
 		}
 	}
-	d.log(d.recordOf(failure, took), failure)
+	record := d.recordOf(failure, took)
+	d.log(record, failure)
 	rest := d.receipt.Rest
 	if rest == nil {
-		d.x.Observer.Exchanged(d.recordOf(failure, took))
+		d.x.Observer.Exchanged(record)
 		return
 	}
 	d.x.background.start(func() {
