@@ -258,6 +258,18 @@ func TestCheck(t *testing.T) {
 // refuse is a Redis that answers every command with an error.
 func refuse(t *testing.T, answer string) (url string) {
 	t.Helper()
+	return serve(t, func(conn net.Conn) {
+		in := bufio.NewReader(conn)
+		for skipCommand(in) {
+			fmt.Fprintf(conn, "-%s\r\n", answer)
+		}
+	})
+}
+
+// serve handles each connection in a goroutine, and closes it then. All have to
+// end by themselves before the test can.
+func serve(t *testing.T, handle func(net.Conn)) (url string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -273,10 +285,7 @@ func refuse(t *testing.T, answer string) (url string) {
 			}
 			wg.Go(func() {
 				defer conn.Close()
-				in := bufio.NewReader(conn)
-				for skipCommand(in) {
-					fmt.Fprintf(conn, "-%s\r\n", answer)
-				}
+				handle(conn)
 			})
 		}
 	})
@@ -352,28 +361,11 @@ func (a *answerThief) mustHaveStolen(t *testing.T) {
 
 func (a *answerThief) serve(t *testing.T, to string) (url string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(wg.Wait)
-	t.Cleanup(func() { _ = l.Close() })
-	wg.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { a.relay(conn, to) })
-		}
-	})
-	return "redis://" + l.Addr().String()
+	return serve(t, func(conn net.Conn) { a.relay(conn, to) })
 }
 
 // relay takes requests and answers in turns: nothing is pipelined here.
 func (a *answerThief) relay(conn net.Conn, to string) {
-	defer conn.Close()
 	server, err := net.Dial("unix", to)
 	if err != nil {
 		return
