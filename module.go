@@ -6,7 +6,7 @@ package oobdispatch
 
 import (
 	_ "github.com/oob-dispatch/oob-dispatch/caddymodule"
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/compose"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/composite"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/fcm"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/link"
@@ -14,8 +14,8 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/smtp"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webhook"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/caddystore"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/filesource"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/caddystore"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/redisstore"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/nevisidm"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/redisstore"
 )

@@ -11,9 +11,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
-	"github.com/oob-dispatch/oob-dispatch/caddymodule/internal/chain"
-	"github.com/oob-dispatch/oob-dispatch/exchange"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
+	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
 // Audit says where the audit trail is kept: one line for each dispatch and for
@@ -36,7 +36,7 @@ type Audit struct {
 // auditFiles outlive a reload, so that each has one writer.
 var auditFiles = caddy.NewUsagePool()
 
-type auditFile struct{ *chain.File }
+type auditFile struct{ *auditfile.File }
 
 // Destruct implements caddy.Destructor.
 func (f auditFile) Destruct() error {
@@ -65,7 +65,7 @@ func (a *Audit) check() error {
 	case (a.File == "") == (a.Log == ""):
 		return errors.New("audit: give a file or the name of a log, one of them")
 	case a.File != "":
-		return secrets.CheckPath("audit file", a.File)
+		return placeholder.CheckPath("audit file", a.File)
 	case !validName.MatchString(a.Log):
 		return fmt.Errorf("audit log %q: a name has 1 to 64 letters, digits, dots, underscores or hyphens", a.Log)
 	}
@@ -73,7 +73,7 @@ func (a *Audit) check() error {
 }
 
 func (h *Handler) openAuditFile() error {
-	path, err := secrets.Resolve("audit file", h.Audit.File)
+	path, err := placeholder.Resolve("audit file", h.Audit.File)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (h *Handler) openAuditFile() error {
 		return fmt.Errorf("audit file: %w", err)
 	}
 	file, _, err := auditFiles.LoadOrNew(path, func() (caddy.Destructor, error) {
-		return auditFile{chain.New(path, new(auditTrouble).report)}, nil
+		return auditFile{auditfile.New(path, new(auditTrouble).report)}, nil
 	})
 	if err != nil {
 		return fmt.Errorf("sharing the audit file: %w", err)

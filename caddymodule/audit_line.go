@@ -7,8 +7,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/oob-dispatch/oob-dispatch/caddymodule/internal/chain"
-	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
+	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -21,10 +21,12 @@ func logTrail(log *zap.Logger) auditTrail {
 }
 
 // fileTrail appends lines to a chained file.
-func fileTrail(file *chain.File) auditTrail {
+func fileTrail(file *auditfile.File) auditTrail {
 	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{
 		TimeKey: "time", MessageKey: "event", SkipLineEnding: true,
-		EncodeTime: func(t time.Time, e zapcore.PrimitiveArrayEncoder) { e.AppendString(t.UTC().Format(chain.TimeLayout)) },
+		EncodeTime: func(t time.Time, e zapcore.PrimitiveArrayEncoder) {
+			e.AppendString(t.UTC().Format(auditfile.TimeLayout))
+		},
 	})
 	return func(at time.Time, event string, fields []zap.Field) {
 		line, err := encoder.EncodeEntry(zapcore.Entry{Time: at, Message: event}, fields)

@@ -17,9 +17,9 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/oob-dispatch/oob-dispatch/caddymodule/internal/chain"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
+	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -94,7 +94,7 @@ var keyEvent = targets.Event{
 
 func TestAuditLineMembers(t *testing.T) {
 	path := newAuditPath(t)
-	file := chain.New(path, unlost(t))
+	file := auditfile.New(path, unlost(t))
 	trail := fileTrail(file)
 	o := audited{exchange.NoObserver{}, trail}
 	o.Exchanged(fullRecord)
@@ -135,7 +135,7 @@ func TestAuditLineMembers(t *testing.T) {
 // member.
 func TestAuditLineEscapes(t *testing.T) {
 	path := newAuditPath(t)
-	file := chain.New(path, unlost(t))
+	file := auditfile.New(path, unlost(t))
 	reason := "a\"}\n{\"seq\":1,\xff\u2028\\"
 	audited{exchange.NoObserver{}, fileTrail(file)}.Exchanged(exchange.Record{Reason: reason})
 	file.Close()
@@ -210,7 +210,7 @@ func TestAuditIsValidatedBesideAServer(t *testing.T) {
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("validating made the file: %v", err)
 	}
-	server := chain.New(path, unlost(t))
+	server := auditfile.New(path, unlost(t))
 	server.Append([]byte(`{"n":1}`))
 	defer server.Close()
 	if err := validate(t, h); err != nil {
@@ -323,7 +323,7 @@ func TestDispatchesGoOnWithoutAudit(t *testing.T) {
 
 func TestAuditVerifyCommand(t *testing.T) {
 	path := newAuditPath(t)
-	file := chain.New(path, unlost(t))
+	file := auditfile.New(path, unlost(t))
 	o := audited{exchange.NoObserver{}, fileTrail(file)}
 	for range 3 {
 		o.Exchanged(fullRecord)
@@ -361,7 +361,7 @@ func TestAuditVerifyCommand(t *testing.T) {
 		t.Error(r.text())
 	}
 	writeFile(t, path, whole+lines[3][:50])
-	file = chain.New(path, unlost(t))
+	file = auditfile.New(path, unlost(t))
 	file.Append([]byte(`{"n":1}`))
 	file.Close()
 	if r := caddyOOB(t, "", "audit", "verify", path); r.err != nil || !strings.Contains(r.out, ": 50 bytes of unfinished lines before it, 0 lines lost\n6 lines in order, ") {

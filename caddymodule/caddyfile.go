@@ -13,8 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -103,7 +103,7 @@ func (h *Handler) option(d *caddyfile.Dispenser, seen once) error {
 		return textOption(d, &h.UpstreamDispatcher)
 	case "redeem_url":
 		return checkedOption(d, &h.RedeemURL, func(text string) error {
-			return secrets.Check("redeem_url", text, validRedeemURL)
+			return placeholder.Check("redeem_url", text, validRedeemURL)
 		})
 	case "deadline":
 		return durationOption(d, &h.Deadline)

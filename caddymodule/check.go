@@ -10,10 +10,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 // lines are the places of options in a Caddyfile, for errors that are found
@@ -61,7 +61,9 @@ func checkGuest(guest any, id string) (any, error) {
 	return fresh, fresh.(dispatchers.OptionChecker).CheckOptions()
 }
 
-func checkBaseURL(text string) error { return secrets.Check("base_url", text, nevisfido.ValidBaseURL) }
+func checkBaseURL(text string) error {
+	return placeholder.Check("base_url", text, nevisfido.ValidBaseURL)
+}
 
 // checkWritten finds common options that do not go with the type.
 func (d *Dispatcher) checkWritten() error {
@@ -82,7 +84,7 @@ func (h *Handler) checkWritten() error {
 		if d.Handle == "" {
 			continue
 		}
-		err := outbound.CheckURL("handle", d.Handle, func(u *url.URL) error { return h.besideBasePath(u) })
+		err := httpclient.CheckURL("handle", d.Handle, func(u *url.URL) error { return h.besideBasePath(u) })
 		if err == nil {
 			err = h.checkLifetimes()
 		}

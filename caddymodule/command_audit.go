@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/oob-dispatch/oob-dispatch/caddymodule/internal/chain"
+	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
 )
 
 func auditCommand() *cobra.Command {
@@ -46,7 +46,7 @@ write to the file and makes all hashes anew.`,
 			return fmt.Errorf("verifying the audit file: %w", err)
 		}
 		defer file.Close()
-		report, err := chain.Verify(ctx, file, noted)
+		report, err := auditfile.Verify(ctx, file, noted)
 		printReport(cmd.OutOrStdout(), report)
 		if err != nil {
 			return fmt.Errorf("verifying %s: %w", args[0], err)
@@ -56,7 +56,7 @@ write to the file and makes all hashes anew.`,
 	return cmd
 }
 
-func printReport(out io.Writer, r chain.Report) {
+func printReport(out io.Writer, r auditfile.Report) {
 	for _, again := range r.Resumed {
 		fmt.Fprintf(out, "resumed at line %d, %s: %d bytes of unfinished lines before it, %d lines lost\n",
 			again.Line, printable(again.Time), again.TornBytes, again.Lost)

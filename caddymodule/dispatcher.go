@@ -12,9 +12,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 // Dispatcher is one configured dispatcher: a guest module with the name that
@@ -184,7 +184,7 @@ func (d *Dispatcher) complete(c *exchange.Channel) error {
 		return fmt.Errorf("address: %w", err)
 	}
 	if d.BaseURL != "" {
-		base, err := secrets.Resolve("base_url", d.BaseURL)
+		base, err := placeholder.Resolve("base_url", d.BaseURL)
 		if err != nil {
 			return err
 		}

@@ -12,13 +12,13 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/compose"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/composite"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/smtp"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webhook"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/redisstore"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/redisstore"
 )
 
 func readFile(t *testing.T, path string) string {

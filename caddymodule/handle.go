@@ -12,9 +12,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/oob-dispatch/oob-dispatch/claims"
-	"github.com/oob-dispatch/oob-dispatch/exchange"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -28,7 +28,7 @@ func (d *Dispatcher) completeHandle(c *exchange.Channel) error {
 	if c.Traits.PayloadOnly {
 		return errNoLinks
 	}
-	u, err := outbound.ParseURL("handle", d.Handle)
+	u, err := httpclient.ParseURL("handle", d.Handle)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (d *Dispatcher) completeHandle(c *exchange.Channel) error {
 
 var errNoLinks = errors.New("handle makes links short, and this type of dispatcher sends none: remove it")
 
-func checkHandle(text string) error { return outbound.CheckURL("handle", text, validHandle) }
+func checkHandle(text string) error { return httpclient.CheckURL("handle", text, validHandle) }
 
 func validHandle(u *url.URL) error {
 	if u.RawQuery != "" || u.ForceQuery || !plainPath.MatchString(strings.TrimSuffix(u.EscapedPath(), "/")) {
@@ -63,8 +63,8 @@ func (h *Handler) besideBasePath(handle *url.URL) error {
 // checkLifetimes refuses tokens that live longer than short links are kept.
 func (h *Handler) checkLifetimes() error {
 	for op, lifetime := range h.lifetimes() {
-		if lifetime > claims.MaxLifetime {
-			return fmt.Errorf("a dispatcher has the option handle, which keeps links for at most %s; token_lifetime %s is longer", claims.MaxLifetime, op)
+		if lifetime > shortlink.MaxLifetime {
+			return fmt.Errorf("a dispatcher has the option handle, which keeps links for at most %s; token_lifetime %s is longer", shortlink.MaxLifetime, op)
 		}
 	}
 	return nil
@@ -90,7 +90,7 @@ func (h *Handler) handles(store targets.Store, channels map[string]*exchange.Cha
 	if paths == nil {
 		return nil, nil
 	}
-	kept, ok := store.(claims.Store)
+	kept, ok := store.(shortlink.Store)
 	if !ok {
 		return nil, fmt.Errorf("a dispatcher has the option handle, and the store %T keeps no links; use another store, such as: store caddy", store)
 	}

@@ -16,11 +16,11 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
-	"github.com/oob-dispatch/oob-dispatch/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/caddystore" // the default store
+	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/caddystore" // the default store
 )
 
 // Handler takes over the delivery of out-of-band messages from the nevisFIDO
@@ -317,7 +317,7 @@ func (h *Handler) resolveRedeemURL() error {
 	if h.RedeemURL == "" {
 		return nil
 	}
-	resolved, err := secrets.Resolve("redeem_url", h.RedeemURL)
+	resolved, err := placeholder.Resolve("redeem_url", h.RedeemURL)
 	if err != nil {
 		return err
 	}

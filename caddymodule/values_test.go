@@ -15,8 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
 	_ "github.com/oob-dispatch/oob-dispatch/targets/filesource"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/redisstore"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/nevisidm"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/redisstore"
 )
 
 // refusedValue is an option with a value that cannot be.

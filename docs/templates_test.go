@@ -12,8 +12,8 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
+	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/templates"
 )
 
 // fencedFile is a block of code that names its file.
@@ -43,19 +43,19 @@ func readPage(t *testing.T) string {
 
 // TestExampleMail renders the mail of docs/templates.md.
 func TestExampleMail(t *testing.T) {
-	set, err := templates.Load(templates.Mail, exampleFolders(t, readPage(t))["mail"])
+	set, err := texts.Load(texts.Mail, exampleFolders(t, readPage(t))["mail"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := templates.Values{
+	v := texts.Values{
 		Operation: "authentication", Link: "https://app.example.com/open?a=b", Sender: "Beispielbank", Picture: "qr@example.com",
 		Expires: time.Date(2026, 11, 23, 14, 5, 0, 0, time.UTC),
 		Member:  func(name string) string { return map[string]string{"device": "Firefox"}[name] },
 	}
 	const subject = "Anmeldung bei der Beispielbank"
-	for part, want := range map[templates.Part]string{
-		templates.Subject: subject,
-		templates.Text: `Guten Tag
+	for part, want := range map[texts.Part]string{
+		texts.Subject: subject,
+		texts.Text: `Guten Tag
 
 Jemand will sich von «Firefox» aus anmelden.
 
@@ -65,7 +65,7 @@ https://app.example.com/open?a=b
 Er gilt bis 14:05 Uhr.
 
 Beispielbank`,
-		templates.HTML: `<!DOCTYPE html>
+		texts.HTML: `<!DOCTYPE html>
 <html lang="de">
 <head><meta charset="utf-8"><title>` + subject + `</title></head>
 <body style="font-family: Georgia, serif">
@@ -119,7 +119,7 @@ var tableField = regexp.MustCompile("(?m)^\\| `\\.([A-Za-z]+)[^`]*` \\|")
 // that come on top.
 func TestEveryFieldIsDescribed(t *testing.T) {
 	want := []string{"Data", "Language"}
-	for _, field := range reflect.VisibleFields(reflect.TypeFor[templates.Values]()) {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[texts.Values]()) {
 		if field.Name != "Member" {
 			want = append(want, field.Name)
 		}

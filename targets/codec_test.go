@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
 )
 
 func TestDecodeHash(t *testing.T) {

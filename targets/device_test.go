@@ -9,7 +9,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
 )
 
 // changeDevice takes a change of a device through to nevisFIDO's answer.

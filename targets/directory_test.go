@@ -14,7 +14,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
 )
 
 // source is a key source that gives one answer.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
 )
 
 var errFull = errors.New("no space left")

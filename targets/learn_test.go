@@ -11,7 +11,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
 )
 
 func TestLearn(t *testing.T) {

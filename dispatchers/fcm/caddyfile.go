@@ -4,8 +4,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/option"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
 // UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
@@ -63,7 +63,7 @@ func (f *Dispatcher) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "keep_unregistered":
 		return flag(d, &f.KeepUnregistered)
 	}
-	known, err := outbound.UnmarshalOption(&f.Options, d)
+	known, err := httpclient.UnmarshalOption(&f.Options, d)
 	if !known {
 		return d.Errf("unrecognized option '%s' of fcm", d.Val())
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 )
 
@@ -42,9 +42,9 @@ func TestCaddyfile(t *testing.T) {
 			Credentials: "{env.FCM_CREDENTIALS}", Project: "my-bank", Endpoint: "https://fcm.example.com",
 			DryRun: true, TTL: caddy.Duration(90 * time.Second),
 			Title: "Login at {http.request.host}", Body: "{oob.notification.body}", KeepUnregistered: true,
-			Options: outbound.Options{
+			Options: httpclient.Options{
 				Proxy: "http://user:pass@proxy.example.com:3128", CA: "/etc/oob/ca.pem",
-				ClientCert: &outbound.ClientCert{Cert: "/etc/oob/cert.pem", Key: "/etc/oob/key.pem"},
+				ClientCert: &httpclient.ClientCert{Cert: "/etc/oob/cert.pem", Key: "/etc/oob/key.pem"},
 			},
 		}},
 		{"application default", `fcm {

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/oauth2/jwt"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
 // scope is what the service account needs to be allowed.
@@ -60,7 +60,7 @@ func parseServiceAccount(content []byte, project string) (*serviceAccount, error
 	if err := checkPrivateKey(config.PrivateKey); err != nil {
 		return nil, err
 	}
-	if _, err := outbound.ParseURL("its token_uri", config.TokenURL); err != nil {
+	if _, err := httpclient.ParseURL("its token_uri", config.TokenURL); err != nil {
 		return nil, err
 	}
 	switch {
@@ -144,10 +144,10 @@ func refusedToken(answer *http.Response, body []byte) error {
 	status := answer.StatusCode
 	switch {
 	case status == http.StatusProxyAuthRequired:
-		return outbound.Classify(fetchingToken, &outbound.ProxyError{Status: status})
+		return httpclient.Classify(fetchingToken, &httpclient.ProxyError{Status: status})
 	case status == http.StatusTooManyRequests, status >= http.StatusInternalServerError:
 		e := dispatchers.Fail(dispatchers.Temporary, reasonOAuthUnavailable, "%s: it answered %d", fetchingToken, status)
-		e.RetryAfter = outbound.RetryAfter(answer.Header, time.Now())
+		e.RetryAfter = httpclient.RetryAfter(answer.Header, time.Now())
 		return e
 	}
 	var content struct {
@@ -168,7 +168,7 @@ func noToken(doing string, err error) error {
 	if errors.Is(err, errAnswerTooBig) {
 		return notOAuth()
 	}
-	return outbound.Classify(doing, err)
+	return httpclient.Classify(doing, err)
 }
 
 func notOAuth() error {
@@ -208,7 +208,7 @@ func (s *metadataServer) fetch(ctx context.Context, _ http.RoundTripper) (*oauth
 	r.Header.Set("Metadata-Flavor", "Google")
 	answer, err := s.transport.RoundTrip(r)
 	if err != nil {
-		return nil, outbound.Classify(doing, err)
+		return nil, httpclient.Classify(doing, err)
 	}
 	defer answer.Body.Close()
 	body, err := readAnswer(answer.Body)

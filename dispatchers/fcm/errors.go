@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
-// The reasons of failed attempts, beside those of package outbound.
+// The reasons of failed attempts, beside those of package httpclient.
 const (
 	reasonUnregistered     = "unregistered"
 	reasonInvalidArgument  = "invalid_argument"
@@ -77,7 +77,7 @@ var bare = map[int]outcome{
 		"enable the FCM API in the project and give the service account the right cloudmessaging.messages.create",
 	},
 	http.StatusNotFound:              {dispatchers.Broken, reasonNotFound, "check project and endpoint"},
-	http.StatusRequestTimeout:        {dispatchers.Temporary, outbound.ReasonTimeout, "the request did not get through in time"},
+	http.StatusRequestTimeout:        {dispatchers.Temporary, httpclient.ReasonTimeout, "the request did not get through in time"},
 	http.StatusRequestEntityTooLarge: {dispatchers.Refused, reasonTooBig, "the message is too big"},
 	http.StatusTooManyRequests:       {dispatchers.Temporary, reasonQuotaExceeded, "too many messages"},
 	http.StatusInternalServerError:   {dispatchers.Temporary, reasonInternal, "FCM failed"},
@@ -88,7 +88,7 @@ var bare = map[int]outcome{
 func (f *Dispatcher) refusal(answer *http.Response, content []byte, fresh bool) *dispatchers.Error {
 	status := answer.StatusCode
 	if status == http.StatusProxyAuthRequired {
-		return outbound.Classify(sending, &outbound.ProxyError{Status: status})
+		return httpclient.Classify(sending, &httpclient.ProxyError{Status: status})
 	}
 	code := errorCode(content)
 	o, ok := documented[fcmError{status, code}]
@@ -98,7 +98,7 @@ func (f *Dispatcher) refusal(answer *http.Response, content []byte, fresh bool) 
 	e := dispatchers.Fail(o.class, o.reason, "FCM answered %d (%s): %s", status, code, o.advice)
 	e.KeepTarget = o.class == dispatchers.Expired && f.KeepUnregistered
 	if o.class == dispatchers.Temporary {
-		e.RetryAfter = outbound.RetryAfter(answer.Header, time.Now())
+		e.RetryAfter = httpclient.RetryAfter(answer.Header, time.Now())
 	}
 	return e
 }

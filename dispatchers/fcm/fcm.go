@@ -20,9 +20,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
 )
 
 func init() {
@@ -87,7 +88,7 @@ type Dispatcher struct {
 	// message is tried.
 	KeepUnregistered bool `json:"keep_unregistered,omitempty"`
 
-	outbound.Options
+	httpclient.Options
 
 	sendURL   string
 	source    func() tokenSource
@@ -117,7 +118,7 @@ func (f *Dispatcher) Provision(ctx caddy.Context) error {
 	if err := f.setSendURL(); err != nil {
 		return err
 	}
-	transport, err := outbound.NewTransport(f.Options, logger)
+	transport, err := httpclient.NewTransport(f.Options, logger)
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func checkBody(body string) error {
 }
 
 func checkProject(project string) error {
-	return secrets.Check("project", project, func(id string) error {
+	return placeholder.Check("project", project, func(id string) error {
 		if !validProject(id) {
 			return errNoProject
 		}
@@ -171,7 +172,7 @@ func checkProject(project string) error {
 var errNoProject = errors.New("it is not a project id, such as my-bank-12345 (letters, digits, hyphens)")
 
 func checkEndpoint(endpoint string) error {
-	return outbound.CheckURL("endpoint", endpoint, plainEndpoint)
+	return httpclient.CheckURL("endpoint", endpoint, plainEndpoint)
 }
 
 func plainEndpoint(u *url.URL) error {
@@ -189,14 +190,14 @@ func (f *Dispatcher) setDefaults() {
 
 func (f *Dispatcher) loadCredentials(logger *slog.Logger) error {
 	if f.Project != "" {
-		project, err := secrets.Resolve("project", f.Project)
+		project, err := placeholder.Resolve("project", f.Project)
 		if err != nil {
 			return err
 		}
 		f.Project = project
 	}
 	if f.Credentials != "" {
-		path, err := secrets.ResolvePath("credentials", f.Credentials)
+		path, err := placeholder.ResolvePath("credentials", f.Credentials)
 		if err != nil {
 			return err
 		}
@@ -208,7 +209,7 @@ func (f *Dispatcher) loadCredentials(logger *slog.Logger) error {
 	if f.Project == "" {
 		return errors.New("project <id> is needed: GOOGLE_APPLICATION_CREDENTIALS names no file that could tell it")
 	}
-	metadata, err := outbound.NewTransport(outbound.Options{}, logger)
+	metadata, err := httpclient.NewTransport(httpclient.Options{}, logger)
 	if err != nil {
 		return err
 	}
@@ -220,7 +221,7 @@ func (f *Dispatcher) loadCredentials(logger *slog.Logger) error {
 
 func (f *Dispatcher) openServiceAccount(option, path string, logger *slog.Logger) error {
 	parse := func(content []byte) (*serviceAccount, error) { return parseServiceAccount(content, f.Project) }
-	file, err := secrets.Open(option, path, parse, logger)
+	file, err := watchedfile.Open(option, path, parse, logger)
 	if err != nil {
 		return err
 	}
@@ -233,7 +234,7 @@ func (f *Dispatcher) setSendURL() error {
 	if !validProject(f.Project) {
 		return fmt.Errorf("project: %w", errNoProject)
 	}
-	u, err := outbound.ParseURL("endpoint", f.Endpoint)
+	u, err := httpclient.ParseURL("endpoint", f.Endpoint)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
 const sending = "sending to FCM"
@@ -62,7 +62,7 @@ func (f *Dispatcher) send(ctx context.Context, body []byte) error {
 // meet another one that died along with this.
 func (f *Dispatcher) broken(err error) error {
 	f.transport.CloseIdleConnections()
-	return outbound.Classify(sending, err)
+	return httpclient.Classify(sending, err)
 }
 
 // checkReceipt tells FCM's answer from that of something else on the way.

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
 const (
@@ -65,7 +65,7 @@ func (c *tokenCache) get(ctx context.Context, s tokenSource) (token string, fres
 	select {
 	case <-fetch.done:
 	case <-ctx.Done():
-		return "", false, outbound.Classify(fetchingToken, ctx.Err())
+		return "", false, httpclient.Classify(fetchingToken, ctx.Err())
 	}
 	if fetch.err != nil {
 		return "", false, fetch.err

@@ -6,9 +6,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/option"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/wording"
 )
 
 func init() { caddy.RegisterModule(Dispatcher{}) }
@@ -33,7 +33,7 @@ func (l *Dispatcher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("unexpected argument %q: the options of letter stand in a block", d.Val())
 	}
-	return outbound.UnmarshalBlock(&l.Options, d, l.option)
+	return httpclient.UnmarshalBlock(&l.Options, d, l.option)
 }
 
 func (l *Dispatcher) option(d *caddyfile.Dispenser) error {

@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
 func TestUnmarshalCaddyfile(t *testing.T) {
@@ -38,9 +38,9 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 			Spool: "/spool", MaxSpool: 50, Printer: "ipps://print.example.com/letters", Templates: "/templates",
 			Language:    []dispatchers.Template{"{oob.data.lang}", "{http.request.header.Accept-Language}", "de"},
 			MinLifetime: caddy.Duration(96 * time.Hour), Sender: "Bank | Postfach | 8000 Zürich", Window: "left",
-			Options: outbound.Options{
+			Options: httpclient.Options{
 				Proxy: "http://proxy.example.com", CA: "/ca.pem",
-				ClientCert: &outbound.ClientCert{Cert: "/cert.pem", Key: "/key.pem"},
+				ClientCert: &httpclient.ClientCert{Cert: "/cert.pem", Key: "/key.pem"},
 			},
 		}, ""},
 		{"argument", "letter /spool", Dispatcher{}, "/spool"},
@@ -103,8 +103,8 @@ func TestProvisionRefuses(t *testing.T) {
 		{"spool from nothing", Dispatcher{Spool: "{env.NO_SUCH_VARIABLE}"}, "spool"},
 		{"plain ipp", Dispatcher{Printer: "ipp://printer.example.com/p"}, "this machine only"},
 		{"no printer URL", Dispatcher{Printer: "lp0"}, "ipps"},
-		{"missing ca", Dispatcher{Printer: "ipps://h/p", Options: outbound.Options{CA: filepath.Join(dir, "none")}}, "ca"},
-		{"ca without a printer", Dispatcher{Spool: dir, Options: outbound.Options{CA: "x"}}, "there is none"},
+		{"missing ca", Dispatcher{Printer: "ipps://h/p", Options: httpclient.Options{CA: filepath.Join(dir, "none")}}, "ca"},
+		{"ca without a printer", Dispatcher{Spool: dir, Options: httpclient.Options{CA: "x"}}, "there is none"},
 		{"quota without a spool", Dispatcher{Printer: "ipps://h/p", MaxSpool: 1}, "max_spool"},
 		{"negative quota", Dispatcher{Spool: dir, MaxSpool: -1}, "max_spool"},
 		{"negative lifetime", Dispatcher{Spool: dir, MinLifetime: -1}, "min_lifetime"},

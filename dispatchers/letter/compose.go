@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/qr"
+	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/qr"
-	"github.com/oob-dispatch/oob-dispatch/templates"
 )
 
 // job is a letter that is ready to be printed.
@@ -88,7 +88,7 @@ func (l *Dispatcher) compose(ctx context.Context, m *dispatchers.Message) (*job,
 		return nil, dispatchers.Fail(dispatchers.Refused, reasonAddress, "the postal address cannot be used: %w", err)
 	}
 	p, err := l.render(l.texts.Language(m), l.values(m, now))
-	if errors.Is(err, templates.ErrTooLong) {
+	if errors.Is(err, texts.ErrTooLong) {
 		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong, "filling in the texts of the letter: %w", err)
 	}
 	if err != nil {
@@ -125,15 +125,15 @@ func content(m *dispatchers.Message) string {
 }
 
 // values are those that the texts may tell.
-func (l *Dispatcher) values(m *dispatchers.Message, now time.Time) templates.Values {
-	v := templates.Fill(m.Lookup)
+func (l *Dispatcher) values(m *dispatchers.Message, now time.Time) texts.Values {
+	v := texts.Fill(m.Lookup)
 	v.Operation = string(m.Operation)
 	v.Date, v.Expires = now, m.Expires.In(now.Location())
 	return v
 }
 
 // render fills in the texts.
-func (l *Dispatcher) render(language string, v templates.Values) (*page, error) {
+func (l *Dispatcher) render(language string, v texts.Values) (*page, error) {
 	if len(l.sender) > 0 {
 		v.Sender = l.sender[0]
 	}

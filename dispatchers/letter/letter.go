@@ -13,10 +13,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
-	"github.com/oob-dispatch/oob-dispatch/templates"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/texts"
+	"github.com/oob-dispatch/oob-dispatch/internal/wording"
 )
 
 // Defaults of the options.
@@ -25,7 +25,7 @@ const (
 	DefaultMaxSpool    = 1000
 )
 
-// The reasons of failures, beside those of package outbound.
+// The reasons of failures, beside those of package httpclient.
 const (
 	reasonLifetime  = "lifetime"
 	reasonAddress   = "address"
@@ -102,7 +102,7 @@ type Dispatcher struct {
 	// the usual C5 and C6/5 envelopes show it. Default: `right`
 	Window string `json:"window,omitempty"`
 
-	outbound.Options
+	httpclient.Options
 
 	texts   *wording.Texts
 	sender  []string
@@ -132,7 +132,7 @@ func (l *Dispatcher) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if l.Spool != "" {
-		dir, err := secrets.ResolvePath("spool", l.Spool)
+		dir, err := placeholder.ResolvePath("spool", l.Spool)
 		if err != nil {
 			return err
 		}
@@ -153,7 +153,7 @@ func (l *Dispatcher) Provision(ctx caddy.Context) error {
 // setTexts loads the texts. The built-in ones need no trial.
 func (l *Dispatcher) setTexts(ctx context.Context) error {
 	var err error
-	if l.texts, err = wording.Load(templates.Letter, l.Templates, l.Language); err != nil {
+	if l.texts, err = wording.Load(texts.Letter, l.Templates, l.Language); err != nil {
 		return err
 	}
 	if l.sender, err = parseSender(l.Sender, l.Window); err != nil {
@@ -170,7 +170,7 @@ func (l *Dispatcher) CheckOptions() error {
 	switch {
 	case l.Spool == "" && l.Printer == "":
 		return errors.New("a letter needs spool <dir> or printer <ipp_url>")
-	case l.Printer == "" && l.Options != (outbound.Options{}):
+	case l.Printer == "" && l.Options != (httpclient.Options{}):
 		return errors.New("proxy, ca and client_cert are for a printer: there is none")
 	case l.Spool == "" && l.MaxSpool != 0:
 		return errors.New("max_spool is for a spool folder: there is none")
@@ -190,7 +190,7 @@ func (l *Dispatcher) CheckOptions() error {
 	if _, err := parseSender(l.Sender, l.Window); err != nil {
 		return err
 	}
-	return wording.Check(templates.Letter, l.Templates, l.Language)
+	return wording.Check(texts.Letter, l.Templates, l.Language)
 }
 
 func checkWindow(window string) error {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/image/font/gofont/gobold"
 	"golang.org/x/image/font/gofont/goregular"
 
-	"github.com/oob-dispatch/oob-dispatch/templates"
+	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 )
 
 // The sides of the window.
@@ -72,10 +72,10 @@ type page struct {
 }
 
 // texts are the parts that come from templates.
-func (p *page) texts() map[templates.Part]*string {
-	return map[templates.Part]*string{
-		templates.Date: &p.date, templates.Subject: &p.subject, templates.Opening: &p.opening,
-		templates.Caption: &p.caption, templates.Closing: &p.closing,
+func (p *page) texts() map[texts.Part]*string {
+	return map[texts.Part]*string{
+		texts.Date: &p.date, texts.Subject: &p.subject, texts.Opening: &p.opening,
+		texts.Caption: &p.caption, texts.Closing: &p.closing,
 	}
 }
 

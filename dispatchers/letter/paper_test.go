@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oob-dispatch/oob-dispatch/qr"
+	"github.com/oob-dispatch/oob-dispatch/internal/qr"
 )
 
 // samplePage is a page with a QR code of n bytes.

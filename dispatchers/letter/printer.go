@@ -13,8 +13,8 @@ import (
 	"sync"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
 const (
@@ -31,12 +31,12 @@ type printer struct {
 	transport *http.Transport
 }
 
-func newPrinter(text string, o outbound.Options, logger *slog.Logger) (*printer, error) {
+func newPrinter(text string, o httpclient.Options, logger *slog.Logger) (*printer, error) {
 	uri, web, err := parsePrinter(text)
 	if err != nil {
 		return nil, err
 	}
-	transport, err := outbound.NewTransport(o, logger)
+	transport, err := httpclient.NewTransport(o, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -48,14 +48,14 @@ func newPrinter(text string, o outbound.Options, logger *slog.Logger) (*printer,
 }
 
 func checkPrinter(text string) error {
-	return secrets.Check("printer", text, func(value string) error {
+	return placeholder.Check("printer", text, func(value string) error {
 		_, _, err := printerURLs(value)
 		return err
 	})
 }
 
 func parsePrinter(text string) (uri, web string, err error) {
-	value, err := secrets.Resolve("printer", text)
+	value, err := placeholder.Resolve("printer", text)
 	if err != nil {
 		return "", "", err
 	}
@@ -72,7 +72,7 @@ func printerURLs(value string) (uri, web string, err error) {
 	if schemes[scheme] == "" {
 		return "", "", errors.New("it is not an ipps or ipp URL, such as ipps://printer.example.com/ipp/print")
 	}
-	u, err := outbound.ServiceURL(schemes[scheme] + "://" + rest)
+	u, err := httpclient.ServiceURL(schemes[scheme] + "://" + rest)
 	if err != nil {
 		return "", "", fmt.Errorf("%w (ipps is IPP over https, ipp over plain http)", err)
 	}
@@ -172,7 +172,7 @@ func (p *printer) send(ctx context.Context, body *document) (*ippAnswer, error) 
 	r.Header.Set("Accept", mimeIPP)
 	answer, err := p.transport.RoundTrip(r)
 	if err != nil {
-		return nil, outbound.Classify(asking, err)
+		return nil, httpclient.Classify(asking, err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
@@ -180,7 +180,7 @@ func (p *printer) send(ctx context.Context, body *document) (*ippAnswer, error) 
 	}
 	content, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	if err != nil {
-		return nil, outbound.Classify(asking, err)
+		return nil, httpclient.Classify(asking, err)
 	}
 	if len(content) > maxAnswer {
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: the answer is too big", asking)

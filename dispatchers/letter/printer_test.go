@@ -21,7 +21,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
 // fakePrinter answers as told, and keeps what it gets.
@@ -194,7 +194,7 @@ func TestConnectionThatStallsInTheDocument(t *testing.T) {
 		cancel()
 	}()
 	err := f.print(ctx, sampleJob("a", 1<<20))
-	dispatcherstest.WantFailure(t, dispatchers.AsError(err), dispatchers.Temporary, outbound.ReasonCanceled)
+	dispatcherstest.WantFailure(t, dispatchers.AsError(err), dispatchers.Temporary, httpclient.ReasonCanceled)
 }
 
 func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
@@ -205,7 +205,7 @@ func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
 	gone := "ipp://" + listener.Addr().String() + "/ipp/print"
 	listener.Close()
 
-	dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Dispatcher{Printer: gone}), message("id", nil)), dispatchers.Temporary, outbound.ReasonConnection)
+	dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Dispatcher{Printer: gone}), message("id", nil)), dispatchers.Temporary, httpclient.ReasonConnection)
 
 	dir := t.TempDir()
 	if e := dispatch(t, provision(t, &Dispatcher{Printer: gone, Spool: dir}), message("id", nil)); e != nil {
@@ -277,7 +277,7 @@ func TestPrinterThatDoesNotAnswer(t *testing.T) {
 	if got := names(t, dir); got != "id_post.json id_post.pdf" {
 		t.Errorf("the folder holds %s", got)
 	}
-	if !strings.Contains(log.String(), "reason="+outbound.ReasonTimeout) {
+	if !strings.Contains(log.String(), "reason="+httpclient.ReasonTimeout) {
 		t.Errorf("the log says %s", log)
 	}
 }
@@ -286,14 +286,14 @@ func TestPrinterOverTLS(t *testing.T) {
 	f := &fakePrinter{answer: says(ippBytes(0, jobState(3)))}
 	f.Server = httptest.NewTLSServer(f)
 	t.Cleanup(f.Close)
-	dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Dispatcher{Printer: f.uri()}), message("id", nil)), dispatchers.Broken, outbound.ReasonTLS)
+	dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Dispatcher{Printer: f.uri()}), message("id", nil)), dispatchers.Broken, httpclient.ReasonTLS)
 
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.Certificate().Raw})
 	if err := os.WriteFile(ca, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l := provision(t, &Dispatcher{Printer: f.uri(), Options: outbound.Options{CA: ca}})
+	l := provision(t, &Dispatcher{Printer: f.uri(), Options: httpclient.Options{CA: ca}})
 	if e := dispatch(t, l, message("id", nil)); e != nil {
 		t.Error(e)
 	}

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/templates"
 )
 
 // The QR codes of trial letters: the smallest that letters have, which holds a
@@ -67,7 +67,7 @@ func parseSender(text, window string) ([]string, error) {
 func (l *Dispatcher) try(s *sheet, language, operation string, code [][]bool) error {
 	roomy := true
 	var letters []*page
-	for _, v := range templates.Samples(operation) {
+	for _, v := range texts.Samples(operation) {
 		v.Date = l.now()
 		p, err := l.render(language, v)
 		if err != nil {
@@ -110,7 +110,7 @@ func (l *Dispatcher) blame(p *page, operation string, err error) error {
 }
 
 // unprintable returns the first character that the font lacks, and its part.
-func (p *page) unprintable() (templates.Part, string) {
+func (p *page) unprintable() (texts.Part, string) {
 	texts := p.texts()
 	for _, part := range slices.Sorted(maps.Keys(texts)) {
 		for character := range strings.SplitSeq(*texts[part], "") {

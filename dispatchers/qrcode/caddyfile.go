@@ -6,7 +6,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/qr"
+	"github.com/oob-dispatch/oob-dispatch/internal/qr"
 )
 
 func init() { caddy.RegisterModule(Dispatcher{}) }

@@ -6,10 +6,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/option"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/wording"
 )
 
 func init() { caddy.RegisterModule(Dispatcher{}) }
@@ -36,7 +36,7 @@ func (s *Dispatcher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("smtp takes no arguments; its options stand in a block")
 	}
-	if err := outbound.UnmarshalBlock(&s.Options, d, s.option); err != nil {
+	if err := httpclient.UnmarshalBlock(&s.Options, d, s.option); err != nil {
 		return err
 	}
 	if s.Auth != nil && s.Auth.Username == "" {
@@ -81,10 +81,10 @@ func (s *Dispatcher) authOption(d *caddyfile.Dispenser) error {
 	if len(args) != 2 || args[0] == "" || args[1] == "" {
 		return d.Err("auth takes two arguments: the user and the password, such as {env.SMTP_PASSWORD} or {file./path}")
 	}
-	if err := secrets.Check(optionUser, args[0], nil); err != nil {
+	if err := placeholder.Check(optionUser, args[0], nil); err != nil {
 		return d.WrapErr(err)
 	}
-	if err := secrets.Check(optionPassword, args[1], checkPassword); err != nil {
+	if err := placeholder.Check(optionPassword, args[1], checkPassword); err != nil {
 		return d.WrapErr(err)
 	}
 	s.auth().Username, s.auth().Password = args[0], args[1]

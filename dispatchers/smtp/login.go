@@ -10,7 +10,8 @@ import (
 	gosmtp "github.com/wneessen/go-mail/smtp"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 )
 
 // Auth is an account of the mail server.
@@ -69,7 +70,7 @@ func newLogin(a *Auth, host string, logger *slog.Logger) (*login, error) {
 		l.mechanism = authAuto
 	}
 	var err error
-	if l.username, err = secrets.Resolve(optionUser, a.Username); err != nil {
+	if l.username, err = placeholder.Resolve(optionUser, a.Username); err != nil {
 		return nil, err
 	}
 	l.password, err = newPassword(a.Password, logger)
@@ -78,13 +79,13 @@ func newLogin(a *Auth, host string, logger *slog.Logger) (*login, error) {
 
 func newPassword(text string, logger *slog.Logger) (func() string, error) {
 	if path, ok := strings.CutPrefix(text, "{file."); ok && strings.Count(text, "}") == 1 && strings.HasSuffix(path, "}") {
-		file, err := secrets.Open(optionPassword, strings.TrimSuffix(path, "}"), parsePassword, logger)
+		file, err := watchedfile.Open(optionPassword, strings.TrimSuffix(path, "}"), parsePassword, logger)
 		if err != nil {
 			return nil, err
 		}
 		return file.Value, nil
 	}
-	password, err := secrets.ResolveSecret(optionPassword, text, logger)
+	password, err := placeholder.ResolveSecret(optionPassword, text, logger)
 	if err != nil {
 		return nil, err
 	}

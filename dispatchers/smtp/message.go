@@ -12,8 +12,8 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/qr"
-	"github.com/oob-dispatch/oob-dispatch/templates"
+	"github.com/oob-dispatch/oob-dispatch/internal/qr"
+	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 )
 
 // Bounds of a mail.
@@ -43,7 +43,7 @@ func (s *Dispatcher) compose(ctx context.Context, m *dispatchers.Message) (*outg
 		return nil, err
 	}
 	t, err := s.render(m, code != nil)
-	if errors.Is(err, templates.ErrTooLong) {
+	if errors.Is(err, texts.ErrTooLong) {
 		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooBig, "filling in the texts of the mail: %w", err)
 	}
 	if err != nil {
@@ -81,13 +81,13 @@ func drawCode(ctx context.Context, m *dispatchers.Message) ([]byte, error) {
 	return picture, nil
 }
 
-// texts are the parts of a mail.
-type texts struct{ subject, plain, html string }
+// parts are those of a mail.
+type parts struct{ subject, plain, html string }
 
-func (s *Dispatcher) render(m *dispatchers.Message, picture bool) (texts, error) {
+func (s *Dispatcher) render(m *dispatchers.Message, picture bool) (parts, error) {
 	lang := s.texts.Language(m)
 	now := s.now()
-	v := templates.Fill(m.Lookup)
+	v := texts.Fill(m.Lookup)
 	v.Operation, v.Link, v.Sender = string(m.Operation), m.Link, s.from.name
 	v.Date, v.Expires = now, m.Expires.In(now.Location())
 	if s.Subject != "" {
@@ -96,13 +96,13 @@ func (s *Dispatcher) render(m *dispatchers.Message, picture bool) (texts, error)
 	if picture {
 		v.Picture = s.pictureID(m)
 	}
-	var t texts
-	for part, to := range map[templates.Part]*string{
-		templates.Subject: &t.subject, templates.Text: &t.plain, templates.HTML: &t.html,
+	var t parts
+	for part, to := range map[texts.Part]*string{
+		texts.Subject: &t.subject, texts.Text: &t.plain, texts.HTML: &t.html,
 	} {
 		var err error
 		if *to, err = s.texts.Render(lang, part, v); err != nil {
-			return texts{}, err
+			return parts{}, err
 		}
 	}
 	t.subject = oneLine(t.subject)
@@ -144,7 +144,7 @@ func oneLine(text string) string {
 // Message-ID follows from the token, so that a second attempt can be told from
 // a second mail. Automatic answers are asked not to come (RFC 3834; the second
 // header is Exchange's), reports of failed delivery may.
-func (s *Dispatcher) encode(m *dispatchers.Message, to string, t texts, code []byte) ([]byte, error) {
+func (s *Dispatcher) encode(m *dispatchers.Message, to string, t parts, code []byte) ([]byte, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithEncoding(gomail.EncodingQP))
 	msg.FromMailAddress(&mail.Address{Name: s.from.name, Address: s.from.address})
 	msg.ToMailAddress(&mail.Address{Address: to})

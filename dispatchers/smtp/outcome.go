@@ -12,10 +12,10 @@ import (
 	"strings"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
-// The reasons of failed attempts, beside those of package outbound.
+// The reasons of failed attempts, beside those of package httpclient.
 const (
 	reasonNoAddress      = "no_address"
 	reasonBadAddress     = "bad_address"
@@ -80,17 +80,17 @@ func classify(ctx context.Context, at stage, err error) *dispatchers.Error {
 				"Look for its Message-ID in the server's log; if the server is slow, raise timeout and deadline", at)
 	}
 	if ctx.Err() != nil {
-		return outbound.Classify(at.String(), ctx.Err())
+		return httpclient.Classify(at.String(), ctx.Err())
 	}
 	if _, ok := errors.AsType[textproto.ProtocolError](err); ok || errors.Is(err, errFlood) {
 		return dispatchers.Fail(dispatchers.Broken, reasonProtocol,
 			"%s: it does not speak SMTP: check server, and tls implicit or starttls", at)
 	}
-	e := outbound.Classify(at.String(), err)
-	if e.Reason == outbound.ReasonConnection && !isNetwork(err) {
+	e := httpclient.Classify(at.String(), err)
+	if e.Reason == httpclient.ReasonConnection && !isNetwork(err) {
 		return notNetwork(at)
 	}
-	if e.Reason == outbound.ReasonTLS {
+	if e.Reason == httpclient.ReasonTLS {
 		e.Err = fmt.Errorf("%w: check server, ca and client_cert, and tls implicit or starttls", e.Err)
 	}
 	return e
@@ -106,7 +106,7 @@ func isNetwork(err error) bool {
 func notNetwork(at stage) *dispatchers.Error {
 	switch at {
 	case atTLS:
-		return dispatchers.Fail(dispatchers.Broken, outbound.ReasonTLS,
+		return dispatchers.Fail(dispatchers.Broken, httpclient.ReasonTLS,
 			"%s: the server and this side have no version or cipher of TLS in common: TLS 1.2 or later is needed", at)
 	case atAuth:
 		return dispatchers.Fail(dispatchers.Broken, reasonAuth,

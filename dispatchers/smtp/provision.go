@@ -17,10 +17,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
-	"github.com/oob-dispatch/oob-dispatch/templates"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/texts"
+	"github.com/oob-dispatch/oob-dispatch/internal/wording"
 )
 
 // The values of tls.
@@ -49,14 +49,14 @@ func (s *Dispatcher) Provision(ctx caddy.Context) error {
 	}
 	s.TLS = cmp.Or(s.TLS, tlsSTARTTLS)
 	s.Connections = cmp.Or(s.Connections, DefaultConnections)
-	from, err := secrets.Resolve("from", s.From)
+	from, err := placeholder.Resolve("from", s.From)
 	if err != nil {
 		return err
 	}
 	if s.from, err = parseSender(from); err != nil {
 		return fmt.Errorf("from: %w", err)
 	}
-	if s.texts, err = wording.Load(templates.Mail, s.Templates, s.Language); err != nil {
+	if s.texts, err = wording.Load(texts.Mail, s.Templates, s.Language); err != nil {
 		return err
 	}
 	if err := s.setServer(dispatchers.Logger(ctx)); err != nil {
@@ -80,7 +80,7 @@ func (s *Dispatcher) CheckOptions() error {
 		func() error { return checkTLS(s.TLS) },
 		func() error { return checkServer(s.Server) },
 		func() error { return checkSubject(string(s.Subject)) },
-		func() error { return wording.Check(templates.Mail, s.Templates, s.Language) },
+		func() error { return wording.Check(texts.Mail, s.Templates, s.Language) },
 		s.checkAuth,
 		s.checkWithoutTLS,
 	} {
@@ -99,7 +99,7 @@ func checkSubject(subject string) error {
 }
 
 func checkFrom(from string) error {
-	return secrets.Check("from", from, func(value string) error {
+	return placeholder.Check("from", from, func(value string) error {
 		_, err := parseSender(value)
 		return err
 	})
@@ -126,7 +126,7 @@ func checkTLS(mode string) error {
 }
 
 func checkServer(server string) error {
-	return secrets.Check("server", server, func(value string) error {
+	return placeholder.Check("server", server, func(value string) error {
 		_, _, err := parseServer(value, defaultPorts[tlsSTARTTLS])
 		return err
 	})
@@ -145,7 +145,7 @@ func (s *Dispatcher) checkAuth() error {
 }
 
 func (s *Dispatcher) setServer(logger *slog.Logger) error {
-	text, err := secrets.Resolve("server", s.Server)
+	text, err := placeholder.Resolve("server", s.Server)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func (s *Dispatcher) setServer(logger *slog.Logger) error {
 	if s.server.login, err = newLogin(s.Auth, host, logger); err != nil {
 		return err
 	}
-	if s.server.config, err = outbound.NewTLS(s.Options, logger); err != nil {
+	if s.server.config, err = httpclient.NewTLS(s.Options, logger); err != nil {
 		return err
 	}
 	s.server.config.ServerName = host
@@ -192,10 +192,10 @@ func (s *Dispatcher) checkWithoutTLS() error {
 		return nil
 	case s.Auth != nil:
 		return errors.New("tls off: auth would send the password in clear; use starttls or implicit")
-	case s.Options != (outbound.Options{}):
+	case s.Options != (httpclient.Options{}):
 		return errors.New("tls off: proxy, ca and client_cert have no use without TLS")
 	}
-	return secrets.Check("server", s.Server, func(value string) error {
+	return placeholder.Check("server", s.Server, func(value string) error {
 		host, _, err := parseServer(value, defaultPorts[tlsOff])
 		if err != nil {
 			return err
@@ -221,7 +221,7 @@ func (s *Dispatcher) helo() (string, error) {
 		}
 		return "localhost", nil
 	}
-	name, err := secrets.Resolve("helo", s.HELO)
+	name, err := placeholder.Resolve("helo", s.HELO)
 	if err != nil {
 		return "", err
 	}
@@ -231,7 +231,7 @@ func (s *Dispatcher) helo() (string, error) {
 	return name, nil
 }
 
-func checkHELO(name string) error { return secrets.Check("helo", name, validHELO) }
+func checkHELO(name string) error { return placeholder.Check("helo", name, validHELO) }
 
 func validHELO(name string) error {
 	if !hostname.MatchString(name) {

@@ -9,7 +9,7 @@ import (
 
 	gosmtp "github.com/wneessen/go-mail/smtp"
 
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
 // session is a connection that can take mails, one after the other.
@@ -33,7 +33,7 @@ type outgoing struct {
 func (n *session) do(ctx context.Context, at stage, f func() error) error {
 	if ctx.Err() != nil { // nothing of this part is out
 		n.broken = true
-		return outbound.Classify(at.String(), ctx.Err())
+		return httpclient.Classify(at.String(), ctx.Err())
 	}
 	n.conn.left = maxAnswers
 	stop := context.AfterFunc(ctx, func() { _ = n.conn.SetDeadline(time.Unix(1, 0)) })

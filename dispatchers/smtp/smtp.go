@@ -8,8 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/internal/wording"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/wording"
 )
 
 // Dispatcher sends a mail with the link that opens the app and a QR code:
@@ -64,7 +64,7 @@ type Dispatcher struct {
 	// for half a minute after a mail, for the next one. Default: 4
 	Connections int `json:"connections,omitempty"`
 
-	outbound.Options
+	httpclient.Options
 
 	from   sender
 	texts  *wording.Texts

@@ -11,7 +11,7 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
 // tunnel is the way through an HTTP proxy (CONNECT; RFC 9110, section 9.3.6).
@@ -22,11 +22,11 @@ type tunnel struct {
 }
 
 // newTunnel returns the way through the proxy of the options, nil for none.
-func newTunnel(o outbound.Options, logger *slog.Logger) (*tunnel, error) {
+func newTunnel(o httpclient.Options, logger *slog.Logger) (*tunnel, error) {
 	if o.Proxy == "" {
 		return nil, nil
 	}
-	transport, err := outbound.NewTransport(o, logger)
+	transport, err := httpclient.NewTransport(o, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func newTunnel(o outbound.Options, logger *slog.Logger) (*tunnel, error) {
 }
 
 // connect returns a connection to address. The error is an
-// *outbound.ProxyError if the proxy will not open one.
+// *httpclient.ProxyError if the proxy will not open one.
 func (t *tunnel) connect(ctx context.Context, address string) (net.Conn, error) {
 	c, err := t.dial(ctx, "tcp", t.address)
 	if err != nil {
@@ -86,7 +86,7 @@ func (t *tunnel) ask(c net.Conn, address string) error {
 		return err
 	}
 	if answer.StatusCode != http.StatusOK {
-		return &outbound.ProxyError{Status: answer.StatusCode}
+		return &httpclient.ProxyError{Status: answer.StatusCode}
 	}
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/option"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
 func init() { caddy.RegisterModule(Dispatcher{}) }
@@ -72,7 +72,7 @@ func (w *Dispatcher) option(d *caddyfile.Dispenser) error {
 	case "success":
 		return w.successOption(d)
 	}
-	known, err := outbound.UnmarshalOption(&w.Options, d)
+	known, err := httpclient.UnmarshalOption(&w.Options, d)
 	if !known {
 		return d.Errf("unrecognized option %q of webhook", d.Val())
 	}

@@ -13,8 +13,8 @@ import (
 	"unicode"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
 const maxSegments = 255 // the parts of a concatenated message are counted in one byte
@@ -61,7 +61,7 @@ func (w *Dispatcher) setURL(*slog.Logger) error {
 	if strings.ContainsAny(w.origin, "{}") {
 		return errors.New("url: scheme and host cannot come from a request; placeholders may stand in path and query")
 	}
-	if _, err := outbound.ParseURL("url", w.origin); err != nil {
+	if _, err := httpclient.ParseURL("url", w.origin); err != nil {
 		return err
 	}
 	if err := checkTemplate("url", w.path); err != nil {
@@ -115,7 +115,7 @@ func (w *Dispatcher) setHeaders(logger *slog.Logger) error {
 			return err
 		}
 		if looksSecret(name) && len(template.Placeholders()) == 0 {
-			secrets.WarnLiteral(option, logger)
+			placeholder.WarnLiteral(option, logger)
 		}
 		w.headers[name] = s
 	}
@@ -198,7 +198,7 @@ func (w *Dispatcher) setSecrets(logger *slog.Logger) error {
 			}
 			continue
 		}
-		value, err := secrets.ResolveSecret("secret", text, logger)
+		value, err := placeholder.ResolveSecret("secret", text, logger)
 		if err != nil {
 			return err
 		}
@@ -212,7 +212,7 @@ func (w *Dispatcher) setSecrets(logger *slog.Logger) error {
 }
 
 func checkSecret(text string) error {
-	return secrets.Check("secret", text, func(value string) error {
+	return placeholder.Check("secret", text, func(value string) error {
 		_, err := parseSecret(value)
 		return err
 	})

@@ -6,10 +6,10 @@ import (
 	"slices"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
-// The reasons of failed attempts, beside those of package outbound.
+// The reasons of failed attempts, beside those of package httpclient.
 const (
 	reasonNoAddress        = "no_address"
 	reasonNoLink           = "base_url"
@@ -31,21 +31,21 @@ const sending = "sending to the webhook"
 
 // send makes the request.
 func (w *Dispatcher) send(ctx context.Context, r *http.Request) error {
-	status, header, err := outbound.Status(ctx, w.transport, r)
+	status, header, err := httpclient.Status(ctx, w.transport, r)
 	if err != nil {
 		w.transport.CloseIdleConnections() // others may have died along with this one
-		return outbound.Classify(sending, err)
+		return httpclient.Classify(sending, err)
 	}
 	if slices.ContainsFunc(w.success, func(s statusRange) bool { return s.first <= status && status <= s.last }) {
 		return nil
 	}
-	return outbound.Unsuccessful(sending, "the webhook", status, header, meaning)
+	return httpclient.Unsuccessful(sending, "the webhook", status, header, meaning)
 }
 
 func meaning(status int) (class dispatchers.Class, reason, advice string) {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooEarly:
-		return dispatchers.Temporary, outbound.ReasonTimeout, "it did not take the request this time"
+		return dispatchers.Temporary, httpclient.ReasonTimeout, "it did not take the request this time"
 	case http.StatusTooManyRequests:
 		return dispatchers.Temporary, reasonRateLimited, "too many messages"
 	case http.StatusGone:

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
 // The placeholders of this dispatcher.
@@ -27,13 +27,13 @@ type setting struct {
 	loaded   map[string]string
 }
 
-// resolve is secrets.Resolve. Before the configuration is loaded a number
+// resolve is placeholder.Resolve. Before the configuration is loaded a number
 // stands in for the value, which can stand wherever a value can.
-func (w *Dispatcher) resolve(option, placeholder string) (string, error) {
+func (w *Dispatcher) resolve(option, text string) (string, error) {
 	if w.checking {
 		return "1", nil
 	}
-	return secrets.Resolve(option, placeholder)
+	return placeholder.Resolve(option, text)
 }
 
 func (w *Dispatcher) newSetting(option string, t dispatchers.Template) (setting, error) {

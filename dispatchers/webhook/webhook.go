@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
 // Dispatcher posts a message to a URL. The host stands in the configuration
@@ -78,7 +78,7 @@ type Dispatcher struct {
 	// `409` for a gateway that says so to a repeated message. Default: `2xx`
 	Success []string `json:"success,omitempty"`
 
-	outbound.Options
+	httpclient.Options
 
 	checking     bool // whether this instance is for CheckOptions only
 	origin       string
@@ -109,7 +109,7 @@ func (w *Dispatcher) Provision(ctx caddy.Context) error {
 		return err
 	}
 	w.needsAddress, w.needsLink = w.uses(addressPlaceholder), w.uses("oob.link")
-	transport, err := outbound.NewTransport(w.Options, logger)
+	transport, err := httpclient.NewTransport(w.Options, logger)
 	if err != nil {
 		return err
 	}

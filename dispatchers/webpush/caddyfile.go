@@ -4,8 +4,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/outbound"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
 func init() { caddy.RegisterModule(Dispatcher{}) }
@@ -41,7 +41,7 @@ func (p *Dispatcher) option(d *caddyfile.Dispenser) error {
 		if len(args) != 1 || args[0] == "" || p.VAPID != "" {
 			return d.Err("vapid takes one argument, the path of the key file, and stands once")
 		}
-		if err := secrets.CheckPath("vapid", args[0]); err != nil {
+		if err := placeholder.CheckPath("vapid", args[0]); err != nil {
 			return d.WrapErr(err)
 		}
 		p.VAPID = args[0]
@@ -57,7 +57,7 @@ func (p *Dispatcher) option(d *caddyfile.Dispenser) error {
 		p.Allow = append(p.Allow, args...)
 		return nil
 	}
-	known, err := outbound.UnmarshalOption(&p.Options, d)
+	known, err := httpclient.UnmarshalOption(&p.Options, d)
 	if !known {
 		return d.Errf("unrecognized option %q of web_push", d.Val())
 	}

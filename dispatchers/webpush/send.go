@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
-// The reasons of failed attempts, beside those of package outbound.
+// The reasons of failed attempts, beside those of package httpclient.
 const (
 	reasonNoAddress          = "no_address"
 	reasonBadAddress         = "bad_address"
@@ -94,14 +94,14 @@ func topic(id string) string {
 
 // send makes the request.
 func (p *Dispatcher) send(ctx context.Context, r *http.Request) error {
-	status, header, err := outbound.Status(ctx, p.transport, r)
+	status, header, err := httpclient.Status(ctx, p.transport, r)
 	switch {
 	case errors.Is(err, errNotPublic):
 		return dispatchers.Fail(dispatchers.Refused, reasonPrivateAddress,
 			"the push service was not contacted: %w; if it is one of the house, name its host in the option allow", errNotPublic)
 	case err != nil:
 		p.transport.CloseIdleConnections() // others may have died along with this one
-		return outbound.Classify(sending, err)
+		return httpclient.Classify(sending, err)
 	}
 	return outcome(status, header)
 }
@@ -113,7 +113,7 @@ func outcome(status int, h http.Header) error {
 	case http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent:
 		return nil
 	}
-	return outbound.Unsuccessful(sending, "the push service", status, h, meaning)
+	return httpclient.Unsuccessful(sending, "the push service", status, h, meaning)
 }
 
 func meaning(status int) (class dispatchers.Class, reason, advice string) {
@@ -128,7 +128,7 @@ func meaning(status int) (class dispatchers.Class, reason, advice string) {
 	case http.StatusRequestEntityTooLarge:
 		return dispatchers.Refused, reasonTooBig, "the message is too big"
 	case http.StatusRequestTimeout, http.StatusTooEarly:
-		return dispatchers.Temporary, outbound.ReasonTimeout, "it did not take the request this time"
+		return dispatchers.Temporary, httpclient.ReasonTimeout, "it did not take the request this time"
 	case http.StatusTooManyRequests:
 		return dispatchers.Temporary, reasonRateLimited, "too many messages"
 	}

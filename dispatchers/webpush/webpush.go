@@ -16,8 +16,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 )
 
 // DefaultAllow are the push services of the large browsers: Chrome and those
@@ -57,10 +58,10 @@ type Dispatcher struct {
 	// the push services of Chrome, Firefox, Edge and Safari
 	Allow []string `json:"allow,omitempty"`
 
-	outbound.Options
+	httpclient.Options
 
 	hosts     []hostRule
-	vapid     *secrets.File[*vapidKey]
+	vapid     *watchedfile.File[*vapidKey]
 	transport *http.Transport
 }
 
@@ -78,17 +79,17 @@ func (p *Dispatcher) Provision(ctx caddy.Context) error {
 	if err := p.CheckOptions(); err != nil {
 		return err
 	}
-	path, err := secrets.ResolvePath("vapid", p.VAPID)
+	path, err := placeholder.ResolvePath("vapid", p.VAPID)
 	if err != nil {
 		return err
 	}
-	if p.vapid, err = secrets.Open("vapid", path, parseVAPID, logger); err != nil {
+	if p.vapid, err = watchedfile.Open("vapid", path, parseVAPID, logger); err != nil {
 		return err
 	}
 	if p.hosts, err = parseRules(p.Allow); err != nil {
 		return err
 	}
-	if p.transport, err = outbound.NewTransport(p.Options, logger); err != nil {
+	if p.transport, err = httpclient.NewTransport(p.Options, logger); err != nil {
 		return err
 	}
 	if p.Proxy == "" { // else it is the proxy that resolves names

@@ -4,7 +4,7 @@ package option
 import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
 // Text reads the only argument of the option that the dispenser is at, which
@@ -38,5 +38,5 @@ func Checked[T ~string](d *caddyfile.Dispenser, to *T, what string, check func(v
 // Path is Text for the path of a file.
 func Path[T ~string](d *caddyfile.Dispenser, to *T, what string) error {
 	name := d.Val()
-	return Checked(d, to, what, func(path string) error { return secrets.CheckPath(name, path) })
+	return Checked(d, to, what, func(path string) error { return placeholder.CheckPath(name, path) })
 }

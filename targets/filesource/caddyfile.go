@@ -3,7 +3,7 @@ package filesource
 import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
 // UnmarshalCaddyfile sets up the source from Caddyfile tokens. Syntax:
@@ -15,7 +15,7 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if len(args) != 1 || args[0] == "" {
 		return d.Err("file takes one argument, the path of a file that caddy oob targets export wrote")
 	}
-	if err := secrets.CheckPath("path", args[0]); err != nil {
+	if err := placeholder.CheckPath("path", args[0]); err != nil {
 		return d.WrapErr(err)
 	}
 	s.Path = args[0]

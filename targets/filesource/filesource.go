@@ -10,7 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -51,7 +51,7 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	if s.Path == "" {
 		return errors.New("the path of the file is needed")
 	}
-	path, err := secrets.Resolve("path", s.Path)
+	path, err := placeholder.Resolve("path", s.Path)
 	if err != nil {
 		return err
 	}

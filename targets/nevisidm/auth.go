@@ -7,7 +7,8 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 )
 
 // Auth is how to log in to nevisIDM: Basic authentication, or a bearer token.
@@ -53,7 +54,7 @@ func (s *Source) setAuth(logger *slog.Logger) error {
 		s.authorize = func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token()) }
 		return nil
 	}
-	user, err := secrets.Resolve("auth basic (user)", a.Username)
+	user, err := placeholder.Resolve("auth basic (user)", a.Username)
 	if err != nil {
 		return err
 	}
@@ -71,13 +72,13 @@ func (s *Source) setAuth(logger *slog.Logger) error {
 // newSecret returns a secret's value: of {file./path} the present one.
 func newSecret(option, text string, logger *slog.Logger) (func() string, error) {
 	if path, ok := strings.CutPrefix(text, "{file."); ok && strings.IndexByte(path, '}') == len(path)-1 {
-		file, err := secrets.Open(option, strings.TrimSuffix(path, "}"), parseSecret, logger)
+		file, err := watchedfile.Open(option, strings.TrimSuffix(path, "}"), parseSecret, logger)
 		if err != nil {
 			return nil, err
 		}
 		return file.Value, nil
 	}
-	value, err := secrets.ResolveSecret(option, text, logger)
+	value, err := placeholder.ResolveSecret(option, text, logger)
 	if err != nil {
 		return nil, err
 	}

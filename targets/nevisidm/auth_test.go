@@ -3,7 +3,7 @@ package nevisidm
 import (
 	"testing"
 
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -47,7 +47,7 @@ func TestClientCertificate(t *testing.T) {
 	put(t, ca, server.CA())
 	s := newSource(t, server, func(s *Source) {
 		s.Auth = nil
-		s.Options = outbound.Options{CA: ca, ClientCert: &outbound.ClientCert{Cert: cert, Key: key}}
+		s.Options = httpclient.Options{CA: ca, ClientCert: &httpclient.ClientCert{Cert: cert, Key: key}}
 	})
 	if _, err := s.Find(of(t, "u-1"), one); err != nil {
 		t.Error(err)

@@ -9,8 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/option"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
 )
 
 // UnmarshalCaddyfile sets up the source from Caddyfile tokens. Syntax:
@@ -36,7 +36,7 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Err("nevisidm takes one argument, the URL of nevisIDM; its options stand in a block")
 	}
 	s.URL = args[0]
-	if err := outbound.UnmarshalBlock(&s.Options, d, s.unmarshalOption); err != nil {
+	if err := httpclient.UnmarshalBlock(&s.Options, d, s.unmarshalOption); err != nil {
 		return err
 	}
 	if s.Client == "" {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/outbound"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -109,7 +109,7 @@ func TestProvisionRefuses(t *testing.T) {
 		"scan of entities":    {func(s *Source) { s.API, s.Scan = apiEntities, true }, "scan"},
 		"timeout":             {func(s *Source) { s.Timeout = -1 }, "timeout"},
 		"max_response":        {func(s *Source) { s.MaxResponse = 1 << 40 }, "max_response"},
-		"proxy":               {func(s *Source) { s.Options = outbound.Options{Proxy: "canary"} }, "proxy"},
+		"proxy":               {func(s *Source) { s.Options = httpclient.Options{Proxy: "canary"} }, "proxy"},
 	} {
 		s := &Source{URL: "https://idm.example.com", Client: "100", Auth: login()}
 		test.change(s)

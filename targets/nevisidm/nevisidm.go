@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/outbound"
-	"github.com/oob-dispatch/oob-dispatch/secrets"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -97,7 +97,7 @@ type Source struct {
 	// The most bytes of one answer of nevisIDM, at most 64 MiB. Default: 1 MiB.
 	MaxResponse int64 `json:"max_response,omitempty"`
 
-	outbound.Options
+	httpclient.Options
 
 	base          string // URL up to the API's version, without a trailing slash
 	authorize     func(*http.Request)
@@ -124,7 +124,7 @@ func (s *Source) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	transport, err := outbound.NewTransport(s.Options, logger)
+	transport, err := httpclient.NewTransport(s.Options, logger)
 	if err != nil {
 		return err
 	}
@@ -137,10 +137,10 @@ func (s *Source) Provision(ctx caddy.Context) error {
 
 // CheckOptions implements dispatchers.OptionChecker.
 func (s *Source) CheckOptions() error {
-	if err := outbound.CheckURL("url", s.URL, checkService); err != nil {
+	if err := httpclient.CheckURL("url", s.URL, checkService); err != nil {
 		return err
 	}
-	if err := secrets.Check("client", s.Client, checkClient); err != nil {
+	if err := placeholder.Check("client", s.Client, checkClient); err != nil {
 		return err
 	}
 	for _, check := range []func() error{s.checkAuth, func() error { return s.setChoices(nil) }, func() error { return s.setBounds(nil) }} {
@@ -173,7 +173,7 @@ func (s *Source) setURL(*slog.Logger) error {
 	if s.URL == "" {
 		return errors.New("the URL of nevisIDM is needed")
 	}
-	u, err := outbound.ParseURL("url", s.URL)
+	u, err := httpclient.ParseURL("url", s.URL)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (s *Source) setClient(*slog.Logger) error {
 	if s.Client == "" {
 		return errors.New("client <ext_id> is needed")
 	}
-	client, err := secrets.Resolve("client", s.Client)
+	client, err := placeholder.Resolve("client", s.Client)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oob-dispatch/oob-dispatch/targets/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
 	"github.com/oob-dispatch/oob-dispatch/targets/transfer"
 )
 

@@ -1,0 +1,289 @@
+package auditfile
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// What a child process of the tests does with a file.
+const (
+	childFile = "OOB_TEST_CHAIN_FILE"
+	childDoes = "OOB_TEST_CHAIN_DOES"
+)
+
+func TestMain(m *testing.M) {
+	switch path := os.Getenv(childFile); os.Getenv(childDoes) {
+	case "write for ever":
+		writeForEver(path)
+	case "fill the disk":
+		fillTheDisk(path)
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// fillTheDisk has the system cut a line in the middle, and then makes room.
+func fillTheDisk(path string) {
+	signal.Ignore(syscall.SIGXFSZ)
+	var limit syscall.Rlimit
+	room := func(bytes uint64) {
+		limit.Cur = bytes
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	before := limit.Cur
+	room(1500)
+	f := New(path, func(lost int64, _ error) { fmt.Print(strings.Repeat("x", int(lost))) })
+	for n := range 20 {
+		f.Append(object(n))
+	}
+	f.Close()
+	room(before)
+	f = New(path, func(lost int64, _ error) { fmt.Print(strings.Repeat("x", int(lost))) })
+	f.Append(object(20))
+	f.Close()
+}
+
+// writeForEver prints a dot for each line, from when it has the file.
+func writeForEver(path string) {
+	f := New(path, func(_ int64, err error) {
+		if err != nil && !errors.Is(err, errBehind) {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	})
+	for n := 0; ; n++ {
+		f.Append(object(n))
+		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+			fmt.Print(".")
+		}
+	}
+}
+
+func childThat(t *testing.T, does, path string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), childFile+"="+path, childDoes+"="+does)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+func startChild(t *testing.T, path string) (cmd *exec.Cmd, dots io.Reader) {
+	t.Helper()
+	cmd = childThat(t, "write for ever", path)
+	dots, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd, bufio.NewReader(dots)
+}
+
+func await(t *testing.T, dots io.Reader, n int64) {
+	t.Helper()
+	if _, err := io.CopyN(io.Discard, dots, n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestChainSurvivesKill(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	for round := range 5 {
+		child, dots := startChild(t, path)
+		await(t, dots, int64(300+333*round))
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = child.Wait()
+		if _, err := verify(t, contentOf(t, path)); err != nil && !strings.Contains(err.Error(), "is not finished") {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	appendLines(t, path, 1, 1)
+	content := contentOf(t, path)
+	if r := verified(t, content); bytes.Count(content, []byte(`"event":"opened"`))+len(r.Resumed) < 6 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// The second of two processes loses its lines, with an error that says why,
+// and takes over when the first has ended.
+func TestOneProcessPerFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "audit.jsonl")
+		var seen, others troubles
+		f, other := New(path, seen.report), New(path, others.report)
+		f.Append(object(1))
+		synctest.Wait()
+		other.Append(object(2))
+		other.Append(object(3))
+		synctest.Wait()
+		if others.lost != 2 || !strings.Contains(others.errs[0].Error(), "another process writes to it") {
+			t.Errorf("%d lines lost: %v", others.lost, others.errs)
+		}
+		f.Close()
+		time.Sleep(pause)
+		other.Append(object(4))
+		other.Close()
+		r := verified(t, contentOf(t, path))
+		if r.Lines != 4 || len(r.Resumed) != 1 || r.Resumed[0].Lost != 2 || seen.lost != 0 {
+			t.Errorf("%+v, %d lines lost", r, seen.lost)
+		}
+	})
+}
+
+func TestAnotherProcessKeepsTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	_, dots := startChild(t, path)
+	await(t, dots, 1)
+	var seen troubles
+	f := New(path, seen.report)
+	f.Append(object(1))
+	f.Close()
+	if seen.lost != 1 || !strings.Contains(seen.errs[0].Error(), "another process writes to it") {
+		t.Errorf("%d lines lost: %v", seen.lost, seen.errs)
+	}
+}
+
+func TestNothingIsTouchedBeforeTheFirstLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	f := New(path, new(troubles).report)
+	f.Close()
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file was made: %v", err)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	var seen troubles
+	f := New("/dev/full", seen.report)
+	for n := range 10 {
+		f.Append(object(n))
+	}
+	f.Close()
+	if seen.lost != 10 || !errors.Is(seen.errs[0], syscall.ENOSPC) {
+		t.Errorf("%d lines lost: %v", seen.lost, seen.errs)
+	}
+}
+
+func TestDiskThatFillsWithinALine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	lost, err := childThat(t, "fill the disk", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := contentOf(t, path)
+	r := verified(t, content)
+	if len(r.Resumed) != 1 || r.Resumed[0].TornBytes == 0 || len(lost) == 0 {
+		t.Errorf("%+v, %d lines lost", r, len(lost))
+	}
+	if written := bytes.Count(content, []byte(`,"n":`)); written+len(lost) < 21 || written+len(lost) > 22 { // the torn line may be counted twice
+		t.Errorf("%d lines are there and %d lost, of 21", written, len(lost))
+	}
+}
+
+// The folder comes late; the chain goes on and tells how many lines are
+// missing.
+func TestRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		folder := filepath.Join(t.TempDir(), "log")
+		path := filepath.Join(folder, "audit.jsonl")
+		var seen troubles
+		f := New(path, seen.report)
+		f.Append(object(1))
+		f.Append(object(2))
+		synctest.Wait()
+		if seen.lost != 2 || !errors.Is(seen.errs[1], os.ErrNotExist) {
+			t.Errorf("%d lines lost: %v", seen.lost, seen.errs)
+		}
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		f.Append(object(3)) // too early to try again
+		time.Sleep(pause)
+		f.Append(object(4))
+		f.Append(object(5))
+		f.Close()
+		r := verified(t, contentOf(t, path))
+		if r.Lines != 3 || len(r.Resumed) != 1 || r.Resumed[0].Line != 1 || r.Resumed[0].Lost != 3 || seen.lost != 3 {
+			t.Errorf("%+v, %d lines lost", r, seen.lost)
+		}
+	})
+}
+
+// With a disk that does not answer, requests do not wait, and what does not
+// fit into the queue is told.
+func TestSlowDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var seen troubles
+	f := New(path, seen.report)
+	for n := range 10 * queueLength { // more than the pipe and the queue take
+		f.Append(object(n))
+	}
+	if seen.lost == 0 || !errors.Is(seen.errs[0], errBehind) {
+		t.Errorf("%d lines lost: %v", seen.lost, seen.errs)
+	}
+	reader, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	var read sync.WaitGroup
+	read.Go(func() { _, _ = io.Copy(io.Discard, reader) })
+	f.Close()
+	read.Wait()
+}
+
+func TestSyncsAtMostOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		synced := 0
+		f := New(filepath.Join(t.TempDir(), "audit.jsonl"), func(_ int64, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				synced++
+			}
+		})
+		for n := range 100 { // over ten seconds
+			f.Append(object(n))
+			time.Sleep(syncInterval / 10)
+		}
+		time.Sleep(10 * syncInterval) // with nothing to do
+		synctest.Wait()
+		mu.Lock()
+		if synced < 9 || synced > 11 {
+			t.Errorf("synced %d times in ten seconds", synced)
+		}
+		mu.Unlock()
+		f.Close()
+	})
+}

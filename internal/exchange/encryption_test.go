@@ -1,0 +1,389 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+)
+
+// trouble is what can be wrong with a target's key.
+var trouble = map[string]struct {
+	make   func(*harness)
+	target string // another id than that of the known target, "none" for none
+	known  bool   // although it has another id
+	want   nevisfido.DispatchResult
+	store  bool // the store is at fault: no message leaves, whatever the policy
+	class  dispatchers.Class
+	reason string
+}{
+	"no key": {
+		make: func(h *harness) { h.register("push", nil) },
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
+	},
+	"corrupt record": {
+		make: func(h *harness) { h.store.Put(h.ref(), []byte(`{"schema":1,"id":`)) },
+		want: nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
+	},
+	"record of another target": {
+		make: func(h *harness) {
+			h.store.Put(h.ref(), must[[]byte](h.tb)(targets.Encode(&targets.Target{ID: "x", State: targets.Active}, targets.Ref{ID: "x"})))
+		},
+		want: nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
+	},
+	"record of a newer release": {
+		make: func(h *harness) { h.store.Put(h.ref(), []byte(`{"schema":99}`)) },
+		want: nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
+	},
+	"key swapped in the store": {
+		make: func(h *harness) {
+			h.edit(func(t *targets.Target) {
+				t.EncryptionKey = must[*encrypt.PrivateKey](h.tb)(encrypt.GenerateKey("P-256")).Public().JWK()
+			})
+		},
+		want: nevisfido.InternalError, class: dispatchers.Broken, reason: "damaged_record",
+	},
+	"store error": {
+		make: func(h *harness) {
+			h.store.SetFault(func(context.Context, storetest.Op) error { return errors.New("disk full") })
+		},
+		want: nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
+	},
+	"store hangs": {
+		make: func(h *harness) {
+			h.Deadline = 1 // of a nanosecond
+			h.store.SetFault(func(ctx context.Context, _ storetest.Op) error { <-ctx.Done(); return ctx.Err() })
+		},
+		want: nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
+	},
+	"key source error": {
+		make: func(h *harness) {
+			h.Targets.Sources = []targets.NamedSource{{Name: "idm", KeySource: failingSource{}}}
+		},
+		target: "elsewhere",
+		want:   nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
+	},
+	"stale": {
+		make: func(h *harness) { h.edit(func(t *targets.Target) { t.State = targets.Stale }) },
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "stale",
+	},
+	"expired": {
+		make: func(h *harness) { h.edit(func(t *targets.Target) { t.State = targets.Expired }) },
+		want: nevisfido.DispatchTargetExpired, class: dispatchers.Expired, reason: "quarantined",
+	},
+	"key refused by policy": {
+		make: func(h *harness) {
+			h.register("push", must[*encrypt.PrivateKey](h.tb)(rsaKey()))
+			h.Targets.Policy = encrypt.Policy{MinRSABits: 3072}
+		},
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
+	},
+	"weak key": {
+		make: func(h *harness) { h.registerJWK(`{"kty":"RSA","n":"AQAB","e":"AQAB"}`) },
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
+	},
+	"private key": {
+		make: func(h *harness) { h.registerJWK(string(h.device.JWK())) },
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
+	},
+	"key that is none": {
+		make: func(h *harness) { h.registerJWK(`"garbage"`) },
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
+	},
+	"key that became weak": {
+		make: func(h *harness) {
+			h.Targets.Policy = encrypt.Policy{MinRSABits: 3072}
+			h.register("push", must[*encrypt.PrivateKey](h.tb)(rsaKey()))
+		},
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
+	},
+	"weak key of a source": {
+		make: func(h *harness) {
+			h.Targets.Sources = []targets.NamedSource{{Name: "file", KeySource: weakSource{}}}
+		},
+		target: "elsewhere", known: true,
+		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
+	},
+	"unknown target": {
+		target: "elsewhere",
+		want:   nevisfido.DispatchTargetNotFound, class: dispatchers.NoTarget, reason: "unknown_target",
+	},
+	"no target id": {
+		target: "none",
+		want:   nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_target",
+	},
+}
+
+type failingSource struct{}
+
+func (failingSource) Find(context.Context, targets.Ref) (*targets.Target, error) {
+	return nil, errors.New("the directory is down")
+}
+
+// weakSource brings a target with a key that no policy allows.
+type weakSource struct{}
+
+func (weakSource) Find(_ context.Context, ref targets.Ref) (*targets.Target, error) {
+	return &targets.Target{
+		Namespace: ref.Namespace, ID: ref.ID, Address: "address", Dispatcher: "push",
+		EncryptionKey: []byte(`{"kty":"RSA","n":"AQAB","e":"AQAB"}`),
+	}, nil
+}
+
+// troubled returns a harness with one trouble and a request for a channel.
+func troubled(t *testing.T, name, dispatcher string) (*harness, *http.Request) {
+	h := newHarness(t)
+	if trouble[name].make != nil {
+		trouble[name].make(h)
+	}
+	body := h.body(dispatcher)
+	switch target := trouble[name].target; target {
+	case "":
+	case "none":
+		body = `{"dispatcher":"` + dispatcher + `"}`
+	default:
+		body = h.bodyFor(dispatcher, target)
+	}
+	return h, newRequest(t, http.MethodPost, authentication, body)
+}
+
+func TestFailClosed(t *testing.T) {
+	channels := map[string]func(*harness) *guest{
+		"push": (*harness).push,
+		"link": func(h *harness) *guest { return h.link(Required) },
+		"sms":  func(h *harness) *guest { return h.add(Channel{Name: "sms", Address: "+41790000000"}) },
+		"hook": func(h *harness) *guest {
+			return h.add(Channel{Name: "hook", Traits: dispatchers.Traits{AddressOptional: true}})
+		},
+	}
+	for name, c := range trouble {
+		for channel, add := range channels {
+			t.Run(name+"/"+channel, func(t *testing.T) {
+				h, r := troubled(t, name, channel)
+				g := add(h)
+				a := h.send(r)
+
+				want, class, reason := c.want, c.class, c.reason
+				if channel == "push" && c.target != "" && !c.known && !c.store { // it has no address either
+					want, class, reason = nevisfido.DispatchTargetNotFound, dispatchers.NoTarget, "no_address"
+				}
+				a.wantResult(t, want)
+				if got := g.messages(); len(got) != 0 {
+					t.Errorf("the dispatcher was called with %s", everything(got[0]))
+				}
+				record := h.seen.one(t)
+				if record.Class != class || record.Reason != reason || record.Result != want || len(record.Attempts) != 0 {
+					t.Errorf("the observer was told %s (%s), %s, of %d attempts", record.Class, record.Reason, record.Result, len(record.Attempts))
+				}
+			})
+		}
+	}
+}
+
+// T02: clear text leaves only where the policy says so, and never because of
+// trouble.
+func TestPlainOnlyByPolicy(t *testing.T) {
+	clear := map[Policy][]string{
+		Required:  nil,
+		Preferred: {"no key", "no target id"},
+		Off: {
+			"no key", "no target id", "unknown target", "key refused by policy", "key swapped in the store",
+			"weak key", "private key", "key that is none", "key that became weak", "weak key of a source",
+		},
+	}
+	for policy, allowed := range clear {
+		for name, c := range trouble {
+			t.Run(string(policy)+"/"+name, func(t *testing.T) {
+				h, r := troubled(t, name, "link")
+				g := h.link(policy)
+				a := h.send(r)
+				if !slices.Contains(allowed, name) {
+					a.wantResult(t, c.want)
+					if len(g.messages()) != 0 {
+						t.Error("the dispatcher was called")
+					}
+					return
+				}
+				a.wantResult(t, nevisfido.Dispatched)
+				content := must[nevisfido.Content](t)(g.one(t).Envelope.PlainContent())
+				if content.Token != h.token || g.one(t).Envelope.ContentType != nevisfido.ContentTypePlain {
+					t.Errorf("got %s", g.one(t).Envelope.JSON())
+				}
+				if got := h.seen.one(t).Encryption; got != "clear" {
+					t.Errorf("the observer was told %q", got)
+				}
+			})
+		}
+	}
+}
+
+func TestSealedForTheDevice(t *testing.T) {
+	for name, key := range map[string]func() (*encrypt.PrivateKey, error){"P-256": deviceKey, "RSA-2048": rsaKey} {
+		for _, policy := range []Policy{Required, Preferred} {
+			t.Run(name+"/"+string(policy), func(t *testing.T) {
+				h := newHarness(t)
+				device := must[*encrypt.PrivateKey](t)(key())
+				h.register("push", device)
+				g := h.push()
+				h.Channels["push"].Encryption = policy
+				h.dispatch("push").wantResult(t, nevisfido.Dispatched)
+
+				m := g.one(t)
+				if content := open(t, device, m); content.Token != h.token || content.RedeemURL != redeemURL+"/authentication" {
+					t.Errorf("the device reads %s", content.JSON())
+				}
+				if contains(everything(m), h.token) {
+					t.Errorf("the dispatcher can see the token in %s", everything(m))
+				}
+				alg, enc := device.Public().Algorithms()
+				record := h.seen.one(t)
+				if record.Encryption != "sealed" || record.Alg != alg || record.Enc != enc || record.Thumbprint != device.Public().Thumbprint() {
+					t.Errorf("the observer was told %+v", record)
+				}
+				if want := []string{alg + " " + enc + " sealed"}; !slices.Equal(h.seen.encrypted, want) {
+					t.Errorf("the observer was told %q, want %q", h.seen.encrypted, want)
+				}
+			})
+		}
+	}
+}
+
+func TestLinkCarriesTheSealedMessage(t *testing.T) {
+	for base, want := range map[string]string{
+		"":                      upstreamBase + "?dispatchTokenResponse=",
+		"myapp://x-callback?a=": "myapp://x-callback?a=&dispatchTokenResponse=",
+	} {
+		h := newHarness(t)
+		g := h.link(Required)
+		h.Channels["link"].BaseURL = base
+		h.dispatch("link").wantResult(t, nevisfido.Dispatched)
+		m := g.one(t)
+		if !strings.HasPrefix(m.Link, want) || m.LinkConfigured != (base != "") {
+			t.Errorf("got link %s, configured %v", m.Link, m.LinkConfigured)
+		}
+		_, envelope, err := nevisfido.ParseLink(m.Link)
+		if err != nil || string(envelope.JSON()) != string(m.Envelope.JSON()) {
+			t.Errorf("the link carries %s, %v", envelope.JSON(), err)
+		}
+	}
+}
+
+// T13: what nevisFIDO sealed is delivered as it is.
+func TestNoDoubleEncryption(t *testing.T) {
+	seal := func(h *harness) string {
+		content := nevisfido.NewContent(h.token, redeemURL+"/authentication")
+		return must[string](h.tb)(h.device.Public().Seal(content.JSON()))
+	}
+	for name, envelope := range map[string]func(jwe string) string{
+		"as documented": func(jwe string) string {
+			return `{"nma_data":"` + jwe + `","nma_data_content_type":"application/jose","nma_data_version":"1"}`
+		},
+		"with the wrong media type": func(jwe string) string {
+			return `{"nma_data":"` + jwe + `","nma_data_content_type":"application/json","nma_data_version":"1"}`
+		},
+		"with no media type": func(jwe string) string { return `{"nma_data":"` + jwe + `"}` },
+	} {
+		for _, policy := range []Policy{Required, Preferred, Off} {
+			t.Run(name+"/"+string(policy), func(t *testing.T) {
+				h := newHarness(t)
+				jwe := seal(h)
+				h.upstream.answer = h.dispatched(linkTo(envelope(jwe)))
+				g := h.push()
+				h.Channels["push"].Encryption = policy
+				h.dispatch("push").wantResult(t, nevisfido.Dispatched)
+
+				m := g.one(t)
+				if got, _ := m.Envelope.Text(); got != jwe {
+					t.Error("the message is not the one that nevisFIDO sealed")
+				}
+				if open(t, h.device, m).Token != h.token {
+					t.Error("the device reads another token")
+				}
+				if record := h.seen.one(t); record.Encryption != "sealed_upstream" || record.Alg != "" || len(h.seen.encrypted) != 0 {
+					t.Errorf("the observer was told %+v and %q", record, h.seen.encrypted)
+				}
+			})
+		}
+	}
+}
+
+// A target that only nevisFIDO knows is no obstacle where nothing of ours is
+// needed: neither its key nor its address.
+func TestSealedForATargetThatOnlyNevisFIDOKnows(t *testing.T) {
+	for channel, want := range map[string]nevisfido.DispatchResult{
+		"link": nevisfido.Dispatched,
+		"hook": nevisfido.Dispatched,
+		"sms":  nevisfido.Dispatched,
+		"push": nevisfido.DispatchTargetNotFound,
+	} {
+		t.Run(channel, func(t *testing.T) {
+			h := newHarness(t)
+			jwe := must[string](t)(h.device.Public().Seal(nevisfido.NewContent(h.token, redeemURL).JSON()))
+			h.upstream.answer = h.dispatched(nevisfido.Link(upstreamBase, nevisfido.Envelope{Version: "1"}.Sealed(jwe)))
+			h.push()
+			h.link(Required)
+			h.add(Channel{Name: "hook", Traits: dispatchers.Traits{AddressOptional: true}})
+			h.add(Channel{Name: "sms", Address: "+41790000000"})
+			h.send(newRequest(t, http.MethodPost, authentication, h.bodyFor(channel, "elsewhere"))).wantResult(t, want)
+		})
+	}
+}
+
+// A stale target may have another key and another address by now, but nevisFIDO
+// knows both: what it sealed may go where no address is needed.
+func TestStaleTarget(t *testing.T) {
+	for channel, want := range map[string]nevisfido.DispatchResult{
+		"link": nevisfido.Dispatched,
+		"push": nevisfido.DispatchError,
+		"sms":  nevisfido.DispatchError,
+	} {
+		t.Run(channel, func(t *testing.T) {
+			h := newHarness(t)
+			h.edit(func(t *targets.Target) { t.State = targets.Stale })
+			jwe := must[string](t)(h.device.Public().Seal(nevisfido.NewContent(h.token, redeemURL).JSON()))
+			h.upstream.answer = h.dispatched(nevisfido.Link(upstreamBase, nevisfido.Envelope{Version: "1"}.Sealed(jwe)))
+			h.push()
+			h.link(Required)
+			h.add(Channel{Name: "sms", Address: "+41790000000"})
+			h.dispatch(channel).wantResult(t, want)
+		})
+	}
+}
+
+// T17: the caller cannot tell a missing key from a refusal.
+func TestUniformError(t *testing.T) {
+	bodies := make(map[string][]string)
+	note := func(name string, a *answer) {
+		a.wantResult(t, nevisfido.DispatchError)
+		a.Header().Del("Date")
+		text := strings.Join([]string{a.Body.String(), string(toJSON(t, a.Header()))}, "\n")
+		bodies[text] = append(bodies[text], name)
+	}
+	token := newHarness(t).token
+	for _, name := range []string{"no key", "key refused by policy", "stale"} {
+		h, r := troubled(t, name, "link")
+		h.token = token
+		h.upstream.answer = h.dispatched(h.plainLink(token))
+		h.link(Required)
+		note(name, h.send(r))
+	}
+	for _, class := range []dispatchers.Class{dispatchers.Refused, dispatchers.Temporary, dispatchers.NoKey} {
+		h := newHarness(t)
+		h.token = token
+		h.upstream.answer = h.dispatched(h.plainLink(token))
+		h.link(Required).fails(class)
+		note(string(class), h.dispatch("link"))
+	}
+	if len(bodies) != 1 {
+		t.Errorf("the caller can tell apart %v", slices.Collect(maps.Values(bodies)))
+	}
+}

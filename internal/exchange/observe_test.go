@@ -1,0 +1,178 @@
+package exchange
+
+import (
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+)
+
+func TestObservedDispatchesPassUntouched(t *testing.T) {
+	for name, tc := range map[string]struct {
+		body       func(*harness) string
+		edit       func(*targets.Target)
+		class      dispatchers.Class // what would have been; "" where the call is none of ours
+		thumbprint bool
+	}{
+		"would deliver":     {body: func(h *harness) string { return h.body("push") }, class: dispatchers.Delivered, thumbprint: true},
+		"would be unknown":  {body: func(h *harness) string { return h.bodyFor("push", "other") }, class: dispatchers.NoTarget},
+		"would be expired":  {body: func(h *harness) string { return h.body("push") }, edit: func(t *targets.Target) { t.State = targets.Expired }, class: dispatchers.Expired},
+		"would have no key": {body: func(h *harness) string { return h.body("push") }, edit: func(t *targets.Target) { t.EncryptionKey, t.Thumbprint = nil, "" }, class: dispatchers.NoKey},
+		"none of ours":      {body: func(h *harness) string { return h.body("other") }},
+		"malformed":         {body: func(*harness) string { return `{"dispatcher":"push","dispatcher":"push"}` }},
+		"too large":         {body: func(*harness) string { return `{"x":"` + strings.Repeat("x", 70<<10) + `"}` }},
+		"not even JSON":     {body: func(*harness) string { return "hello" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.ObserveOnly = true
+			guest := h.push()
+			if tc.edit != nil {
+				h.edit(tc.edit)
+			}
+			h.upstream.answer = respond(http.StatusOK, `{"dispatchResult":"dispatcherNotFound"}`)
+			body := tc.body(h)
+			a := h.send(newRequest(t, http.MethodPost, authentication, body))
+			if got := h.upstream.one(t).body; got != body {
+				t.Errorf("nevisFIDO got %.100s", got)
+			}
+			if a.Body.String() != `{"dispatchResult":"dispatcherNotFound"}` || a.Header().Get("Cache-Control") != "" {
+				t.Errorf("the caller got %s", a.Body)
+			}
+			if len(guest.messages()) != 0 {
+				t.Error("a message was dispatched")
+			}
+			if tc.class == "" {
+				if len(h.seen.records) != 0 {
+					t.Errorf("reported %+v", h.seen.records)
+				}
+				return
+			}
+			if len(h.seen.records) != 1 {
+				t.Fatalf("%d reports", len(h.seen.records))
+			}
+			record := h.seen.records[0]
+			if record.Result != Observed || record.Class != tc.class || (record.Thumbprint != "") != tc.thumbprint || record.Dispatcher != "push" {
+				t.Errorf("reported %+v", record)
+			}
+		})
+	}
+}
+
+// What is foreseen is what would happen: all troubles, over all kinds of
+// channels, are looked at and then carried out.
+func TestObservingForeseesWhatHappens(t *testing.T) {
+	channels := map[string]func(*harness, Policy){
+		"push": func(h *harness, p Policy) { h.push(); h.Channels["push"].Encryption = p },
+		"link": func(h *harness, p Policy) { h.link(p) },
+		"sms":  func(h *harness, p Policy) { h.add(Channel{Name: "sms", Address: "+41790000000", Encryption: p}) },
+		"shop": func(h *harness, p Policy) {
+			h.add(Channel{Name: "shop", Address: "x", Encryption: p, Operations: []nevisfido.Operation{nevisfido.Registration}})
+		},
+		"first": func(h *harness, p Policy) {
+			h.push()
+			h.Channels["push"].Encryption = p
+			h.add(Channel{Name: "sms", Address: "+41790000000", Encryption: p})
+			h.compose("first", firstOf("push", "sms"))
+		},
+		"beside a required one": func(h *harness, p Policy) {
+			h.link(p)
+			h.add(Channel{Name: "sms", Address: "+41790000000", Encryption: Required})
+			h.compose("beside a required one", firstOf("link", "sms"))
+		},
+	}
+	names := slices.Collect(maps.Keys(trouble))
+	for _, name := range append(names, "none at all") {
+		for channel, add := range channels {
+			for _, policy := range []Policy{Required, Preferred, Off} {
+				if policy == Off && channel == "beside a required one" {
+					continue // refused at load
+				}
+				t.Run(name+"/"+channel+"/"+string(policy), func(t *testing.T) {
+					var seen []Record
+					for _, observe := range []bool{true, false} {
+						h, r := troubled(t, name, channel)
+						h.ObserveOnly = observe
+						add(h, policy)
+						h.send(r)
+						record := h.seen.one(t)
+						seen = append(seen, Record{
+							Dispatcher: record.Dispatcher, Delivered: record.Delivered, Class: record.Class, Reason: record.Reason,
+							Encryption: record.Encryption, Alg: record.Alg, Enc: record.Enc, Thumbprint: record.Thumbprint,
+						})
+						if observe && (len(h.seen.attempts)+len(h.seen.encrypted)+len(h.seen.fallbacks) != 0 || record.Result != Observed) {
+							t.Errorf("observing counts as dispatching: %+v", h.seen)
+						}
+					}
+					if !reflect.DeepEqual(seen[0], seen[1]) {
+						t.Errorf("foreseen %+v\nhappened %+v", seen[0], seen[1])
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestObservingLearnsAndFollows(t *testing.T) {
+	h := newHarness(t)
+	h.ObserveOnly = true
+	h.push()
+	body := `{"username":"u","name":"n","target":"p","dispatcher":"push","encryptionKey":` + string(h.device.Public().JWK()) + `}`
+	h.upstream.answer = respond(http.StatusCreated, `{"id":"new","extId":"e"}`)
+	h.send(newRequest(t, http.MethodPost, targetsPath, body))
+	if got := h.upstream.one(t).body; got != body {
+		t.Errorf("nevisFIDO got %s", got)
+	}
+	if target, err := h.store.Load(t.Context(), targets.Ref{ID: "new"}); err != nil || target.Thumbprint == "" {
+		t.Errorf("learned %+v, %v", target, err)
+	}
+	h.upstream.answer = respond(http.StatusNoContent, "")
+	h.send(newRequest(t, http.MethodDelete, targetsPath+"/"+h.targetID, ""))
+	if h.record() != nil {
+		t.Error("a deleted target is still known")
+	}
+}
+
+func TestObservingNeverStandsInTheWay(t *testing.T) {
+	h := newHarness(t)
+	h.ObserveOnly = true
+	h.push()
+	h.store.SetFault(failAt(storetest.Update))
+	h.upstream.answer = respond(http.StatusNoContent, "")
+	for _, r := range []*http.Request{
+		newRequest(t, http.MethodPatch, targetsPath+"/"+h.targetID, "a.b.c"),
+		newRequest(t, http.MethodDelete, targetsPath+"/"+h.targetID, ""),
+		newRequest(t, http.MethodPost, "/nevisfido/./token/dispatch/authentication", "{}"),
+		newRequest(t, http.MethodGet, targetsPath, ""),
+	} {
+		if a := h.send(r); a.status() != http.StatusNoContent {
+			t.Errorf("%s %s: status %d", r.Method, r.URL, a.status())
+		}
+	}
+	if n := len(h.upstream.calls()); n != 4 {
+		t.Errorf("nevisFIDO got %d of 4 requests", n)
+	}
+}
+
+// The fallback of a quarantined target is what a fallback is for.
+func TestQuarantineConcernsTheAddressOnly(t *testing.T) {
+	h := newHarness(t)
+	push := h.push()
+	mail := h.add(Channel{Name: "mail", Type: "smtp", Address: "user@example.com"})
+	h.Channels["both"] = &Channel{Name: "both", Composite: firstOf("push", "mail"), Slots: make(chan struct{}, 1)}
+	h.edit(func(t *targets.Target) { t.State = targets.Expired })
+
+	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetExpired)
+	h.dispatch("both").wantResult(t, nevisfido.Dispatched)
+	if len(push.messages()) != 0 {
+		t.Error("a quarantined address was used")
+	}
+	open(t, h.device, mail.one(t))
+}

@@ -1,0 +1,1020 @@
+package exchange
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+)
+
+const registrationPath = "/nevisfido/uaf/1.1/registration"
+
+func targetPath(id string) string { return targetsPath + "/" + id }
+
+// newTarget returns a create request, and the key of the device that it is for.
+func newTarget(tb testing.TB, dispatcher string) (string, *encrypt.PrivateKey) {
+	tb.Helper()
+	key := must[*encrypt.PrivateKey](tb)(encrypt.GenerateKey("P-256"))
+	return `{ "name":"phone", "target":"new-address", "dispatcher" : "` + dispatcher + `", "x":1.0, "encryptionKey":` + string(key.Public().JWK()) + `}`, key
+}
+
+// created plays a nevisFIDO that makes a target with the id of the harness.
+func (h *harness) created() Next {
+	return respond(http.StatusCreated, `{ "id":"`+h.targetID+`", "extId":"e" }`)
+}
+
+func TestCreateTarget(t *testing.T) {
+	for name, c := range map[string]struct {
+		dispatcher, forwarded string
+		path                  string
+	}{
+		"of ours":               {"push", "link", targetsPath},
+		"of ours, with a slash": {"push", "link", targetsPath + "/"},
+		"of nevisFIDO's":        {"firebase-cloud-messaging", "firebase-cloud-messaging", targetsPath},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.push()
+			h.edit(func(t *targets.Target) { t.DeviceID = "old" })
+			body, key := newTarget(t, c.dispatcher)
+			h.upstream.answer = with(h.created(), "ETag", `"1"`)
+			r := newRequest(t, http.MethodPost, c.path, body)
+			r.Header.Set("Accept-Encoding", "gzip")
+			a := h.send(r)
+			if a.err != nil || a.Code != http.StatusCreated || a.Body.String() != `{ "id":"`+h.targetID+`", "extId":"e" }` || a.Header().Get("ETag") != `"1"` {
+				t.Errorf("answered %d %s, %v, %v", a.Code, a.Body, a.Header(), a.err)
+			}
+			got := h.upstream.one(t)
+			if want := strings.Replace(body, `"`+c.dispatcher+`"`, `"`+c.forwarded+`"`, 1); got.body != want || got.length != int64(len(want)) {
+				t.Errorf("forwarded %s", got.body)
+			}
+			if got.header.Get("Accept-Encoding") != "identity" {
+				t.Error("asked for a coded answer")
+			}
+			record := h.record()
+			if record.Dispatcher != c.dispatcher || record.Address != "new-address" || record.Thumbprint != key.Public().Thumbprint() || record.DeviceID != "" || record.Source != targets.SourceCreate {
+				t.Errorf("stored %+v", record)
+			}
+		})
+	}
+}
+
+// A target is used as soon as its creation was answered.
+func TestCreatedTargetIsReached(t *testing.T) {
+	h := newHarness(t)
+	g := h.push()
+	dispatched := h.upstream.answer
+	body, key := newTarget(t, "push")
+	h.upstream.answer = h.created()
+	h.send(newRequest(t, http.MethodPost, targetsPath, body))
+	h.upstream.answer = dispatched
+	h.dispatch("push").wantResult(t, nevisfido.Dispatched)
+	if open(t, key, g.one(t)).Token != h.token || g.one(t).Address != "new-address" {
+		t.Error("the message went to the old key or address")
+	}
+}
+
+func TestNothingIsLearnedOfARefusedTarget(t *testing.T) {
+	for name, next := range map[string]Next{
+		"422":              respond(http.StatusUnprocessableEntity, `{"id":"x"}`),
+		"401":              respond(http.StatusUnauthorized, ``),
+		"500":              respond(http.StatusInternalServerError, `{"id":"x"}`),
+		"200":              respond(http.StatusOK, `{"id":"x"}`),
+		"202":              respond(http.StatusAccepted, `{"id":"x"}`),
+		"no id":            respond(http.StatusCreated, `{}`),
+		"not JSON":         respond(http.StatusCreated, `<html>`),
+		"nothing":          func(http.ResponseWriter, *http.Request) error { return nil },
+		"an error":         func(http.ResponseWriter, *http.Request) error { return errors.New("dial") },
+		"an id beyond use": respond(http.StatusCreated, `{"id":["x"]}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			before := string(h.store.Dump())
+			h.upstream.answer = next
+			body, _ := newTarget(t, "push")
+			a := h.send(newRequest(t, http.MethodPost, targetsPath, body))
+			if string(h.store.Dump()) != before {
+				t.Errorf("stored %s", h.store.Dump())
+			}
+			if (a.err != nil) != (name == "an error") {
+				t.Errorf("got %v", a.err)
+			}
+			w := httptest.NewRecorder()
+			if name != "an error" {
+				_ = next(w, nil)
+				if a.Code != w.Code || a.Body.String() != w.Body.String() {
+					t.Errorf("answered %d %s", a.Code, a.Body)
+				}
+			}
+		})
+	}
+}
+
+// What nevisFIDO accepted and we cannot read may be another key.
+func TestUnreadableButAccepted(t *testing.T) {
+	jwk, key := newTarget(t, "push")
+	for name, c := range map[string]struct {
+		path, contentType, body, answer string
+	}{
+		"duplicate names": {targetsPath, "application/json", `{"name":"a","name":"b"}`, ""},
+		"UTF-16":          {targetsPath, "application/json", "{\x00}\x00", ""},
+		"another charset": {targetsPath, "application/json; charset=utf-16", jwk, ""},
+		"no media type":   {targetsPath, "", jwk, ""},
+		"too large":       {targetsPath, "application/json", `{"name":"` + strings.Repeat("x", 256<<10) + `"}`, ""},
+		"a registration":  {registrationPath, "application/fido+uaf", `{"context":"{}",}`, `{"statusCode":1200,"description":"{\"dispatchTargetId\":\"%s\"}"}`},
+		"a large one":     {registrationPath, "application/fido+uaf", `{"context":"` + strings.Repeat("x", 256<<10) + `"}`, `{"statusCode":1200,"description":"{\"dispatchTargetId\":\"%s\"}"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.upstream.answer = h.created()
+			if c.answer != "" {
+				h.upstream.answer = respond(http.StatusOK, fmt.Sprintf(c.answer, h.targetID))
+			}
+			r := newRequest(t, http.MethodPost, c.path, c.body)
+			r.Header.Set("Content-Type", c.contentType)
+			if a := h.send(r); a.err != nil || a.Code/100 != 2 {
+				t.Fatalf("answered %d, %v", a.Code, a.err)
+			}
+			if h.upstream.one(t).body != c.body {
+				t.Error("the request was changed")
+			}
+			if record := h.record(); record != nil {
+				t.Errorf("still stored: %+v (the new key is %s)", record, key)
+			}
+		})
+	}
+}
+
+func TestRegistration(t *testing.T) {
+	h := newHarness(t)
+	description, key := newTarget(t, "push")
+	body := string(toJSON(t, map[string]any{"uafResponse": "[]", "context": string(toJSON(t, map[string]any{"dispatchTarget": description}))}))
+	answer := `{"statusCode":1200, "description":"{\"dispatchTargetId\":\"` + h.targetID + `\"}"}`
+	h.upstream.answer = respond(http.StatusOK, answer)
+	r := newRequest(t, http.MethodPost, registrationPath+"/", body)
+	r.Header.Set("Content-Type", "application/fido+uaf")
+	a := h.send(r)
+	if a.err != nil || a.Body.String() != answer || h.upstream.one(t).body != body {
+		t.Errorf("forwarded %s, answered %s", h.upstream.one(t).body, a.Body)
+	}
+	if record := h.record(); record.Thumbprint != key.Public().Thumbprint() || record.Source != targets.SourceRegistration {
+		t.Errorf("stored %+v", record)
+	}
+
+	before := string(h.store.Dump())
+	for name, answer := range map[string]string{
+		"failed":       `{"statusCode":1498,"description":"{\"dispatchTargetId\":\"` + h.targetID + `\"}"}`,
+		"no target":    `{"statusCode":1200,"description":"{}"}`,
+		"not JSON":     `<html>`,
+		"other target": `{"statusCode":1200,"description":""}`,
+	} {
+		h.upstream.answer = respond(http.StatusOK, answer)
+		if a := h.send(newRequest(t, http.MethodPost, registrationPath, body)); a.Body.String() != answer || string(h.store.Dump()) != before {
+			t.Errorf("%s: answered %s, stored %s", name, a.Body, h.store.Dump())
+		}
+	}
+}
+
+// Nobody documents how a registration brings its target and how the answer
+// names it.
+func TestRegistrationInAnyShape(t *testing.T) {
+	const id = "f0b4c1d2-0000-4000-8000-1234567890ab"
+	device := must[*encrypt.PrivateKey](t)(deviceKey()).Public()
+	signature := unspoken(t, must[*encrypt.SigningKey](t)(signingKey()).JWK())
+	contexts := map[string]string{
+		"documented":          `{"dispatchTarget":{"target":"a","signatureKey":%[2]s,"encryptionKey":%[1]s}}`,
+		"another spelling":    `{"dispatch_target":{"target":"a","signature_key":%[2]s,"encryption_key":%[1]s}}`,
+		"publicKey":           `{"dispatchTarget":{"target":"a","signatureKey":%[2]s,"publicKey":%[1]s}}`,
+		"encKey":              `{"dispatchTarget":{"target":"a","encKey":%[1]s}}`,
+		"encryptionPublicKey": `{"dispatchTarget":{"target":"a","encryptionPublicKey":%[1]s}}`,
+		"nested":              `{"dispatchTarget":{"target":"a","keys":{"encryption":%[1]s,"signature":%[2]s}}}`,
+		"encryptionKeyJwk":    `{"dispatchTarget":{"target":"a","encryptionKeyJwk":%[1]s}}`,
+		"another name":        `{"device":{"target":"a","keys":[{"use":"enc","jwk":{"encryption":%[1]s}}]}}`,
+	}
+	answers := map[string]string{
+		"documented guess": `{"dispatchTargetId":"%s"}`, "id": `{"id":"%s"}`, "targetId": `{"targetId":"%s"}`,
+		"another spelling": `{"dispatch_target_id":"%s"}`, "dispatchTarget": `{"dispatchTarget":"%s"}`, "bare": `%s`, "list": `[{"dispatchTargetId":"%s"}]`,
+	}
+	for context, format := range contexts {
+		for answer, description := range answers {
+			t.Run(context+"/"+answer, func(t *testing.T) {
+				h := newHarness(t)
+				text := fmt.Sprintf(format+"%.0[2]s", unspoken(t, device.JWK()), signature)
+				body := string(toJSON(t, map[string]any{"uafResponse": "[]", "context": text}))
+				h.upstream.answer = respond(http.StatusOK, string(toJSON(t, map[string]any{
+					"statusCode": 1200, "description": fmt.Sprintf(description, id),
+				})))
+				h.send(newRequest(t, http.MethodPost, registrationPath, body))
+				record, err := h.store.Load(t.Context(), targets.Ref{ID: id})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if record.Thumbprint != device.Thumbprint() || record.Address != "a" || record.Source != targets.SourceRegistration {
+					t.Errorf("learned %+v", record)
+				}
+			})
+		}
+	}
+}
+
+// What nevisFIDO made and we cannot name is told to the operator.
+func TestUnidentifiedTarget(t *testing.T) {
+	const accepted = `{"statusCode":1200,"description":%q}`
+	jwk, _ := newTarget(t, "push")
+	registration := `{"context":{"dispatchTarget":` + jwk + `}}`
+	for name, c := range map[string]struct {
+		path, body string
+		next       Next
+		reason     string // "" where there is nothing to tell
+	}{
+		"no id":                  {registrationPath, registration, respond(200, fmt.Sprintf(accepted, "OK")), targets.WhyNoID},
+		"several":                {registrationPath, registration, respond(200, fmt.Sprintf(accepted, `{"id":"secret-1","targetId":"secret-2"}`)), targets.WhySeveralIDs},
+		"not JSON":               {registrationPath, registration, respond(200, `secret-1`), targets.WhyNoAnswer},
+		"coded":                  {registrationPath, registration, with(respond(200, `secret-1`), "Content-Encoding", "gzip"), targets.WhyNoAnswer},
+		"too large":              {registrationPath, registration, respond(200, strings.Repeat(" ", 300<<10)), targets.WhyNoAnswer},
+		"several in the request": {registrationPath, `{"context":[` + registration + `,{"dispatchTarget":{}}]}`, respond(200, fmt.Sprintf(accepted, "OK")), targets.WhyNoID},
+		"create":                 {targetsPath, jwk, respond(201, `{"secret-1":1}`), targets.WhyNoID},
+		"failed":                 {registrationPath, registration, respond(200, `{"statusCode":1498}`), ""},
+		"refused":                {registrationPath, registration, respond(400, `secret-1`), ""},
+		"without a target":       {registrationPath, `{"context":"{}"}`, respond(200, fmt.Sprintf(accepted, "OK")), ""},
+		"perhaps without one":    {registrationPath, `{"context":"` + strings.Repeat("x", 300<<10) + `"}`, respond(200, fmt.Sprintf(accepted, "OK")), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			var events []targets.Event
+			h.Targets.Events = func(e targets.Event) { events = append(events, e) }
+			before := string(h.store.Dump())
+			h.upstream.answer = c.next
+			h.send(newRequest(t, http.MethodPost, c.path, c.body))
+			if string(h.store.Dump()) != before {
+				t.Errorf("stored %s", h.store.Dump())
+			}
+			if strings.Contains(h.logs.String(), "secret") {
+				t.Errorf("the log shows the answer: %s", h.logs)
+			}
+			if c.reason == "" {
+				if len(events) > 0 {
+					t.Errorf("told %+v", events)
+				}
+				return
+			}
+			source := targets.SourceRegistration
+			if c.path == targetsPath {
+				source = targets.SourceCreate
+			}
+			if len(events) != 1 || events[0] != (targets.Event{Name: targets.EventUnidentified, Source: source, Reason: c.reason}) {
+				t.Errorf("told %+v", events)
+			}
+			h.wantLog(`"level":"warn"`, source, c.reason)
+		})
+	}
+}
+
+// A record that is given up because a call was unreadable says which call.
+func TestSourceOfADroppedRecord(t *testing.T) {
+	for source, path := range map[string]string{targets.SourceCreate: targetsPath, targets.SourceRegistration: registrationPath} {
+		h := newHarness(t)
+		var events []targets.Event
+		h.Targets.Events = func(e targets.Event) { events = append(events, e) }
+		h.upstream.answer = h.created()
+		if path == registrationPath {
+			h.upstream.answer = respond(http.StatusOK, `{"statusCode":1200,"dispatchTargetId":"`+h.targetID+`"}`)
+		}
+		h.send(newRequest(t, http.MethodPost, path, `{"context":"`+strings.Repeat("x", 300<<10)+`"}`))
+		if len(events) != 1 || events[0].Name != targets.EventDropped || events[0].Source != source {
+			t.Errorf("%s: told %+v", source, events)
+		}
+	}
+}
+
+// A device that changes its key under another name must not be sent messages
+// for the old one.
+func TestModifiedKeyInAnyShape(t *testing.T) {
+	for name, c := range map[string]struct {
+		members func(jwk json.RawMessage) map[string]any
+		state   targets.State
+	}{
+		"documented":     {func(jwk json.RawMessage) map[string]any { return map[string]any{"encryptionKey": jwk} }, targets.Active},
+		"as base64":      {func(jwk json.RawMessage) map[string]any { return map[string]any{"encryptionKey": []byte(jwk)} }, targets.Active},
+		"encryption_key": {func(jwk json.RawMessage) map[string]any { return map[string]any{"encryption_key": jwk} }, targets.Active},
+		"nested": {func(jwk json.RawMessage) map[string]any {
+			return map[string]any{"dispatchTarget": map[string]any{"encryptionKey": jwk}}
+		}, targets.Active},
+		"publicKey": {func(jwk json.RawMessage) map[string]any { return map[string]any{"publicKey": jwk} }, targets.Active},
+		"publicKey that says nothing": {func(jwk json.RawMessage) map[string]any {
+			return map[string]any{"publicKey": unspoken(t, jwk)}
+		}, targets.Stale},
+		"one of several": {func(jwk json.RawMessage) map[string]any {
+			return map[string]any{"jwks": []any{jwk, unspoken(t, must[*encrypt.PrivateKey](t)(deviceKey()).Public().JWK())}, "name": "x"}
+		}, targets.Stale},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			g := h.push()
+			dispatched := h.upstream.answer
+			h.upstream.answer = respond(http.StatusNoContent, "")
+			key := must[*encrypt.PrivateKey](t)(encrypt.GenerateKey("P-256"))
+			h.modify(h.modification(c.members(key.Public().JWK())))
+			if record := h.record(); record.State != c.state {
+				t.Errorf("the record is %s", record.State)
+			}
+			h.upstream.answer = dispatched
+			if c.state == targets.Stale {
+				h.dispatch("push").wantResult(t, nevisfido.DispatchError)
+				return
+			}
+			h.dispatch("push").wantResult(t, nevisfido.Dispatched)
+			open(t, key, g.one(t))
+		})
+	}
+}
+
+// unspoken is a JWK that does not say what it is for.
+func unspoken(tb testing.TB, jwk []byte) json.RawMessage {
+	tb.Helper()
+	members := make(map[string]any)
+	if err := json.Unmarshal(jwk, &members); err != nil {
+		tb.Fatal(err)
+	}
+	delete(members, "use")
+	delete(members, "alg")
+	return toJSON(tb, members)
+}
+
+// A registration that brings no target is none of our business.
+func TestRegistrationWithoutATarget(t *testing.T) {
+	h := newHarness(t)
+	w := httptest.NewRecorder()
+	err := h.ServeHTTP(w, newRequest(t, http.MethodPost, registrationPath, `{"uafResponse":"[]"}`), func(inner http.ResponseWriter, _ *http.Request) error {
+		if inner != http.ResponseWriter(w) {
+			t.Errorf("the answer goes through a %T", inner)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// If the store fails, nevisFIDO has committed all the same.
+func TestLearningFails(t *testing.T) {
+	for _, at := range []storetest.Op{storetest.Update, storetest.Write} {
+		h := newHarness(t)
+		h.store.SetFault(failAt(at))
+		h.upstream.answer = h.created()
+		body, _ := newTarget(t, "push")
+		a := h.send(newRequest(t, http.MethodPost, targetsPath, body))
+		if a.err != nil || a.Code != http.StatusCreated || !strings.Contains(a.Body.String(), h.targetID) {
+			t.Errorf("%s: answered %d %s, %v", at, a.Code, a.Body, a.err)
+		}
+		h.wantLog(`"level":"error"`, "learning a dispatch target")
+	}
+}
+
+func TestLargeCallsStreamThrough(t *testing.T) {
+	large := strings.Repeat("x", 300<<10)
+	for name, c := range map[string]struct{ method, path string }{
+		"create":       {http.MethodPost, targetsPath},
+		"registration": {http.MethodPost, registrationPath},
+		"modify":       {http.MethodPatch, targetPath("another")},
+		"query":        {http.MethodGet, targetsPath},
+	} {
+		for _, declared := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, declared), func(t *testing.T) {
+				h := newHarness(t)
+				h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(http.StatusOK)
+					_, err := io.Copy(w, r.Body)
+					return err
+				}
+				r := newRequest(t, c.method, c.path, large)
+				if !declared {
+					r.ContentLength = -1
+				}
+				a := h.send(r)
+				if got := h.upstream.one(t); a.err != nil || got.body != large || a.Body.String() != large {
+					t.Errorf("forwarded %d, answered %d bytes, %v", len(got.body), a.Body.Len(), a.err)
+				}
+			})
+		}
+	}
+}
+
+func TestQueryTargets(t *testing.T) {
+	const answer = `{ "dispatchTargets" : [ {"id":%q,"name":"phone","dispatcher":"link","n":1.0}, {"id":"unknown","dispatcher":"link"}, {"id":%q,"dispatcher":"png-qr-code"} ] }`
+	for name, c := range map[string]struct {
+		prepare func(*harness)
+		next    func(Next) Next
+		renamed bool
+		status  int
+	}{
+		"ours":           {prepare: func(*harness) {}, renamed: true},
+		"not ours":       {prepare: func(h *harness) { h.register("firebase-cloud-messaging", nil) }},
+		"unknown":        {prepare: func(h *harness) { h.edit(func(t *targets.Target) { t.Dispatcher = "" }) }},
+		"store down":     {prepare: func(h *harness) { h.store.SetFault(failAt(storetest.Load)) }},
+		"gzip":           {prepare: func(*harness) {}, next: func(n Next) Next { return with(n, "Content-Encoding", "gzip") }},
+		"another status": {prepare: func(*harness) {}, next: func(n Next) Next { return respondStatus(n, 403) }, status: 403},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.push()
+			text := fmt.Sprintf(answer, h.targetID, h.targetID)
+			h.upstream.answer = with(respond(http.StatusOK, text), "ETag", `"1"`)
+			if c.next != nil {
+				h.upstream.answer = c.next(h.upstream.answer)
+			}
+			c.prepare(h)
+			a := h.send(newRequest(t, http.MethodGet, targetsPath+"?username=jeff", ""))
+			want := text
+			if c.renamed {
+				want = strings.Replace(text, `"dispatcher":"link","n"`, `"dispatcher":"push","n"`, 1)
+			}
+			if a.err != nil || a.Body.String() != want || a.Code != max(c.status, 200) {
+				t.Errorf("got %d %s, %v", a.Code, a.Body, a.err)
+			}
+			if (a.Header().Get("ETag") == "") != c.renamed {
+				t.Errorf("ETag %q", a.Header().Get("ETag"))
+			}
+		})
+	}
+}
+
+// respondStatus answers as another does, with a status of its own.
+func respondStatus(next Next, status int) Next {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		w.WriteHeader(status)
+		return next(w, r)
+	}
+}
+
+// modification returns the JWS of a change to the target.
+func (h *harness) modification(members map[string]any) string {
+	payload := map[string]any{"dispatchTargetId": h.targetID, "requestId": "r", "creationTimeInEpochMillis": time.Now().UnixMilli()}
+	maps.Copy(payload, members)
+	return must[string](h.tb)(h.signer.Sign(toJSON(h.tb, payload)))
+}
+
+func (h *harness) modify(jws string) *answer {
+	h.tb.Helper()
+	r := newRequest(h.tb, http.MethodPatch, targetPath(h.targetID), jws)
+	r.Header.Set("Content-Type", "application/jose;charset=UTF-8")
+	return h.send(r)
+}
+
+// T07: a change is what nevisFIDO accepted. While nobody knows, the record is
+// stale.
+func TestModifyTarget(t *testing.T) {
+	for status, want := range map[int]struct {
+		address string
+		state   targets.State
+	}{
+		200: {"new", targets.Active}, 204: {"new", targets.Active},
+		400: {"old", targets.Active}, 401: {"old", targets.Active}, 404: {"old", targets.Active}, 422: {"old", targets.Active},
+		302: {"old", targets.Stale}, 500: {"old", targets.Stale}, 503: {"old", targets.Stale},
+	} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			h := newHarness(t)
+			h.edit(func(t *targets.Target) { t.Address = "old" })
+			jws := h.modification(map[string]any{"target": "new"})
+			h.upstream.answer = func(w http.ResponseWriter, _ *http.Request) error {
+				if record := h.record(); record.State != targets.Stale {
+					t.Errorf("while nevisFIDO is asked the record is %s", record.State)
+				}
+				w.Header().Set("X-Upstream", "1")
+				w.WriteHeader(status)
+				return nil
+			}
+			a := h.modify(jws)
+			if a.err != nil || a.Code != status || a.Header().Get("X-Upstream") != "1" || h.upstream.one(t).body != jws {
+				t.Errorf("answered %d, %v", a.Code, a.err)
+			}
+			if record := h.record(); record.Address != want.address || record.State != want.state {
+				t.Errorf("the record is %s, %s", record.Address, record.State)
+			}
+		})
+	}
+}
+
+func TestDeleteTarget(t *testing.T) {
+	for status, want := range map[int]targets.State{200: "", 204: "", 401: targets.Active, 404: targets.Active, 500: targets.Stale} {
+		h := newHarness(t)
+		h.upstream.answer = respond(status, "")
+		a := h.send(newRequest(t, http.MethodDelete, targetPath(h.targetID), ""))
+		if a.err != nil || a.Code != status {
+			t.Errorf("%d: answered %d, %v", status, a.Code, a.err)
+		}
+		record := h.record()
+		if (record == nil) != (want == "") || record != nil && record.State != want {
+			t.Errorf("%d: the record is %+v", status, record)
+		}
+	}
+}
+
+// A deleted or half-changed target gets no message.
+func TestNoDispatchToADeletedTarget(t *testing.T) {
+	h := newHarness(t)
+	g := h.push()
+	dispatched := h.upstream.answer
+	h.upstream.answer = respond(http.StatusNoContent, "")
+	h.send(newRequest(t, http.MethodDelete, targetPath(h.targetID), ""))
+	h.upstream.answer = dispatched
+	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetNotFound)
+
+	h.register("push", h.device)
+	h.upstream.answer = respond(http.StatusInternalServerError, "")
+	h.modify(h.modification(map[string]any{"target": "new"}))
+	h.upstream.answer = dispatched
+	h.dispatch("push").wantResult(t, nevisfido.DispatchError)
+	if len(g.messages()) != 0 {
+		t.Error("a message was sent")
+	}
+}
+
+// If the record cannot be marked, nevisFIDO is not asked.
+func TestMarkingFails(t *testing.T) {
+	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+		for _, at := range []storetest.Op{storetest.Update, storetest.Write} {
+			h := newHarness(t)
+			h.store.SetFault(failAt(at))
+			a := h.send(newRequest(t, method, targetPath(h.targetID), h.modification(map[string]any{"target": "new"})))
+			h.wantNotForwarded(t, a, http.StatusServiceUnavailable)
+			h.store.SetFault(nil)
+			if record := h.record(); record.State != targets.Active || record.Address != h.pushToken {
+				t.Errorf("%s, %s: the record is %+v", method, at, record)
+			}
+		}
+	}
+}
+
+// If the outcome cannot be recorded, the record stays stale, and the caller
+// gets nevisFIDO's answer.
+func TestCommittingFails(t *testing.T) {
+	h := newHarness(t)
+	h.upstream.answer = func(w http.ResponseWriter, _ *http.Request) error {
+		h.store.SetFault(failAt(storetest.Update))
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	a := h.modify(h.modification(map[string]any{"target": "new"}))
+	if a.err != nil || a.Code != http.StatusNoContent {
+		t.Errorf("answered %d, %v", a.Code, a.err)
+	}
+	h.store.SetFault(nil)
+	if h.record().State != targets.Stale {
+		t.Error("the record is not stale")
+	}
+	h.wantLog(`"level":"error"`, "stays stale")
+}
+
+// nevisFIDO refuses the name of a dispatcher that only we know.
+func TestModifyToADispatcherOfOurs(t *testing.T) {
+	for name, c := range map[string]struct {
+		members map[string]any
+		status  int
+		fault   storetest.Op // after nevisFIDO's answer
+		forged  bool
+		want    int
+		stored  string
+	}{
+		"of ours":                {members: map[string]any{"dispatcher": "mail"}, status: 422, want: 204, stored: "mail"},
+		"unknown to all":         {members: map[string]any{"dispatcher": "nobody"}, status: 422, want: 422, stored: "push"},
+		"and something else":     {members: map[string]any{"dispatcher": "mail", "name": "x"}, status: 422, want: 422, stored: "push"},
+		"another status":         {members: map[string]any{"dispatcher": "mail"}, status: 401, want: 401, stored: "push"},
+		"accepted":               {members: map[string]any{"dispatcher": "mail"}, status: 204, want: 204, stored: "mail"},
+		"another target":         {members: map[string]any{"dispatcher": "mail", "dispatchTargetId": "x"}, status: 422, want: 422, stored: "push"},
+		"an old one":             {members: map[string]any{"dispatcher": "mail", "creationTimeInEpochMillis": 1}, status: 422, want: 422, stored: "push"},
+		"forged":                 {members: map[string]any{"dispatcher": "mail"}, forged: true, status: 422, want: 422, stored: "push"},
+		"that cannot be applied": {members: map[string]any{"dispatcher": "mail"}, fault: storetest.Write, status: 422, want: 422, stored: "push"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.push()
+			h.add(Channel{Name: "mail", Type: "smtp"})
+			h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
+				if c.fault != "" {
+					h.store.SetFault(failAt(c.fault))
+				}
+				return with(respond(c.status, "nevisFIDO's"), "X-Upstream", "1")(w, r)
+			}
+			if c.status == http.StatusNoContent {
+				h.upstream.answer = respond(c.status, "")
+			}
+			jws := h.modification(c.members)
+			if c.forged {
+				h.signer = must[*encrypt.SigningKey](t)(encrypt.GenerateSigningKey("P-256"))
+				jws = h.modification(c.members)
+			}
+			a := h.modify(jws)
+			if a.status() != c.want {
+				t.Errorf("answered %d, %v", a.status(), a.err)
+			}
+			if c.want == http.StatusNoContent && (a.Body.Len() != 0 || a.Header().Get("X-Upstream") != "") {
+				t.Errorf("nevisFIDO's answer leaks: %v %s", a.Header(), a.Body)
+			}
+			h.store.SetFault(nil)
+			record := h.record()
+			if record.Dispatcher != c.stored || (record.State == targets.Stale) != (c.fault != "") {
+				t.Errorf("the record is %+v", record)
+			}
+		})
+	}
+}
+
+// Hanging up at the right moment must not disable a target.
+func TestClientGoneDuringAChange(t *testing.T) {
+	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+		h := newHarness(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
+			cancel()
+			if err := r.Context().Err(); err != nil {
+				return err // as the proxy does
+			}
+			if _, bounded := r.Context().Deadline(); !bounded {
+				t.Error("nevisFIDO may take for ever")
+			}
+			w.WriteHeader(http.StatusNoContent)
+			return nil
+		}
+		r := newRequest(t, method, targetPath(h.targetID), h.modification(map[string]any{"target": "new"})).WithContext(ctx)
+		if a := h.send(r); a.err != nil || a.Code != http.StatusNoContent {
+			t.Errorf("%s: answered %d, %v", method, a.Code, a.err)
+		}
+		if record := h.record(); method == http.MethodPatch && (record.State != targets.Active || record.Address != "new") || method == http.MethodDelete && record != nil {
+			t.Errorf("%s: the record is %+v", method, record)
+		}
+	}
+}
+
+func TestUnansweredChangeLeavesTheRecordStale(t *testing.T) {
+	for name, next := range map[string]Next{
+		"panic":             func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) },
+		"panic, half-way":   func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(204); panic(http.ErrAbortHandler) },
+		"an error":          func(http.ResponseWriter, *http.Request) error { return errors.New("dial") },
+		"an error, written": func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(204); return errors.New("copy") },
+		"nothing":           func(http.ResponseWriter, *http.Request) error { return nil },
+	} {
+		for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+			t.Run(name+"/"+method, func(t *testing.T) {
+				h := newHarness(t)
+				h.upstream.answer = next
+				var cause any
+				func() {
+					defer func() { cause = recover() }()
+					h.send(newRequest(t, method, targetPath(h.targetID), h.modification(map[string]any{"target": "new"})))
+				}()
+				if (cause != nil) != strings.HasPrefix(name, "panic") {
+					t.Errorf("the server sees %v", cause)
+				}
+				if record := h.record(); record == nil || record.State != targets.Stale || record.Address != h.pushToken || len(record.Marks) != 0 {
+					t.Errorf("the record is %+v", record)
+				}
+				unlock, err := h.Targets.Lock(t.Context(), h.targetID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				unlock()
+			})
+		}
+	}
+}
+
+// Changes of one target reach nevisFIDO one after the other.
+func TestChangesAreSerial(t *testing.T) {
+	h := newHarness(t)
+	var mu sync.Mutex
+	inside, last := 0, ""
+	h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
+		mu.Lock()
+		inside++
+		if inside > 1 {
+			t.Error("two changes at once")
+		}
+		mu.Unlock()
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return err
+		}
+		payload, err := encrypt.UnverifiedPayload(string(body))
+		if err != nil {
+			return err
+		}
+		m, err := nevisfido.ParseModification(payload)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		inside--
+		last = *m.Target
+		mu.Unlock()
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	var wg sync.WaitGroup
+	now := time.Now().UnixMilli()
+	for i := range 16 {
+		wg.Go(func() {
+			h.modify(h.modification(map[string]any{"target": fmt.Sprint("address-", i), "creationTimeInEpochMillis": now}))
+		})
+	}
+	wg.Wait()
+	if record := h.record(); record.Address != last || record.State != targets.Active {
+		t.Errorf("the record is %s, %s; nevisFIDO's last is %s", record.Address, record.State, last)
+	}
+}
+
+func TestWaitingForAnotherChangeHasAnEnd(t *testing.T) {
+	h := newHarness(t)
+	unlock, err := h.Targets.Lock(t.Context(), h.targetID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	h.Deadline = 10 * time.Millisecond
+	h.wantNotForwarded(t, h.send(newRequest(t, http.MethodDelete, targetPath(h.targetID), "")), http.StatusServiceUnavailable)
+}
+
+func TestChangeOfADevice(t *testing.T) {
+	const path = "/nevisfido/devices/credentials/device-1"
+	for name, c := range map[string]struct {
+		method string
+		status int
+		want   targets.State // "" where it is forgotten
+	}{
+		"deleted":          {http.MethodDelete, 204, ""},
+		"deleted, 200":     {http.MethodDelete, 200, ""},
+		"not deleted":      {http.MethodDelete, 401, targets.Active},
+		"modified":         {http.MethodPatch, 200, targets.Stale},
+		"not modified":     {http.MethodPatch, 400, targets.Active},
+		"asked for":        {http.MethodGet, 200, targets.Active},
+		"not there at all": {http.MethodDelete, 404, targets.Active},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.upstream.answer = with(respond(c.status, "answer"), "X-Upstream", "1")
+			if c.status == http.StatusNoContent {
+				h.upstream.answer = respond(c.status, "")
+			}
+			a := h.send(newRequest(t, c.method, path, "jws"))
+			if a.err != nil || a.Code != c.status || c.status != 204 && a.Body.String() != "answer" || h.upstream.one(t).body != "jws" {
+				t.Errorf("answered %d %s, %v", a.Code, a.Body, a.err)
+			}
+			record := h.record()
+			if (record == nil) != (c.want == "") || record != nil && record.State != c.want {
+				t.Errorf("the record is %+v", record)
+			}
+		})
+	}
+}
+
+const devicePath = "/nevisfido/devices/credentials/device-1"
+
+// wantNotSent dispatches, and checks that nothing is sent.
+func (h *harness) wantNotSent(t *testing.T, dispatched Next, g *guest, want nevisfido.DispatchResult) {
+	t.Helper()
+	before := h.upstream.answer
+	h.upstream.answer = dispatched
+	h.dispatch("push").wantResult(t, want)
+	h.upstream.answer = before
+	if n := len(g.messages()); n != 0 {
+		t.Errorf("%d messages were sent", n)
+	}
+}
+
+// While nevisFIDO is asked for a change of a device, and for as long as nobody
+// knows its outcome, the device's targets are stale.
+func TestChangeOfADeviceIsMarked(t *testing.T) {
+	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+		for name, next := range map[string]Next{
+			"an error": func(http.ResponseWriter, *http.Request) error { return errors.New("dial") },
+			"500":      respond(http.StatusInternalServerError, ""),
+			"504":      respond(http.StatusGatewayTimeout, ""),
+			"nothing":  func(http.ResponseWriter, *http.Request) error { return nil },
+			"panic":    func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) },
+		} {
+			t.Run(method+"/"+name, func(t *testing.T) {
+				h := newHarness(t)
+				g := h.push()
+				dispatched := h.upstream.answer
+				h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
+					if record := h.record(); record.State != targets.Stale {
+						t.Errorf("while nevisFIDO is asked the record is %s", record.State)
+					}
+					return next(w, r)
+				}
+				func() {
+					defer func() { _ = recover() }()
+					h.send(newRequest(t, method, devicePath, "jws"))
+				}()
+				if record := h.record(); record == nil || record.State != targets.Stale || len(record.Marks) != 0 {
+					t.Errorf("the record is %+v", record)
+				}
+				h.wantNotSent(t, dispatched, g, nevisfido.DispatchError)
+				unlock, err := h.Targets.Lock(t.Context(), h.targetID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				unlock()
+			})
+		}
+	}
+}
+
+func TestChangeOfADeviceThatCannotBeMarked(t *testing.T) {
+	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+		for _, at := range []storetest.Op{storetest.OfDevice, storetest.Update, storetest.Write} {
+			h := newHarness(t)
+			h.store.SetFault(failAt(at))
+			h.wantNotForwarded(t, h.send(newRequest(t, method, devicePath, "jws")), http.StatusServiceUnavailable)
+			h.store.SetFault(nil)
+			if record := h.record(); record.State != targets.Active {
+				t.Errorf("%s, %s: the record is %+v", method, at, record)
+			}
+		}
+	}
+}
+
+// What is let through while the store fails is not forgotten when the store is
+// back and dispatching begins.
+func TestObservedChangeWhileTheStoreFails(t *testing.T) {
+	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+		for _, device := range []bool{false, true} {
+			for status, want := range map[int]nevisfido.DispatchResult{
+				204: nevisfido.DispatchError, 500: nevisfido.DispatchError, 401: nevisfido.Dispatched,
+			} {
+				h := newHarness(t)
+				h.push()
+				dispatched := h.upstream.answer
+				h.ObserveOnly = true
+				h.store.SetFault(func(context.Context, storetest.Op) error { return errors.New("down") })
+				h.upstream.answer = respond(status, "")
+				path := targetPath(h.targetID)
+				if device {
+					path = devicePath
+				}
+				a := h.send(newRequest(t, method, path, h.modification(map[string]any{"target": "new"})))
+				if a.err != nil || a.Code != status {
+					t.Errorf("answered %d, %v", a.Code, a.err)
+				}
+				h.wantLog(`"level":"error"`, "a change that is let through")
+				h.store.SetFault(nil)
+				h.ObserveOnly = false
+				h.upstream.answer = dispatched
+				if got := h.dispatch("push").outcome(t).Result; got != string(want) {
+					t.Errorf("%s, device %t, status %d: a dispatch gives %s, want %s", method, device, status, got, want)
+				}
+			}
+		}
+	}
+}
+
+// nevisFIDO has another key for a known target, and the store could not be
+// told: the old one is not used.
+func TestAnotherKeyWhileTheStoreFails(t *testing.T) {
+	h := newHarness(t)
+	g := h.push()
+	dispatched := h.upstream.answer
+	h.store.SetFault(failAt(storetest.Write))
+	h.upstream.answer = h.created()
+	body, _ := newTarget(t, "push")
+	if a := h.send(newRequest(t, http.MethodPost, targetsPath, body)); a.Code != http.StatusCreated {
+		t.Errorf("answered %d, %v", a.Code, a.err)
+	}
+	h.wantNotSent(t, dispatched, g, nevisfido.DispatchError) // the store can be read
+	h.store.SetFault(nil)
+	h.wantNotSent(t, dispatched, g, nevisfido.DispatchError)
+	h.send(newRequest(t, http.MethodPost, targetsPath, body))
+	h.upstream.answer = dispatched
+	h.dispatch("push").wantResult(t, nevisfido.Dispatched)
+}
+
+// More changes than can be remembered are not let through.
+func TestTooManyUnrecordedChanges(t *testing.T) {
+	h := newHarness(t)
+	h.store.SetFault(failAt(storetest.Write))
+	for i := range 16 {
+		_ = h.Targets.Unrecorded(fmt.Sprint(i, strings.Repeat("x", 1<<20))).Finish(t.Context(), 204)
+	}
+	body, _ := newTarget(t, "push")
+	registration := string(toJSON(t, map[string]any{"context": string(toJSON(t, map[string]any{"dispatchTarget": body}))}))
+	h.wantNotForwarded(t, h.send(newRequest(t, http.MethodPost, targetsPath, body)), http.StatusServiceUnavailable)
+	h.wantNotForwarded(t, h.send(newRequest(t, http.MethodPost, registrationPath, registration)), http.StatusServiceUnavailable)
+
+	h.ObserveOnly = true
+	h.upstream.answer = h.created()
+	if a := h.send(newRequest(t, http.MethodPost, targetsPath, body)); a.Code != http.StatusCreated {
+		t.Errorf("answered %d, %v", a.Code, a.err)
+	}
+}
+
+// The work on the store before nevisFIDO is asked takes no longer than all
+// other work.
+func TestMarkingHasAnEnd(t *testing.T) {
+	for _, path := range []string{targetsPath + "/target", devicePath} {
+		for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+			h := newHarness(t)
+			h.Deadline = 50 * time.Millisecond
+			h.store.SetFault(func(ctx context.Context, _ storetest.Op) error {
+				if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > h.Deadline {
+					t.Errorf("%s %s: the store is given until %s", method, path, deadline)
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			})
+			h.wantNotForwarded(t, h.send(newRequest(t, method, path, "jws")), http.StatusServiceUnavailable)
+		}
+	}
+}
+
+func TestRequestsThatBreakOff(t *testing.T) {
+	for name, c := range map[string]struct{ method, path string }{
+		"create":       {http.MethodPost, targetsPath},
+		"registration": {http.MethodPost, registrationPath},
+		"modify":       {http.MethodPatch, targetsPath + "/x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			r := newRequest(t, c.method, c.path, "")
+			r.Body = io.NopCloser(io.MultiReader(strings.NewReader("{"), brokenReader{}))
+			r.ContentLength = 10
+			h.wantNotForwarded(t, h.send(r), http.StatusBadRequest)
+		})
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// Who sends half of a request, and leaves, disables nothing.
+func TestHalfAChangeMarksNothing(t *testing.T) {
+	for name, c := range map[string]struct{ method, path string }{
+		"modify a target": {http.MethodPatch, targetsPath + "/"},
+		"delete a target": {http.MethodDelete, targetsPath + "/"},
+		"modify a device": {http.MethodPatch, devicePath},
+		"delete a device": {http.MethodDelete, devicePath},
+	} {
+		for _, body := range []io.Reader{
+			io.MultiReader(strings.NewReader("half"), iotest.ErrReader(io.ErrUnexpectedEOF)),
+			io.MultiReader(strings.NewReader(strings.Repeat("x", maxTargetBody+1)), iotest.ErrReader(io.ErrUnexpectedEOF)),
+		} {
+			h := newHarness(t)
+			h.push()
+			path := c.path
+			if strings.HasSuffix(path, "/") {
+				path += h.targetID
+			}
+			r := httptest.NewRequestWithContext(t.Context(), c.method, path, body)
+			r.ContentLength = -1
+			if a := h.send(r); a.err == nil {
+				t.Errorf("%s: status %d", name, a.status())
+			}
+			if state := h.record().State; state != targets.Active {
+				t.Errorf("%s: the target is %s", name, state)
+			}
+		}
+	}
+}
+
+// A modification that streams through whole may have been made, whatever comes
+// back and however the end of it was read.
+func TestLargeModificationIsInDoubt(t *testing.T) {
+	for _, declared := range []bool{true, false} {
+		h := newHarness(t)
+		h.push()
+		r := newRequest(t, http.MethodPatch, targetPath(h.targetID), strings.Repeat("x", maxTargetBody+10))
+		if !declared {
+			r.ContentLength = -1
+		}
+		next := func(w http.ResponseWriter, r *http.Request) error {
+			body := io.Reader(r.Body)
+			if declared { // as a transport may do
+				body = io.LimitReader(body, r.ContentLength)
+			}
+			_, _ = io.Copy(io.Discard, body)
+			return respond(http.StatusServiceUnavailable, "")(w, r)
+		}
+		if err := h.ServeHTTP(httptest.NewRecorder(), r, next); err != nil {
+			t.Fatal(err)
+		}
+		if state := h.record().State; state != targets.Stale {
+			t.Errorf("declared %t: the target is %s", declared, state)
+		}
+	}
+}

@@ -1,0 +1,416 @@
+package httpclient
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/goleak"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var silent = slog.New(slog.DiscardHandler)
+
+func put(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newPair returns the PEM texts of a certificate with this name and its key.
+func newPair(t *testing.T, name string) (cert, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: name},
+		NotAfter:     time.Now().Add(time.Hour),
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+}
+
+// startTLS runs a server that answers with the name in the client's
+// certificate, and returns the file to trust it by.
+func startTLS(t *testing.T, config *tls.Config) (url, ca string) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, c := range r.TLS.PeerCertificates {
+			_, _ = io.WriteString(w, c.Subject.CommonName)
+		}
+	}))
+	s.TLS = config
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	ca = filepath.Join(t.TempDir(), "ca.pem")
+	put(t, ca, pemOf(s.Certificate()))
+	return s.URL, ca
+}
+
+func pemOf(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}
+
+// get makes one request on a new transport.
+func get(t *testing.T, o Options, url string) (string, error) {
+	t.Helper()
+	transport, err := NewTransport(o, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer transport.CloseIdleConnections()
+	return fetch(t, transport, url)
+}
+
+func fetch(t *testing.T, transport *http.Transport, url string) (string, error) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := transport.RoundTrip(r)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	return string(body), err
+}
+
+func TestVerificationIsNeverOff(t *testing.T) {
+	url, ca := startTLS(t, nil)
+	if _, err := get(t, Options{CA: ca}, url); err != nil {
+		t.Errorf("a server that is trusted: %v", err)
+	}
+	_, other := startTLS(t, nil)
+	cert, _ := newPair(t, "another")
+	put(t, other, cert)
+	tests := map[string]struct {
+		o   Options
+		url string
+	}{
+		"system's certificates": {Options{}, url},
+		"another ca":            {Options{CA: other}, url},
+		"another name":          {Options{CA: ca}, strings.Replace(url, "127.0.0.1", "localhost", 1)},
+	}
+	for name, tt := range tests {
+		_, err := get(t, tt.o, tt.url)
+		if e := Classify("x", err); err == nil || e.Class != dispatchers.Broken || e.Reason != ReasonTLS {
+			t.Errorf("%s: got %v, want broken/tls", name, err)
+		}
+	}
+
+	old, ca := startTLS(t, &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
+	if _, err := get(t, Options{CA: ca}, old); err == nil {
+		t.Error("TLS 1.1 was spoken")
+	}
+}
+
+func TestClientCertificate(t *testing.T) {
+	url, ca := startTLS(t, &tls.Config{ClientAuth: tls.RequireAnyClientCert})
+	_, err := get(t, Options{CA: ca}, url)
+	if e := Classify("x", err); err == nil || e.Reason != ReasonTLS {
+		t.Errorf("without a certificate: %v, want broken/tls", err)
+	}
+
+	folder := t.TempDir()
+	o := Options{CA: ca, ClientCert: &ClientCert{Cert: filepath.Join(folder, "cert.pem"), Key: filepath.Join(folder, "key.pem")}}
+	cert, key := newPair(t, "first")
+	put(t, o.ClientCert.Cert, cert)
+	put(t, o.ClientCert.Key, key)
+	transport, err := NewTransport(o, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(name string) {
+		t.Helper()
+		got, err := fetch(t, transport, url)
+		if err != nil || got != name {
+			t.Errorf("presented %q (%v), want %q", got, err, name)
+		}
+		transport.CloseIdleConnections()
+	}
+	want("first")
+	cert, key = newPair(t, "second")
+	put(t, o.ClientCert.Cert, cert)
+	want("first") // the key of the new certificate is not there yet
+	put(t, o.ClientCert.Key, key)
+	want("second")
+}
+
+func TestNewTransportRefuses(t *testing.T) {
+	folder := t.TempDir()
+	cert, _ := newPair(t, "one")
+	_, key := newPair(t, "another")
+	path := func(name string, content []byte) string {
+		p := filepath.Join(folder, name)
+		put(t, p, content)
+		return p
+	}
+	certFile, keyFile, junk := path("cert", cert), path("key", key), path("junk", []byte("canary"))
+	tests := []struct {
+		name string
+		o    Options
+		want string
+	}{
+		{"proxy without scheme", Options{Proxy: "proxy.example.com:3128"}, "proxy: "},
+		{"proxy without host", Options{Proxy: "http://"}, "proxy: "},
+		{"SOCKS", Options{Proxy: "socks5://canary@proxy.example.com"}, "proxy: "},
+		{"proxy with bad escape", Options{Proxy: "http://u:canary%zz@proxy.example.com"}, "proxy: "},
+		{"proxy with path", Options{Proxy: "http://proxy.example.com/canary"}, "proxy: "},
+		{"proxy from nowhere", Options{Proxy: "{env.OOB_NO_SUCH_PROXY}"}, "proxy: "},
+		{"no ca file", Options{CA: filepath.Join(folder, "missing")}, "ca: there is no file"},
+		{"ca without certificate", Options{CA: junk}, "ca: "},
+		{"no key", Options{ClientCert: &ClientCert{Cert: certFile}}, "client_cert (key): "},
+		{"no certificate", Options{ClientCert: &ClientCert{Key: keyFile}}, "client_cert (certificate): "},
+		{"certificate is none", Options{ClientCert: &ClientCert{Cert: junk, Key: keyFile}}, "client_cert (certificate): "},
+		{"key of another certificate", Options{ClientCert: &ClientCert{Cert: certFile, Key: keyFile}}, "do not fit together"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := NewTransport(tt.o, silent)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "canary") {
+				t.Errorf("got %v, want an error with %q that quotes nothing", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestLiteralProxyPassword(t *testing.T) {
+	t.Setenv("OOB_PROXY_PASSWORD", "canary")
+	tests := map[string]bool{
+		"http://user:canary@proxy.example.com":                   true,
+		"http://user:{env.OOB_PROXY_PASSWORD}@proxy.example.com": false,
+		"http://proxy.example.com":                               false,
+	}
+	for text, want := range tests {
+		var logged bytes.Buffer
+		if _, err := NewTransport(Options{Proxy: text}, slog.New(slog.NewTextHandler(&logged, nil))); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(logged.String(), "option=proxy"); got != want {
+			t.Errorf("%s: logged %q", text, &logged)
+		}
+		if strings.Contains(logged.String(), "canary") {
+			t.Errorf("%s: the log holds the password", text)
+		}
+	}
+}
+
+func TestProxy(t *testing.T) {
+	url, ca := startTLS(t, nil)
+	p, err := proxy.Start(proxy.Options{User: "user", Password: "p:ä@"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	if _, err := get(t, Options{CA: ca, Proxy: p.URL()}, url); err != nil {
+		t.Errorf("with the right password: %v", err)
+	}
+	_, err = get(t, Options{CA: ca, Proxy: "http://" + p.Addr()}, url)
+	if e := Classify("x", err); err == nil || e.Class != dispatchers.Broken || e.Reason != ReasonProxy {
+		t.Errorf("without a password: %v, want broken/proxy", err)
+	}
+	if got := p.Counts(); got != (proxy.Counts{Connects: 1, Refused: 1}) {
+		t.Errorf("the proxy saw %+v", got)
+	}
+	p.Refuse(http.StatusServiceUnavailable)
+	_, err = get(t, Options{CA: ca, Proxy: p.URL()}, url)
+	if e := Classify("x", err); err == nil || e.Class != dispatchers.Temporary || e.Reason != ReasonProxy {
+		t.Errorf("a proxy that fails: %v, want temporary/proxy", err)
+	}
+	if strings.Contains(Classify("x", err).Error(), "refused 127") {
+		t.Error("the error quotes the proxy")
+	}
+}
+
+func TestParseURL(t *testing.T) {
+	tests := map[string]bool{
+		"https://fcm.googleapis.com":          true,
+		"https://host.example.com:8443/a?b=c": true,
+		"http://127.0.0.1:8080":               true,
+		"http://[::1]:8080":                   true,
+		"http://localhost":                    true,
+		"http://canary.example.com":           false,
+		"http://127.0.0.1.example.com":        false,
+		"http://localhost.example.com":        false,
+		"https://user:canary@example.com":     false,
+		"https://example.com/#canary":         false,
+		"https:canary":                        false,
+		"//canary.example.com":                false,
+		"https://:8443":                       false,
+		"ftp://canary.example.com":            false,
+		"canary":                              false,
+		"https://exa mple.com/canary":         false,
+		"":                                    false,
+	}
+	for text, want := range tests {
+		_, err := ParseURL("url", text)
+		if (err == nil) != want {
+			t.Errorf("%q: got %v", text, err)
+		}
+		if err != nil && (!strings.HasPrefix(err.Error(), "url: ") || strings.Contains(err.Error(), "canary")) {
+			t.Errorf("%q: the error %q does not name the option, or quotes the URL", text, err)
+		}
+	}
+}
+
+// text is an error with the other side's words.
+type text struct{ error }
+
+func TestCheckURLResolvesNothing(t *testing.T) {
+	noQuery := func(u *url.URL) error {
+		if u.RawQuery != "" {
+			return errors.New("it has a query")
+		}
+		return nil
+	}
+	for text, want := range map[string]string{
+		"https://www.example.com":                 "",
+		"https://{env.OOB_UNSET}/{file./nowhere}": "",
+		"{env.OOB_UNSET}":                         "",
+		"http://canary.example.com":               "url: the URL must be https",
+		"canary.example.com":                      "url: it is not a URL with a host, such as https://",
+		"https://canary@www.example.com":          "url: the URL must not hold a user",
+		"https://www.example.com?canary":          "url: it has a query",
+		"https://{canary}":                        "url: it holds a placeholder that is unknown here",
+		"":                                        "url: it is empty",
+	} {
+		err := CheckURL("url", text, noQuery)
+		if (err == nil) != (want == "") || err != nil && (!strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "canary")) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestOptionsOfACaddyfileAreChecked(t *testing.T) {
+	for text, want := range map[string]string{
+		"proxy http://a:{env.OOB_UNSET}@proxy.example.com": "",
+		"proxy canary:3128":                          "proxy: it is not an http or https URL",
+		"proxy http://proxy.example.com/canary":      "proxy: a path, query or fragment has no meaning here",
+		"ca {file./nowhere}":                         "",
+		"ca -----BEGIN":                              "ca: it takes the path of a file",
+		"client_cert /cert.pem {canary}":             "client_cert (key): it holds a placeholder that is unknown here",
+		"client_cert \"-----BEGIN canary\" /key.pem": "client_cert (certificate): it takes the path of a file",
+	} {
+		d := caddyfile.NewTestDispenser(text)
+		d.Next()
+		known, err := UnmarshalOption(new(Options), d)
+		if !known || (err == nil) != (want == "") {
+			t.Errorf("%s: %v", text, err)
+		}
+		if err != nil && (!strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "Testfile:1") || strings.Contains(err.Error(), "canary")) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestClassify(t *testing.T) {
+	deadline, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = listener.Close()
+	_, refused := net.Dial("tcp", listener.Addr().String())
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	_, noTLS := get(t, Options{}, strings.Replace(plain.URL, "http:", "https:", 1))
+	tests := []struct {
+		name   string
+		err    error
+		class  dispatchers.Class
+		reason string
+	}{
+		{"deadline", deadline.Err(), dispatchers.Temporary, "timeout"},
+		{"canceled", context.Canceled, dispatchers.Temporary, "canceled"},
+		{"time-out of a socket", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, dispatchers.Temporary, "timeout"},
+		{"nobody there", refused, dispatchers.Temporary, "connection"},
+		{"no such host", &net.DNSError{IsNotFound: true}, dispatchers.Temporary, "connection"},
+		{"cut off", io.ErrUnexpectedEOF, dispatchers.Temporary, "connection"},
+		{"other side's words", text{errors.New("canary")}, dispatchers.Temporary, "connection"},
+		{"alert", &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, dispatchers.Broken, "tls"},
+		{"no TLS spoken", noTLS, dispatchers.Broken, "tls"},
+		{"proxy refuses", &ProxyError{Status: 407}, dispatchers.Broken, "proxy"},
+		{"proxy forbids", &ProxyError{Status: 403}, dispatchers.Broken, "proxy"},
+		{"proxy overloaded", &ProxyError{Status: 429}, dispatchers.Temporary, "proxy"},
+		{"proxy cannot connect", &ProxyError{Status: 502}, dispatchers.Temporary, "proxy"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e := Classify("doing this", tt.err)
+			if e.Class != tt.class || e.Reason != tt.reason {
+				t.Errorf("got %s/%s, want %s/%s", e.Class, e.Reason, tt.class, tt.reason)
+			}
+			if s := e.Error(); !strings.Contains(s, "doing this: ") || strings.Contains(s, "canary") {
+				t.Errorf("the text is %q", s)
+			}
+		})
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	tests := map[string]time.Duration{
+		"":                              0,
+		"0":                             0,
+		"17":                            17 * time.Second,
+		"3600":                          time.Hour,
+		"86400":                         time.Hour,
+		"99999999999999999999":          0,
+		"-5":                            0,
+		"1.5":                           0,
+		"soon":                          0,
+		"Mon, 23 Nov 2026 12:01:30 GMT": 90 * time.Second,
+		"Mon, 23 Nov 2026 11:00:00 GMT": 0,
+		"Mon, 23 Nov 2037 12:00:00 GMT": time.Hour,
+	}
+	for value, want := range tests {
+		if got := RetryAfter(http.Header{"Retry-After": {value}}, now); got != want {
+			t.Errorf("%q: got %v, want %v", value, got, want)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+// Package shortlink is the contract for keeping what is too large for its medium,
+// such as a sealed message for an SMS, until the one who got a short handle in
+// its place comes for it. It is free of Caddy; stores of dispatch targets
+// implement it beside their own contract.
+//
+// A store never sees a handle, only the id that is made of it: whoever can
+// read the store cannot claim what is in it.
+package shortlink
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"time"
+)
+
+// MaxContent bounds the content of a claim, in bytes.
+const MaxContent = 8 << 10
+
+// MaxLifetime bounds how long a claim is kept.
+const MaxLifetime = 365 * 24 * time.Hour
+
+// ErrNotFound reports a claim that the store does not hold. Every other error
+// means that the store is unavailable: the claim may exist.
+var ErrNotFound = errors.New("claim not found")
+
+// Store keeps claims. Implementations are safe for concurrent use and honour
+// the context. One conformance suite (claimstest) holds for all.
+//
+// Ids are those that ID returns. A store refuses any other, so that nothing a
+// caller made up becomes a key.
+type Store interface {
+	// Put keeps content of at most MaxContent bytes. When it returns nil the
+	// claim is durable. The store drops it at some time after it has expired,
+	// never before; until then it may still return it.
+	Put(ctx context.Context, id string, content []byte, expires time.Time) error
+
+	// Get returns a claim and keeps it, or ErrNotFound.
+	Get(ctx context.Context, id string) ([]byte, error)
+
+	// Take returns a claim and removes it, or ErrNotFound. Of several that
+	// take a claim at the same time one gets it, as far as the storage beneath
+	// can tell processes apart. After an error the claim may be gone.
+	Take(ctx context.Context, id string) ([]byte, error)
+}
+
+// A handle is the hour in which its claim expires, in 2 bytes, and 16 random
+// ones; an id is that hour and a SHA-256, in hexadecimal digits.
+const (
+	hourSize    = 2
+	handleSize  = hourSize + 16
+	hashSize    = sha256.Size
+	IDLength    = PeriodDigits + 2*hashSize // of an id
+	HandleChars = handleSize / 3 * 4        // of a handle
+)
+
+// PeriodDigits is the number of digits at the start of an id that tell when
+// its claim expires. Stores that have to remove expired claims themselves can
+// keep those together that share them; see PeriodOver.
+const PeriodDigits = 2 * hourSize
+
+// NewHandle returns a handle with 128 random bits for a claim that expires at
+// the given time: 24 letters, digits, hyphens and underscores.
+func NewHandle(expires time.Time) string {
+	handle := make([]byte, handleSize)
+	binary.BigEndian.PutUint16(handle, hour(expires))
+	_, _ = rand.Read(handle[hourSize:]) // never fails (crypto/rand)
+	return base64.RawURLEncoding.EncodeToString(handle)
+}
+
+// ID returns the id of a handle's claim in a namespace, and false where the
+// text has not the form of a handle.
+func ID(namespace, handle string) (id string, ok bool) {
+	if len(handle) != HandleChars {
+		return "", false
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(handle)
+	if err != nil || len(raw) != handleSize { // DecodeString skips line breaks
+		return "", false
+	}
+	sum := sha256.Sum256(append(raw, namespace...))
+	return hex.EncodeToString(append(raw[:hourSize:hourSize], sum[:]...)), true
+}
+
+// ValidID reports whether a text has the form of an id.
+func ValidID(id string) bool { return len(id) == IDLength && lowerHex(id) }
+
+// ValidPeriod reports whether a text can be the start of an id that tells when
+// its claim expires.
+func ValidPeriod(period string) bool { return len(period) == PeriodDigits && lowerHex(period) }
+
+// PeriodOver reports whether all claims have expired whose ids begin with a
+// valid period.
+func PeriodOver(period string, now time.Time) bool {
+	raw, err := hex.DecodeString(period)
+	if err != nil || len(raw) != hourSize {
+		return false
+	}
+	past := hour(now) - binary.BigEndian.Uint16(raw)
+	return past > 0 && past < 1<<15 // the count of hours begins anew after 7 years
+}
+
+func hour(t time.Time) uint16 { return uint16(t.Unix() / 3600) } //nolint:gosec // the low bits are what is wanted
+
+func lowerHex(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}

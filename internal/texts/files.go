@@ -1,0 +1,153 @@
+package texts
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/language"
+)
+
+//go:embed defaults
+var defaults embed.FS
+
+const (
+	layout = "layout.html" // the frame of all HTML texts
+
+	maxFile  = 64 << 10 // bytes of one template
+	maxFiles = 500      // in one folder
+)
+
+// collect returns the medium's default files by name, with those of dir in
+// their place.
+func collect(m Medium, dir string) (map[string]string, error) {
+	files := make(map[string]string)
+	builtIn, err := fs.Sub(defaults, "defaults/"+string(m))
+	if err != nil {
+		return nil, err
+	}
+	if err := read(files, builtIn, m); err != nil {
+		return nil, err
+	}
+	if dir == "" {
+		return files, nil
+	}
+	if err := read(files, os.DirFS(dir), m); err != nil {
+		return nil, inFolder(dir, err)
+	}
+	return files, nil
+}
+
+// read adds the files of a folder. Hidden ones are left out: Kubernetes mounts
+// keep their administration in such.
+func read(files map[string]string, folder fs.FS, m Medium) error {
+	entries, err := fs.ReadDir(folder, ".")
+	if err != nil {
+		return cause(err)
+	}
+	if len(entries) > maxFiles {
+		return fmt.Errorf("there are %d files, more than %d", len(entries), maxFiles)
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if strings.HasPrefix(name, ".") {
+			continue
+		}
+		if err := checkName(name, m); err != nil {
+			return err
+		}
+		content, err := readFile(folder, name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, cause(err))
+		}
+		if line := badLine(content); line > 0 {
+			return fmt.Errorf("%s:%d: it is not UTF-8: save the file in that encoding", name, line)
+		}
+		files[name] = content
+	}
+	return nil
+}
+
+func readFile(folder fs.FS, name string) (string, error) {
+	info, err := fs.Stat(folder, name) // before opening: a pipe would block
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", errors.New("it is not a regular file")
+	}
+	file, err := folder.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return "", err
+	}
+	if len(content) > maxFile {
+		return "", fmt.Errorf("it is larger than %d bytes", maxFile)
+	}
+	text := strings.TrimPrefix(string(content), "\ufeff")
+	return strings.ReplaceAll(text, "\r\n", "\n"), nil
+}
+
+// badLine returns the first line that is not UTF-8, 0 if there is none.
+func badLine(content string) int {
+	line := 0
+	for text := range strings.SplitSeq(content, "\n") {
+		if line++; !utf8.ValidString(text) {
+			return line
+		}
+	}
+	return 0
+}
+
+// cause leaves out the name, which is told already.
+func cause(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// checkName refuses files that would never be used: most likely their names
+// are misspelled.
+func checkName(name string, m Medium) error {
+	if name == layout && m == Mail {
+		return nil
+	}
+	parts := strings.Split(name, ".")
+	known := len(parts) == 3 && slices.Contains(operations, parts[0]) &&
+		(parts[2] == "txt" || parts[2] == "html" && m == Mail)
+	if !known {
+		forms := "<operation>.<language>.txt"
+		if m == Mail {
+			forms += ", <operation>.<language>.html or " + layout
+		}
+		return fmt.Errorf("%s: no template of a %s has such a name; write %s, where the operations are %s",
+			name, m, forms, strings.Join(operations, ", "))
+	}
+	if tag, err := language.Parse(parts[1]); err != nil || tag.String() != parts[1] {
+		return fmt.Errorf("%s: %q is no language tag in its usual spelling, such as de or de-CH (RFC 5646)", name, parts[1])
+	}
+	return nil
+}
+
+// languagesOf returns the languages that a file is in.
+func languagesOf(files map[string]string) []string {
+	var languages []string
+	for name := range files {
+		if parts := strings.Split(name, "."); len(parts) == 3 {
+			languages = append(languages, parts[1])
+		}
+	}
+	slices.Sort(languages)
+	return slices.Compact(languages)
+}

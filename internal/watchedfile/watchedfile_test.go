@@ -1,0 +1,181 @@
+package watchedfile
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func newLogger() (*slog.Logger, *bytes.Buffer) {
+	out := new(bytes.Buffer)
+	return slog.New(slog.NewTextHandler(out, nil)), out
+}
+
+func parse(content []byte) (string, error) {
+	if !bytes.HasPrefix(content, []byte("good")) {
+		return "", errors.New("it is no good")
+	}
+	return string(content), nil
+}
+
+func put(t *testing.T, path, content string, mode os.FileMode) {
+	t.Helper()
+	fresh := path + ".new"
+	if err := os.WriteFile(fresh, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(fresh, mode); err != nil { // past the umask
+		t.Fatal(err)
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFileIsChecked(t *testing.T) {
+	tests := []struct {
+		name    string
+		content string
+		mode    os.FileMode
+		public  bool
+		want    string // of the error; "" if it opens
+		warns   bool
+	}{
+		{"private", "good", 0o600, false, "", false},
+		{"readable by the group", "good", 0o640, false, "", false},
+		{"readable by everybody", "good", 0o644, false, "", true},
+		{"public and readable by everybody", "good", 0o644, true, "", false},
+		{"writable by the group", "good", 0o620, false, "chmod go-w", false},
+		{"writable by others", "good", 0o602, false, "chmod go-w", false},
+		{"public and writable by others", "good", 0o646, true, "chmod go-w", false},
+		{"not what it should be", "canary", 0o600, false, "it is no good", false},
+		{"as large as can be", "good" + strings.Repeat("x", MaxFileSize-4), 0o600, false, "", false},
+		{"too large", "good" + strings.Repeat("x", MaxFileSize-3), 0o600, false, "larger than", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			logger, logged := newLogger()
+			path := filepath.Join(t.TempDir(), "file")
+			put(t, path, tt.content, tt.mode)
+			open := Open[string]
+			if tt.public {
+				open = OpenPublic[string]
+			}
+			f, err := open("key", path, parse, logger)
+			if tt.want != "" {
+				wantError(t, err, "key: ", path, tt.want)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Value() != tt.content {
+				t.Error("another content")
+			}
+			if warned := logged.Len() > 0; warned != tt.warns {
+				t.Errorf("logged %q", logged)
+			}
+		})
+	}
+}
+
+func wantError(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("got %v, want an error with %q", err, part)
+		}
+	}
+	if err != nil && strings.Contains(err.Error(), "canary") {
+		t.Errorf("the error %q quotes the file", err)
+	}
+}
+
+func TestWhatIsNoFile(t *testing.T) {
+	logger, _ := newLogger()
+	folder := t.TempDir()
+	_, err := Open("key", filepath.Join(folder, "missing"), parse, logger)
+	wantError(t, err, "key: there is no file", folder)
+	_, err = Open("key", folder, parse, logger)
+	wantError(t, err, "key: ", "not a regular file")
+}
+
+func TestChangesArePickedUp(t *testing.T) {
+	logger, logged := newLogger()
+	path := filepath.Join(t.TempDir(), "file")
+	link := path + ".link" // Kubernetes mounts are links
+	put(t, path, "good 1", 0o600)
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open("key", link, parse, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := []struct {
+		name   string
+		change func()
+		want   string
+		logs   int // lines that the change adds, however often the file is used
+	}{
+		{"unchanged", func() {}, "good 1", 0},
+		{"replaced", func() { put(t, path, "good 2", 0o600) }, "good 2", 1},
+		{"rewritten in place", func() {
+			_ = os.WriteFile(path, []byte("good 2"), 0o600)
+			_ = os.WriteFile(path, []byte("good 3"), 0o600)
+			_ = os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour))
+		}, "good 3", 1},
+		{"broken", func() { put(t, path, "canary", 0o600) }, "good 3", 1},
+		{"broken in another way", func() { put(t, path, "good 4", 0o606) }, "good 3", 1},
+		{"gone", func() { _ = os.Remove(path) }, "good 3", 1},
+		{"back", func() { put(t, path, "good 5", 0o600) }, "good 5", 1},
+		{"opened to writers", func() { _ = os.Chmod(path, 0o666) }, "good 5", 1},
+		{"closed again", func() { _ = os.Chmod(path, 0o600) }, "good 5", 0},
+	}
+	for _, step := range steps {
+		step.change()
+		logged.Reset()
+		for range 3 {
+			if got := f.Value(); got != step.want {
+				t.Errorf("%s: got %q, want %q", step.name, got, step.want)
+			}
+		}
+		if n := strings.Count(logged.String(), "\n"); n != step.logs {
+			t.Errorf("%s: %d log lines, want %d: %s", step.name, n, step.logs, logged)
+		}
+		if strings.Contains(logged.String(), "canary") {
+			t.Errorf("%s: the log quotes the file", step.name)
+		}
+	}
+}
+
+func TestFileIsSafeForConcurrentUse(t *testing.T) {
+	logger := slog.New(slog.DiscardHandler)
+	path := filepath.Join(t.TempDir(), "file")
+	put(t, path, "good 0", 0o600)
+	f, err := Open("key", path, parse, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 200 {
+				if !strings.HasPrefix(f.Value(), "good") {
+					t.Error("a value that was never good")
+				}
+			}
+		})
+	}
+	for range 20 {
+		put(t, path, "good again", 0o600)
+		put(t, path, "bad", 0o600)
+	}
+	wg.Wait()
+}

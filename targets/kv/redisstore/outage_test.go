@@ -1,0 +1,472 @@
+package redisstore
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/claimstest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+)
+
+var (
+	ref   = targets.Ref{Namespace: "bank", ID: "one"}
+	nosuc = targets.Ref{Namespace: "bank", ID: "nobody"}
+	limit = targets.Count{Key: "limit", N: 1, Window: time.Hour}
+)
+
+// mustBeDown holds while Redis does not do its work: everything is
+// unavailable, nothing is unknown, and nothing is unlimited.
+func mustBeDown(t *testing.T, s *Store, because string) {
+	t.Helper()
+	mustNotRead(t, s, because)
+	mustNotWrite(t, s, because)
+}
+
+func mustNotRead(t *testing.T, s *Store, because string) {
+	t.Helper()
+	_, loadErr := s.Load(t.Context(), ref)
+	_, unknownErr := s.Load(t.Context(), nosuc)
+	_, deviceErr := s.OfDevice(t.Context(), "bank", "device-1")
+	_, getErr := s.Get(t.Context(), claimstest.ID(time.Now()))
+	for op, err := range map[string]error{"Load": loadErr, "Load of nobody": unknownErr, "OfDevice": deviceErr, "Get": getErr} {
+		mustFail(t, op, err, because)
+	}
+}
+
+func mustNotWrite(t *testing.T, s *Store, because string) {
+	t.Helper()
+	updateErr := s.Update(t.Context(), nosuc, to(storetest.Target(nosuc)))
+	reached, countErr := s.TakeAll(t.Context(), []targets.Count{{Key: "another", N: 1, Window: time.Hour}})
+	putErr := s.Put(t.Context(), claimstest.ID(time.Now()), []byte("content"), time.Now().Add(time.Hour))
+	content, takeErr := s.Take(t.Context(), claimstest.ID(time.Now()))
+	for op, err := range map[string]error{"Update": updateErr, "TakeAll": countErr, "Put": putErr, "Take": takeErr} {
+		mustFail(t, op, err, because)
+	}
+	if reached != -1 || content != nil {
+		t.Errorf("TakeAll reached %d, Take returned %q", reached, content)
+	}
+}
+
+func mustFail(t *testing.T, op string, err error, because string) {
+	t.Helper()
+	if err == nil || errors.Is(err, targets.ErrNotFound) || errors.Is(err, shortlink.ErrNotFound) || !strings.Contains(err.Error(), because) {
+		t.Errorf("%s returned %v, want an error with %q", op, err, because)
+	}
+}
+
+func mustBeUp(t *testing.T, s *Store) {
+	t.Helper()
+	if err := s.Update(t.Context(), ref, to(storetest.Target(ref))); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Load(t.Context(), ref); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Load(t.Context(), nosuc); !errors.Is(err, targets.ErrNotFound) {
+		t.Errorf("an unknown target: %v", err)
+	}
+	if ids, err := s.OfDevice(t.Context(), "bank", "device-1"); err != nil || len(ids) != 1 {
+		t.Errorf("the device has %q, error %v", ids, err)
+	}
+	if _, err := s.TakeAll(t.Context(), []targets.Count{limit}); err != nil {
+		t.Error(err)
+	}
+	mustTakeClaim(t, s, putClaim(t, s))
+}
+
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	server := start(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := open(t, config(server))
+	mustBeUp(t, s)
+	server.kill() // as abruptly as can be
+	mustBeDown(t, s, "connection refused")
+	server.launch()
+	eventually(t, "the end of loading", func() bool {
+		_, err := s.Load(t.Context(), ref)
+		return err == nil // the record is still there
+	})
+	mustTake(t, s, 0, limit) // and so is the counter
+	mustBeUp(t, s)
+}
+
+// Redis accepts no writes for a while.
+func TestPause(t *testing.T) {
+	server := start(t)
+	c := config(server)
+	s := open(t, c)
+	mustBeUp(t, s)
+	c.Timeout = caddy.Duration(50 * time.Millisecond)
+	hasty := operations(open(t, c))
+	server.do(t, "CLIENT", "PAUSE", 60_000, "WRITE")
+	mustTimeOut(t, map[string]func() error{
+		"Update": hasty["Update"], "TakeAll": hasty["TakeAll"], "Put": hasty["Put"], "Take": hasty["Take"],
+	})
+	if _, err := s.Load(t.Context(), ref); err != nil {
+		t.Errorf("reading: %v", err)
+	}
+	server.do(t, "CLIENT", "UNPAUSE")
+	mustBeUp(t, s)
+	eventually(t, "the recovery", func() bool { return hasty["Update"]() == nil })
+}
+
+// Redis does nothing at all for a while.
+func TestFrozenServer(t *testing.T) {
+	server := start(t)
+	c := config(server)
+	s := open(t, c)
+	mustBeUp(t, s)
+	c.Timeout = caddy.Duration(50 * time.Millisecond)
+	hasty := operations(open(t, c))
+	if err := server.process.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	mustTimeOut(t, hasty)
+	if err := server.process.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	mustBeUp(t, s)
+	eventually(t, "the recovery", func() bool { return hasty["Load"]() == nil })
+}
+
+func mustTimeOut(t *testing.T, operations map[string]func() error) {
+	t.Helper()
+	for op, f := range operations {
+		err := f()
+		if timeout, ok := errors.AsType[net.Error](err); !errors.Is(err, context.DeadlineExceeded) && (!ok || !timeout.Timeout()) {
+			t.Errorf("%s returned %v, want a timeout", op, err)
+		}
+	}
+}
+
+// operations are all that a request makes of a store.
+func operations(s *Store) map[string]func() error {
+	ctx := context.Background()
+	return map[string]func() error{
+		"Load":     func() error { _, err := s.Load(ctx, ref); return err },
+		"Update":   func() error { return s.Update(ctx, ref, increment) },
+		"OfDevice": func() error { _, err := s.OfDevice(ctx, "bank", "device-1"); return err },
+		"TakeAll":  func() error { _, err := s.TakeAll(ctx, []targets.Count{limit}); return err },
+		"Put":      func() error { return s.Put(ctx, claimstest.ID(time.Now()), nil, time.Now()) },
+		"Get":      func() error { _, err := s.Get(ctx, claimstest.ID(time.Now())); return found(err) },
+		"Take":     func() error { _, err := s.Take(ctx, claimstest.ID(time.Now())); return found(err) },
+	}
+}
+
+// found makes no error of a claim that is not there: Redis has answered.
+func found(err error) error {
+	if errors.Is(err, shortlink.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// A server that accepts connections and says nothing.
+func TestSilentServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := open(t, &Store{Addresses: []string{"redis://" + l.Addr().String()}, KeyPrefix: "oob:", Timeout: caddy.Duration(50 * time.Millisecond)})
+	mustTimeOut(t, operations(s))
+}
+
+func TestReadOnlyReplica(t *testing.T) {
+	master, server := start(t), start(t)
+	s := open(t, config(server))
+	mustBeUp(t, s)
+	server.do(t, "REPLICAOF", "127.0.0.1", master.port)
+	mustNotWrite(t, s, "READONLY")
+	server.do(t, "REPLICAOF", "NO", "ONE")
+	mustBeUp(t, s)
+}
+
+func TestReplicaWithoutItsMaster(t *testing.T) {
+	server := start(t)
+	s := open(t, config(server))
+	mustBeUp(t, s)
+	server.do(t, "CONFIG", "SET", "replica-serve-stale-data", "no")
+	server.do(t, "REPLICAOF", "127.0.0.1", freePort(t))
+	mustNotRead(t, s, "MASTERDOWN")
+	mustNotWrite(t, s, "") // MASTERDOWN, or READONLY where nothing is read first
+	server.do(t, "REPLICAOF", "NO", "ONE")
+	mustBeUp(t, s)
+}
+
+func TestOutOfMemory(t *testing.T) {
+	server := start(t)
+	s := open(t, config(server))
+	mustBeUp(t, s)
+	server.do(t, "CONFIG", "SET", "maxmemory", "1")
+	mustFail(t, "Update", s.Update(t.Context(), nosuc, to(storetest.Target(nosuc))), "OOM")
+	another := targets.Count{Key: "another", N: 1, Window: time.Hour}
+	mustTake(t, s, -1, another) // it has room for counters, or it would fail
+	mustTake(t, s, 0, another)
+	if _, err := s.Load(t.Context(), ref); err != nil {
+		t.Error(err)
+	}
+	server.do(t, "CONFIG", "SET", "maxmemory", "0")
+	mustBeUp(t, s)
+}
+
+// A Redis that evicts makes targets unknown, and limits start anew: that is
+// why Check warns of it.
+func TestEviction(t *testing.T) {
+	server := start(t, "--maxmemory-policy", "allkeys-random")
+	s := open(t, config(server))
+	mustBeUp(t, s)
+	warnings, err := s.Check(t.Context())
+	if err != nil || !strings.Contains(strings.Join(warnings, "\n"), "set noeviction") {
+		t.Errorf("Check returned %q, error %v", warnings, err)
+	}
+	server.do(t, "CONFIG", "SET", "maxmemory", "1")
+	eventually(t, "the eviction", func() bool {
+		_, err := s.Load(t.Context(), ref)
+		return errors.Is(err, targets.ErrNotFound)
+	})
+}
+
+func TestCheck(t *testing.T) {
+	server := start(t, "--appendonly", "yes")
+	s := sealed(t, config(server), 1)
+	if warnings, err := s.Check(t.Context()); err != nil || len(warnings) > 0 {
+		t.Errorf("Check returned %q, error %v", warnings, err)
+	}
+	server.do(t, "CONFIG", "SET", "appendonly", "no")
+	if warnings, err := s.Check(t.Context()); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "appendonly") {
+		t.Errorf("without appendonly Check returned %q, error %v", warnings, err)
+	}
+	server.kill()
+	_, err := s.Check(t.Context())
+	mustFail(t, "Check", err, "connection refused")
+}
+
+// refuse is a Redis that answers every command with an error.
+func refuse(t *testing.T, answer string) (url string) {
+	t.Helper()
+	return serve(t, func(conn net.Conn) {
+		in := bufio.NewReader(conn)
+		for skipCommand(in) {
+			fmt.Fprintf(conn, "-%s\r\n", answer)
+		}
+	})
+}
+
+// serve handles each connection in a goroutine, and closes it then. All have to
+// end by themselves before the test can.
+func serve(t *testing.T, handle func(net.Conn)) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	t.Cleanup(func() { _ = l.Close() })
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				handle(conn)
+			})
+		}
+	})
+	return "redis://" + l.Addr().String()
+}
+
+// skipCommand reads an array of bulk strings.
+func skipCommand(in *bufio.Reader) bool {
+	line, err := in.ReadString('\n')
+	if err != nil || line[0] != '*' {
+		return false
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(line[1:]))
+	if err != nil {
+		return false
+	}
+	for range n {
+		if line, err = in.ReadString('\n'); err != nil {
+			return false
+		}
+		length, err := strconv.Atoi(strings.TrimSpace(line[1:]))
+		if err != nil {
+			return false
+		}
+		if _, err := in.Discard(length + len("\r\n")); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func TestWhateverRedisRefuses(t *testing.T) {
+	t.Parallel()
+	for _, answer := range []string{
+		"LOADING Redis is loading the dataset in memory", "CLUSTERDOWN The cluster is down", "BUSY Redis is busy running a script",
+		"MISCONF Redis is configured to save RDB snapshots", "NOREPLICAS Not enough good replicas to write",
+		"ERR max number of clients reached", "NOAUTH Authentication required.", "ERR unknown command", "TRYAGAIN Multiple keys",
+	} {
+		c := &Store{Addresses: []string{refuse(t, answer)}, KeyPrefix: "oob:", Timeout: caddy.Duration(time.Minute)}
+		t.Run(answer, func(t *testing.T) {
+			t.Parallel()
+			mustBeDown(t, open(t, c), answer)
+		})
+	}
+}
+
+// answerThief stands before a Redis and cuts the connection in place of the
+// answer to a script or a GETDEL, as often as it is told to.
+type answerThief struct {
+	mu    sync.Mutex
+	steal int
+}
+
+func (a *answerThief) take() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.steal == 0 {
+		return false
+	}
+	a.steal--
+	return true
+}
+
+// mustHaveStolen checks that no answer is left to lose.
+func (a *answerThief) mustHaveStolen(t *testing.T) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.steal != 0 {
+		t.Errorf("%d answers are left to lose", a.steal)
+	}
+}
+
+func (a *answerThief) serve(t *testing.T, to string) (url string) {
+	t.Helper()
+	return serve(t, func(conn net.Conn) { a.relay(conn, to) })
+}
+
+// relay takes requests and answers in turns: nothing is pipelined here.
+func (a *answerThief) relay(conn net.Conn, to string) {
+	server, err := net.Dial("unix", to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		script, taking := strings.Contains(string(buf[:n]), "evalsha"), strings.Contains(string(buf[:n]), "getdel")
+		if _, err := server.Write(buf[:n]); err != nil {
+			return
+		}
+		if n, err = server.Read(buf); err != nil || (script && buf[0] == ':' || taking) && a.take() {
+			return
+		}
+		if _, err := conn.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// The client asks again when it does not get an answer. What it asked for has
+// happened once.
+func TestLostAnswers(t *testing.T) {
+	thief := new(answerThief)
+	c := config(common)
+	c.Addresses = []string{thief.serve(t, common.addr)}
+	s := open(t, c)
+	record := storetest.Target(ref)
+	record.Modified = 0
+	if err := s.Update(t.Context(), ref, to(record)); err != nil {
+		t.Fatal(err)
+	}
+	many := targets.Count{Key: "many", N: 100, Window: time.Hour}
+	for i := range 5 {
+		thief.steal = 2
+		if err := s.Update(t.Context(), ref, increment); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Load(t.Context(), ref); err != nil || got.Modified != int64(i+1) || thief.steal != 0 {
+			t.Errorf("after %d increments there is %+v, error %v, %d answers are left to lose", i+1, got, err, thief.steal)
+		}
+		thief.steal = 2
+		mustTake(t, s, -1, many)
+		n, err := s.shared.ZCard(t.Context(), s.KeyPrefix+"{limit}:many").Result()
+		if err != nil || n != int64(i+1) {
+			t.Errorf("after %d dispatches %d are counted, error %v", i+1, n, err)
+		}
+	}
+	last := targets.Count{Key: "last", N: 1, Window: time.Hour}
+	thief.steal = 1
+	mustTake(t, s, -1, last)
+	mustTake(t, s, 0, last)
+}
+
+// Many sidecars come back at once when Redis does.
+func TestRecoveryUnderLoad(t *testing.T) {
+	server := start(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := open(t, config(server))
+	record := storetest.Target(ref)
+	record.Modified = 0
+	if err := s.Update(t.Context(), ref, to(record)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	acknowledged, attempted := int64(0), int64(0)
+	for range 8 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				err := s.Update(t.Context(), ref, increment)
+				mu.Lock()
+				attempted++
+				if err == nil {
+					acknowledged++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	progress := func(n int64) func() bool {
+		return func() bool { mu.Lock(); defer mu.Unlock(); return acknowledged >= n }
+	}
+	eventually(t, "progress", progress(50))
+	if err := server.process.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = server.process.Wait()
+	mu.Lock()
+	before := acknowledged
+	mu.Unlock()
+	server.launch()
+	eventually(t, "the recovery", progress(before+50))
+	stop()
+	wg.Wait()
+	got, err := s.Load(t.Context(), ref)
+	if err != nil || got.Modified < acknowledged || got.Modified > attempted {
+		t.Errorf("there is %+v, error %v; %d of %d increments were acknowledged", got, err, acknowledged, attempted)
+	}
+}

@@ -1,0 +1,246 @@
+package redisstore
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/seal"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+)
+
+// common is the server of all tests that do nothing to it. They are kept apart
+// by the prefix of their keys.
+var common *server
+
+func TestMain(m *testing.M) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		fmt.Fprintln(os.Stderr, "redis-server is missing: run ./test.sh, which installs what the tests need")
+		os.Exit(1)
+	}
+	dir, err := os.MkdirTemp("", "oob-redis")
+	if err != nil {
+		panic(err)
+	}
+	socket := filepath.Join(dir, "socket")
+	common = &server{dir: dir, url: "unix://" + socket, addr: socket, args: []string{
+		"--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir,
+	}}
+	common.launch()
+	code := m.Run()
+	common.kill()
+	if err := os.RemoveAll(dir); err != nil {
+		panic(err)
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// server is a redis-server in a folder of its own.
+type server struct {
+	dir, url, addr string
+	port           int
+	args           []string
+	process        *exec.Cmd
+	admin          *redis.Options // of an administrator; nil: address alone
+}
+
+// start starts a server on a free port of the loopback interface, with
+// further arguments, and ends it with the test.
+func start(t testing.TB, args ...string) *server {
+	t.Helper()
+	s := &server{dir: t.TempDir(), port: freePort(t)}
+	s.addr = net.JoinHostPort("127.0.0.1", portText(s.port))
+	s.url = "redis://" + s.addr
+	s.args = append([]string{"--port", portText(s.port), "--bind", "127.0.0.1", "--save", "", "--dir", s.dir}, args...)
+	s.launch()
+	t.Cleanup(s.kill)
+	return s
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	return int(netip.MustParseAddrPort(testservice.FreeAddress(t)).Port())
+}
+
+func portText(port int) string { return strconv.Itoa(port) }
+
+// clusterPort is where the nodes of a cluster talk to each other.
+func (s *server) clusterPort() string {
+	return s.args[slices.Index(s.args, "--cluster-port")+1]
+}
+
+// launch starts the process and waits until it accepts connections.
+func (s *server) launch() {
+	s.process = exec.Command("redis-server", s.args...)
+	out := new(bytes.Buffer)
+	s.process.Stdout = out
+	if err := s.process.Start(); err != nil {
+		panic(err)
+	}
+	network := "tcp"
+	if s.port == 0 {
+		network = "unix"
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		conn, err := net.Dial(network, s.addr)
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			s.kill()
+			panic("redis-server does not start: " + out.String())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (s *server) kill() {
+	_ = s.process.Process.Kill() // it may have ended
+	_ = s.process.Wait()
+}
+
+// do runs a command as administrator.
+func (s *server) do(t testing.TB, args ...any) any {
+	t.Helper()
+	o := s.admin
+	if o == nil {
+		o = &redis.Options{Addr: s.addr}
+	}
+	c := redis.NewClient(o)
+	defer c.Close()
+	result, err := c.Do(context.Background(), args...).Result()
+	if err != nil {
+		t.Fatalf("%v: %v", args, err)
+	}
+	return result
+}
+
+// config is the store's configuration for a server, with a prefix that no
+// other test has, and with much time: most tests are not about time.
+func config(s *server) *Store {
+	return &Store{
+		Addresses: []string{s.url}, KeyPrefix: "oob:" + strings.ToLower(rand.Text()[:10]) + ":",
+		Timeout: caddy.Duration(time.Minute),
+	}
+}
+
+// open makes a store that has connections of its own, as in a sidecar of its
+// own.
+func open(t testing.TB, s *Store) *Store {
+	t.Helper()
+	fresh := *s
+	fresh.logger = slog.New(slog.DiscardHandler)
+	if err := fresh.check(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := fresh.connection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := c.client(fresh.logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh.shared = &shared{UniversalClient: client}
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &fresh
+}
+
+func ring(t testing.TB, keys ...byte) *seal.Ring {
+	t.Helper()
+	var secrets [][]byte
+	for _, k := range keys {
+		secrets = append(secrets, bytes.Repeat([]byte{k}, seal.KeySize))
+	}
+	r, err := seal.NewRing(secrets...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func sealed(t testing.TB, s *Store, keys ...byte) *Store {
+	t.Helper()
+	s = open(t, s)
+	s.ring = ring(t, keys...)
+	return s
+}
+
+// writeRaw stores data as the record of a target, past the store.
+func writeRaw(t testing.TB, s *Store, ref targets.Ref, data []byte) {
+	t.Helper()
+	r := &stored{version: newToken(), entry: newToken(), record: data}
+	if err := s.shared.Set(t.Context(), s.targetKey(ref.Hash()), r.String(), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readRaw(t testing.TB, s *Store, ref targets.Ref) []byte {
+	t.Helper()
+	r, err := s.read(t.Context(), s.targetKey(ref.Hash()))
+	if err != nil || r == nil {
+		t.Fatalf("%v, error %v", r, err)
+	}
+	return r.record
+}
+
+func to(next *targets.Target) targets.Change {
+	return func(*targets.Target) (*targets.Target, error) { return next, nil }
+}
+
+func increment(current *targets.Target) (*targets.Target, error) {
+	if current == nil {
+		return nil, nil
+	}
+	current.Modified++
+	return current, nil
+}
+
+// eventually waits for something that a server does in its own time.
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !done() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not happen", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func fill(t testing.TB, s *Store, refs []targets.Ref) {
+	t.Helper()
+	for _, ref := range refs {
+		if err := s.Update(t.Context(), ref, to(storetest.Target(ref))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
