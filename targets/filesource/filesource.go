@@ -91,7 +91,7 @@ func (s *Source) Find(ctx context.Context, ref targets.Ref) (*targets.Target, er
 	switch {
 	case err != nil:
 		return nil, err
-	case r.State != targets.Active:
+	case r.State() != targets.Active:
 		return nil, targets.ErrNotFound
 	}
 	return &r.Target, nil

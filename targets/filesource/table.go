@@ -113,7 +113,7 @@ func (t *table) add(line []byte, offset int64) error {
 	if r.User != nil {
 		t.users = append(t.users, entry{t.hashOfUser(r.Username), offset})
 	}
-	if r.State != targets.Active {
+	if r.State() != targets.Active {
 		t.inactive++
 	}
 	return nil
