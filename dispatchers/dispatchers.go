@@ -23,8 +23,8 @@ const Namespace = "oob.dispatchers"
 // its Cleanup, too: a reload does not wait for the exchanges of the old
 // configuration.
 type Dispatcher interface {
-	// Traits tells the sidecar what the channel needs. It is called once,
-	// after the dispatcher was provisioned; see OptionChecker for more.
+	// Traits tells the sidecar what the channel needs. It depends on nothing but
+	// the type, and is called before the dispatcher is provisioned as well.
 	Traits() Traits
 
 	// Dispatch makes one attempt. It returns when the third party has
