@@ -5,27 +5,28 @@ package letter
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
-	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/qr"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
-	"github.com/oob-dispatch/oob-dispatch/internal/wording"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
-// Defaults of the options.
-const (
-	DefaultMinLifetime = 72 * time.Hour
-	DefaultMaxSpool    = 1000
-)
+func init() { caddy.RegisterModule(Letter{}) }
 
-// The reasons of failures, beside those of package httpclient.
+// The reasons of failures, in addition to those of package httpclient.
 const (
 	reasonLifetime  = "lifetime"
 	reasonAddress   = "address"
@@ -38,11 +39,12 @@ const (
 	reasonSpool     = "spool"
 	reasonSpoolFull = "spool_full"
 	reasonPrinter   = "printer"
+	reasonNotIPP    = "not_ipp"
 	reasonUncertain = "uncertain"
 )
 
-// Dispatcher writes letters: one A4 page for window envelopes, with a QR code
-// that holds the message (with `base_url` a link, which any camera can follow;
+// Letter writes letters: one A4 page for window envelopes, with a QR code that
+// holds the message (with `base_url` a link, which any camera can follow;
 // without it the bare message, which only the app can read).
 //
 // The address of a message is a postal address of 2 to 6 lines, separated by
@@ -52,14 +54,7 @@ const (
 //
 // A letter takes days: set the host's `token_lifetime`, and nevisFIDO's, to
 // what the post needs. One letter a day per target is the default limit.
-type Dispatcher struct {
-	// Folder of own texts: files named <operation>.<language>.txt, each of
-	// which defines the parts subject, date, opening, caption and closing, in
-	// place of the built-in ones of the same name. Each is tried on paper when
-	// the configuration is loaded; docs/templates.md tells what they see.
-	// Default: the built-in ones, in de, en, fr and it.
-	Templates string `json:"templates,omitempty"`
-
+type Letter struct {
 	// Folder for the letters, which has to exist. A letter is <id>.pdf and then
 	// the job ticket <id>.json; who sees the ticket has the whole letter. Act on
 	// tickets only: a PDF without one is what a killed process left, and is
@@ -87,12 +82,6 @@ type Dispatcher struct {
 	// Default: 72h
 	MinLifetime caddy.Duration `json:"min_lifetime,omitempty"`
 
-	// Where the language comes from, templates in order of preference: each
-	// gives a language tag or an Accept-Language header. The last is one of
-	// the languages. Default: {oob.data.language},
-	// {http.request.header.Accept-Language}, en
-	Language []dispatchers.Template `json:"language,omitempty"`
-
 	// The return address, its lines separated as those of an address; it
 	// stands in one line above the recipient's. The first signs the letter.
 	Sender string `json:"sender,omitempty"`
@@ -102,9 +91,10 @@ type Dispatcher struct {
 	// the usual C5 and C6/5 envelopes show it. Default: `right`
 	Window string `json:"window,omitempty"`
 
+	texts.Config
 	httpclient.Options
 
-	texts   *wording.Texts
+	texts   *texts.Set
 	sender  []string
 	spool   *spool
 	printer *printer
@@ -112,103 +102,159 @@ type Dispatcher struct {
 	logger  *slog.Logger
 }
 
+var options = conf.Join(
+	conf.Table[Letter]{
+		conf.Path("spool", func(l *Letter) *string { return &l.Spool }),
+		conf.Int("max_spool", func(l *Letter) *int { return &l.MaxSpool }, 1, 1_000_000, 1000),
+		conf.Placeholder("printer", func(l *Letter) *string { return &l.Printer }, checkPrinter),
+		conf.Duration("min_lifetime", func(l *Letter) *caddy.Duration { return &l.MinLifetime }, 0, 72*time.Hour),
+		conf.Text("sender", func(l *Letter) *string { return &l.Sender }, checkSender),
+		conf.OneOf("window", func(l *Letter) *string { return &l.Window }, windowRight, windowLeft),
+	},
+	conf.Embed(texts.Table, func(l *Letter) *texts.Config { return &l.Config }),
+	conf.Embed(httpclient.Table, func(l *Letter) *httpclient.Options { return &l.Options }),
+)
+
 // CaddyModule returns the Caddy module information.
-func (Dispatcher) CaddyModule() caddy.ModuleInfo {
+func (Letter) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  dispatchers.Namespace + ".letter",
-		New: func() caddy.Module { return new(Dispatcher) },
+		New: func() caddy.Module { return new(Letter) },
 	}
 }
 
-// Provision loads the texts, tries them on paper and checks the options. It
-// stores and dials nothing.
-func (l *Dispatcher) Provision(ctx caddy.Context) error {
-	l.now, l.logger = time.Now, ctx.Slogger()
-	if err := l.CheckOptions(); err != nil {
-		return err
-	}
-	l.setDefaults()
-	if err := l.setTexts(ctx); err != nil {
-		return err
-	}
-	if l.Spool != "" {
-		dir, err := placeholder.ResolvePath("spool", l.Spool)
-		if err != nil {
-			return err
-		}
-		if l.spool, err = openSpool(dir, l.MaxSpool); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-	}
-	if l.Printer != "" {
-		p, err := newPrinter(l.Printer, l.Options, dispatchers.Logger(ctx))
-		if err != nil {
-			return err
-		}
-		l.printer = p
-	}
-	return nil
-}
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
+//
+//	letter {
+//		spool        <dir>
+//		max_spool    <n>
+//		printer      <ipp_url>
+//		templates    <dir>
+//		language     <template>... <language>
+//		min_lifetime <duration>
+//		sender       "<name> | <street> | <town>"
+//		window       right|left
+//		proxy        <url>
+//		ca           <file>
+//		client_cert  <cert_file> <key_file>
+//	}
+func (l *Letter) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, l) }
 
-// setTexts loads the texts. The built-in ones need no trial.
-func (l *Dispatcher) setTexts(ctx context.Context) error {
-	var err error
-	if l.texts, err = wording.Load(texts.Letter, l.Templates, l.Language); err != nil {
-		return err
-	}
-	if l.sender, err = parseSender(l.Sender, l.Window); err != nil {
-		return err
-	}
-	if l.Templates == "" {
-		return nil
-	}
-	return l.tryTexts(ctx)
-}
-
-// CheckOptions implements dispatchers.OptionChecker.
-func (l *Dispatcher) CheckOptions() error {
+// Check implements conf.Checker.
+func (l *Letter) Check() error {
 	switch {
 	case l.Spool == "" && l.Printer == "":
 		return errors.New("a letter needs spool <dir> or printer <ipp_url>")
 	case l.Printer == "" && l.Options != (httpclient.Options{}):
-		return errors.New("proxy, ca and client_cert are for a printer: there is none")
+		return errors.New("proxy, ca and client_cert are for a printer: add printer <ipp_url>, or remove them")
 	case l.Spool == "" && l.MaxSpool != 0:
-		return errors.New("max_spool is for a spool folder: there is none")
-	case l.MaxSpool < 0:
-		return errors.New("max_spool: it must be positive")
-	case l.MinLifetime < 0:
-		return errors.New("min_lifetime: it must be positive")
+		return conf.Errorf("max_spool", "max_spool is for a folder: add spool <dir>, or remove it")
 	}
-	if err := checkWindow(l.Window); err != nil {
+	return l.CheckLanguage(texts.Letter)
+}
+
+// checkSender fails for a return address that cannot be printed.
+func checkSender(text string) error {
+	lines, err := parseAddress(text, 1)
+	if err != nil {
 		return err
 	}
-	if l.Printer != "" {
-		if err := checkPrinter(l.Printer); err != nil {
+	p := &page{sender: lines}
+	if err := p.makePrintable(); err != nil {
+		return err
+	}
+	if err := newSheet(time.Now(), "").window(p); err != nil {
+		return errors.New("it is too long for the one line above the address: shorten it")
+	}
+	return nil
+}
+
+// Provision loads the texts and sees whether they can be printed. It stores and
+// dials nothing.
+func (l *Letter) Provision(ctx caddy.Context) error {
+	l.now, l.logger = time.Now, dispatchers.Logger(ctx)
+	if err := options.Provision(l, l.logger); err != nil {
+		return err
+	}
+	l.Window = cmp.Or(l.Window, windowRight)
+	l.sender, _ = parseAddress(l.Sender, 0) // checked
+	var err error
+	if l.texts, err = texts.Load(texts.Letter, l.Config); err != nil {
+		return err
+	}
+	if l.Templates != "" { // a test looks at the built-in ones
+		if err := l.preflight(); err != nil {
 			return err
 		}
 	}
-	if _, err := parseSender(l.Sender, l.Window); err != nil {
-		return err
+	if l.Spool != "" {
+		if l.spool, err = openSpool(l.Spool, l.MaxSpool); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
 	}
-	return wording.Check(texts.Letter, l.Templates, l.Language)
+	if l.Printer != "" {
+		l.printer, err = newPrinter(l.Printer, l.Options, l.logger)
+	}
+	return err
 }
 
-func checkWindow(window string) error {
-	switch window {
-	case "", windowRight, windowLeft:
-		return nil
+// Modules a side of the QR codes that the texts are tried with: that of a short
+// link, the smallest that letters have, and the largest.
+const (
+	smallestCode = 33
+	largestCode  = 177
+)
+
+// preflight arranges a letter in every language about every operation, with all
+// values and with none, so that a text that cannot be printed is found before
+// the first letter is due. How large QR codes will be depends on options of the
+// host and on the device's key, so that too little room for a large one is a
+// warning only.
+func (l *Letter) preflight() error {
+	s := newSheet(l.now(), "")
+	for _, language := range l.texts.Languages() {
+		for _, operation := range nevisfido.Operations() {
+			if err := l.preflightText(s, language, operation); err != nil {
+				return err
+			}
+		}
 	}
-	return fmt.Errorf("window %q: it is right or left", window)
+	return nil
 }
 
-func (l *Dispatcher) setDefaults() {
-	l.MaxSpool = cmp.Or(l.MaxSpool, DefaultMaxSpool)
-	l.MinLifetime = cmp.Or(l.MinLifetime, caddy.Duration(DefaultMinLifetime))
-	l.Window = cmp.Or(l.Window, windowRight)
+func (l *Letter) preflightText(s *sheet, language string, operation nevisfido.Operation) error {
+	roomy := true
+	for _, v := range texts.Samples(operation) {
+		v.Date = l.now()
+		p, err := l.page(language, v)
+		if err != nil {
+			return err
+		}
+		err = p.makePrintable()
+		if c, ok := errors.AsType[unprintable](err); ok {
+			return fmt.Errorf("%s: it holds %q, and letters are printed in Latin, Greek and Cyrillic only: take it out",
+				l.texts.Where(language, operation, string(c)), rune(c))
+		}
+		if p.code = make([][]bool, smallestCode); err == nil {
+			_, err = s.fit(p)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: the text takes more than one page: shorten it", l.texts.Where(language, operation, ""))
+		}
+		p.code = make([][]bool, largestCode)
+		_, err = s.fit(p)
+		roomy = roomy && err == nil
+	}
+	if !roomy {
+		l.logger.Warn("this text leaves no room for a large QR code, and letters with a long message are refused: "+
+			"shorten it, or give the dispatcher short links with handle",
+			slog.String("text", l.texts.Where(language, operation, "")))
+	}
+	return nil
 }
 
 // Cleanup closes idle connections.
-func (l *Dispatcher) Cleanup() error {
+func (l *Letter) Cleanup() error {
 	if l.printer != nil {
 		l.printer.transport.CloseIdleConnections()
 	}
@@ -216,27 +262,118 @@ func (l *Dispatcher) Cleanup() error {
 }
 
 // Traits implements dispatchers.Dispatcher.
-func (*Dispatcher) Traits() dispatchers.Traits {
+func (*Letter) Traits() dispatchers.Traits {
 	return dispatchers.Traits{
 		Limits: []dispatchers.Limit{{Scope: dispatchers.PerTarget, N: 1, Window: 24 * time.Hour}},
 	}
 }
 
 // Dispatch implements dispatchers.Dispatcher.
-func (l *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
-	job, err := l.compose(ctx, m)
+func (l *Letter) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
+	job, err := l.write(ctx, m)
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}
-	if err := l.hand(ctx, job); err != nil {
+	if err := l.submit(ctx, job); err != nil {
 		return dispatchers.Receipt{}, err
 	}
 	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
 }
 
-// hand gives the letter to the printer, or to the spool folder where there is
-// no printer or it certainly has not taken the letter.
-func (l *Dispatcher) hand(ctx context.Context, job *job) error {
+// job is a letter that is ready to be printed.
+type job struct {
+	pdf    []byte
+	ticket Ticket
+}
+
+// validID bounds what becomes the name of a file and of a print job.
+var validID = regexp.MustCompile(`^[A-Za-z0-9_~-]{1,200}$`)
+
+// write writes the letter. Its id names the dispatcher as well: two of them may
+// share a folder, and what one has written there must not pass for the letter of
+// the other.
+func (l *Letter) write(ctx context.Context, m *dispatchers.Message) (*job, error) {
+	id := m.DeliveryID()
+	if m.ID == "" || m.Dispatcher == "" || !validID.MatchString(id) {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonID,
+			"the message's ID and the dispatcher's name cannot be the name of a file")
+	}
+	now := l.now()
+	if left, need := m.Expires.Sub(now), time.Duration(l.MinLifetime); left < need {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonLifetime,
+			"the token lives for another %v, and a letter needs %v: raise token_lifetime here and at nevisFIDO, or lower min_lifetime",
+			max(left, 0).Round(time.Second), need)
+	}
+	address, err := parseAddress(m.Address, minAddressLines)
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonAddress, "the postal address cannot be used: %w", err)
+	}
+	p, err := l.page(l.texts.Language(m), texts.Of(m, now))
+	if errors.Is(err, texts.ErrTooLong) {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong, "filling in the texts of the letter: %w", err)
+	}
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonTemplate, "filling in the texts of the letter: %w", err)
+	}
+	p.address = address
+	if p.code, err = drawCode(ctx, m.CodeContent()); err != nil {
+		return nil, err
+	}
+	pdf, err := p.pdf()
+	if err != nil {
+		return nil, pageFailure(err)
+	}
+	digest := sha256.Sum256(pdf)
+	return &job{pdf, Ticket{
+		Version: 1, ID: id, Operation: m.Operation, Language: p.language,
+		Created: now.UTC().Truncate(time.Second), Expires: m.Expires.UTC().Truncate(time.Second),
+		File: id + ".pdf", SHA256: hex.EncodeToString(digest[:]), Size: len(pdf), Pages: 1, Window: l.Window,
+	}}, nil
+}
+
+// page fills in the texts.
+func (l *Letter) page(language string, v texts.Values) (*page, error) {
+	if len(l.sender) > 0 {
+		v.Sender = l.sender[0]
+	}
+	parts, err := l.texts.Render(language, v)
+	return &page{language: language, created: v.Date, left: l.Window == windowLeft, sender: l.sender, texts: parts}, err
+}
+
+// drawCode returns the modules of a QR code, at level M if it can be and else
+// at level L: paper gets folds and spots. On it they are drawn as vectors: a
+// picture would be scaled, and its edges would blur.
+func drawCode(ctx context.Context, content string) ([][]bool, error) {
+	code, err := qr.Modules(ctx, content, qr.LevelM)
+	if errors.Is(err, qr.ErrTooLong) {
+		code, err = qr.Modules(ctx, content, qr.LevelL)
+	}
+	switch {
+	case errors.Is(err, qr.ErrTooLong):
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong, "drawing the QR code: %w", err)
+	case err != nil && ctx.Err() != nil:
+		return nil, dispatchers.Fail(dispatchers.Temporary, reasonBusy, "drawing the QR code: %w", err)
+	case err != nil:
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonPDF, "drawing the QR code: %w", err)
+	}
+	return code, nil
+}
+
+func pageFailure(err error) error {
+	_, character := errors.AsType[unprintable](err)
+	switch {
+	case character:
+		return dispatchers.Fail(dispatchers.Refused, reasonCharacter, "writing the letter: %w", err)
+	case errors.Is(err, errTooMuch):
+		return dispatchers.Fail(dispatchers.Refused, reasonTooLong, "writing the letter: %w", err)
+	}
+	return dispatchers.Fail(dispatchers.Broken, reasonPDF, "writing the letter: %w", err)
+}
+
+// submit gives the letter to the printer, or to the spool folder where there is
+// no printer or it certainly has not taken the letter. With the letter in the
+// folder the dispatch is a success, so that the log has to tell of the printer.
+func (l *Letter) submit(ctx context.Context, job *job) error {
 	if l.printer != nil {
 		err := l.print(ctx, job)
 		if err == nil {
@@ -247,27 +384,21 @@ func (l *Dispatcher) hand(ctx context.Context, job *job) error {
 			return err
 		}
 		if ctx.Err() == nil {
-			l.standIn(ctx, job, failure)
+			l.logger.WarnContext(ctx, "the printer did not take a letter, which goes to the spool folder instead: "+
+				"look after the printer, and see that somebody prints what is in the folder",
+				slog.String("letter", job.ticket.ID), slog.String("class", string(failure.Class)),
+				slog.String("reason", failure.Reason), slog.Any("error", failure.Err))
 		}
 	}
-	if err := ctx.Err(); err != nil { // nobody would believe the outcome
+	if err := ctx.Err(); err != nil { // the exchange has given up the attempt
 		return dispatchers.AsError(err)
 	}
 	return l.spool.put(job)
 }
 
-// standIn tells of a printer that did not take a letter. Nobody else does: with
-// the letter in the folder the dispatch is a success.
-func (l *Dispatcher) standIn(ctx context.Context, job *job, failure *dispatchers.Error) {
-	l.logger.WarnContext(ctx, "the printer did not take a letter, which goes to the spool folder instead: "+
-		"look after the printer, and see that somebody prints what is in the folder",
-		slog.String("dispatcher", job.dispatcher), slog.String("letter", job.ticket.ID),
-		slog.String("class", string(failure.Class)), slog.String("reason", failure.Reason), slog.Any("error", failure.Err))
-}
-
 // print gives the letter to the printer. Where a folder stands in for it, one
 // that does not answer leaves a fifth of the time for that.
-func (l *Dispatcher) print(ctx context.Context, job *job) error {
+func (l *Letter) print(ctx context.Context, job *job) error {
 	if deadline, ok := ctx.Deadline(); ok && l.spool != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*4/5)
@@ -276,24 +407,25 @@ func (l *Dispatcher) print(ctx context.Context, job *job) error {
 	return l.printer.print(ctx, job)
 }
 
-// Check writes and removes a file in the spool folder, and asks the printer
-// whether it accepts jobs in PDF. The texts are checked when they are loaded.
-func (l *Dispatcher) Check(ctx context.Context) error {
+// Probe writes and removes a file in the spool folder, and asks the printer
+// whether it accepts jobs in PDF.
+func (l *Letter) Probe(ctx context.Context) error {
 	if l.spool != nil {
-		if err := l.spool.check(); err != nil {
+		if err := l.spool.probe(); err != nil {
 			return err
 		}
 	}
 	if l.printer != nil {
-		return l.printer.check(ctx)
+		return l.printer.probe(ctx)
 	}
 	return nil
 }
 
 // Interface guards
 var (
-	_ caddy.Provisioner         = (*Dispatcher)(nil)
-	_ caddy.CleanerUpper        = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
-	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
+	_ caddyfile.Unmarshaler  = (*Letter)(nil)
+	_ caddy.Provisioner      = (*Letter)(nil)
+	_ caddy.CleanerUpper     = (*Letter)(nil)
+	_ conf.Checker           = (*Letter)(nil)
+	_ dispatchers.Dispatcher = (*Letter)(nil)
 )

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/language"
+
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
 //go:embed defaults
@@ -109,7 +111,7 @@ func badLine(content string) int {
 	return 0
 }
 
-// cause leaves out the name, which is told already.
+// cause leaves out the name, which the error has already.
 func cause(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
@@ -120,22 +122,21 @@ func cause(err error) error {
 // checkName refuses files that would never be used: most likely their names
 // are misspelled.
 func checkName(name string, m Medium) error {
-	if name == layout && m == Mail {
-		return nil
+	forms := "<operation>.<language>.txt"
+	if m == Mail {
+		forms += ", <operation>.<language>.html or " + layout
 	}
 	parts := strings.Split(name, ".")
-	known := len(parts) == 3 && slices.Contains(operations, parts[0]) &&
-		(parts[2] == "txt" || parts[2] == "html" && m == Mail)
-	if !known {
-		forms := "<operation>.<language>.txt"
-		if m == Mail {
-			forms += ", <operation>.<language>.html or " + layout
-		}
-		return fmt.Errorf("%s: no template of a %s has such a name; write %s, where the operations are %s",
-			name, m, forms, strings.Join(operations, ", "))
+	switch {
+	case m == Mail && name == layout:
+		return nil
+	case len(parts) != 3, !slices.Contains(nevisfido.Operations(), nevisfido.Operation(parts[0])),
+		parts[2] != "txt" && (parts[2] != "html" || m != Mail):
+		return fmt.Errorf("%s: a %s has no template of this name; write %s, where the operations are %q",
+			name, m, forms, nevisfido.Operations())
 	}
 	if tag, err := language.Parse(parts[1]); err != nil || tag.String() != parts[1] {
-		return fmt.Errorf("%s: %q is no language tag in its usual spelling, such as de or de-CH (RFC 5646)", name, parts[1])
+		return fmt.Errorf("%s: %q is not a language tag in its usual spelling, such as de or de-CH (RFC 5646)", name, parts[1])
 	}
 	return nil
 }

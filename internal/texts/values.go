@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
 // Values are what a text can tell. The clear token is not among them. Control
@@ -18,7 +21,7 @@ import (
 // {{.Data "<member>"}}, the picked language as {{.Language}}, and the subject,
 // except in itself, as {{.Subject}}.
 type Values struct {
-	Operation  string // registration, authentication or deregistration
+	Operation  nevisfido.Operation
 	Username   string
 	Name       string // the device's, as its owner chose it
 	Title      string // of the request's notification
@@ -40,30 +43,30 @@ type Values struct {
 	Member func(name string) string
 }
 
-// Fill returns the values that a lookup of placeholders knows, such as that of
-// a message to dispatch: oob.operation, oob.username, oob.name,
-// oob.notification.title, oob.notification.body, oob.visual_code, oob.link and
-// oob.data.<member>.
-func Fill(lookup func(placeholder string) (value string, ok bool)) Values {
+// Of returns the values of a message to dispatch that is written now. Sender,
+// Subject and Picture are not among them.
+func Of(m *dispatchers.Message, now time.Time) Values {
 	get := func(name string) string {
-		value, _ := lookup("oob." + name)
+		value, _ := m.Lookup("oob." + name)
 		return value
 	}
 	return Values{
-		Operation:  get("operation"),
+		Operation:  m.Operation,
 		Username:   get("username"),
 		Name:       get("name"),
 		Title:      get("notification.title"),
 		Body:       get("notification.body"),
 		VisualCode: get("visual_code"),
-		Link:       get("link"),
+		Link:       m.Link,
+		Date:       now,
+		Expires:    m.Expires.In(now.Location()),
 		Member:     func(name string) string { return get("data." + name) },
 	}
 }
 
 // Samples are what every text is tried with before it is used: a value for
 // everything, and none at all.
-func Samples(operation string) []Values {
+func Samples(operation nevisfido.Operation) []Values {
 	full := Values{
 		Operation: operation, Username: "amuster", Name: "Phone", Title: "Title", Body: "First line\nSecond line",
 		VisualCode: "1234", Link: "https://app.example.com/open?dispatchTokenResponse=eyJ9", Sender: "Example Bank",
@@ -75,7 +78,9 @@ func Samples(operation string) []Values {
 
 // view is what templates see.
 type view struct {
-	Language, Operation, Username, Name, Title, Body, VisualCode, Sender, Subject string
+	Language, Username, Name, Title, Body, VisualCode, Sender, Subject string
+
+	Operation nevisfido.Operation
 
 	Link, Picture template.URL
 	Date, Expires time.Time

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/qr"
+	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 )
 
 // samplePage is a page with a QR code of n bytes.
@@ -24,10 +25,13 @@ func samplePage(t *testing.T, n int) *page {
 		t.Fatal(err)
 	}
 	return &page{
-		language: "de", created: today, window: windowRight,
+		language: "de", created: today,
 		address: []string{"Erste", "zweite", "dritte", "vierte", "fünfte", "Letzte"},
 		sender:  []string{"Absender", "8000 Zürich"},
-		date:    "23.11.2026", subject: "Betreff", opening: "Guten Tag\n\nText", caption: "Hinweis", closing: "Gruss",
+		texts: map[texts.Part]string{
+			texts.Date: "23.11.2026", texts.Subject: "Betreff", texts.Opening: "Guten Tag\n\nText",
+			texts.Caption: "Hinweis", texts.Closing: "Gruss",
+		},
 		code: code,
 	}
 }
@@ -96,7 +100,7 @@ var boxedWord = regexp.MustCompile(`xMin="([0-9.]+)" yMin="([0-9.]+)" xMax="([0-
 func TestAddressIsInTheWindow(t *testing.T) {
 	for side, left := range map[string]float64{windowRight: 118, windowLeft: 25} {
 		p := samplePage(t, qr.MaxContent)
-		p.window = side
+		p.left = side == windowLeft
 		p.address[1] = "Gemeinschaftspraxis Dr. Müller-Lüdenscheidt & Partner"
 		pdf, err := p.pdf()
 		if err != nil {
@@ -205,7 +209,7 @@ func TestTextShrinksBeforeItIsRefused(t *testing.T) {
 			t.Fatalf("parts overlap or leave the page: %+v", a)
 		}
 		sizes = append(sizes, a.size)
-		p.opening += "Ein Satz von mässiger Länge, der sich wiederholt. "
+		p.texts[texts.Opening] += "Ein Satz von mässiger Länge, der sich wiederholt. "
 	}
 	if !slices.IsSortedFunc(sizes, func(a, b float64) int { return cmp.Compare(b, a) }) {
 		t.Errorf("more text is set larger: %v", sizes)
@@ -232,7 +236,8 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"山田", "שלום", "สวัสดี", "\ue000", "नमस्ते"} {
-		if got, err := printable(text); !errors.Is(err, errCharacter) {
+		got, err := printable(text)
+		if _, ok := errors.AsType[unprintable](err); !ok {
 			t.Errorf("printable(%q) = %q, %v", text, got, err)
 		}
 	}
