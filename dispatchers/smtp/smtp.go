@@ -201,7 +201,7 @@ func checkLocal(text string) error {
 	if strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback() {
 		return nil
 	}
-	return errors.New("it is for a server on this machine only; use starttls or implicit")
+	return errors.New("it must be on this machine; use starttls or implicit")
 }
 
 // sender is the sender of all mails.
