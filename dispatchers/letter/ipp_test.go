@@ -230,6 +230,8 @@ func TestConnectionThatStallsInTheDocument(t *testing.T) {
 	dispatcherstest.WantFailure(t, dispatchers.AsError(err), dispatchers.Temporary, httpclient.ReasonCanceled)
 }
 
+// TestSpoolTakesWhatThePrinterDoesNot: with the letter in the folder the
+// dispatch is a success, so the log has to say that the printer is not.
 func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -237,55 +239,32 @@ func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
 	}
 	gone := "ipp://" + listener.Addr().String() + "/ipp/print"
 	listener.Close()
-
 	dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Letter{Printer: gone}), message("id", nil)), dispatchers.Temporary, httpclient.ReasonConnection)
-
-	dir := t.TempDir()
-	if e := dispatch(t, provision(t, &Letter{Printer: gone, Spool: dir}), message("id", nil)); e != nil {
-		t.Fatal(e)
-	}
-	busy := newFakePrinter(t, says(ippBytes(0x0507)))
-	if e := dispatch(t, provision(t, &Letter{Printer: busy.uri(), Spool: dir}), message("id2", nil)); e != nil {
-		t.Fatal(e)
-	}
-	works := newFakePrinter(t, says(ippBytes(0, jobState(3))))
-	if e := dispatch(t, provision(t, &Letter{Printer: works.uri(), Spool: dir}), message("id3", nil)); e != nil {
-		t.Fatal(e)
-	}
-	if got := names(t, dir); got != "id2_post.json id2_post.pdf id_post.json id_post.pdf" {
-		t.Errorf("the folder holds %s", got)
-	}
-}
-
-// TestFailedPrinterIsTold: with the letter in the folder the dispatch is a
-// success, so the log has to say that the printer is not.
-func TestFailedPrinterIsTold(t *testing.T) {
-	for name, tc := range map[string]struct {
-		answer http.HandlerFunc
-		want   string
-	}{
-		"busy":    {says(ippBytes(0x0507)), "server-error-busy"},
-		"refuses": {says(ippBytes(0x0401)), "client-error-forbidden"},
-		"prints":  {says(ippBytes(0, jobState(3))), ""},
+	for printer, want := range map[string]string{
+		gone: "reason=connection",
+		newFakePrinter(t, says(ippBytes(goipp.StatusErrorBusy))).uri():       "server-error-busy",
+		newFakePrinter(t, says(ippBytes(goipp.StatusErrorForbidden))).uri():  "client-error-forbidden",
+		newFakePrinter(t, says(ippBytes(goipp.StatusOk, jobState(3)))).uri(): "",
 	} {
-		l := provision(t, &Letter{Printer: newFakePrinter(t, tc.answer).uri(), Spool: t.TempDir()})
+		dir := t.TempDir()
+		l := provision(t, &Letter{Printer: printer, Spool: dir})
 		log := logged(l)
 		if e := dispatch(t, l, message("id", map[string]string{"oob.name": "geheim"})); e != nil {
 			t.Fatal(e)
 		}
-		text := log.String()
-		if tc.want == "" {
-			if text != "" {
-				t.Errorf("%s: the log says %s", name, text)
+		left, text := names(t, dir), log.String()
+		if want == "" {
+			if left != "" || text != "" {
+				t.Errorf("it printed, but the folder holds %s, and the log says %s", left, text)
 			}
 			continue
 		}
-		if !strings.Contains(text, "level=WARN") || !strings.Contains(text, "letter=id_post") || !strings.Contains(text, tc.want) {
-			t.Errorf("%s: the log says %s", name, text)
+		if left != "id_post.json id_post.pdf" || !strings.Contains(text, "level=WARN") || !strings.Contains(text, "letter=id_post") || !strings.Contains(text, want) {
+			t.Errorf("want %q: the folder holds %s, and the log says %s", want, left, text)
 		}
 		for _, secret := range []string{"Muster", "8001", "eyJ", "geheim", dispatcherstest.Token} {
 			if strings.Contains(text, secret) {
-				t.Errorf("%s: the log tells %q: %s", name, secret, text)
+				t.Errorf("the log tells %q: %s", secret, text)
 			}
 		}
 	}

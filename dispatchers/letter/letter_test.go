@@ -18,7 +18,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
-	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -200,35 +199,6 @@ func TestTicket(t *testing.T) {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, mode %v", name, err, info.Mode())
-		}
-	}
-}
-
-func TestLanguage(t *testing.T) {
-	dir := t.TempDir()
-	own := provision(t, &Letter{Spool: dir})
-	configured := provision(t, &Letter{Spool: dir, Config: texts.Config{Language: []dispatchers.Template{"{http.request.header.X-Lang}", "it"}}})
-	const data, header = "oob.data.language", "http.request.header.Accept-Language"
-	tests := []struct {
-		name   string
-		l      *Letter
-		values map[string]string
-		want   string
-	}{
-		{"nothing", own, nil, "en"},
-		{"data first", own, map[string]string{data: "fr", header: "de"}, "fr"},
-		{"header", own, map[string]string{header: "ja, de-CH;q=0.8, fr;q=0.3"}, "de"},
-		{"useless data", own, map[string]string{data: "{{.}}", header: "it"}, "it"},
-		{"configured last", configured, map[string]string{data: "fr", header: "de"}, "it"},
-		{"configured first", configured, map[string]string{"http.request.header.X-Lang": "de"}, "de"},
-	}
-	for i, tt := range tests {
-		id := fmt.Sprintf("lang%d", i)
-		if e := dispatch(t, tt.l, message(id, tt.values)); e != nil {
-			t.Fatal(e)
-		}
-		if _, ticket := spooled(t, dir, id+"_post"); ticket.Language != tt.want {
-			t.Errorf("%s: language = %s, want %s", tt.name, ticket.Language, tt.want)
 		}
 	}
 }

@@ -129,6 +129,7 @@ func newSheet(created time.Time, language string) *sheet {
 	pdf.SetModificationDate(created.UTC())
 	pdf.SetLang(language)
 	pdf.SetAutoPageBreak(false, 0)
+	pdf.SetCellMargin(0) // which SplitText takes off
 	pdf.AddUTF8FontFromBytes("go", "", goregular.TTF)
 	pdf.AddUTF8FontFromBytes("go", "B", gobold.TTF)
 	pdf.AddPage()
@@ -271,29 +272,12 @@ func (s *sheet) wrap(text string, width float64) []string {
 			if line != "" {
 				lines = append(lines, line)
 			}
-			line = word
-			for s.pdf.GetStringWidth(line) > width {
-				n := s.fitting(line, width)
-				lines, line = append(lines, line[:n]), line[n:]
-			}
+			pieces := s.pdf.SplitText(word, width) // one, unless the word is too wide
+			lines, line = append(lines, pieces[:len(pieces)-1]...), pieces[len(pieces)-1]
 		}
 		lines = append(lines, line)
 	}
 	return lines
-}
-
-// fitting returns how many bytes of a word fit into the width, at least those
-// of one character.
-func (s *sheet) fitting(word string, width float64) int {
-	fit, used := 0, 0.0
-	for i, r := range word {
-		used += s.pdf.GetStringWidth(string(r))
-		if used > width && i > 0 {
-			return i
-		}
-		fit = i + len(string(r))
-	}
-	return fit
 }
 
 // Sizes on paper. A hundredth of an inch is a whole number of dots at 200, 300

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,49 +35,7 @@ func samplePage(t *testing.T, n int) *page {
 	}
 }
 
-func TestModuleSize(t *testing.T) {
-	for version := 1; version <= 40; version++ {
-		side := 17 + 4*version
-		size := moduleSize(make([][]bool, side))
-		if size < 0.5 || size > 1.1 {
-			t.Errorf("version %d: modules of %.3f mm", version, size)
-		}
-		if whole := float64(side+8) * size; whole > 94 {
-			t.Errorf("version %d takes %.1f mm", version, whole)
-		}
-		for _, dpi := range []float64{200, 300, 600} {
-			if dots := size / 25.4 * dpi; math.Abs(dots-math.Round(dots)) > 1e-9 {
-				t.Errorf("version %d: a module is %.3f dots at %v dpi", version, dots, dpi)
-			}
-		}
-	}
-}
-
 var rectangle = regexp.MustCompile(`(?m)^([0-9.]+) ([0-9.]+) ([0-9.]+) ([0-9.]+) re$`)
-
-func TestCodePathCoversTheDarkModules(t *testing.T) {
-	p := samplePage(t, 200)
-	size := moduleSize(p.code)
-	path := codePath(p.code, 20, 150, size)
-	dark := 0
-	for _, row := range p.code {
-		for _, d := range row {
-			if d {
-				dark++
-			}
-		}
-	}
-	area := 0.0
-	for _, r := range rectangle.FindAllStringSubmatch(path, -1) {
-		width, _ := strconv.ParseFloat(r[3], 64)
-		height, _ := strconv.ParseFloat(r[4], 64)
-		area += width * height
-	}
-	side := size * 72 / 25.4
-	if got := area / (side * side); math.Abs(got-float64(dark)) > 1 {
-		t.Errorf("the path covers %.2f modules, want %d", got, dark)
-	}
-}
 
 func TestEverySizeOfCodeIsReadAt200dpi(t *testing.T) {
 	for _, n := range []int{60, 300, 900, 1500, 2200, 2500, qr.MaxContent} {

@@ -105,51 +105,6 @@ func TestSubject(t *testing.T) {
 	}
 }
 
-func TestLanguages(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, map[string]any{
-		"language": []string{"{oob.data.lang}", "{http.request.header.Accept-Language}", "de"},
-	})
-	for _, test := range []struct{ data, header, want string }{
-		{"", "", "de"},
-		{"fr-CH", "it", "fr"},
-		{"xx", "en;q=0.5, it;q=0.9", "it"},
-		{"../../etc", "*", "de"},
-	} {
-		m := message(t, phone(t), map[string]string{
-			"oob.data.lang": test.data, "http.request.header.Accept-Language": test.header,
-		})
-		if _, err := d.Dispatch(t.Context(), m); err != nil {
-			t.Fatal(err)
-		}
-		got, err := s.Wait(t.Context(), recipient)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if html := read(t, got.Data).HTML; !strings.Contains(html, `lang="`+test.want+`"`) {
-			t.Errorf("%q and %q: want %s, got\n%s", test.data, test.header, test.want, html)
-		}
-	}
-}
-
-func TestEveryOperationHasTexts(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
-	p := phone(t)
-	for _, operation := range nevisfido.Operations() {
-		m := message(t, p, nil)
-		m.Operation = operation
-		if _, err := d.Dispatch(t.Context(), m); err != nil {
-			t.Fatal(err)
-		}
-		got, err := s.Wait(t.Context(), recipient)
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkMail(t, p, m, got.Data)
-	}
-}
-
 func TestOwnTemplates(t *testing.T) {
 	s := startServer(t, mail.Options{})
 	dir := t.TempDir()

@@ -80,19 +80,6 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestGreylisting is "4xx, then 2xx".
-func TestGreylisting(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
-	s.Script(mail.AtRCPT, mail.Reply("450 4.2.0 Greylisted"))
-	_, err := d.Dispatch(t.Context(), plain())
-	wantFailure(t, err, dispatchers.Temporary, "deferred")
-	dispatch(t, d)
-	if n := len(s.Mails()); n != 1 {
-		t.Errorf("%d mails, want 1", n)
-	}
-}
-
 func TestServersThatFail(t *testing.T) {
 	points := []mail.Point{
 		mail.AtGreeting, mail.AtEHLO, mail.AtSTARTTLS, mail.AtAUTH, mail.AtMAIL, mail.AtRCPT, mail.AtDATA, mail.AtEnd,

@@ -233,13 +233,6 @@ func TestWithoutTLSOnThisMachine(t *testing.T) {
 	}
 }
 
-func TestTraits(t *testing.T) {
-	traits := new(Mailer).Traits()
-	if traits.AnswersCaller || traits.AddressOptional || traits.BuiltIn != "" || traits.Limits != nil {
-		t.Errorf("got %+v: a mail goes to a third party and needs an address", traits)
-	}
-}
-
 func TestAuthenticationMechanisms(t *testing.T) {
 	for _, test := range []struct {
 		name    string

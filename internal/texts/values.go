@@ -78,14 +78,10 @@ func Samples(operation nevisfido.Operation) []Values {
 
 // view is what templates see.
 type view struct {
-	Language, Username, Name, Title, Body, VisualCode, Sender, Subject string
-
-	Operation nevisfido.Operation
-
+	Values
+	Language      string
 	Link, Picture template.URL
-	Date, Expires time.Time
-
-	member func(string) string
+	member        func(string) string
 }
 
 // Data returns a member of dispatchInformation.data.
@@ -105,11 +101,13 @@ var (
 var contentID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,200}@[A-Za-z0-9.-]{1,200}$`)
 
 func (v Values) view(lang string) (view, error) {
-	w := view{
-		Language: lang, Operation: v.Operation, Username: clean(v.Username), Name: oneLine(clean(v.Name)),
-		Title: oneLine(clean(v.Title)), Body: clean(v.Body), VisualCode: clean(v.VisualCode), Sender: clean(v.Sender),
-		Subject: oneLine(clean(v.Subject)),
-		Date:    v.Date, Expires: v.Expires, member: v.Member,
+	w := view{Values: v, Language: lang, member: v.Member}
+	w.Member = nil // templates use Data
+	for _, value := range []*string{&w.Username, &w.Body, &w.VisualCode, &w.Sender} {
+		*value = clean(*value)
+	}
+	for _, value := range []*string{&w.Name, &w.Title, &w.Subject} {
+		*value = oneLine(clean(*value))
 	}
 	if v.Link != "" {
 		if !harmless(v.Link) {
