@@ -77,11 +77,11 @@ type Letter struct {
 	// Default: 72h
 	MinLifetime caddy.Duration `json:"min_lifetime,omitempty"`
 
-	// The return address, its lines separated as those of an address; it
-	// stands in one line above the recipient's. The first signs the letter.
+	// The return address, its lines separated as those of an address, and
+	// printed in one line above the recipient's. The first signs the letter.
 	Sender string `json:"sender,omitempty"`
 
-	// Where the envelope has its window, `right` or `left`. The address stands
+	// Where the envelope has its window, `right` or `left`. The address is
 	// 118 mm or 25 mm from the left edge and 51 to 82 mm from the top, where
 	// the usual C5 and C6/5 envelopes show it. Default: `right`
 	Window string `json:"window,omitempty"`

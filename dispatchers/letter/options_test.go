@@ -105,7 +105,7 @@ func TestProvisionRefuses(t *testing.T) {
 		want string
 	}{
 		"nowhere to go":         {Letter{}, "spool"},
-		"no such folder":        {Letter{Spool: filepath.Join(dir, "none")}, "no folder"},
+		"no such folder":        {Letter{Spool: filepath.Join(dir, "none")}, "does not exist"},
 		"file as spool":         {Letter{Spool: file}, "not a folder"},
 		"spool for everybody":   {Letter{Spool: open}, "chmod o-w"},
 		"spool from nothing":    {Letter{Spool: "{env.NO_SUCH_VARIABLE}"}, "spool"},

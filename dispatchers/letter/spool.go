@@ -72,7 +72,7 @@ func openSpool(dir string, maxLetters int) (*spool, error) {
 	info, err := os.Stat(dir) //nolint:gosec // the operator names the folder
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("there is no folder %s", dir)
+		return nil, fmt.Errorf("the folder %s does not exist; create it", dir)
 	case err != nil:
 		return nil, err
 	case !info.IsDir():

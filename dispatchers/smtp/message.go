@@ -23,13 +23,13 @@ const (
 	codeName   = "qr.png" // of the picture
 )
 
-// validID is what can stand in a Message-ID (RFC 5322, section 3.6.4).
+// validID is what a Message-ID can hold (RFC 5322, section 3.6.4).
 var validID = regexp.MustCompile(`^[A-Za-z0-9_~-]{1,200}$`)
 
 // compose writes the mail.
 func (s *Mailer) compose(ctx context.Context, m *dispatchers.Message) (*outgoing, error) {
 	if m.Address == "" {
-		return nil, dispatchers.Fail(dispatchers.NoTarget, reasonNoAddress, "there is no mail address: check address")
+		return nil, dispatchers.Fail(dispatchers.NoTarget, reasonNoAddress, "the target has no mail address: check address")
 	}
 	to, err := parseAddress(m.Address)
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *Mailer) messageID(m *dispatchers.Message) string {
 	return m.DeliveryID() + "@" + s.from.domain
 }
 
-// oneLine makes a text that can stand in a header: control characters become
+// oneLine makes a text for a header: control characters become
 // spaces, marks that turn the direction of writing go, and nothing in it can
 // be taken for an encoded word (RFC 2047).
 func oneLine(text string) string {

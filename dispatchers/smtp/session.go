@@ -58,7 +58,7 @@ func (s *server) connect(ctx context.Context) (net.Conn, error) {
 }
 
 // open takes a connection to the point where it can take mails. Neither the
-// login nor an address is told before TLS has proved who the server is.
+// login nor an address is sent before TLS has proved who the server is.
 func (s *server) open(ctx context.Context, n *session) error {
 	var transport net.Conn = n.conn
 	if s.tls == tlsImplicit {

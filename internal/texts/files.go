@@ -4,7 +4,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -34,16 +33,10 @@ func collect(m Medium, dir string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := read(files, builtIn, m); err != nil {
-		return nil, err
+	if err := read(files, builtIn, m); err != nil || dir == "" {
+		return files, err
 	}
-	if dir == "" {
-		return files, nil
-	}
-	if err := read(files, os.DirFS(dir), m); err != nil {
-		return nil, inFolder(dir, err)
-	}
-	return files, nil
+	return files, inFolder(dir, read(files, os.DirFS(dir), m))
 }
 
 // read adds the files of a folder. Hidden ones are left out: Kubernetes mounts
@@ -78,26 +71,16 @@ func read(files map[string]string, folder fs.FS, m Medium) error {
 
 func readFile(folder fs.FS, name string) (string, error) {
 	info, err := fs.Stat(folder, name) // before opening: a pipe would block
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
-	}
-	if !info.Mode().IsRegular() {
+	case !info.Mode().IsRegular():
 		return "", errors.New("it is not a regular file")
-	}
-	file, err := folder.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err != nil {
-		return "", err
-	}
-	if len(content) > maxFile {
+	case info.Size() > maxFile:
 		return "", fmt.Errorf("it is larger than %d bytes", maxFile)
 	}
-	text := strings.TrimPrefix(string(content), "\ufeff")
-	return strings.ReplaceAll(text, "\r\n", "\n"), nil
+	content, err := fs.ReadFile(folder, name)
+	return strings.ReplaceAll(strings.TrimPrefix(string(content), "\ufeff"), "\r\n", "\n"), err
 }
 
 // badLine returns the first line that is not UTF-8, 0 if there is none.

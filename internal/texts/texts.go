@@ -179,7 +179,7 @@ func (s *Set) Where(lang string, operation nevisfido.Operation, text string) str
 }
 
 func inFolder(dir string, err error) error {
-	if dir == "" {
+	if dir == "" || err == nil {
 		return err
 	}
 	return fmt.Errorf("templates in %s: %w", dir, err)

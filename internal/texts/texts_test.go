@@ -93,22 +93,6 @@ func TestDefaultsTellWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestLanguagesDiffer(t *testing.T) {
-	for _, m := range []Medium{Mail, Letter} {
-		s := load(t, m, "")
-		seen := make(map[string]string)
-		for _, lang := range s.Languages() {
-			for _, operation := range nevisfido.Operations() {
-				subject := render(t, s, lang, Subject, Values{Operation: operation})
-				if other, ok := seen[subject]; ok || subject == "" {
-					t.Errorf("%s %s has the subject %q of %s", lang, operation, subject, other)
-				}
-				seen[subject] = lang + " " + string(operation)
-			}
-		}
-	}
-}
-
 func TestMissingValuesLeaveNoGaps(t *testing.T) {
 	mail, letter := load(t, Mail, ""), load(t, Letter, "")
 	for _, lang := range mail.Languages() {
@@ -295,22 +279,6 @@ func TestTitleOfAPageIsTheSubject(t *testing.T) {
 		if page := render(t, load(t, Mail, ""), "de", HTML, tc.v); !strings.Contains(page, tc.want) {
 			t.Errorf("%s: got %s, want %s", name, page, tc.want)
 		}
-	}
-}
-
-func TestWhere(t *testing.T) {
-	text := "{{define \"subject\"}}{{end}}\n{{define \"text\"}}\n漢 {{.Link}}{{end}}"
-	dir := folder(t, map[string]string{"registration.de.txt": text})
-	s := load(t, Mail, dir)
-	for sought, want := range map[string]string{
-		"漢": ":3", "語": "", "": "",
-	} {
-		if got, want := s.Where("de", "registration", sought), "templates in "+dir+": registration.de.txt"+want; got != want {
-			t.Errorf("%q is in %s, want %s", sought, got, want)
-		}
-	}
-	if got := load(t, Letter, "").Where("it", "deregistration", "ß"); got != "deregistration.it.txt" {
-		t.Errorf("a built-in text is in %s", got)
 	}
 }
 
