@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
 )
@@ -106,9 +107,10 @@ var phoneScreen = map[string]int{"width": 320, "height": 480}
 // browse has users follow links in Chromium, and returns their visits.
 func (n *internet) browse(t *testing.T, links map[string]string, locales []string) map[string]visit {
 	t.Helper()
-	program, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal("chromium is missing: run ./test.sh, which installs what the tests need")
+	program := testservice.Need(t, "chromium")
+	testservice.Need(t, "node")
+	if _, err := os.Stat("testdata/browser/node_modules"); err != nil {
+		testservice.Lacking(t, "testdata/browser lacks node_modules; run npm ci there, as ./test.sh does")
 	}
 	job, err := json.Marshal(map[string]any{
 		"chromium": program, "internet": n.Listener.Addr().String(), "app": appHost, "scheme": appScheme,
