@@ -59,7 +59,7 @@ func Follow[T any](path string, kind Kind[T], logger *slog.Logger) (*File[T], er
 // Value returns the value of the file as it is now, or as it last was in order.
 // It is for kinds without Release.
 func (f *File[T]) Value() (value T) {
-	_ = f.Use(context.Background(), func(v T) { value = v }) // it waits as long as it takes
+	_ = f.Use(context.Background(), func(v T) { value = v }) // whose context does not end
 	return value
 }
 
