@@ -146,8 +146,8 @@ func TestCaddyfileRefusals(t *testing.T) {
 		{"dispatcher limit", inDispatcher("link", "\t\t\tlimit target"), "4", "such as: limit target 5 5m; or the word off"},
 		{"max_concurrent zero", inDispatcher("link", "\t\t\tmax_concurrent 0"), "4", `max_concurrent "0" is not a whole number from 1 to`},
 
-		{"link argument", inSite("\t\tdispatcher l link https://app.example.com"), "3", `unexpected argument "https://app.example.com": link takes none`},
-		{"link option", inDispatcher("link", "\t\t\tsize 300"), "4", `unrecognized option "size" of link`},
+		{"link argument", inSite("\t\tdispatcher l link https://app.example.com"), "3", "link has a superfluous argument"},
+		{"link option", inDispatcher("link", "\t\t\tsize 300"), "4", `unrecognized option "size" of link; it has none`},
 
 		{"qr_code argument", inSite("\t\tdispatcher q qr_code 300"), "3", `unexpected argument "300": the options of qr_code stand in a block`},
 		{"qr_code option", inDispatcher("qr_code", "\t\t\tcolour red"), "4", `unrecognized option "colour" of qr_code`},

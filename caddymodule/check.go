@@ -44,7 +44,7 @@ func (l lines) errorAt(err error, options ...string) error {
 // guest cannot.
 func checkGuest(guest any, id string) (any, error) {
 	if _, ok := guest.(dispatchers.OptionChecker); !ok {
-		return nil, nil
+		return guest, nil
 	}
 	info, err := caddy.GetModule(id)
 	if err != nil {

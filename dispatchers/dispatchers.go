@@ -23,8 +23,8 @@ const Namespace = "oob.dispatchers"
 // its Cleanup, too: a reload does not wait for the exchanges of the old
 // configuration.
 type Dispatcher interface {
-	// Traits tells the sidecar what the channel needs. It is called once,
-	// after the dispatcher was provisioned; see OptionChecker for more.
+	// Traits tells the sidecar what the channel needs. It depends on nothing but
+	// the type, and is called before the dispatcher is provisioned as well.
 	Traits() Traits
 
 	// Dispatch makes one attempt. It returns when the third party has
@@ -168,6 +168,16 @@ type Message struct {
 	// Lookup returns the value of a placeholder, given without braces. Use
 	// Expand.
 	Lookup func(placeholder string) (value string, ok bool)
+}
+
+// CodeContent returns what a QR code of the message holds: the link where the
+// dispatcher has a base_url or short links, which any camera can follow, and
+// otherwise the bare envelope, which only the app can read.
+func (m *Message) CodeContent() string {
+	if m.LinkConfigured {
+		return m.Link
+	}
+	return m.Envelope.Encoded()
 }
 
 // Expand fills a template with the message's values, each passed through

@@ -98,3 +98,6 @@ func (t Template) scan(text, placeholder func(string)) {
 		rest = rest[open+1+end+1:]
 	}
 }
+
+// CheckTemplate is Template.Check for the option of a Caddyfile.
+func CheckTemplate(text string) error { return Template(text).Check() }

@@ -20,7 +20,7 @@ func TestMessage(t *testing.T) {
 }
 
 func TestLoad(t *testing.T) {
-	d, err := Load[*link.Dispatcher](t, "link", nil)
+	d, err := Load[*link.Link](t, "link", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("got %v, %v", r, err)
 	}
 	for name, options := range map[string]map[string]any{"link": {"nothing": true}, "none": nil} {
-		if _, err := Load[*link.Dispatcher](t, name, options); err == nil {
+		if _, err := Load[*link.Link](t, name, options); err == nil {
 			t.Errorf("%s %v was loaded", name, options)
 		}
 	}
