@@ -2,9 +2,8 @@ package exchange
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
-
-	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -105,7 +104,7 @@ func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Nex
 	}
 	if err != nil {
 		x.Log.Error("learning a dispatch target; nothing is sent to it until it is registered again, or a key source repairs it",
-			zap.String("call", l.source), zap.String("target", TargetHash(created.ID)), zap.Error(err))
+			slog.String("call", l.source), slog.String("target", TargetHash(created.ID)), slog.Any("error", err))
 		x.warnOfOverflow()
 	}
 	return rec.relay()
@@ -128,6 +127,6 @@ func (x *Exchange) unidentified(l learning, err error) {
 		why = targets.WhySeveralIDs
 	}
 	x.Log.Warn("nevisFIDO's answer does not tell which dispatch target it has made; the target stays unknown to this sidecar",
-		zap.String("call", l.source), zap.String("reason", why), zap.Error(err))
+		slog.String("call", l.source), slog.String("reason", why), slog.Any("error", err))
 	x.Targets.Unidentified(l.source, why)
 }

@@ -5,10 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
-
-	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -45,7 +44,7 @@ func whole(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
 func (x *Exchange) warnOfOverflow() {
 	if x.Targets.Doubts.Overflowed() {
 		x.Log.Error("more changes of dispatch targets wait for the store than can be remembered: until a restart nothing is sent to any target that is not registered again, or repaired by a key source",
-			zap.Int("remembered", x.Targets.Doubts.Len()))
+			slog.Int("remembered", x.Targets.Doubts.Len()))
 	}
 }
 
@@ -88,7 +87,7 @@ func (x *Exchange) modifyTarget(w http.ResponseWriter, r *http.Request, id strin
 		return err
 	}
 	c := &change{
-		subject: zap.String("target", TargetHash(id)),
+		subject: slog.String("target", TargetHash(id)),
 		begin: x.locked(id, func(ctx context.Context) (*targets.Pending, error) {
 			return x.Targets.BeginModify(ctx, id, body)
 		}),
@@ -107,7 +106,7 @@ func (x *Exchange) deleteTarget(w http.ResponseWriter, r *http.Request, id strin
 		return err
 	}
 	return x.change(w, upstream, &change{
-		subject: zap.String("target", TargetHash(id)),
+		subject: slog.String("target", TargetHash(id)),
 		begin: x.locked(id, func(ctx context.Context) (*targets.Pending, error) {
 			return x.Targets.BeginDelete(ctx, id)
 		}),
@@ -124,7 +123,7 @@ func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route ne
 		return err
 	}
 	return x.change(w, upstream, &change{
-		subject: zap.String("device", keyedHash("device", route.ID)),
+		subject: slog.String("device", keyedHash("device", route.ID)),
 		begin: func(ctx context.Context) (pending, func(), error) {
 			unlock, err := x.Targets.LockDevice(ctx, route.ID)
 			if err != nil {
@@ -148,7 +147,7 @@ type pending interface {
 
 // change is a request that changes dispatch targets.
 type change struct {
-	subject zap.Field // for the log
+	subject slog.Attr // for the log
 
 	// begin marks the records stale, durably, and keeps other changes of them
 	// waiting until end is called.
@@ -210,7 +209,7 @@ func (x *Exchange) begin(ctx context.Context, c *change) (p pending, end func(),
 	}
 	p = c.unrecorded()
 	x.Log.Error("the store cannot be told of a change that is let through; if nevisFIDO makes it, nothing is sent to its dispatch targets until they are registered again, or a key source repairs them",
-		c.subject, zap.Error(err))
+		c.subject, slog.Any("error", err))
 	x.warnOfOverflow()
 	return p, func() {}, nil
 }
@@ -260,7 +259,7 @@ func (x *Exchange) finish(r *http.Request, p pending, c *change, status int) {
 		status = targets.Unsent
 	}
 	if err := p.Finish(ctx, status); err != nil {
-		x.Log.Error("a dispatch target stays stale after a change", c.subject, zap.Int("status", status), zap.Error(err))
+		x.Log.Error("a dispatch target stays stale after a change", c.subject, slog.Int("status", status), slog.Any("error", err))
 		x.warnOfOverflow()
 	}
 }
@@ -279,7 +278,7 @@ func (x *Exchange) appliesOurDispatcher(r *http.Request, p pending, c *change, r
 	ctx, cancel := x.detached(r)
 	defer cancel()
 	if err := modification.ApplyDispatcher(ctx); err != nil {
-		x.Log.Error("changing the dispatcher of a dispatch target", c.subject, zap.Error(err))
+		x.Log.Error("changing the dispatcher of a dispatch target", c.subject, slog.Any("error", err))
 		return false
 	}
 	return true

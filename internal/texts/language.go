@@ -11,37 +11,39 @@ import (
 // cut off.
 const maxCandidate = 500
 
-func (s *Set) setLanguages() {
-	for key := range s.texts {
-		s.languages = append(s.languages, key.language)
-	}
-	slices.Sort(s.languages)
-	s.languages = slices.Compact(s.languages)
+// Matcher holds the languages that there are texts in, of which it picks one for a
+// reader.
+type Matcher struct {
+	names   []string // sorted
+	matcher language.Matcher
+}
 
-	tags := make([]language.Tag, len(s.languages))
-	for i, lang := range s.languages {
-		tags[i] = language.Make(lang)
+// NewMatcher makes a Matcher of tags of RFC 5646.
+func NewMatcher(names []string) Matcher {
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	tags := make([]language.Tag, len(names))
+	for i, name := range names {
+		tags[i] = language.Make(name)
 	}
-	s.matcher = language.NewMatcher(tags)
+	return Matcher{names, language.NewMatcher(tags)}
 }
 
 // Languages returns the languages that there are texts in, sorted, as tags of
 // RFC 5646.
-func (s *Set) Languages() []string { return slices.Clone(s.languages) }
+func (s *Set) Languages() []string { return slices.Clone(s.names) }
 
-// Pick returns the language for the first candidate that one of the set's
-// serves; fallback, which should be one of Languages, if there is none. A
-// candidate is a language tag (de, de-CH, de_CH) or the value of an
-// Accept-Language header (RFC 9110, section 12.5.4). What is malformed is no
-// candidate.
-func (s *Set) Pick(fallback string, candidates ...string) string {
+// Pick returns the language for the first candidate that one of the languages
+// serves; fallback, which should be one of them, if there is none. A candidate
+// is a language tag (de, de-CH, de_CH) or the value of an Accept-Language header
+// (RFC 9110, section 12.5.4). What is malformed is not a candidate.
+func (l Matcher) Pick(fallback string, candidates ...string) string {
 	for _, candidate := range candidates {
 		tags, _, err := language.ParseAcceptLanguage(cut(candidate))
 		if err != nil || len(tags) == 0 {
 			continue
 		}
-		if _, i, confidence := s.matcher.Match(tags...); confidence != language.No {
-			return s.languages[i]
+		if _, i, confidence := l.matcher.Match(tags...); confidence != language.No {
+			return l.names[i]
 		}
 	}
 	return fallback

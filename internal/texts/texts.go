@@ -15,8 +15,6 @@ import (
 	"slices"
 	"strings"
 	texttemplate "text/template"
-
-	"golang.org/x/text/language"
 )
 
 // Medium says what the texts are for.
@@ -58,13 +56,12 @@ var operations = []string{"registration", "authentication", "deregistration"}
 // Set is the texts of one medium, in all its languages. It is safe for
 // concurrent use.
 type Set struct {
-	medium    Medium
-	languages []string // sorted
-	matcher   language.Matcher
-	texts     map[textKey]*texttemplate.Template
-	htmls     map[textKey]*template.Template
-	dir       string
-	files     map[string]string
+	Matcher
+	medium Medium
+	texts  map[textKey]*texttemplate.Template
+	htmls  map[textKey]*template.Template
+	dir    string
+	files  map[string]string
 }
 
 type textKey struct{ language, operation string }
@@ -91,7 +88,11 @@ func Load(m Medium, dir string) (*Set, error) {
 	if err := s.parse(files); err != nil {
 		return nil, inFolder(dir, err)
 	}
-	s.setLanguages()
+	names := make([]string, 0, len(s.texts))
+	for key := range s.texts {
+		names = append(names, key.language)
+	}
+	s.Matcher = NewMatcher(names)
 	if err := s.try(); err != nil {
 		return nil, inFolder(dir, err)
 	}
