@@ -46,7 +46,7 @@ var fallbackOptions = conf.Table[Fallback]{
 
 func validClass(word string) error {
 	if !dispatchers.Class(word).Valid() {
-		return fmt.Errorf("there is no outcome %q: name expired, no_target, no_key, refused, temporary or broken", word)
+		return fmt.Errorf("%q is not an outcome: name expired, no_target, no_key, refused, temporary or broken", word)
 	}
 	return nil
 }

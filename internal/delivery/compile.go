@@ -81,8 +81,8 @@ func Quarantined(target *targets.Target) *dispatchers.Error {
 }
 
 // mayLeaveInClear decides about a message that nevisFIDO did not encrypt. With
-// preferred it may only where there is no key at all: a key that was refused,
-// or that nobody knows, exists.
+// preferred it may do so only without any key: a key that was refused, or that
+// nobody knows, is a key.
 func (r *run) mayLeaveInClear(policy Policy) (bool, *dispatchers.Error) {
 	switch {
 	case policy == Off:

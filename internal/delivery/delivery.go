@@ -46,7 +46,7 @@ type Config struct {
 type Courier struct {
 	Config
 	channels   map[string]*bound
-	background background
+	background *background
 }
 
 // New makes a Courier. The error is a *CompositeError.
@@ -61,7 +61,7 @@ func New(c Config) (*Courier, error) {
 	if c.Lookup == nil {
 		c.Lookup = func(*http.Request, string) (string, bool) { return "", false }
 	}
-	return &Courier{Config: c, channels: channels}, nil
+	return &Courier{c, channels, newBackground()}, nil
 }
 
 // Dispatch is one dispatch as it is known before nevisFIDO has made a token.

@@ -113,7 +113,7 @@ func (x *Exchange) declined(d *delivery.Dispatch, result nevisfido.DispatchResul
 	return dispatchers.Fail(dispatchers.Refused, "upstream_declined", "nevisFIDO did not dispatch: %s", inClosedSet(result, "unknown")), result
 }
 
-// forget drops a target that nevisFIDO does not know any more.
+// forget drops a target that nevisFIDO no longer knows.
 func (x *Exchange) forget(d *delivery.Dispatch) {
 	if d.Request.TargetID == "" {
 		return
