@@ -183,6 +183,16 @@ type Message struct {
 	Lookup func(placeholder string) (value string, ok bool)
 }
 
+// CodeContent returns what a QR code of the message holds: the link where the
+// dispatcher has a base_url or short links, which any camera can follow, and
+// otherwise the bare envelope, which only the app can read.
+func (m *Message) CodeContent() string {
+	if m.LinkConfigured {
+		return m.Link
+	}
+	return m.Envelope.Encoded()
+}
+
 // Expand fills a template with the message's values, each passed through
 // escape (nil for none).
 func (m *Message) Expand(t Template, escape func(string) string) string {

@@ -43,7 +43,7 @@ func readPage(t *testing.T) string {
 
 // TestExampleMail renders the mail of docs/templates.md.
 func TestExampleMail(t *testing.T) {
-	set, err := texts.Load(texts.Mail, exampleFolders(t, readPage(t))["mail"])
+	set, err := texts.Load(texts.Mail, texts.Config{Templates: exampleFolders(t, readPage(t))["mail"]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,6 +53,10 @@ func TestExampleMail(t *testing.T) {
 		Member:  func(name string) string { return map[string]string{"device": "Firefox"}[name] },
 	}
 	const subject = "Anmeldung bei der Beispielbank"
+	got, err := set.Render("de", v)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for part, want := range map[texts.Part]string{
 		texts.Subject: subject,
 		texts.Text: `Guten Tag
@@ -79,8 +83,8 @@ Beispielbank`,
 </html>
 `,
 	} {
-		if got, err := set.Render("de", part, v); err != nil || got != want {
-			t.Errorf("%s = %s, %v; want %s", part, got, err, want)
+		if got[part] != want {
+			t.Errorf("%s = %s; want %s", part, got[part], want)
 		}
 	}
 }
@@ -89,7 +93,7 @@ Beispielbank`,
 // texts beside it.
 func TestExampleLetter(t *testing.T) {
 	spool := t.TempDir()
-	l, err := dispatcherstest.Load[*letter.Dispatcher](t, "letter", map[string]any{
+	l, err := dispatcherstest.Load[*letter.Letter](t, "letter", map[string]any{
 		"spool": spool, "templates": exampleFolders(t, readPage(t))["letter"], "sender": "Beispielbank | Postfach | 8010 Zürich",
 	})
 	if err != nil {

@@ -15,9 +15,9 @@ const (
 	maxAddressLine  = 60 // characters
 )
 
-// parseLines takes a postal address apart at "|" and ";". Empty lines are left
+// parseAddress takes a postal address apart at "|" and ";". Empty lines are left
 // out. Errors do not quote it.
-func parseLines(address string, minimum int) ([]string, error) {
+func parseAddress(address string, minimum int) ([]string, error) {
 	if !utf8.ValidString(address) || strings.ContainsFunc(address, forbidden) {
 		return nil, errors.New("it holds control characters, or is not UTF-8")
 	}

@@ -1,7 +1,6 @@
 package letter
 
 import (
-	"errors"
 	"strings"
 	"sync"
 	"unicode"
@@ -11,8 +10,13 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// errCharacter means that a text holds letters that the font lacks.
-var errCharacter = errors.New("the text or the address is in a script that the font lacks; Latin, Greek and Cyrillic can be printed")
+// unprintable is the error of a text with a character that the font lacks. It
+// does not quote it: the text may be somebody's name.
+type unprintable rune
+
+func (unprintable) Error() string {
+	return "the text or the address is in a script that the font lacks; Latin, Greek and Cyrillic can be printed"
+}
 
 var parseFont = sync.OnceValues(func() (*sfnt.Font, error) { return sfnt.Parse(goregular.TTF) })
 
@@ -56,7 +60,7 @@ func substitute(out *strings.Builder, r rune) error {
 			out.WriteRune(part)
 		case unicode.In(part, unicode.So, unicode.Sk, unicode.Cf):
 		default:
-			return errCharacter
+			return unprintable(r)
 		}
 	}
 	return nil

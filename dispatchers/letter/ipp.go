@@ -1,174 +1,301 @@
 package letter
 
 import (
-	"encoding/binary"
+	"bytes"
+	"context"
 	"errors"
-)
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
 
-// The parts of the Internet Printing Protocol that printing a file takes (RFC
-// 8010, encoding; RFC 8011, semantics).
+	"github.com/OpenPrinting/goipp"
 
-// Operations (RFC 8011, section 4.2).
-const (
-	opPrintJob             = 0x0002
-	opGetPrinterAttributes = 0x000b
-)
-
-// Tags (RFC 8010, section 3.5).
-const (
-	tagOperation = 0x01
-	tagJob       = 0x02
-	tagEnd       = 0x03
-	lastGroupTag = 0x0f
-
-	tagInteger  = 0x21
-	tagBoolean  = 0x22
-	tagEnum     = 0x23
-	tagName     = 0x42
-	tagKeyword  = 0x44
-	tagURI      = 0x45
-	tagCharset  = 0x47
-	tagLanguage = 0x48
-	tagMIME     = 0x49
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
 const (
-	ippVersion = 0x0200 // 2.0
-	requestID  = 1      // one request a connection
+	ippPort   = "631" // of ipp and of ipps (RFC 8010, RFC 7472)
+	ippID     = 1     // of the one request of a connection
+	mimePDF   = "application/pdf"
+	maxAnswer = 256 << 10 // bytes
+	asking    = "asking the printer"
 )
 
-// ippRequest writes a request.
-type ippRequest struct{ b []byte }
+// printer is a print queue that speaks IPP (RFC 8010, encoding; RFC 8011,
+// semantics).
+type printer struct {
+	uri       string // as IPP names it: ipp://… or ipps://…
+	url       string // as HTTP reaches it
+	transport *http.Transport
+}
 
-// newRequest begins a request with the attributes that every one has, in the
-// order of RFC 8011, section 4.1.4.
-func newRequest(operation uint16, printerURI string) *ippRequest {
-	r := &ippRequest{}
-	r.b = binary.BigEndian.AppendUint16(r.b, ippVersion)
-	r.b = binary.BigEndian.AppendUint16(r.b, operation)
-	r.b = binary.BigEndian.AppendUint32(r.b, requestID)
-	r.group(tagOperation)
-	r.text(tagCharset, "attributes-charset", "utf-8")
-	r.text(tagLanguage, "attributes-natural-language", "en")
-	r.text(tagURI, "printer-uri", printerURI)
-	r.text(tagName, "requesting-user-name", "oob-dispatch")
+func newPrinter(text string, o httpclient.Options, logger *slog.Logger) (*printer, error) {
+	uri, web, err := printerURLs(text)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := httpclient.NewTransport(o, logger)
+	if err != nil {
+		return nil, err
+	}
+	// A job must never be sent again on another connection, so there is one
+	// connection a job; printers speak HTTP/1.1.
+	transport.DisableKeepAlives = true
+	transport.ForceAttemptHTTP2 = false
+	return &printer{uri, web, transport}, nil
+}
+
+func checkPrinter(text string) error {
+	_, _, err := printerURLs(text)
+	return err
+}
+
+func printerURLs(text string) (uri, web string, err error) {
+	scheme, rest, _ := strings.Cut(text, "://")
+	scheme = strings.ToLower(scheme)
+	over := map[string]string{"ipp": "http", "ipps": "https"}[scheme]
+	if over == "" {
+		return "", "", errors.New("it is not an ipps or ipp URL, such as ipps://printer.example.com/ipp/print")
+	}
+	u, err := httpclient.ServiceURL(over + "://" + rest)
+	if err != nil {
+		return "", "", fmt.Errorf("%w (ipps is IPP over https, ipp over plain http)", err)
+	}
+	if u.Port() == "" {
+		u.Host += ":" + ippPort
+	}
+	named := url.URL{Scheme: scheme, Host: u.Host, Path: u.Path}
+	return named.String(), u.String(), nil
+}
+
+// request returns a request with the attributes that all have, in the order of
+// RFC 8011, section 4.1.4, and with further ones of the operation.
+func (p *printer) request(operation goipp.Op, more ...goipp.Attribute) *goipp.Message {
+	r := goipp.NewRequest(goipp.MakeVersion(2, 0), operation, ippID)
+	r.Operation = append(goipp.Attributes{
+		goipp.MakeAttr("attributes-charset", goipp.TagCharset, goipp.String("utf-8")),
+		goipp.MakeAttr("attributes-natural-language", goipp.TagLanguage, goipp.String("en")),
+		goipp.MakeAttr("printer-uri", goipp.TagURI, goipp.String(p.uri)),
+		goipp.MakeAttr("requesting-user-name", goipp.TagName, goipp.String("oob-dispatch")),
+	}, more...)
 	return r
 }
 
-func (r *ippRequest) group(tag byte) { r.b = append(r.b, tag) }
-
-// text adds an attribute; further values have no name of their own.
-func (r *ippRequest) text(tag byte, name string, values ...string) {
-	for i, value := range values {
-		if i > 0 {
-			name = ""
-		}
-		r.value(tag, name, []byte(value))
+// print sends the job. Once the whole document is on its way only the
+// printer's own word tells that it was not printed.
+func (p *printer) print(ctx context.Context, j *job) error {
+	r := p.request(goipp.OpPrintJob,
+		goipp.MakeAttr("job-name", goipp.TagName, goipp.String(j.ticket.ID)),
+		goipp.MakeAttr("ipp-attribute-fidelity", goipp.TagBoolean, goipp.Boolean(false)),
+		goipp.MakeAttr("document-format", goipp.TagMimeType, goipp.String(mimePDF)))
+	r.Job = goipp.Attributes{
+		goipp.MakeAttr("copies", goipp.TagInteger, goipp.Integer(1)),
+		goipp.MakeAttr("sides", goipp.TagKeyword, goipp.String("one-sided")),
+		goipp.MakeAttr("media", goipp.TagKeyword, goipp.String("iso_a4_210x297mm")),
+		goipp.MakeAttr("print-scaling", goipp.TagKeyword, goipp.String("none")), // the modules keep their size
 	}
-}
-
-func (r *ippRequest) integer(name string, n uint32) {
-	r.value(tagInteger, name, binary.BigEndian.AppendUint32(nil, n))
-}
-
-func (r *ippRequest) boolean(name string, v bool) {
-	b := []byte{0}
-	if v {
-		b[0] = 1
+	answer, sent, err := p.send(ctx, r, j.pdf)
+	if err == nil {
+		return jobOutcome(answer)
 	}
-	r.value(tagBoolean, name, b)
-}
-
-func (r *ippRequest) value(tag byte, name string, value []byte) {
-	r.b = append(r.b, tag)
-	r.b = binary.BigEndian.AppendUint16(r.b, uint16(len(name))) //nolint:gosec // all names and values are ours and short
-	r.b = append(r.b, name...)
-	r.b = binary.BigEndian.AppendUint16(r.b, uint16(len(value))) //nolint:gosec // as above
-	r.b = append(r.b, value...)
-}
-
-// bytes ends the request; a document may follow.
-func (r *ippRequest) bytes() []byte { return append(r.b, tagEnd) }
-
-// ippAnswer is what a printer says.
-type ippAnswer struct {
-	status     uint16
-	attributes map[string][]ippValue // of all groups
-}
-
-type ippValue struct {
-	tag   byte
-	value []byte
-}
-
-var errNotIPP = errors.New("the answer is not IPP")
-
-// parseAnswer reads an answer.
-func parseAnswer(b []byte) (*ippAnswer, error) {
-	if len(b) < 8 || binary.BigEndian.Uint32(b[4:]) != requestID {
-		return nil, errNotIPP
+	if failure := dispatchers.AsError(err); sent && failure.Reason != reasonPrinter {
+		return uncertain(failure.Err)
 	}
-	a := &ippAnswer{status: binary.BigEndian.Uint16(b[2:]), attributes: make(map[string][]ippValue)}
-	name := ""
-	for b = b[8:]; len(b) > 0; {
-		tag := b[0]
-		b = b[1:]
-		if tag == tagEnd {
-			return a, nil
-		}
-		if tag <= lastGroupTag {
-			name = ""
-			continue
-		}
-		var ownName, value []byte
-		var ok bool
-		if ownName, b, ok = counted(b); !ok {
-			return nil, errNotIPP
-		}
-		if value, b, ok = counted(b); !ok {
-			return nil, errNotIPP
-		}
-		if len(ownName) > 0 {
-			name = string(ownName)
-		}
-		a.attributes[name] = append(a.attributes[name], ippValue{tag, value})
-	}
-	return nil, errNotIPP
+	return err
 }
 
-// counted takes a text with its length before it.
-func counted(b []byte) (text, rest []byte, ok bool) {
-	if len(b) < 2 {
-		return nil, nil, false
+// jobOutcome says what the printer's answer to a job means.
+func jobOutcome(answer *goipp.Message) error {
+	err := statusError(answer)
+	switch status := goipp.Status(answer.Code); {
+	case status == goipp.StatusErrorInternal, status == goipp.StatusErrorDevice: // it failed while it was at the job
+		return uncertain(err)
+	case err != nil:
+		return err
 	}
-	n := int(binary.BigEndian.Uint16(b))
-	if len(b) < 2+n {
-		return nil, nil, false
+	const canceled, aborted = goipp.Integer(7), goipp.Integer(8) // RFC 8011, section 5.3.7
+	if state := first(answer, "job-state"); state == canceled || state == aborted {
+		return uncertain(errors.New("the printer took the job and gave it up"))
 	}
-	return b[2 : 2+n], b[2+n:], true
+	return nil
 }
 
-// enum returns the value of an attribute that is an enum; 0 if it is none.
-func (a *ippAnswer) enum(name string) uint32 {
-	values := a.attributes[name]
-	if len(values) == 0 || values[0].tag != tagEnum || len(values[0].value) != 4 {
-		return 0
-	}
-	return binary.BigEndian.Uint32(values[0].value)
+func uncertain(err error) error {
+	return dispatchers.Fail(dispatchers.Refused, reasonUncertain, "the letter may have been printed, so it is not sent again: %w", err)
 }
 
-// has reports whether a text is among the values of an attribute.
-func (a *ippAnswer) has(name, text string) bool {
-	for _, v := range a.attributes[name] {
-		if string(v.value) == text {
-			return true
+// probe asks for the state of the queue.
+func (p *printer) probe(ctx context.Context) error {
+	const accepting, formats = "printer-is-accepting-jobs", "document-format-supported"
+	answer, _, err := p.send(ctx, p.request(goipp.OpGetPrinterAttributes,
+		goipp.MakeAttr("requested-attributes", goipp.TagKeyword, goipp.String(accepting), goipp.String(formats))), nil)
+	if err != nil {
+		return err
+	}
+	if err := statusError(answer); err != nil {
+		return err
+	}
+	if first(answer, accepting) == goipp.Boolean(false) {
+		return printerFailure(dispatchers.Temporary, "the printer accepts no jobs at present")
+	}
+	supported := values(answer, formats)
+	for _, format := range supported {
+		if format.V == goipp.String(mimePDF) {
+			return nil
 		}
 	}
-	return false
+	if len(supported) > 0 {
+		return printerFailure(dispatchers.Broken, "the printer does not print PDF; use the queue of a print server")
+	}
+	return nil
 }
 
-// refuses reports whether a boolean attribute is there and false.
-func (a *ippAnswer) refuses(name string) bool {
-	values := a.attributes[name]
-	return len(values) > 0 && values[0].tag == tagBoolean && len(values[0].value) == 1 && values[0].value[0] == 0
+// values returns those of an attribute, in whatever group it is.
+func values(answer *goipp.Message, name string) goipp.Values {
+	for _, group := range answer.Groups {
+		for _, attribute := range group.Attrs {
+			if attribute.Name == name {
+				return attribute.Values
+			}
+		}
+	}
+	return nil
+}
+
+// first returns the first value of an attribute, nil for none.
+func first(answer *goipp.Message, name string) goipp.Value {
+	if v := values(answer, name); len(v) > 0 {
+		return v[0].V
+	}
+	return nil
+}
+
+// document is a request's body that knows whether all of it was handed to the
+// connection.
+type document struct {
+	mu     sync.Mutex
+	r      *bytes.Reader
+	closed bool
+}
+
+func (d *document) Read(b []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return d.r.Read(b)
+}
+
+// end ends the reading, and reports whether there was nothing left to read.
+func (d *document) end() (sent bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	return d.r.Len() == 0
+}
+
+// send makes one request, and reports whether all of it was handed over. Errors
+// with reasonPrinter are the printer's word that it did not take the request.
+func (p *printer) send(ctx context.Context, r *goipp.Message, pdf []byte) (answer *goipp.Message, sent bool, err error) {
+	head, err := r.EncodeBytes()
+	if err != nil {
+		return nil, false, dispatchers.Fail(dispatchers.Broken, reasonPrinter, "encoding the request: %w", err)
+	}
+	body := &document{r: bytes.NewReader(append(head, pdf...))}
+	content, err := p.post(ctx, body)
+	sent = body.end()
+	if err != nil {
+		return nil, sent, err
+	}
+	answer = new(goipp.Message)
+	if err := answer.DecodeBytes(content); err != nil || answer.RequestID != ippID {
+		return nil, sent, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: the answer is not IPP; check the printer's URL", asking)
+	}
+	return answer, sent, nil
+}
+
+// post returns the content of the answer.
+func (p *printer) post(ctx context.Context, body *document) ([]byte, error) {
+	size := body.r.Size()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, io.NopCloser(body))
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonPrinter, "making the request: check the printer's URL")
+	}
+	r.ContentLength = size
+	r.Header.Set("Content-Type", goipp.ContentType)
+	r.Header.Set("Accept", goipp.ContentType)
+	answer, err := p.transport.RoundTrip(r)
+	if err != nil {
+		return nil, httpclient.Classify(asking, err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, httpFailure(answer.StatusCode)
+	}
+	content, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	if err != nil {
+		return nil, httpclient.Classify(asking, err)
+	}
+	if len(content) > maxAnswer {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: the answer is too big", asking)
+	}
+	return content, nil
+}
+
+// httpFailure classifies an answer that is not of IPP. An error of a gateway
+// does not tell whether the printer has the job.
+func httpFailure(status int) error {
+	text := fmt.Sprintf("the printer answered %d %s", status, http.StatusText(status))
+	switch {
+	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
+		return printerFailure(dispatchers.Temporary, text)
+	case status >= http.StatusInternalServerError:
+		return dispatchers.Fail(dispatchers.Temporary, reasonNotIPP, "%s", text)
+	}
+	return printerFailure(dispatchers.Broken, text+": check its URL and who may print")
+}
+
+// statuses are those of IPP (RFC 8011, appendix B) that mean something else
+// than that the printer refuses this job.
+var statuses = map[goipp.Status]struct {
+	class  dispatchers.Class
+	advice string
+}{
+	goipp.StatusErrorForbidden:                  {dispatchers.Broken, ": it does not print for this sidecar"},
+	goipp.StatusErrorNotAuthenticated:           {dispatchers.Broken, ": configure client_cert, or let it print without"},
+	goipp.StatusErrorNotAuthorized:              {dispatchers.Broken, ": it does not print for this sidecar"},
+	goipp.StatusErrorNotFound:                   {dispatchers.Broken, ": it has no such queue; check the path of its URL"},
+	goipp.StatusErrorGone:                       {dispatchers.Broken, ": it has this queue no longer"},
+	goipp.StatusErrorDocumentFormatNotSupported: {dispatchers.Broken, ": it does not print PDF; use the queue of a print server"},
+	goipp.StatusErrorOperationNotSupported:      {dispatchers.Broken, ""},
+	goipp.StatusErrorVersionNotSupported:        {dispatchers.Broken, ": it does not speak IPP 2.0"},
+	goipp.StatusErrorInternal:                   {dispatchers.Temporary, ""},
+	goipp.StatusErrorServiceUnavailable:         {dispatchers.Temporary, ""},
+	goipp.StatusErrorDevice:                     {dispatchers.Temporary, ""},
+	goipp.StatusErrorTemporary:                  {dispatchers.Temporary, ""},
+	goipp.StatusErrorNotAcceptingJobs:           {dispatchers.Temporary, ""},
+	goipp.StatusErrorBusy:                       {dispatchers.Temporary, ""},
+}
+
+// statusError returns nil for the successful statuses, those below 0x0100.
+func statusError(answer *goipp.Message) error {
+	status := goipp.Status(answer.Code)
+	if status < 0x0100 {
+		return nil
+	}
+	s, ok := statuses[status]
+	if !ok {
+		s.class = dispatchers.Refused
+	}
+	return printerFailure(s.class, "the printer answered "+status.String()+s.advice)
+}
+
+func printerFailure(class dispatchers.Class, text string) *dispatchers.Error {
+	return dispatchers.Fail(class, reasonPrinter, "%s", text)
 }

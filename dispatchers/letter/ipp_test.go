@@ -1,93 +1,450 @@
 package letter
 
 import (
-	"encoding/binary"
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/OpenPrinting/goipp"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 // ippBytes is an answer with some attributes.
-func ippBytes(status uint16, attributes ...func(*ippRequest)) []byte {
-	r := &ippRequest{}
-	r.b = binary.BigEndian.AppendUint16(r.b, ippVersion)
-	r.b = binary.BigEndian.AppendUint16(r.b, status)
-	r.b = binary.BigEndian.AppendUint32(r.b, requestID)
-	r.group(tagOperation)
-	r.text(tagCharset, "attributes-charset", "utf-8")
-	r.group(tagJob)
-	for _, add := range attributes {
-		add(r)
+func ippBytes(status goipp.Status, attributes ...goipp.Attribute) []byte {
+	m := goipp.NewResponse(goipp.DefaultVersion, status, ippID)
+	m.Operation.Add(goipp.MakeAttr("attributes-charset", goipp.TagCharset, goipp.String("utf-8")))
+	m.Job = attributes
+	content, err := m.EncodeBytes()
+	if err != nil {
+		panic(err)
 	}
-	return r.bytes()
+	return content
 }
 
-func jobState(n uint32) func(*ippRequest) {
-	return func(r *ippRequest) { r.value(tagEnum, "job-state", binary.BigEndian.AppendUint32(nil, n)) }
+func jobState(n int) goipp.Attribute {
+	return goipp.MakeAttr("job-state", goipp.TagEnum, goipp.Integer(n))
 }
 
-func formats(values ...string) func(*ippRequest) {
-	return func(r *ippRequest) { r.text(tagMIME, "document-format-supported", values...) }
+func formats(value string, more ...string) goipp.Attribute {
+	var values []goipp.Value
+	for _, v := range more {
+		values = append(values, goipp.String(v))
+	}
+	return goipp.MakeAttr("document-format-supported", goipp.TagMimeType, goipp.String(value), values...)
 }
 
-func accepting(v bool) func(*ippRequest) {
-	return func(r *ippRequest) { r.boolean("printer-is-accepting-jobs", v) }
+func accepting(v bool) goipp.Attribute {
+	return goipp.MakeAttr("printer-is-accepting-jobs", goipp.TagBoolean, goipp.Boolean(v))
 }
 
-func TestParseAnswer(t *testing.T) {
-	whole := ippBytes(0x0001, jobState(3), formats("image/png", mimePDF), accepting(false))
-	a, err := parseAnswer(append(whole, "data"...))
+// fakePrinter answers as told, and keeps what it gets.
+type fakePrinter struct {
+	*httptest.Server
+	answer http.HandlerFunc
+
+	mu   sync.Mutex
+	jobs [][]byte
+}
+
+func newFakePrinter(t *testing.T, answer http.HandlerFunc) *fakePrinter {
+	f := &fakePrinter{answer: answer}
+	f.Server = httptest.NewServer(f)
+	t.Cleanup(f.Close)
+	return f
+}
+
+func (f *fakePrinter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	f.mu.Lock()
+	f.jobs = append(f.jobs, body)
+	f.mu.Unlock()
+	f.answer(w, r)
+}
+
+func (f *fakePrinter) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.jobs)
+}
+
+func (f *fakePrinter) uri() string {
+	return strings.NewReplacer("http://", "ipp://", "https://", "ipps://").Replace(f.URL) + "/ipp/print"
+}
+
+func says(content []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }
+}
+
+func saysStatus(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "http://127.0.0.1:1/")
+		w.WriteHeader(code)
+	}
+}
+
+func TestPrinterAnswers(t *testing.T) {
+	const uncertainty = reasonUncertain
+	another := ippBytes(0, jobState(3))
+	another[7]++
+	tests := []struct {
+		name   string
+		answer http.HandlerFunc
+		class  dispatchers.Class // "" for printed
+		reason string
+	}{
+		{"successful-ok", says(ippBytes(0x0000, jobState(3))), "", ""},
+		{"attributes substituted", says(ippBytes(0x0001, jobState(5))), "", ""},
+		{"completed", says(ippBytes(0x0000, jobState(9))), "", ""},
+		{"without a job state", says(ippBytes(0x0000)), "", ""},
+		{"aborted", says(ippBytes(0x0000, jobState(8))), dispatchers.Refused, uncertainty},
+		{"canceled", says(ippBytes(0x0000, jobState(7))), dispatchers.Refused, uncertainty},
+		{"bad request", says(ippBytes(0x0400)), dispatchers.Refused, "printer"},
+		{"forbidden", says(ippBytes(0x0401)), dispatchers.Broken, "printer"},
+		{"not authenticated", says(ippBytes(0x0402)), dispatchers.Broken, "printer"},
+		{"no such queue", says(ippBytes(0x0406)), dispatchers.Broken, "printer"},
+		{"too large", says(ippBytes(0x0408)), dispatchers.Refused, "printer"},
+		{"no PDF", says(ippBytes(0x040a)), dispatchers.Broken, "printer"},
+		{"bad document", says(ippBytes(0x0411)), dispatchers.Refused, "printer"},
+		{"internal error", says(ippBytes(0x0500)), dispatchers.Refused, uncertainty},
+		{"not supported", says(ippBytes(0x0501)), dispatchers.Broken, "printer"},
+		{"unavailable", says(ippBytes(0x0502)), dispatchers.Temporary, "printer"},
+		{"version", says(ippBytes(0x0503)), dispatchers.Broken, "printer"},
+		{"device error", says(ippBytes(0x0504)), dispatchers.Refused, uncertainty},
+		{"temporary", says(ippBytes(0x0505)), dispatchers.Temporary, "printer"},
+		{"not accepting", says(ippBytes(0x0506)), dispatchers.Temporary, "printer"},
+		{"busy", says(ippBytes(0x0507)), dispatchers.Temporary, "printer"},
+		{"job canceled", says(ippBytes(0x0508)), dispatchers.Refused, "printer"},
+		{"HTTP 401", saysStatus(401), dispatchers.Broken, "printer"},
+		{"HTTP 404", saysStatus(404), dispatchers.Broken, "printer"},
+		{"redirect", saysStatus(307), dispatchers.Broken, "printer"},
+		{"HTTP 429", saysStatus(429), dispatchers.Temporary, "printer"},
+		{"HTTP 503", saysStatus(503), dispatchers.Temporary, "printer"},
+		{"HTTP 500", saysStatus(500), dispatchers.Refused, uncertainty},
+		{"gateway timeout", saysStatus(504), dispatchers.Refused, uncertainty},
+		{"answer to another request", says(another), dispatchers.Refused, uncertainty},
+		{"no IPP", says([]byte("<html>hello</html>")), dispatchers.Refused, uncertainty},
+		{"nothing", says(nil), dispatchers.Refused, uncertainty},
+		{"half an answer", says(ippBytes(0, jobState(3))[:20]), dispatchers.Refused, uncertainty},
+		{"endless answer", func(w http.ResponseWriter, _ *http.Request) {
+			for chunk := make([]byte, 1<<16); ; {
+				if _, err := w.Write(chunk); err != nil {
+					return
+				}
+			}
+		}, dispatchers.Refused, uncertainty},
+		{"hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, dispatchers.Refused, uncertainty},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFakePrinter(t, tt.answer)
+			l := provision(t, &Letter{Printer: f.uri()})
+			err := l.submit(t.Context(), sampleJob("id", 50_000))
+			if tt.class == "" && err != nil {
+				t.Error(err)
+			} else if tt.class != "" {
+				dispatcherstest.WantFailure(t, dispatchers.AsError(err), tt.class, tt.reason)
+			}
+			if n := f.count(); n != 1 {
+				t.Errorf("the printer got %d requests", n)
+			}
+		})
+	}
+}
+
+func TestPrintJobTellsNothingButTheLetter(t *testing.T) {
+	f := newFakePrinter(t, says(ippBytes(0, jobState(3))))
+	l := provision(t, &Letter{Printer: f.uri()})
+	if e := dispatch(t, l, message("job-7", nil)); e != nil {
+		t.Fatal(e)
+	}
+	head, pdf, ok := bytes.Cut(f.jobs[0], []byte("%PDF"))
+	if !ok || !bytes.Contains(head, []byte("job-name\x00\x0ajob-7_post")) || !bytes.Contains(head, []byte("print-scaling\x00\x04none")) {
+		t.Errorf("request = %q", head)
+	}
+	if bytes.Contains(head, []byte("Muster")) || bytes.Contains(head, []byte("eyJ")) {
+		t.Errorf("the attributes tell of the message: %q", head)
+	}
+	if code, _ := scan(t, append([]byte("%PDF"), pdf...)); code != message("", nil).Envelope.Encoded() {
+		t.Error("the QR code is not that of the message")
+	}
+}
+
+func TestTimeoutAfterTheDocumentIsUncertain(t *testing.T) {
+	asked := make(chan struct{})
+	f := newFakePrinter(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+	})
+	dir := t.TempDir()
+	l := provision(t, &Letter{Printer: f.uri(), Spool: dir})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	go func() {
+		<-asked
+		cancel(context.DeadlineExceeded)
+	}()
+	_, err := l.Dispatch(ctx, message("id", nil))
+	dispatcherstest.WantFailure(t, dispatchers.AsError(err), dispatchers.Refused, reasonUncertain)
+	if left := names(t, dir); left != "" {
+		t.Errorf("the letter is in the spool as well: %s", left)
+	}
+}
+
+// TestConnectionThatStallsInTheDocument: as long as part of the document was
+// not handed over the printer has no letter.
+func TestConnectionThatStallsInTheDocument(t *testing.T) {
+	server, client := net.Pipe()
+	defer server.Close()
+	f := &printer{uri: "ipp://127.0.0.1/p", url: "http://127.0.0.1/p", transport: &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil },
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		b := make([]byte, 1000) // the head and a little of the body
+		if _, err := io.ReadFull(server, b); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	}()
+	err := f.print(ctx, sampleJob("a", 1<<20))
+	dispatcherstest.WantFailure(t, dispatchers.AsError(err), dispatchers.Temporary, httpclient.ReasonCanceled)
+}
+
+// TestSpoolTakesWhatThePrinterDoesNot: with the letter in the folder the
+// dispatch is a success, so the log has to say that the printer is not.
+func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.status != 1 || a.enum("job-state") != 3 || !a.has("document-format-supported", mimePDF) ||
-		!a.has("document-format-supported", "image/png") || !a.refuses("printer-is-accepting-jobs") {
-		t.Errorf("answer = %+v", a)
-	}
-	if a.enum("document-format-supported") != 0 || a.enum("none") != 0 || a.refuses("job-state") || a.refuses("none") || a.has("none", "") {
-		t.Error("attributes are taken for others")
-	}
-	for n := range whole {
-		if _, err := parseAnswer(whole[:n]); err == nil {
-			t.Errorf("the first %d of %d bytes are an answer", n, len(whole))
+	gone := "ipp://" + listener.Addr().String() + "/ipp/print"
+	listener.Close()
+	dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Letter{Printer: gone}), message("id", nil)), dispatchers.Temporary, httpclient.ReasonConnection)
+	for printer, want := range map[string]string{
+		gone: "reason=connection",
+		newFakePrinter(t, says(ippBytes(goipp.StatusErrorBusy))).uri():       "server-error-busy",
+		newFakePrinter(t, says(ippBytes(goipp.StatusErrorForbidden))).uri():  "client-error-forbidden",
+		newFakePrinter(t, says(ippBytes(goipp.StatusOk, jobState(3)))).uri(): "",
+	} {
+		dir := t.TempDir()
+		l := provision(t, &Letter{Printer: printer, Spool: dir})
+		log := logged(l)
+		if e := dispatch(t, l, message("id", map[string]string{"oob.name": "geheim"})); e != nil {
+			t.Fatal(e)
 		}
-	}
-	other := append([]byte(nil), whole...)
-	other[7]++
-	if _, err := parseAnswer(other); err == nil {
-		t.Error("the answer to another request is taken")
+		left, text := names(t, dir), log.String()
+		if want == "" {
+			if left != "" || text != "" {
+				t.Errorf("it printed, but the folder holds %s, and the log says %s", left, text)
+			}
+			continue
+		}
+		if left != "id_post.json id_post.pdf" || !strings.Contains(text, "level=WARN") || !strings.Contains(text, "letter=id_post") || !strings.Contains(text, want) {
+			t.Errorf("want %q: the folder holds %s, and the log says %s", want, left, text)
+		}
+		for _, secret := range []string{"Muster", "8001", "eyJ", "geheim", dispatcherstest.Token} {
+			if strings.Contains(text, secret) {
+				t.Errorf("the log tells %q: %s", secret, text)
+			}
+		}
 	}
 }
 
-// TestRequestBytes compares with the encoding written out by hand (RFC 8010,
-// section 3.1).
-func TestRequestBytes(t *testing.T) {
-	r := newRequest(opPrintJob, "ipp://h/p")
-	r.boolean("x", true)
-	r.group(tagJob)
-	r.integer("copies", 1)
-	r.text(tagKeyword, "k", "a", "bc")
-	want := "\x02\x00\x00\x02\x00\x00\x00\x01\x01" +
-		"\x47\x00\x12attributes-charset\x00\x05utf-8" +
-		"\x48\x00\x1battributes-natural-language\x00\x02en" +
-		"\x45\x00\x0bprinter-uri\x00\x09ipp://h/p" +
-		"\x42\x00\x14requesting-user-name\x00\x0coob-dispatch" +
-		"\x22\x00\x01x\x00\x01\x01" +
-		"\x02" +
-		"\x21\x00\x06copies\x00\x04\x00\x00\x00\x01" +
-		"\x44\x00\x01k\x00\x01a\x44\x00\x00\x00\x02bc" +
-		"\x03"
-	if got := string(r.bytes()); got != want {
-		t.Errorf("request = %q, want %q", got, want)
+// TestPrinterThatDoesNotAnswer: of the time for the attempt enough is left to
+// put the letter into the folder.
+func TestPrinterThatDoesNotAnswer(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	dir := t.TempDir()
+	l := provision(t, &Letter{Printer: "ipps://" + listener.Addr().String() + "/ipp/print", Spool: dir})
+	log := logged(l)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := l.Dispatch(ctx, message("id", nil)); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, dir); got != "id_post.json id_post.pdf" {
+		t.Errorf("the folder holds %s", got)
+	}
+	if !strings.Contains(log.String(), "reason="+httpclient.ReasonTimeout) {
+		t.Errorf("the log says %s", log)
 	}
 }
 
-func FuzzParseAnswer(f *testing.F) {
-	f.Add(ippBytes(0, jobState(3)))
-	f.Add(ippBytes(0x0507, formats("a", "b"), accepting(true)))
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		a, err := parseAnswer(b)
-		if (a == nil) == (err == nil) {
-			t.Errorf("answer = %v, err = %v", a, err)
+func TestPrinterOverTLS(t *testing.T) {
+	f := &fakePrinter{answer: says(ippBytes(0, jobState(3)))}
+	f.Server = httptest.NewTLSServer(f)
+	t.Cleanup(f.Close)
+	dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Letter{Printer: f.uri()}), message("id", nil)), dispatchers.Broken, httpclient.ReasonTLS)
+
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.Certificate().Raw})
+	if err := os.WriteFile(ca, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := provision(t, &Letter{Printer: f.uri(), Options: httpclient.Options{CA: ca}})
+	if e := dispatch(t, l, message("id", nil)); e != nil {
+		t.Error(e)
+	}
+	if !bytes.Contains(f.jobs[0], []byte(f.uri())) {
+		t.Error("the request does not name the printer by its ipps URL")
+	}
+}
+
+func TestCheckPrinter(t *testing.T) {
+	tests := []struct {
+		name   string
+		answer http.HandlerFunc
+		class  dispatchers.Class
+	}{
+		{"in order", says(ippBytes(0, accepting(true), formats("image/urf", mimePDF))), ""},
+		{"says little", says(ippBytes(0)), ""},
+		{"accepts no jobs", says(ippBytes(0, accepting(false), formats(mimePDF))), dispatchers.Temporary},
+		{"no PDF", says(ippBytes(0, accepting(true), formats("image/urf"))), dispatchers.Broken},
+		{"no such queue", says(ippBytes(0x0406)), dispatchers.Broken},
+		{"no IPP", says([]byte("hello")), dispatchers.Broken},
+		{"HTTP 403", saysStatus(403), dispatchers.Broken},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFakePrinter(t, tt.answer)
+			err := provision(t, &Letter{Printer: f.uri(), Spool: t.TempDir()}).Probe(t.Context())
+			if tt.class == "" && err != nil || tt.class != "" && (err == nil || dispatchers.AsError(err).Class != tt.class) {
+				t.Errorf("err = %v, want %q", err, tt.class)
+			}
+		})
+	}
+}
+
+func TestPrinterURLs(t *testing.T) {
+	for text, want := range map[string]string{
+		"ipps://print.example.com/printers/letters": "ipps://print.example.com:631/printers/letters https://print.example.com:631/printers/letters",
+		"IPPS://h:443/p?q=1":                        "ipps://h:443/p https://h:443/p?q=1",
+		"ipp://localhost/p":                         "ipp://localhost:631/p http://localhost:631/p",
+		"ipp://[::1]:8631/p":                        "ipp://[::1]:8631/p http://[::1]:8631/p",
+		"ipp://printer.example.com/p":               "",
+		"ipps://user:geheim@h/p":                    "",
+		"https://h/p":                               "",
+		"ipps://":                                   "",
+		"printer":                                   "",
+	} {
+		uri, web, err := printerURLs(text)
+		if got := strings.TrimSpace(uri + " " + web); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v", text, got, err)
 		}
+		if err != nil && strings.Contains(err.Error(), "geheim") {
+			t.Errorf("the error quotes a secret: %v", err)
+		}
+	}
+}
+
+// TestRealPrintQueue prints with CUPS's IPP Everywhere printer and compares
+// the document that it received.
+func TestRealPrintQueue(t *testing.T) {
+	dir := t.TempDir()
+	uri := startIPPEvePrinter(t, dir)
+	l := provision(t, &Letter{Printer: uri})
+	waitFor(t, l)
+	m := message("real-job", map[string]string{"oob.data.language": "fr"})
+	if e := dispatch(t, l, m); e != nil {
+		t.Fatal(e)
+	}
+	job, err := l.write(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.pdf"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the printer received %v (%v): %s", files, err, names(t, dir))
+	}
+	received, err := os.ReadFile(files[0])
+	if err != nil || !bytes.Equal(received, job.pdf) {
+		t.Fatalf("the printer received %d bytes (%v), want %d", len(received), err, len(job.pdf))
+	}
+	if code, _ := scan(t, received); code != m.Envelope.Encoded() {
+		t.Error("the QR code is not that of the message")
+	}
+}
+
+// startIPPEvePrinter needs a message bus, though nothing is announced on it:
+// one of its own, so that the machine's is left alone.
+func startIPPEvePrinter(t *testing.T, dir string) string {
+	t.Helper()
+	bus := start(t, nil, "dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address=1",
+		"--address=unix:path="+filepath.Join(t.TempDir(), "bus"))
+	address, err := bufio.NewReader(bus).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the message bus tells no address: %v", err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := fmt.Sprint(listener.Addr().(*net.TCPAddr).Port)
+	listener.Close()
+	start(t, []string{"DBUS_SYSTEM_BUS_ADDRESS=" + strings.TrimSpace(address)},
+		"ippeveprinter", "-p", port, "-f", mimePDF, "-k", "-d", dir, "-r", "off", "-n", "localhost", "letters")
+	return "ipp://localhost:" + port + "/ipp/print"
+}
+
+func start(t *testing.T, env []string, name string, args ...string) io.Reader {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, testservice.Need(t, name), args...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // killed
 	})
+	return out
+}
+
+// waitFor waits until the printer answers.
+func waitFor(t *testing.T, l *Letter) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := l.Probe(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the printer does not answer: %v", err)
+		case <-tick.C:
+		}
+	}
 }

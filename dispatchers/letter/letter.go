@@ -11,21 +11,17 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
-	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
-	"github.com/oob-dispatch/oob-dispatch/internal/wording"
 )
 
-// Defaults of the options.
-const (
-	DefaultMinLifetime = 72 * time.Hour
-	DefaultMaxSpool    = 1000
-)
+func init() { caddy.RegisterModule(Letter{}) }
 
-// The reasons of failures, beside those of package httpclient.
+// The reasons of failures, in addition to those of package httpclient.
 const (
 	reasonLifetime  = "lifetime"
 	reasonAddress   = "address"
@@ -38,11 +34,12 @@ const (
 	reasonSpool     = "spool"
 	reasonSpoolFull = "spool_full"
 	reasonPrinter   = "printer"
+	reasonNotIPP    = "not_ipp"
 	reasonUncertain = "uncertain"
 )
 
-// Dispatcher writes letters: one A4 page for window envelopes, with a QR code
-// that holds the message (with `base_url` a link, which any camera can follow;
+// Letter writes letters: one A4 page for window envelopes, with a QR code that
+// holds the message (with `base_url` a link, which any camera can follow;
 // without it the bare message, which only the app can read).
 //
 // The address of a message is a postal address of 2 to 6 lines, separated by
@@ -52,14 +49,7 @@ const (
 //
 // A letter takes days: set the host's `token_lifetime`, and nevisFIDO's, to
 // what the post needs. One letter a day per target is the default limit.
-type Dispatcher struct {
-	// Folder of own texts: files named <operation>.<language>.txt, each of
-	// which defines the parts subject, date, opening, caption and closing, in
-	// place of the built-in ones of the same name. Each is tried on paper when
-	// the configuration is loaded; docs/templates.md tells what they see.
-	// Default: the built-in ones, in de, en, fr and it.
-	Templates string `json:"templates,omitempty"`
-
+type Letter struct {
 	// Folder for the letters, which has to exist. A letter is <id>.pdf and then
 	// the job ticket <id>.json; who sees the ticket has the whole letter. Act on
 	// tickets only: a PDF without one is what a killed process left, and is
@@ -87,24 +77,19 @@ type Dispatcher struct {
 	// Default: 72h
 	MinLifetime caddy.Duration `json:"min_lifetime,omitempty"`
 
-	// Where the language comes from, templates in order of preference: each
-	// gives a language tag or an Accept-Language header. The last is one of
-	// the languages. Default: {oob.data.language},
-	// {http.request.header.Accept-Language}, en
-	Language []dispatchers.Template `json:"language,omitempty"`
-
-	// The return address, its lines separated as those of an address; it
-	// stands in one line above the recipient's. The first signs the letter.
+	// The return address, its lines separated as those of an address, and
+	// printed in one line above the recipient's. The first signs the letter.
 	Sender string `json:"sender,omitempty"`
 
-	// Where the envelope has its window, `right` or `left`. The address stands
+	// Where the envelope has its window, `right` or `left`. The address is
 	// 118 mm or 25 mm from the left edge and 51 to 82 mm from the top, where
 	// the usual C5 and C6/5 envelopes show it. Default: `right`
 	Window string `json:"window,omitempty"`
 
+	texts.Config
 	httpclient.Options
 
-	texts   *wording.Texts
+	texts   *texts.Set
 	sender  []string
 	spool   *spool
 	printer *printer
@@ -112,103 +97,104 @@ type Dispatcher struct {
 	logger  *slog.Logger
 }
 
+var options = conf.Join(
+	conf.Table[Letter]{
+		conf.Path("spool", func(l *Letter) *string { return &l.Spool }),
+		conf.Int("max_spool", func(l *Letter) *int { return &l.MaxSpool }, 1, 1_000_000, 1000),
+		conf.Placeholder("printer", func(l *Letter) *string { return &l.Printer }, checkPrinter),
+		conf.Duration("min_lifetime", func(l *Letter) *caddy.Duration { return &l.MinLifetime }, 0, 72*time.Hour),
+		conf.Text("sender", func(l *Letter) *string { return &l.Sender }, checkSender),
+		conf.OneOf("window", func(l *Letter) *string { return &l.Window }, windowRight, windowLeft),
+	},
+	conf.Embed(texts.Table, func(l *Letter) *texts.Config { return &l.Config }),
+	conf.Embed(httpclient.Table, func(l *Letter) *httpclient.Options { return &l.Options }),
+)
+
 // CaddyModule returns the Caddy module information.
-func (Dispatcher) CaddyModule() caddy.ModuleInfo {
+func (Letter) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  dispatchers.Namespace + ".letter",
-		New: func() caddy.Module { return new(Dispatcher) },
+		New: func() caddy.Module { return new(Letter) },
 	}
 }
 
-// Provision loads the texts, tries them on paper and checks the options. It
-// stores and dials nothing.
-func (l *Dispatcher) Provision(ctx caddy.Context) error {
-	l.now, l.logger = time.Now, ctx.Slogger()
-	if err := l.CheckOptions(); err != nil {
-		return err
-	}
-	l.setDefaults()
-	if err := l.setTexts(ctx); err != nil {
-		return err
-	}
-	if l.Spool != "" {
-		dir, err := placeholder.ResolvePath("spool", l.Spool)
-		if err != nil {
-			return err
-		}
-		if l.spool, err = openSpool(dir, l.MaxSpool); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-	}
-	if l.Printer != "" {
-		p, err := newPrinter(l.Printer, l.Options, dispatchers.Logger(ctx))
-		if err != nil {
-			return err
-		}
-		l.printer = p
-	}
-	return nil
-}
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
+//
+//	letter {
+//		spool        <dir>
+//		max_spool    <n>
+//		printer      <ipp_url>
+//		templates    <dir>
+//		language     <template>... <language>
+//		min_lifetime <duration>
+//		sender       "<name> | <street> | <town>"
+//		window       right|left
+//		proxy        <url>
+//		ca           <file>
+//		client_cert  <cert_file> <key_file>
+//	}
+func (l *Letter) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, l) }
 
-// setTexts loads the texts. The built-in ones need no trial.
-func (l *Dispatcher) setTexts(ctx context.Context) error {
-	var err error
-	if l.texts, err = wording.Load(texts.Letter, l.Templates, l.Language); err != nil {
-		return err
-	}
-	if l.sender, err = parseSender(l.Sender, l.Window); err != nil {
-		return err
-	}
-	if l.Templates == "" {
-		return nil
-	}
-	return l.tryTexts(ctx)
-}
-
-// CheckOptions implements dispatchers.OptionChecker.
-func (l *Dispatcher) CheckOptions() error {
+// Check implements conf.Checker.
+func (l *Letter) Check() error {
 	switch {
 	case l.Spool == "" && l.Printer == "":
 		return errors.New("a letter needs spool <dir> or printer <ipp_url>")
 	case l.Printer == "" && l.Options != (httpclient.Options{}):
-		return errors.New("proxy, ca and client_cert are for a printer: there is none")
+		return errors.New("proxy, ca and client_cert are for a printer: add printer <ipp_url>, or remove them")
 	case l.Spool == "" && l.MaxSpool != 0:
-		return errors.New("max_spool is for a spool folder: there is none")
-	case l.MaxSpool < 0:
-		return errors.New("max_spool: it must be positive")
-	case l.MinLifetime < 0:
-		return errors.New("min_lifetime: it must be positive")
+		return conf.Errorf("max_spool", "max_spool is for a folder: add spool <dir>, or remove it")
 	}
-	if err := checkWindow(l.Window); err != nil {
+	return l.CheckLanguage(texts.Letter)
+}
+
+// checkSender fails for a return address that cannot be printed.
+func checkSender(text string) error {
+	lines, err := parseAddress(text, 1)
+	if err != nil {
 		return err
 	}
-	if l.Printer != "" {
-		if err := checkPrinter(l.Printer); err != nil {
+	p := &page{sender: lines}
+	if err := p.makePrintable(); err != nil {
+		return err
+	}
+	if err := newSheet(time.Now(), "").window(p); err != nil {
+		return errors.New("it is too long for the one line above the address: shorten it")
+	}
+	return nil
+}
+
+// Provision loads the texts and sees whether they can be printed. It stores and
+// dials nothing.
+func (l *Letter) Provision(ctx caddy.Context) error {
+	l.now, l.logger = time.Now, dispatchers.Logger(ctx)
+	if err := options.Provision(l, l.logger); err != nil {
+		return err
+	}
+	l.Window = cmp.Or(l.Window, windowRight)
+	l.sender, _ = parseAddress(l.Sender, 0) // checked
+	var err error
+	if l.texts, err = texts.Load(texts.Letter, l.Config); err != nil {
+		return err
+	}
+	if l.Templates != "" { // a test looks at the built-in ones
+		if err := l.preflight(); err != nil {
 			return err
 		}
 	}
-	if _, err := parseSender(l.Sender, l.Window); err != nil {
-		return err
+	if l.Spool != "" {
+		if l.spool, err = openSpool(l.Spool, l.MaxSpool); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
 	}
-	return wording.Check(texts.Letter, l.Templates, l.Language)
-}
-
-func checkWindow(window string) error {
-	switch window {
-	case "", windowRight, windowLeft:
-		return nil
+	if l.Printer != "" {
+		l.printer, err = newPrinter(l.Printer, l.Options, l.logger)
 	}
-	return fmt.Errorf("window %q: it is right or left", window)
-}
-
-func (l *Dispatcher) setDefaults() {
-	l.MaxSpool = cmp.Or(l.MaxSpool, DefaultMaxSpool)
-	l.MinLifetime = cmp.Or(l.MinLifetime, caddy.Duration(DefaultMinLifetime))
-	l.Window = cmp.Or(l.Window, windowRight)
+	return err
 }
 
 // Cleanup closes idle connections.
-func (l *Dispatcher) Cleanup() error {
+func (l *Letter) Cleanup() error {
 	if l.printer != nil {
 		l.printer.transport.CloseIdleConnections()
 	}
@@ -216,27 +202,28 @@ func (l *Dispatcher) Cleanup() error {
 }
 
 // Traits implements dispatchers.Dispatcher.
-func (*Dispatcher) Traits() dispatchers.Traits {
+func (*Letter) Traits() dispatchers.Traits {
 	return dispatchers.Traits{
 		Limits: []dispatchers.Limit{{Scope: dispatchers.PerTarget, N: 1, Window: 24 * time.Hour}},
 	}
 }
 
 // Dispatch implements dispatchers.Dispatcher.
-func (l *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
-	job, err := l.compose(ctx, m)
+func (l *Letter) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
+	job, err := l.write(ctx, m)
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}
-	if err := l.hand(ctx, job); err != nil {
+	if err := l.submit(ctx, job); err != nil {
 		return dispatchers.Receipt{}, err
 	}
 	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
 }
 
-// hand gives the letter to the printer, or to the spool folder where there is
-// no printer or it certainly has not taken the letter.
-func (l *Dispatcher) hand(ctx context.Context, job *job) error {
+// submit gives the letter to the printer, or to the spool folder where there is
+// no printer or it certainly has not taken the letter. With the letter in the
+// folder the dispatch is a success, so that the log has to tell of the printer.
+func (l *Letter) submit(ctx context.Context, job *job) error {
 	if l.printer != nil {
 		err := l.print(ctx, job)
 		if err == nil {
@@ -247,27 +234,21 @@ func (l *Dispatcher) hand(ctx context.Context, job *job) error {
 			return err
 		}
 		if ctx.Err() == nil {
-			l.standIn(ctx, job, failure)
+			l.logger.WarnContext(ctx, "the printer did not take a letter, which goes to the spool folder instead: "+
+				"look after the printer, and see that somebody prints what is in the folder",
+				slog.String("letter", job.ticket.ID), slog.String("class", string(failure.Class)),
+				slog.String("reason", failure.Reason), slog.Any("error", failure.Err))
 		}
 	}
-	if err := ctx.Err(); err != nil { // nobody would believe the outcome
+	if err := ctx.Err(); err != nil { // the exchange has given up the attempt
 		return dispatchers.AsError(err)
 	}
 	return l.spool.put(job)
 }
 
-// standIn tells of a printer that did not take a letter. Nobody else does: with
-// the letter in the folder the dispatch is a success.
-func (l *Dispatcher) standIn(ctx context.Context, job *job, failure *dispatchers.Error) {
-	l.logger.WarnContext(ctx, "the printer did not take a letter, which goes to the spool folder instead: "+
-		"look after the printer, and see that somebody prints what is in the folder",
-		slog.String("dispatcher", job.dispatcher), slog.String("letter", job.ticket.ID),
-		slog.String("class", string(failure.Class)), slog.String("reason", failure.Reason), slog.Any("error", failure.Err))
-}
-
 // print gives the letter to the printer. Where a folder stands in for it, one
 // that does not answer leaves a fifth of the time for that.
-func (l *Dispatcher) print(ctx context.Context, job *job) error {
+func (l *Letter) print(ctx context.Context, job *job) error {
 	if deadline, ok := ctx.Deadline(); ok && l.spool != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*4/5)
@@ -276,24 +257,25 @@ func (l *Dispatcher) print(ctx context.Context, job *job) error {
 	return l.printer.print(ctx, job)
 }
 
-// Check writes and removes a file in the spool folder, and asks the printer
-// whether it accepts jobs in PDF. The texts are checked when they are loaded.
-func (l *Dispatcher) Check(ctx context.Context) error {
+// Probe writes and removes a file in the spool folder, and asks the printer
+// whether it accepts jobs in PDF.
+func (l *Letter) Probe(ctx context.Context) error {
 	if l.spool != nil {
-		if err := l.spool.check(); err != nil {
+		if err := l.spool.probe(); err != nil {
 			return err
 		}
 	}
 	if l.printer != nil {
-		return l.printer.check(ctx)
+		return l.printer.probe(ctx)
 	}
 	return nil
 }
 
 // Interface guards
 var (
-	_ caddy.Provisioner         = (*Dispatcher)(nil)
-	_ caddy.CleanerUpper        = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
-	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
+	_ caddyfile.Unmarshaler  = (*Letter)(nil)
+	_ caddy.Provisioner      = (*Letter)(nil)
+	_ caddy.CleanerUpper     = (*Letter)(nil)
+	_ conf.Checker           = (*Letter)(nil)
+	_ dispatchers.Dispatcher = (*Letter)(nil)
 )

@@ -17,6 +17,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -25,7 +26,7 @@ var today = time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
 const postal = "Frau | Anna Mustermann | Bahnhofstrasse 1 | 8001 Zürich"
 
 // provision makes the dispatcher ready; its day is today.
-func provision(t *testing.T, l *Dispatcher) *Dispatcher {
+func provision(t *testing.T, l *Letter) *Letter {
 	t.Helper()
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 	t.Cleanup(cancel)
@@ -49,7 +50,7 @@ func message(id string, values map[string]string) *dispatchers.Message {
 	return m
 }
 
-func dispatch(t *testing.T, l *Dispatcher, m *dispatchers.Message) *dispatchers.Error {
+func dispatch(t *testing.T, l *Letter, m *dispatchers.Message) *dispatchers.Error {
 	t.Helper()
 	receipt, err := l.Dispatch(t.Context(), m)
 	if err == nil {
@@ -102,12 +103,8 @@ func names(t *testing.T, dir string) string {
 // tool runs a program of the packages that test.sh installs.
 func tool(t *testing.T, name string, args ...string) []byte {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%s is missing: run ./test.sh once, which installs what the tests need", name)
-	}
 	var out, trouble bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd := exec.CommandContext(t.Context(), testservice.Need(t, name), args...)
 	cmd.Stdout, cmd.Stderr = &out, &trouble
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%s: %v: %s%s", name, err, out.Bytes(), trouble.Bytes())
@@ -135,7 +132,7 @@ func scan(t *testing.T, pdf []byte) (code, text string) {
 
 func TestLettersOfAllLanguagesAndOperations(t *testing.T) {
 	dir := t.TempDir()
-	l := provision(t, &Dispatcher{Spool: dir, Sender: "Beispielbank AG; Postfach; 8010 Zürich"})
+	l := provision(t, &Letter{Spool: dir, Sender: "Beispielbank AG; Postfach; 8010 Zürich"})
 	for _, lang := range []string{"de", "fr", "it", "en"} {
 		for _, operation := range nevisfido.Operations() {
 			id := fmt.Sprintf("%s-%s", lang, operation)
@@ -166,7 +163,7 @@ func TestLettersOfAllLanguagesAndOperations(t *testing.T) {
 
 func TestCodeHoldsTheLinkWhereThereIsABaseURL(t *testing.T) {
 	dir := t.TempDir()
-	l := provision(t, &Dispatcher{Spool: dir})
+	l := provision(t, &Letter{Spool: dir})
 	m := message("link", nil)
 	m.Link, m.LinkConfigured = nevisfido.Link("https://app.example.com/open", m.Envelope), true
 	if e := dispatch(t, l, m); e != nil {
@@ -180,7 +177,7 @@ func TestCodeHoldsTheLinkWhereThereIsABaseURL(t *testing.T) {
 
 func TestTicket(t *testing.T) {
 	dir := t.TempDir()
-	l := provision(t, &Dispatcher{Spool: dir, Window: "left"})
+	l := provision(t, &Letter{Spool: dir, Window: "left"})
 	if e := dispatch(t, l, message("Ab-9_", nil)); e != nil {
 		t.Fatal(e)
 	}
@@ -206,38 +203,9 @@ func TestTicket(t *testing.T) {
 	}
 }
 
-func TestLanguage(t *testing.T) {
-	dir := t.TempDir()
-	own := provision(t, &Dispatcher{Spool: dir})
-	configured := provision(t, &Dispatcher{Spool: dir, Language: []dispatchers.Template{"{http.request.header.X-Lang}", "it"}})
-	const data, header = "oob.data.language", "http.request.header.Accept-Language"
-	tests := []struct {
-		name   string
-		l      *Dispatcher
-		values map[string]string
-		want   string
-	}{
-		{"nothing", own, nil, "en"},
-		{"data first", own, map[string]string{data: "fr", header: "de"}, "fr"},
-		{"header", own, map[string]string{header: "ja, de-CH;q=0.8, fr;q=0.3"}, "de"},
-		{"useless data", own, map[string]string{data: "{{.}}", header: "it"}, "it"},
-		{"configured last", configured, map[string]string{data: "fr", header: "de"}, "it"},
-		{"configured first", configured, map[string]string{"http.request.header.X-Lang": "de"}, "de"},
-	}
-	for i, tt := range tests {
-		id := fmt.Sprintf("lang%d", i)
-		if e := dispatch(t, tt.l, message(id, tt.values)); e != nil {
-			t.Fatal(e)
-		}
-		if _, ticket := spooled(t, dir, id+"_post"); ticket.Language != tt.want {
-			t.Errorf("%s: language = %s, want %s", tt.name, ticket.Language, tt.want)
-		}
-	}
-}
-
 func TestHostileTexts(t *testing.T) {
 	dir := t.TempDir()
-	l := provision(t, &Dispatcher{Spool: dir})
+	l := provision(t, &Letter{Spool: dir})
 	m := message("hostile", map[string]string{
 		"oob.notification.title": "{{.Username}} {env.HOME} <script>alert(1)</script>\r\nX: y",
 		"oob.notification.body":  "a\u202eb\u2066c) Tj ET \\( %PDF\x00\x1b[2J \U0001F510 ok",
@@ -269,7 +237,7 @@ func TestHostileTexts(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	dir := t.TempDir()
-	l := provision(t, &Dispatcher{Spool: dir, MinLifetime: caddy.Duration(48 * time.Hour)})
+	l := provision(t, &Letter{Spool: dir, MinLifetime: caddy.Duration(48 * time.Hour)})
 	title, body := "oob.notification.title", "oob.notification.body"
 	tests := []struct {
 		name   string
@@ -317,7 +285,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestCanceledWhileDrawing(t *testing.T) {
-	l := provision(t, &Dispatcher{Spool: t.TempDir()})
+	l := provision(t, &Letter{Spool: t.TempDir()})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := l.Dispatch(ctx, message("x", nil))
@@ -325,14 +293,14 @@ func TestCanceledWhileDrawing(t *testing.T) {
 }
 
 func TestTraits(t *testing.T) {
-	traits := new(Dispatcher).Traits()
+	traits := new(Letter).Traits()
 	want := dispatchers.Limit{Scope: dispatchers.PerTarget, N: 1, Window: 24 * time.Hour}
 	if traits.AnswersCaller || traits.AddressOptional || traits.BuiltIn != "" || len(traits.Limits) != 1 || traits.Limits[0] != want {
 		t.Errorf("traits = %+v", traits)
 	}
 }
 
-func TestParseLines(t *testing.T) {
+func TestParseAddress(t *testing.T) {
 	long := strings.Repeat("ü", maxAddressLine)
 	tests := []struct {
 		address, want string
@@ -354,9 +322,9 @@ func TestParseLines(t *testing.T) {
 		{"a\xff|c", ""},
 	}
 	for _, tt := range tests {
-		lines, err := parseLines(tt.address, minAddressLines)
+		lines, err := parseAddress(tt.address, minAddressLines)
 		if got := strings.Join(lines, "/"); got != tt.want || (err == nil) != (tt.want != "") {
-			t.Errorf("parseLines(%q) = %q, %v, want %q", tt.address, got, err, tt.want)
+			t.Errorf("parseAddress(%q) = %q, %v, want %q", tt.address, got, err, tt.want)
 		}
 	}
 }

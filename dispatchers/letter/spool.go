@@ -13,7 +13,44 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
+
+// Ticket is the job ticket of a letter, a JSON file next to the PDF. It holds
+// neither the address nor anything of the message.
+type Ticket struct {
+	// Version of this form: 1
+	Version int `json:"version"`
+
+	// The name of the letter's files without extension: the same for every
+	// attempt of one dispatcher in one exchange, different for every other.
+	// It ends in _ and the name of the dispatcher
+	ID string `json:"id"`
+
+	Operation nevisfido.Operation `json:"operation"`
+
+	// The language of the text, a tag of RFC 5646
+	Language string `json:"language"`
+
+	// The time of writing (RFC 3339, UTC)
+	Created time.Time `json:"created"`
+
+	// When the token dies; a letter that cannot arrive before is not worth
+	// sending (RFC 3339, UTC)
+	Expires time.Time `json:"expires"`
+
+	// The name of the PDF in the same folder
+	File string `json:"file"`
+
+	// The SHA-256 digest of the PDF in hexadecimal, and its size in bytes
+	SHA256 string `json:"sha256"`
+	Size   int    `json:"size"`
+
+	Pages int `json:"pages"`
+
+	// The side of the envelope's window: right or left
+	Window string `json:"window"`
+}
 
 // spool is a folder that a print shop takes letters from.
 //
@@ -35,7 +72,7 @@ func openSpool(dir string, maxLetters int) (*spool, error) {
 	info, err := os.Stat(dir) //nolint:gosec // the operator names the folder
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("there is no folder %s", dir)
+		return nil, fmt.Errorf("the folder %s does not exist; create it", dir)
 	case err != nil:
 		return nil, err
 	case !info.IsDir():
@@ -179,13 +216,13 @@ func remove(paths ...string) {
 	}
 }
 
-// check proves that files can be written.
-func (s *spool) check() error {
-	file, err := os.CreateTemp(s.dir, ".check-*.tmp")
+// probe proves that files can be written.
+func (s *spool) probe() error {
+	file, err := os.CreateTemp(s.dir, ".probe-*.tmp")
 	if err != nil {
 		return s.fail("writing to", err)
 	}
-	err = fill(file, []byte("check\n"))
+	err = fill(file, []byte("probe\n"))
 	if err := errors.Join(err, os.Remove(file.Name())); err != nil {
 		return s.fail("writing to", err)
 	}

@@ -49,7 +49,7 @@ func sampleJob(id string, size int) *job {
 
 func TestRetryMakesNoSecondLetter(t *testing.T) {
 	dir := t.TempDir()
-	l := provision(t, &Dispatcher{Spool: dir})
+	l := provision(t, &Letter{Spool: dir})
 	if e := dispatch(t, l, message("same", nil)); e != nil {
 		t.Fatal(e)
 	}
@@ -68,7 +68,7 @@ func TestRetryMakesNoSecondLetter(t *testing.T) {
 // the letter of another, and a retry is still known.
 func TestDispatchersShareAFolder(t *testing.T) {
 	dir := t.TempDir()
-	l := provision(t, &Dispatcher{Spool: dir})
+	l := provision(t, &Letter{Spool: dir})
 	addresses := map[string]string{"home": "Anna Muster|Weg 1", "office.2": "Anna Muster|Gasse 2", "office-2": "Anna Muster|Gasse 3", "office": "Anna Muster|Gasse 4"}
 	for range 2 {
 		for name, address := range addresses {
@@ -117,7 +117,7 @@ func TestSameLetterFromManySides(t *testing.T) {
 
 func TestQuota(t *testing.T) {
 	dir := t.TempDir()
-	l := provision(t, &Dispatcher{Spool: dir, MaxSpool: 3})
+	l := provision(t, &Letter{Spool: dir, MaxSpool: 3})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	full := 0
@@ -173,7 +173,7 @@ func TestSpoolTrouble(t *testing.T) {
 	t.Run("not writable", func(t *testing.T) {
 		s := newSpool(t, "/sys/kernel") // for root neither
 		dispatcherstest.WantFailure(t, dispatchers.AsError(s.put(sampleJob("a", 100))), dispatchers.Broken, reasonSpool)
-		dispatcherstest.WantFailure(t, dispatchers.AsError(s.check()), dispatchers.Broken, reasonSpool)
+		dispatcherstest.WantFailure(t, dispatchers.AsError(s.probe()), dispatchers.Broken, reasonSpool)
 	})
 	t.Run("gone", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "spool")
@@ -201,9 +201,9 @@ func TestSpoolTrouble(t *testing.T) {
 	})
 }
 
-func TestSpoolCheckLeavesNothing(t *testing.T) {
+func TestSpoolProbeLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	if err := newSpool(t, dir).check(); err != nil {
+	if err := newSpool(t, dir).probe(); err != nil {
 		t.Error(err)
 	}
 	if left := names(t, dir); left != "" {

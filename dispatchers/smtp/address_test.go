@@ -92,7 +92,7 @@ func TestMailTargets(t *testing.T) {
 
 func TestOnlyTheParsedAddressIsUsed(t *testing.T) {
 	s := startServer(t, simulated.Options{})
-	d := newDispatcher(t, s, nil)
+	d := newMailer(t, s, nil)
 	m := plain()
 	m.Address = "Jeff@Zürich.example"
 	if _, err := d.Dispatch(t.Context(), m); err != nil {
@@ -109,7 +109,7 @@ func TestOnlyTheParsedAddressIsUsed(t *testing.T) {
 
 func TestBadAddressesAreNotSentTo(t *testing.T) {
 	s := startServer(t, simulated.Options{})
-	d := newDispatcher(t, s, nil)
+	d := newMailer(t, s, nil)
 	m := plain()
 	m.Address = recipient + "\r\nBcc: eve@example.org"
 	_, err := d.Dispatch(t.Context(), m)

@@ -2,35 +2,20 @@ package smtp
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	gosmtp "github.com/wneessen/go-mail/smtp"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 )
 
-// Auth is an account of the mail server.
-type Auth struct {
-	// The user name. May be a placeholder.
-	Username string `json:"username,omitempty"`
-
-	// The password, or for `xoauth2` the access token, as a placeholder such
-	// as {env.SMTP_PASSWORD} or {file./path}. A file that changes is used for
-	// new connections without a restart.
-	Password string `json:"password,omitempty"`
-
-	// The mechanism: `plain`, `login`, `cram-md5`, `scram-sha-1`,
-	// `scram-sha-256`, `xoauth2`, or `auto` for the strongest that the server
-	// offers (never `xoauth2`). Default: `auto`
-	Type string `json:"type,omitempty"`
-}
-
-// What errors call the arguments of auth.
+// What errors call the values of auth.
 const (
 	optionUser     = "auth (user)"
 	optionPassword = "auth (password)"
@@ -45,38 +30,69 @@ const (
 // to the server.
 var mechanisms = []string{"SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"}
 
-// login is how to log in; nil for not at all.
-type login struct {
-	host      string
-	mechanism string
-	username  string
-	password  func() string
+// account returns the option Auth, which two options of a Caddyfile set.
+func (s *Mailer) account() *Auth {
+	if s.Auth == nil {
+		s.Auth = new(Auth)
+	}
+	return s.Auth
 }
 
-func checkAuthType(mechanism string) error {
-	switch mechanism = strings.ToUpper(mechanism); {
+func readAuth(s *Mailer, d *caddyfile.Dispenser) error {
+	args, err := conf.Values(d, 2, "auth takes two values: the user and the password, such as {env.SMTP_PASSWORD} or {file./path}")
+	if err == nil {
+		s.account().Username, s.account().Password = args[0], args[1]
+	}
+	return err
+}
+
+func checkAuth(s *Mailer) error {
+	if s.Auth == nil {
+		return nil
+	}
+	if err := placeholder.Check(optionUser, s.Auth.Username, nil); err != nil {
+		return err
+	}
+	return placeholder.Check(optionPassword, s.Auth.Password, func(text string) error {
+		_, err := parsePassword([]byte(text))
+		return err
+	})
+}
+
+func readAuthType(s *Mailer, d *caddyfile.Dispenser) error {
+	const takes = "auth_type takes auto, plain, login, cram-md5, scram-sha-1, scram-sha-256 or xoauth2"
+	args, err := conf.Values(d, 1, takes)
+	if err == nil {
+		s.account().Type = args[0]
+	}
+	return err
+}
+
+func checkAuthType(s *Mailer) error {
+	if s.Auth == nil {
+		return nil
+	}
+	switch mechanism := strings.ToUpper(s.Auth.Type); {
 	case mechanism == "", mechanism == authAuto, mechanism == xoauth2, slices.Contains(mechanisms, mechanism):
 		return nil
 	}
-	return errors.New("auth_type: it is auto, plain, login, cram-md5, scram-sha-1, scram-sha-256 or xoauth2")
+	return errors.New("auth_type takes auto, plain, login, cram-md5, scram-sha-1, scram-sha-256 or xoauth2")
 }
 
-func newLogin(a *Auth, host string, logger *slog.Logger) (*login, error) {
-	if a == nil {
-		return nil, nil
+func resolveAuth(s *Mailer, logger *slog.Logger) error {
+	if s.Auth == nil {
+		return nil
 	}
-	l := &login{host: host, mechanism: strings.ToUpper(a.Type)}
-	if l.mechanism == "" {
-		l.mechanism = authAuto
-	}
+	s.login = &login{mechanism: strings.ToUpper(s.Auth.Type)}
 	var err error
-	if l.username, err = placeholder.Resolve(optionUser, a.Username); err != nil {
-		return nil, err
+	if s.login.username, err = placeholder.Resolve(optionUser, s.Auth.Username); err != nil {
+		return err
 	}
-	l.password, err = newPassword(a.Password, logger)
-	return l, err
+	s.login.password, err = newPassword(s.Auth.Password, logger)
+	return err
 }
 
+// newPassword returns what knows the present password: a file is followed.
 func newPassword(text string, logger *slog.Logger) (func() string, error) {
 	if path, ok := strings.CutPrefix(text, "{file."); ok && strings.Count(text, "}") == 1 && strings.HasSuffix(path, "}") {
 		file, err := watchedfile.Open(optionPassword, strings.TrimSuffix(path, "}"), parsePassword, logger)
@@ -86,46 +102,43 @@ func newPassword(text string, logger *slog.Logger) (func() string, error) {
 		return file.Value, nil
 	}
 	password, err := placeholder.ResolveSecret(optionPassword, text, logger)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		password, err = parsePassword([]byte(password))
 	}
-	_, err = parsePassword([]byte(password))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", optionPassword, err)
-	}
-	return func() string { return password }, nil
-}
-
-func checkPassword(text string) error {
-	_, err := parsePassword([]byte(text))
-	return err
+	return func() string { return password }, err
 }
 
 func parsePassword(content []byte) (string, error) {
 	password := strings.TrimRight(string(content), "\r\n")
 	if password == "" || strings.ContainsAny(password, "\x00\r\n") {
-		return "", errors.New("it is empty, or has several lines")
+		return "", errors.New(optionPassword + ": it is empty, or has several lines")
 	}
 	return password, nil
 }
 
+// login is how to log in.
+type login struct {
+	mechanism string // "" and AUTO for the best
+	username  string
+	password  func() string
+}
+
 // choose returns the mechanism to use with a server that offers these.
-func (l *login) choose(offered string) (gosmtp.Auth, error) {
-	offers := strings.Fields(strings.ToUpper(offered))
+func (l *login) choose(host string, offers []string) (gosmtp.Auth, error) {
 	wanted := []string{l.mechanism}
-	if l.mechanism == authAuto {
+	if l.mechanism == "" || l.mechanism == authAuto {
 		wanted = mechanisms
 	}
 	for _, mechanism := range wanted {
 		if slices.Contains(offers, mechanism) {
-			return l.auth(mechanism), nil
+			return l.auth(mechanism, host), nil
 		}
 	}
 	return nil, dispatchers.Fail(dispatchers.Broken, reasonAuth,
 		"the mail server does not offer the mechanism of auth_type, or no login at all: check auth_type, server and tls")
 }
 
-func (l *login) auth(mechanism string) gosmtp.Auth {
+func (l *login) auth(mechanism, host string) gosmtp.Auth {
 	switch password := l.password(); mechanism {
 	case "SCRAM-SHA-256":
 		return gosmtp.ScramSHA256Auth(l.username, password)
@@ -136,8 +149,8 @@ func (l *login) auth(mechanism string) gosmtp.Auth {
 	case xoauth2:
 		return gosmtp.XOAuth2Auth(l.username, password)
 	case "LOGIN":
-		return gosmtp.LoginAuth(l.username, password, l.host, false)
+		return gosmtp.LoginAuth(l.username, password, host, false)
 	default:
-		return gosmtp.PlainAuth("", l.username, password, l.host, false)
+		return gosmtp.PlainAuth("", l.username, password, host, false)
 	}
 }

@@ -23,13 +23,13 @@ const (
 	codeName   = "qr.png" // of the picture
 )
 
-// validID is what can stand in a Message-ID (RFC 5322, section 3.6.4).
+// validID is what a Message-ID can hold (RFC 5322, section 3.6.4).
 var validID = regexp.MustCompile(`^[A-Za-z0-9_~-]{1,200}$`)
 
 // compose writes the mail.
-func (s *Dispatcher) compose(ctx context.Context, m *dispatchers.Message) (*outgoing, error) {
+func (s *Mailer) compose(ctx context.Context, m *dispatchers.Message) (*outgoing, error) {
 	if m.Address == "" {
-		return nil, dispatchers.Fail(dispatchers.NoTarget, reasonNoAddress, "there is no mail address: check address")
+		return nil, dispatchers.Fail(dispatchers.NoTarget, reasonNoAddress, "the target has no mail address: check address")
 	}
 	to, err := parseAddress(m.Address)
 	if err != nil {
@@ -62,11 +62,7 @@ func (s *Dispatcher) compose(ctx context.Context, m *dispatchers.Message) (*outg
 // drawCode returns the picture of the QR code; nil if the message is too long
 // for one and there is a link as well.
 func drawCode(ctx context.Context, m *dispatchers.Message) ([]byte, error) {
-	content := m.Envelope.Encoded()
-	if m.LinkConfigured {
-		content = m.Link
-	}
-	picture, err := qr.PNG(ctx, content, qr.Options{})
+	picture, err := qr.PNG(ctx, m.CodeContent(), qr.Options{})
 	switch {
 	case errors.Is(err, qr.ErrTooLong) && m.Link != "":
 		return nil, nil
@@ -81,46 +77,27 @@ func drawCode(ctx context.Context, m *dispatchers.Message) ([]byte, error) {
 	return picture, nil
 }
 
-// parts are those of a mail.
-type parts struct{ subject, plain, html string }
-
-func (s *Dispatcher) render(m *dispatchers.Message, picture bool) (parts, error) {
-	lang := s.texts.Language(m)
-	now := s.now()
-	v := texts.Fill(m.Lookup)
-	v.Operation, v.Link, v.Sender = string(m.Operation), m.Link, s.from.name
-	v.Date, v.Expires = now, m.Expires.In(now.Location())
+func (s *Mailer) render(m *dispatchers.Message, picture bool) (map[texts.Part]string, error) {
+	v := texts.Of(m, s.now())
+	v.Sender = s.from.name
 	if s.Subject != "" {
 		v.Subject = oneLine(m.Expand(s.Subject, nil))
 	}
 	if picture {
 		v.Picture = s.pictureID(m)
 	}
-	var t parts
-	for part, to := range map[texts.Part]*string{
-		texts.Subject: &t.subject, texts.Text: &t.plain, texts.HTML: &t.html,
-	} {
-		var err error
-		if *to, err = s.texts.Render(lang, part, v); err != nil {
-			return parts{}, err
-		}
-	}
-	t.subject = oneLine(t.subject)
-	if v.Subject != "" {
-		t.subject = v.Subject
-	}
-	return t, nil
+	return s.texts.Render(s.texts.Language(m), v)
 }
 
-func (s *Dispatcher) pictureID(m *dispatchers.Message) string {
+func (s *Mailer) pictureID(m *dispatchers.Message) string {
 	return "qr." + s.messageID(m)
 }
 
-func (s *Dispatcher) messageID(m *dispatchers.Message) string {
+func (s *Mailer) messageID(m *dispatchers.Message) string {
 	return m.DeliveryID() + "@" + s.from.domain
 }
 
-// oneLine makes a text that can stand in a header: control characters become
+// oneLine makes a text for a header: control characters become
 // spaces, marks that turn the direction of writing go, and nothing in it can
 // be taken for an encoded word (RFC 2047).
 func oneLine(text string) string {
@@ -144,7 +121,7 @@ func oneLine(text string) string {
 // Message-ID follows from the token, so that a second attempt can be told from
 // a second mail. Automatic answers are asked not to come (RFC 3834; the second
 // header is Exchange's), reports of failed delivery may.
-func (s *Dispatcher) encode(m *dispatchers.Message, to string, t parts, code []byte) ([]byte, error) {
+func (s *Mailer) encode(m *dispatchers.Message, to string, t map[texts.Part]string, code []byte) ([]byte, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithEncoding(gomail.EncodingQP))
 	msg.FromMailAddress(&mail.Address{Name: s.from.name, Address: s.from.address})
 	msg.ToMailAddress(&mail.Address{Address: to})
@@ -152,9 +129,9 @@ func (s *Dispatcher) encode(m *dispatchers.Message, to string, t parts, code []b
 	msg.SetMessageIDWithValue(s.messageID(m))
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetGenHeader("X-Auto-Response-Suppress", "OOF, AutoReply")
-	msg.Subject(t.subject)
-	msg.SetBodyString(gomail.TypeTextPlain, t.plain+"\n")
-	msg.AddAlternativeString(gomail.TypeTextHTML, t.html)
+	msg.Subject(oneLine(t[texts.Subject]))
+	msg.SetBodyString(gomail.TypeTextPlain, t[texts.Text]+"\n")
+	msg.AddAlternativeString(gomail.TypeTextHTML, t[texts.HTML])
 	if code != nil {
 		err := msg.EmbedReader(codeName, bytes.NewReader(code),
 			gomail.WithFileContentType("image/png"), gomail.WithFileContentID("<"+s.pictureID(m)+">"))

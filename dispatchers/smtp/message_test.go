@@ -29,15 +29,15 @@ var headers = []string{
 
 func TestValuesStayInTheirPlace(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
-	withSubject := newDispatcher(t, s, map[string]any{"subject": "{oob.notification.title} {oob.data.x}"})
+	d := newMailer(t, s, nil)
+	withSubject := newMailer(t, s, map[string]any{"subject": "{oob.notification.title} {oob.data.x}"})
 	p := phone(t)
 	for _, value := range hostile {
 		m := message(t, p, map[string]string{
 			"oob.notification.title": value, "oob.notification.body": value, "oob.name": value,
 			"oob.username": value, "oob.visual_code": value, "oob.data.x": value, "oob.data.language": value,
 		})
-		for _, d := range []*Dispatcher{d, withSubject} {
+		for _, d := range []*Mailer{d, withSubject} {
 			before := len(s.Mails())
 			if _, err := d.Dispatch(t.Context(), m); err != nil {
 				t.Fatalf("%q: %v", value, err)
@@ -90,7 +90,7 @@ func TestSubject(t *testing.T) {
 		{"{oob.notification.title}", "{oob.data.x}", "{oob.data.x}"},
 		{"{oob.notification.title}", strings.Repeat("ü", 300), strings.Repeat("ü", maxSubject-1) + "…"},
 	} {
-		d := newDispatcher(t, s, map[string]any{"subject": test.option})
+		d := newMailer(t, s, map[string]any{"subject": test.option})
 		m := message(t, p, map[string]string{"oob.notification.title": test.title, "oob.data.x": "expanded"})
 		if _, err := d.Dispatch(t.Context(), m); err != nil {
 			t.Fatal(err)
@@ -105,51 +105,6 @@ func TestSubject(t *testing.T) {
 	}
 }
 
-func TestLanguages(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, map[string]any{
-		"language": []string{"{oob.data.lang}", "{http.request.header.Accept-Language}", "de"},
-	})
-	for _, test := range []struct{ data, header, want string }{
-		{"", "", "de"},
-		{"fr-CH", "it", "fr"},
-		{"xx", "en;q=0.5, it;q=0.9", "it"},
-		{"../../etc", "*", "de"},
-	} {
-		m := message(t, phone(t), map[string]string{
-			"oob.data.lang": test.data, "http.request.header.Accept-Language": test.header,
-		})
-		if _, err := d.Dispatch(t.Context(), m); err != nil {
-			t.Fatal(err)
-		}
-		got, err := s.Wait(t.Context(), recipient)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if html := read(t, got.Data).HTML; !strings.Contains(html, `lang="`+test.want+`"`) {
-			t.Errorf("%q and %q: want %s, got\n%s", test.data, test.header, test.want, html)
-		}
-	}
-}
-
-func TestEveryOperationHasTexts(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
-	p := phone(t)
-	for _, operation := range nevisfido.Operations() {
-		m := message(t, p, nil)
-		m.Operation = operation
-		if _, err := d.Dispatch(t.Context(), m); err != nil {
-			t.Fatal(err)
-		}
-		got, err := s.Wait(t.Context(), recipient)
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkMail(t, p, m, got.Data)
-	}
-}
-
 func TestOwnTemplates(t *testing.T) {
 	s := startServer(t, mail.Options{})
 	dir := t.TempDir()
@@ -158,7 +113,7 @@ func TestOwnTemplates(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := newDispatcher(t, s, map[string]any{"templates": dir})
+	d := newMailer(t, s, map[string]any{"templates": dir})
 	m := message(t, phone(t), map[string]string{"oob.username": "{{.Link}}"})
 	if _, err := d.Dispatch(t.Context(), m); err != nil {
 		t.Fatal(err)
@@ -178,7 +133,7 @@ func TestOwnTemplates(t *testing.T) {
 
 func TestWithoutBaseURLTheCodeHoldsTheMessage(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
+	d := newMailer(t, s, nil)
 	p := phone(t)
 	m := message(t, p, nil)
 	m.LinkConfigured, m.Link = false, ""
@@ -201,7 +156,7 @@ func TestWithoutBaseURLTheCodeHoldsTheMessage(t *testing.T) {
 
 func TestTooLongForACode(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
+	d := newMailer(t, s, nil)
 	p, err := device.New(device.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -228,7 +183,7 @@ func TestTooLongForACode(t *testing.T) {
 
 func TestHugeValues(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
+	d := newMailer(t, s, nil)
 	m := message(t, phone(t), map[string]string{"oob.notification.body": strings.Repeat("ü", 1<<20)})
 	_, err := d.Dispatch(t.Context(), m)
 	wantFailure(t, err, dispatchers.Refused, "too_big")
@@ -239,7 +194,7 @@ func TestHugeValues(t *testing.T) {
 
 func TestAttemptsShareTheMessageID(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
+	d := newMailer(t, s, nil)
 	s.Script(mail.AtEnd, mail.Reply("451 4.3.0 Try again"), mail.Pass, mail.Pass)
 	m := message(t, phone(t), nil)
 	_, err := d.Dispatch(t.Context(), m)

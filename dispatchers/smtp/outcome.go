@@ -15,7 +15,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
-// The reasons of failed attempts, beside those of package httpclient.
+// The reasons of failed attempts, in addition to those of package httpclient.
 const (
 	reasonNoAddress      = "no_address"
 	reasonBadAddress     = "bad_address"
@@ -69,7 +69,7 @@ func (s stage) String() string {
 const codeClosing = 421
 
 // classify says what a failure at a stage means. Nothing of a server's text
-// is in the error: it tends to quote addresses.
+// is in the error: servers quote addresses in it.
 func classify(ctx context.Context, at stage, err error) *dispatchers.Error {
 	if answer, ok := errors.AsType[*textproto.Error](err); ok {
 		return answered(at, answer)
@@ -82,38 +82,28 @@ func classify(ctx context.Context, at stage, err error) *dispatchers.Error {
 	if ctx.Err() != nil {
 		return httpclient.Classify(at.String(), ctx.Err())
 	}
-	if _, ok := errors.AsType[textproto.ProtocolError](err); ok || errors.Is(err, errFlood) {
+	_, nonsense := errors.AsType[textproto.ProtocolError](err)
+	e := httpclient.Classify(at.String(), err)
+	switch other := e.Reason == httpclient.ReasonConnection && !isNetwork(err); {
+	case nonsense, errors.Is(err, errFlood), other && at != atTLS && at != atAuth:
 		return dispatchers.Fail(dispatchers.Broken, reasonProtocol,
 			"%s: it does not speak SMTP: check server, and tls implicit or starttls", at)
-	}
-	e := httpclient.Classify(at.String(), err)
-	if e.Reason == httpclient.ReasonConnection && !isNetwork(err) {
-		return notNetwork(at)
-	}
-	if e.Reason == httpclient.ReasonTLS {
+	case other && at == atTLS:
+		return dispatchers.Fail(dispatchers.Broken, httpclient.ReasonTLS,
+			"%s: the server and this side have no version or cipher of TLS in common: TLS 1.2 or later is needed", at)
+	case other:
+		return dispatchers.Fail(dispatchers.Broken, reasonAuth,
+			"%s: the server's part of the login is wrong: check server, auth and auth_type", at)
+	case e.Reason == httpclient.ReasonTLS:
 		e.Err = fmt.Errorf("%w: check server, ca and client_cert, and tls implicit or starttls", e.Err)
 	}
 	return e
 }
 
-// isNetwork reports whether the connection is to blame, and not what came
-// over it.
+// isNetwork reports whether the connection failed, and not what came over it.
 func isNetwork(err error) bool {
 	_, ok := errors.AsType[net.Error](err)
 	return ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
-}
-
-func notNetwork(at stage) *dispatchers.Error {
-	switch at {
-	case atTLS:
-		return dispatchers.Fail(dispatchers.Broken, httpclient.ReasonTLS,
-			"%s: the server and this side have no version or cipher of TLS in common: TLS 1.2 or later is needed", at)
-	case atAuth:
-		return dispatchers.Fail(dispatchers.Broken, reasonAuth,
-			"%s: the server's part of the login is wrong: check server, auth and auth_type", at)
-	default:
-		return dispatchers.Fail(dispatchers.Broken, reasonProtocol, "%s: it does not speak SMTP: check server", at)
-	}
 }
 
 // answered says what an answer of the server means. The code decides (RFC
@@ -127,8 +117,8 @@ func answered(at stage, answer *textproto.Error) *dispatchers.Error {
 
 var enhanced = regexp.MustCompile(`^([245])\.\d{1,3}\.\d{1,3}\b`)
 
-// enhancedCode returns the enhanced code of an answer; "" if there is none, or
-// if it is of another class than the code.
+// enhancedCode returns the enhanced code of an answer, "" for none. One of
+// another class than the code does not count.
 func enhancedCode(answer *textproto.Error) string {
 	match := enhanced.FindStringSubmatch(answer.Msg)
 	if match == nil || match[1] != fmt.Sprint(answer.Code/100) {
@@ -159,7 +149,7 @@ func meaning(at stage, code int, enhanced string) (class dispatchers.Class, reas
 	case at == atSender:
 		return dispatchers.Refused, reasonSenderRejected, "it does not take mail of this sender: check from, and the rights of the account"
 	case slices.Contains(gone, enhanced):
-		return dispatchers.Expired, reasonNoMailbox, "there is no such mailbox"
+		return dispatchers.Expired, reasonNoMailbox, "the mailbox does not exist"
 	}
 	return dispatchers.Refused, reasonRejected, "it does not take the mail; its log says why"
 }

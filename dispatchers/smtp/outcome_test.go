@@ -66,7 +66,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(string(test.at)+" "+test.answer, func(t *testing.T) {
 			s := startServer(t, mail.Options{User: "bank", Password: "hunter2"})
-			d := newDispatcher(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
+			d := newMailer(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
 			s.Script(test.at, mail.Reply(test.answer+text))
 			_, err := d.Dispatch(t.Context(), plain())
 			wantFailure(t, err, test.class, test.reason)
@@ -77,19 +77,6 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("%d mails", n)
 			}
 		})
-	}
-}
-
-// TestGreylisting is "4xx, then 2xx".
-func TestGreylisting(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
-	s.Script(mail.AtRCPT, mail.Reply("450 4.2.0 Greylisted"))
-	_, err := d.Dispatch(t.Context(), plain())
-	wantFailure(t, err, dispatchers.Temporary, "deferred")
-	dispatch(t, d)
-	if n := len(s.Mails()); n != 1 {
-		t.Errorf("%d mails, want 1", n)
 	}
 }
 
@@ -109,7 +96,7 @@ func TestServersThatFail(t *testing.T) {
 		for _, at := range points {
 			t.Run(name+" at "+string(at), func(t *testing.T) {
 				s := startServer(t, mail.Options{User: "bank", Password: "hunter2"})
-				d := newDispatcher(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
+				d := newMailer(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				go func() {
@@ -139,7 +126,7 @@ func TestServersThatFail(t *testing.T) {
 // repeated here.
 func TestDroppedInTheMail(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
+	d := newMailer(t, s, nil)
 	dispatch(t, d)
 	s.Script(mail.AtContent, mail.Drop)
 	_, err := d.Dispatch(t.Context(), plain())

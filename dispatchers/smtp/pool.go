@@ -15,7 +15,7 @@ const (
 	idleTime = 30 * time.Second
 	// maxAge ends a session so that changes of DNS and of credentials arrive.
 	maxAge = 5 * time.Minute
-	// quitTime bounds the good-bye.
+	// quitTime bounds QUIT and its answer.
 	quitTime = time.Second
 )
 
@@ -52,7 +52,7 @@ func (p *pool) send(ctx context.Context, m *outgoing) error {
 		}
 		at, err := n.send(ctx, m)
 		again := err != nil && kept && n.broken && at < atContent && ctx.Err() == nil
-		p.put(n) //nolint:contextcheck // the good-bye is not the mail's
+		p.put(n) //nolint:contextcheck // QUIT is not part of the mail
 		// A server that has closed a kept session shows it no earlier than
 		// here. It has nothing of the mail, so another session can have it.
 		if !again {
@@ -110,7 +110,7 @@ func (p *pool) expire(n *session) {
 	}
 }
 
-// end says good-bye in the background: no mail waits for it.
+// end sends QUIT in the background: no mail waits for it.
 func (p *pool) end(n *session) {
 	p.closing.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), quitTime)

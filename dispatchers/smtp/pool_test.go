@@ -10,7 +10,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 )
 
-func dispatch(t *testing.T, d *Dispatcher) {
+func dispatch(t *testing.T, d *Mailer) {
 	t.Helper()
 	if _, err := d.Dispatch(t.Context(), plain()); err != nil {
 		t.Fatal(err)
@@ -19,7 +19,7 @@ func dispatch(t *testing.T, d *Dispatcher) {
 
 func TestConnectionsAreReused(t *testing.T) {
 	s := startServer(t, mail.Options{User: "bank", Password: "hunter2"})
-	d := newDispatcher(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
+	d := newMailer(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
 	for range 20 {
 		dispatch(t, d)
 	}
@@ -30,7 +30,7 @@ func TestConnectionsAreReused(t *testing.T) {
 
 func TestConnectionsAreBounded(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, map[string]any{"connections": 3})
+	d := newMailer(t, s, map[string]any{"connections": 3})
 	var group sync.WaitGroup
 	for range 30 {
 		group.Go(func() {
@@ -47,7 +47,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 
 func TestWaitingForAConnectionEnds(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, map[string]any{"connections": 1})
+	d := newMailer(t, s, map[string]any{"connections": 1})
 	s.Script(mail.AtRCPT, mail.Hang)
 	slow, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -84,7 +84,7 @@ func TestKeptConnectionsThatBroke(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startServer(t, mail.Options{})
-			d := newDispatcher(t, s, nil)
+			d := newMailer(t, s, nil)
 			dispatch(t, d)
 			breakIt(s)
 			dispatch(t, d)
@@ -99,7 +99,7 @@ func TestKeptConnectionsThatBroke(t *testing.T) {
 // after the mail was handed over, is the exchange's to decide about.
 func TestNothingIsRepeated(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
+	d := newMailer(t, s, nil)
 	s.Script(mail.AtRCPT, mail.Drop)
 	_, err := d.Dispatch(t.Context(), plain())
 	wantFailure(t, err, dispatchers.Temporary, "connection")
@@ -117,7 +117,7 @@ func TestNothingIsRepeated(t *testing.T) {
 
 func TestRefusedMailsLeaveTheConnection(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
+	d := newMailer(t, s, nil)
 	for _, at := range []mail.Point{mail.AtMAIL, mail.AtRCPT, mail.AtDATA, mail.AtEnd} {
 		s.Script(at, mail.Reply("554 5.6.0 No"))
 		if _, err := d.Dispatch(t.Context(), plain()); err == nil {
@@ -133,7 +133,7 @@ func TestRefusedMailsLeaveTheConnection(t *testing.T) {
 // TestNonsenseEndsTheConnection: nobody knows what such a server waits for.
 func TestNonsenseEndsTheConnection(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
+	d := newMailer(t, s, nil)
 	s.Script(mail.AtRCPT, mail.Reply("354 Go ahead"))
 	_, err := d.Dispatch(t.Context(), plain())
 	wantFailure(t, err, dispatchers.Broken, "protocol")
@@ -145,7 +145,7 @@ func TestNonsenseEndsTheConnection(t *testing.T) {
 
 func TestCleanupSaysGoodBye(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
+	d := newMailer(t, s, nil)
 	dispatch(t, d)
 	if err := d.Cleanup(); err != nil {
 		t.Fatal(err)
@@ -165,7 +165,7 @@ func TestCleanupSaysGoodBye(t *testing.T) {
 
 func TestCleanupDoesNotHang(t *testing.T) {
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, nil)
+	d := newMailer(t, s, nil)
 	dispatch(t, d)
 	s.Script(mail.AtQUIT, mail.Hang)
 	if err := d.Cleanup(); err != nil {

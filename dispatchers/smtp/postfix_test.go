@@ -83,14 +83,10 @@ postlog  unix-dgram n - n - 1 postlogd
 
 func startPostfix(t *testing.T) *postfix {
 	t.Helper()
-	for _, program := range []string{"/usr/sbin/postfix", "/usr/sbin/saslpasswd2"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Fatalf("%s is missing: install Debian's postfix, sasl2-bin and libsasl2-modules, or run ./test.sh as root, which does", program)
-		}
+	for _, program := range []string{"postfix", "saslpasswd2"} {
+		testservice.Need(t, program)
 	}
-	if os.Getuid() != 0 {
-		t.Fatal("Postfix starts as root only: run ./test.sh as root")
-	}
+	testservice.NeedRoot(t, "Postfix")
 	dir, err := os.MkdirTemp("", "postfix") //nolint:usetesting // Postfix's other users have to get in
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +231,7 @@ func (p *postfix) next(t *testing.T) []byte {
 	return content
 }
 
-func (p *postfix) dispatcher(t *testing.T, more map[string]any) *Dispatcher {
+func (p *postfix) dispatcher(t *testing.T, more map[string]any) *Mailer {
 	t.Helper()
 	options := map[string]any{
 		"server": p.starttls, "from": "Example Bank <login@example.com>", "ca": p.ca,
@@ -256,7 +252,7 @@ func TestPostfix(t *testing.T) {
 	t.Run("both ways of TLS", func(t *testing.T) {
 		for mode, address := range map[string]string{"starttls": server.starttls, "implicit": server.implicit} {
 			d := server.dispatcher(t, map[string]any{"tls": mode, "server": address})
-			if err := d.Check(t.Context()); err != nil {
+			if err := d.Probe(t.Context()); err != nil {
 				t.Fatalf("%s: %v\n%s", mode, err, server.log())
 			}
 			m := message(t, p, map[string]string{"oob.notification.title": "Zahlung bestätigen\r\nBcc: eve@example.com"})
@@ -279,18 +275,18 @@ func TestPostfix(t *testing.T) {
 			right := server.dispatcher(t, map[string]any{
 				"auth": map[string]any{"username": "bank", "password": "hunter2", "type": kind},
 			})
-			if err := right.Check(t.Context()); err != nil {
+			if err := right.Probe(t.Context()); err != nil {
 				t.Errorf("%s: %v", kind, err)
 			}
 			wrong := server.dispatcher(t, map[string]any{
 				"auth": map[string]any{"username": "bank", "password": "wrong", "type": kind},
 			})
-			wantFailure(t, wrong.Check(t.Context()), dispatchers.Broken, "auth")
+			wantFailure(t, wrong.Probe(t.Context()), dispatchers.Broken, "auth")
 		}
 		token := server.dispatcher(t, map[string]any{
 			"auth": map[string]any{"username": "bank", "password": "hunter2", "type": "xoauth2"},
 		})
-		wantFailure(t, token.Check(t.Context()), dispatchers.Broken, "auth")
+		wantFailure(t, token.Probe(t.Context()), dispatchers.Broken, "auth")
 	})
 
 	t.Run("answers", func(t *testing.T) {

@@ -2,15 +2,106 @@ package smtp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"net/textproto"
+	"strings"
 	"time"
 
 	gosmtp "github.com/wneessen/go-mail/smtp"
 
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
+
+// The commands and mechanisms are go-mail's. Its Client, which opens sessions
+// and sends mails over them, is not used: its errors do not wrap their cause,
+// and those of a connection that fails have no stage, so that "never twice" and
+// the outcome classes would hang on texts; it writes a mail while it renders it;
+// it leaves connections open that fail; and with a dialer of one's own it takes
+// implicit TLS for an open connection and does not log in with PLAIN.
+
+// server is how to get a session.
+type server struct {
+	host, address string
+	tls           string
+	config        *tls.Config // nil with tls off
+	helo          string
+	login         *login  // nil for none
+	tunnel        *tunnel // nil for none
+}
+
+const dialTimeout = 10 * time.Second
+
+// dial opens a session. The error is a *dispatchers.Error.
+func (s *server) dial(ctx context.Context) (*session, error) {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return nil, classify(ctx, atConnect, err)
+	}
+	n := &session{conn: &conn{Conn: c}, opened: time.Now()}
+	if err := s.open(ctx, n); err != nil {
+		n.drop()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (s *server) connect(ctx context.Context) (net.Conn, error) {
+	if s.tunnel != nil {
+		return s.tunnel.connect(ctx, s.address)
+	}
+	dialer := net.Dialer{Timeout: dialTimeout}
+	return dialer.DialContext(ctx, "tcp", s.address)
+}
+
+// open takes a connection to the point where it can take mails. Neither the
+// login nor an address is sent before TLS has proved who the server is.
+func (s *server) open(ctx context.Context, n *session) error {
+	var transport net.Conn = n.conn
+	if s.tls == tlsImplicit {
+		client := tls.Client(n.conn, s.config)
+		if err := n.do(ctx, atTLS, func() error { return client.HandshakeContext(ctx) }); err != nil {
+			return err
+		}
+		transport = client
+	}
+	err := n.do(ctx, atHello, func() (err error) {
+		if n.client, err = gosmtp.NewClient(transport, s.host); err != nil {
+			return err
+		}
+		n.client.SkipSMTPUTF8(true) // all addresses are ASCII
+		return n.client.Hello(s.helo)
+	})
+	if err != nil {
+		return err
+	}
+	if s.tls == tlsSTARTTLS {
+		if err := s.startTLS(ctx, n); err != nil {
+			return err
+		}
+	}
+	if s.login == nil {
+		return nil
+	}
+	_, offered := n.client.Extension("AUTH")
+	auth, err := s.login.choose(s.host, strings.Fields(strings.ToUpper(offered)))
+	if err != nil {
+		return err
+	}
+	return n.do(ctx, atAuth, func() error { return n.client.Auth(auth) })
+}
+
+func (s *server) startTLS(ctx context.Context, n *session) error {
+	if offered, _ := n.client.Extension("STARTTLS"); !offered {
+		return dispatchers.Fail(dispatchers.Broken, reasonSTARTTLS,
+			"the mail server, or something on the way to it, does not offer STARTTLS: "+
+				"use tls implicit if the port is for it, or find out what takes the offer away")
+	}
+	return n.do(ctx, atTLS, func() error { return n.client.StartTLS(s.config) })
+}
 
 // session is a connection that can take mails, one after the other.
 type session struct {
@@ -52,20 +143,22 @@ func (n *session) do(ctx context.Context, at stage, f func() error) error {
 
 // send makes one attempt. It also returns how far it came.
 func (n *session) send(ctx context.Context, m *outgoing) (stage, error) {
-	if err := n.do(ctx, atSender, func() error { return n.client.Mail("<" + m.from + ">") }); err != nil {
-		return atSender, err
-	}
-	if err := n.do(ctx, atRecipient, func() error { return n.client.Rcpt("<" + m.to + ">") }); err != nil {
-		return atRecipient, err
-	}
 	var w io.WriteCloser
-	if err := n.do(ctx, atData, func() (err error) { w, err = n.client.Data(); return err }); err != nil {
-		return atData, err
+	for _, part := range []struct {
+		at stage
+		do func() error
+	}{
+		{atSender, func() error { return n.client.Mail("<" + m.from + ">") }},
+		{atRecipient, func() error { return n.client.Rcpt("<" + m.to + ">") }},
+		{atData, func() (err error) { w, err = n.client.Data(); return err }},
+		{atContent, func() error { _, err := w.Write(m.content); return err }},
+		{atEnd, func() error { return w.Close() }},
+	} {
+		if err := n.do(ctx, part.at, part.do); err != nil {
+			return part.at, err
+		}
 	}
-	if err := n.do(ctx, atContent, func() error { _, err := w.Write(m.content); return err }); err != nil {
-		return atContent, err
-	}
-	return atEnd, n.do(ctx, atEnd, w.Close)
+	return atEnd, nil
 }
 
 // alive asks whether the session can take another mail, and takes back
@@ -84,5 +177,26 @@ func (n *session) quit(ctx context.Context) {
 	n.drop()
 }
 
-// drop ends the session without a word.
+// drop ends the session without a command.
 func (n *session) drop() { _ = n.conn.Close() }
+
+// maxAnswers bounds what a server may send for each part of the dialogue, in
+// bytes.
+const maxAnswers = 128 << 10
+
+var errFlood = errors.New("the mail server does not stop talking")
+
+// conn bounds what is read of a connection.
+type conn struct {
+	net.Conn
+	left int
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, errFlood
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
+}

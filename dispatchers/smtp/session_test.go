@@ -1,12 +1,11 @@
 package smtp
 
 import (
-	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,164 +13,122 @@ import (
 	gosmtp "github.com/wneessen/go-mail/smtp"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 )
 
-// peer is a mail server at the other end of a pipe, where time is the test's:
-// everything is fine with it, until it stalls.
-type peer struct {
-	stalls bool // when the mail should come
-	dials  int
+// pipes is a listener without a network, so that time is the test's.
+type pipes chan net.Conn
 
-	mu       sync.Mutex
-	commands []string
-	rest     string // what came in the end, after a stall
-}
-
-func (p *peer) record(line string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.commands = append(p.commands, line)
-}
-
-// last returns the last command.
-func (p *peer) last() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.commands) == 0 {
-		return ""
+func (p pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p; ok {
+		return c, nil
 	}
-	return p.commands[len(p.commands)-1]
+	return nil, errors.New("closed")
 }
 
-// end returns what came after a stall.
-func (p *peer) end() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.rest
-}
+func (p pipes) Close() error   { close(p); return nil }
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// dial is for use in a bubble of synctest.
-func (p *peer) dial(context.Context) (*session, error) {
-	p.dials++
+// dial opens a session over a pipe.
+func (p pipes) dial(context.Context) (*session, error) {
 	ours, theirs := net.Pipe()
-	go p.serve(theirs)
+	p <- theirs
 	client, err := gosmtp.NewClient(ours, "mail.example.com")
 	if err != nil {
 		return nil, err
 	}
+	client.SkipSMTPUTF8(true)
 	return &session{conn: &conn{Conn: ours, left: maxAnswers}, client: client, opened: time.Now()}, nil
 }
 
-func (p *peer) serve(c net.Conn) {
-	defer c.Close()
-	lines := bufio.NewReader(c)
-	answer := "220 Ready"
-	for {
-		if _, err := io.WriteString(c, answer+"\r\n"); err != nil {
-			return
-		}
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			return
-		}
-		line = strings.TrimSuffix(line, "\r\n")
-		p.record(line)
-		switch answer = "250 Ok"; line {
-		case "DATA":
-			if !p.takeMail(c, lines) {
-				return
-			}
-		case "QUIT":
-			answer = "221 Bye"
-		}
-	}
-}
-
-func (p *peer) takeMail(c net.Conn, lines *bufio.Reader) bool {
-	if _, err := io.WriteString(c, "354 Go ahead\r\n"); err != nil {
-		return false
-	}
-	if p.stalls {
-		time.Sleep(time.Hour)
-		rest, _ := io.ReadAll(lines)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.rest = string(rest)
-		return false
-	}
-	for {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			return false
-		}
-		if line == ".\r\n" {
-			return true
-		}
-	}
+// bubble runs a test with a mail server and a pool in a bubble of synctest.
+func bubble(t *testing.T, f func(t *testing.T, s *mail.Server, p *pool)) {
+	synctest.Test(t, func(t *testing.T) {
+		listener := make(pipes)
+		s := startServer(t, mail.Options{Listener: listener, TLS: mail.None})
+		p := newPool(listener.dial, 1)
+		t.Cleanup(p.close)
+		f(t, s, p)
+	})
 }
 
 func bigMail() *outgoing {
 	return &outgoing{from: "a@example.com", to: "b@example.com", content: []byte(strings.Repeat("0123456789\r\n", 10000))}
 }
 
+func last(s *mail.Server) string {
+	synctest.Wait()
+	commands := s.Commands()
+	if len(commands) == 0 {
+		return ""
+	}
+	return commands[len(commands)-1]
+}
+
+// TestStallInTheMailIsTemporary: a QUIT after half a mail would end it, and the
+// server would take it for a whole one.
 func TestStallInTheMailIsTemporary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &peer{stalls: true}
-		pool := newPool(p.dial, 1)
+		listener, rest := make(pipes), make(chan string, 1)
+		go func() {
+			c := <-listener
+			defer c.Close()
+			buffer := make([]byte, 1000)
+			for _, answer := range []string{"220 Ready", "250 Ok", "250 Ok", "250 Ok", "354 Go ahead"} {
+				if _, err := io.WriteString(c, answer+"\r\n"); err != nil {
+					t.Error(err)
+				}
+				if !strings.HasPrefix(answer, "354") {
+					_, _ = c.Read(buffer)
+				}
+			}
+			time.Sleep(time.Hour)
+			content, _ := io.ReadAll(c)
+			rest <- string(content)
+		}()
+		p := newPool(listener.dial, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		wantFailure(t, pool.send(ctx, bigMail()), dispatchers.Temporary, "timeout")
-		time.Sleep(2 * time.Hour)
-		pool.close()
-		// A QUIT here would end the mail, and half of it would be delivered.
-		if rest := p.end(); strings.Contains(rest, "\r\n.\r\n") || len(pool.idle) != 0 {
-			t.Errorf("the server took half a mail for a whole one: …%q", rest[max(0, len(rest)-40):])
+		wantFailure(t, p.send(ctx, bigMail()), dispatchers.Temporary, "timeout")
+		p.close()
+		if got := <-rest; strings.Contains(got, "\r\n.\r\n") || strings.Contains(got, "QUIT") || len(p.idle) != 0 {
+			t.Errorf("the server took half a mail for a whole one: …%q", got[max(0, len(got)-40):])
 		}
 	})
 }
 
 func TestIdleConnectionsEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &peer{}
-		pool := newPool(p.dial, 1)
-		if err := pool.send(t.Context(), bigMail()); err != nil {
+	bubble(t, func(t *testing.T, s *mail.Server, p *pool) {
+		if err := p.send(t.Context(), bigMail()); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(idleTime - time.Second)
-		synctest.Wait()
-		if p.last() == "QUIT" {
+		if last(s) == "QUIT" {
 			t.Error("the connection ended early")
 		}
 		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		if last := p.last(); last != "QUIT" || len(pool.idle) != 0 {
-			t.Errorf("the last command is %q, %d connections are kept", last, len(pool.idle))
+		if command := last(s); command != "QUIT" || len(p.idle) != 0 {
+			t.Errorf("the last command is %q, %d connections are kept", command, len(p.idle))
 		}
-		pool.close()
 	})
 }
 
 func TestOldConnectionsEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &peer{}
-		pool := newPool(p.dial, 1)
+	bubble(t, func(t *testing.T, s *mail.Server, p *pool) {
 		for range 60 { // ten minutes
-			if err := pool.send(t.Context(), bigMail()); err != nil {
+			if err := p.send(t.Context(), bigMail()); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Second)
 		}
-		if p.dials != 2 {
-			t.Errorf("%d connections in ten minutes, want 2", p.dials)
+		if n := s.Connections(); n != 2 {
+			t.Errorf("%d connections in ten minutes, want 2", n)
 		}
-		pool.close()
-		synctest.Wait()
 	})
 }
 
 func TestContextThatHasEnded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &peer{}
+	bubble(t, func(t *testing.T, s *mail.Server, p *pool) {
 		n, err := p.dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -180,8 +137,8 @@ func TestContextThatHasEnded(t *testing.T) {
 		cancel()
 		at, err := n.send(ctx, bigMail())
 		wantFailure(t, err, dispatchers.Temporary, "canceled")
-		if at != atSender || !n.broken || p.last() != "" {
-			t.Errorf("came to %q, broken %v, last command %q", at, n.broken, p.last())
+		if at != atSender || !n.broken || last(s) != "" {
+			t.Errorf("came to %q, broken %v, last command %q", at, n.broken, last(s))
 		}
 		n.drop()
 	})

@@ -2,20 +2,36 @@
 package smtp
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/mail"
+	"net/netip"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
-	"github.com/oob-dispatch/oob-dispatch/internal/wording"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 )
 
-// Dispatcher sends a mail with the link that opens the app and a QR code:
-// with `base_url` the code holds the link, which any camera can follow;
-// without it the bare message, which only the app can read. A message that is
-// too long for a QR code goes as a link alone.
+func init() { caddy.RegisterModule(Mailer{}) }
+
+// Mailer sends a mail with the link that opens the app and a QR code: with
+// `base_url` the code holds the link, which any camera can follow; without it
+// the bare message, which only the app can read. A message that is too long for
+// a QR code goes as a link alone.
 //
 // The address of a message is one mail address without a name, whose domain
 // has a dot. Domains may be international; the part before the @ is ASCII and
@@ -24,7 +40,7 @@ import (
 // A mail is never knowingly sent twice: if the server does not answer after
 // it has got a whole mail, the outcome is refused, with the reason
 // "uncertain". Attempts for the same token share a Message-ID.
-type Dispatcher struct {
+type Mailer struct {
 	// The mail server, as host or host:port. It has to have a certificate for
 	// this host. Default port: 587, or 465 with `implicit`, 25 with `off`
 	Server string `json:"server,omitempty"`
@@ -45,18 +61,6 @@ type Dispatcher struct {
 	// characters, the rest is cut off
 	Subject dispatchers.Template `json:"subject,omitempty"`
 
-	// Folder of own texts in place of the built-in ones of the same name:
-	// <operation>.<language>.txt, which defines the parts subject and text,
-	// <operation>.<language>.html, and the frame layout.html. Default: the
-	// built-in ones, in de, en, fr and it
-	Templates string `json:"templates,omitempty"`
-
-	// Where the language comes from, templates in order of preference: each
-	// gives a language tag or an Accept-Language header. The last is one of
-	// the languages. Default: {oob.data.language},
-	// {http.request.header.Accept-Language}, en
-	Language []dispatchers.Template `json:"language,omitempty"`
-
 	// The name to greet the server with. Default: the name of this machine
 	HELO string `json:"helo,omitempty"`
 
@@ -64,25 +68,223 @@ type Dispatcher struct {
 	// for half a minute after a mail, for the next one. Default: 4
 	Connections int `json:"connections,omitempty"`
 
+	texts.Config
 	httpclient.Options
 
 	from   sender
-	texts  *wording.Texts
+	texts  *texts.Set
+	login  *login // nil for none
 	server *server
 	pool   *pool
 	now    func() time.Time
 }
 
+// Auth is an account of the mail server.
+type Auth struct {
+	// The user name. May be a placeholder.
+	Username string `json:"username,omitempty"`
+
+	// The password, or for `xoauth2` the access token, as a placeholder such
+	// as {env.SMTP_PASSWORD} or {file./path}. A file that changes is used for
+	// new connections without a restart.
+	Password string `json:"password,omitempty"`
+
+	// The mechanism: `plain`, `login`, `cram-md5`, `scram-sha-1`,
+	// `scram-sha-256`, `xoauth2`, or `auto` for the strongest that the server
+	// offers (never `xoauth2`). Default: `auto`
+	Type string `json:"type,omitempty"`
+}
+
+// The values of tls.
+const (
+	tlsImplicit = "implicit"
+	tlsSTARTTLS = "starttls"
+	tlsOff      = "off"
+)
+
+var defaultPorts = map[string]string{tlsImplicit: "465", tlsSTARTTLS: "587", tlsOff: "25"}
+
+var options = conf.Join(
+	conf.Table[Mailer]{
+		conf.Placeholder("server", func(s *Mailer) *string { return &s.Server }, checkServer),
+		conf.OneOf("tls", func(s *Mailer) *string { return &s.TLS }, tlsSTARTTLS, tlsImplicit, tlsOff),
+		conf.Resolved(conf.Custom("auth", readAuth, checkAuth), resolveAuth),
+		conf.Custom("auth_type", readAuthType, checkAuthType),
+		conf.Placeholder("from", func(s *Mailer) *string { return &s.From }, checkFrom),
+		conf.Text("subject", func(s *Mailer) *dispatchers.Template { return &s.Subject }, dispatchers.CheckTemplate),
+		conf.Placeholder("helo", func(s *Mailer) *string { return &s.HELO }, checkHELO),
+		conf.Int("connections", func(s *Mailer) *int { return &s.Connections }, 1, 100, 4),
+	},
+	conf.Embed(texts.Table, func(s *Mailer) *texts.Config { return &s.Config }),
+	conf.Embed(httpclient.Table, func(s *Mailer) *httpclient.Options { return &s.Options }),
+)
+
 // CaddyModule returns the Caddy module information.
-func (Dispatcher) CaddyModule() caddy.ModuleInfo {
+func (Mailer) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  dispatchers.Namespace + ".smtp",
-		New: func() caddy.Module { return new(Dispatcher) },
+		New: func() caddy.Module { return new(Mailer) },
 	}
 }
 
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
+//
+//	smtp {
+//		server      <host>[:<port>]
+//		tls         starttls|implicit|off
+//		auth        <user> <password>
+//		auth_type   auto|plain|login|cram-md5|scram-sha-1|scram-sha-256|xoauth2
+//		from        "<name> <<address>>"
+//		subject     <template>
+//		templates   <dir>
+//		language    <template>... <language>
+//		helo        <name>
+//		connections <n>
+//		proxy       <url>
+//		ca          <file>
+//		client_cert <cert_file> <key_file>
+//	}
+func (s *Mailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, s) }
+
+// Check implements conf.Checker.
+func (s *Mailer) Check() error {
+	switch {
+	case s.Server == "":
+		return errors.New("server <host:port> is needed, such as: server mail.example.com:587")
+	case s.From == "":
+		return errors.New("from <address> is needed, such as: from login@example.com")
+	case s.Auth != nil && s.Auth.Username == "":
+		return conf.Errorf("auth_type", "auth_type says how to log in: auth <user> <password> is missing")
+	}
+	if s.TLS == tlsOff {
+		if err := s.checkWithoutTLS(); err != nil {
+			return conf.Errorf("tls", "tls off: %w", err)
+		}
+	}
+	return s.CheckLanguage(texts.Mail)
+}
+
+func (s *Mailer) checkWithoutTLS() error {
+	switch {
+	case s.Auth != nil:
+		return errors.New("auth would send the password in clear; use starttls or implicit")
+	case s.Options != (httpclient.Options{}):
+		return errors.New("proxy, ca and client_cert have no use without TLS")
+	}
+	return placeholder.Check("server", s.Server, checkLocal)
+}
+
+func checkServer(text string) error {
+	_, _, err := parseServer(text, "25")
+	return err
+}
+
+func parseServer(text, port string) (host, address string, err error) {
+	host = text
+	if h, p, err := net.SplitHostPort(host); err == nil {
+		host, port = h, p
+	}
+	_, ipErr := netip.ParseAddr(host)
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	if portErr != nil || n == 0 || ipErr != nil && !hostname.MatchString(host) {
+		return "", "", errors.New("write the host's name or IP address and a port, such as mail.example.com:587")
+	}
+	return host, net.JoinHostPort(host, port), nil
+}
+
+func checkLocal(text string) error {
+	host, _, err := parseServer(text, defaultPorts[tlsOff])
+	if err != nil {
+		return err
+	}
+	ip, err := netip.ParseAddr(host)
+	if strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback() {
+		return nil
+	}
+	return errors.New("it must be on this machine; use starttls or implicit")
+}
+
+// sender is the sender of all mails.
+type sender struct{ name, address, domain string }
+
+func checkFrom(text string) error {
+	_, err := parseSender(text)
+	return err
+}
+
+func parseSender(text string) (sender, error) {
+	parsed, err := mail.ParseAddress(text)
+	if err != nil {
+		return sender{}, errors.New("it is not a mail address; write login@example.com, or \"Example Bank <login@example.com>\"")
+	}
+	address, err := parseAddress(parsed.Address)
+	if err != nil {
+		return sender{}, err
+	}
+	_, domain, _ := strings.Cut(address, "@")
+	return sender{name: parsed.Name, address: address, domain: domain}, nil
+}
+
+var hostname = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
+
+func checkHELO(name string) error {
+	if !hostname.MatchString(name) {
+		return errors.New("it is not a host name, such as sidecar.example.com")
+	}
+	return nil
+}
+
+func defaultHELO() string {
+	if name, err := os.Hostname(); err == nil && checkHELO(name) == nil {
+		return name
+	}
+	return "localhost"
+}
+
+// Provision loads the texts and the credentials. It dials nothing.
+func (s *Mailer) Provision(ctx caddy.Context) error {
+	logger := dispatchers.Logger(ctx)
+	if err := options.Provision(s, logger); err != nil {
+		return err
+	}
+	s.now = time.Now
+	s.TLS = cmp.Or(s.TLS, tlsSTARTTLS)
+	var err error
+	if s.from, err = parseSender(s.From); err != nil {
+		return err
+	}
+	if s.texts, err = texts.Load(texts.Mail, s.Config); err != nil {
+		return err
+	}
+	if s.server, err = s.newServer(logger); err != nil {
+		return err
+	}
+	s.pool = newPool(s.server.dial, s.Connections)
+	return nil
+}
+
+func (s *Mailer) newServer(logger *slog.Logger) (*server, error) {
+	host, address, err := parseServer(s.Server, defaultPorts[s.TLS])
+	if err != nil {
+		return nil, err
+	}
+	server := &server{host: host, address: address, tls: s.TLS, helo: cmp.Or(s.HELO, defaultHELO()), login: s.login}
+	if s.TLS == tlsOff {
+		if err := checkLocal(s.Server); err != nil { // a placeholder's value
+			return nil, fmt.Errorf("tls off: server: %w", err)
+		}
+		return server, nil
+	}
+	if server.config, err = httpclient.NewTLS(s.Options, logger); err != nil {
+		return nil, err
+	}
+	server.config.ServerName = host
+	server.tunnel, err = newTunnel(s.Options, logger)
+	return server, err
+}
+
 // Cleanup closes the connections.
-func (s *Dispatcher) Cleanup() error {
+func (s *Mailer) Cleanup() error {
 	if s.pool != nil {
 		s.pool.close()
 	}
@@ -90,13 +292,13 @@ func (s *Dispatcher) Cleanup() error {
 }
 
 // Traits implements dispatchers.Dispatcher.
-func (*Dispatcher) Traits() dispatchers.Traits { return dispatchers.Traits{} }
+func (*Mailer) Traits() dispatchers.Traits { return dispatchers.Traits{} }
 
 // ceiling ends an attempt whose context has no deadline.
 const ceiling = time.Minute
 
 // Dispatch implements dispatchers.Dispatcher.
-func (s *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
+func (s *Mailer) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, ceiling)
 	defer cancel()
 	mail, err := s.compose(ctx, m)
@@ -109,9 +311,9 @@ func (s *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (disp
 	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
 }
 
-// Check opens a connection of its own, with TLS and login as for a mail, and
+// Probe opens a connection of its own, with TLS and login as for a mail, and
 // closes it again. Nothing is sent.
-func (s *Dispatcher) Check(ctx context.Context) error {
+func (s *Mailer) Probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ceiling)
 	defer cancel()
 	session, err := s.server.dial(ctx)
@@ -124,8 +326,9 @@ func (s *Dispatcher) Check(ctx context.Context) error {
 
 // Interface guards
 var (
-	_ caddy.Provisioner         = (*Dispatcher)(nil)
-	_ caddy.CleanerUpper        = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
-	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
+	_ caddyfile.Unmarshaler  = (*Mailer)(nil)
+	_ caddy.Provisioner      = (*Mailer)(nil)
+	_ caddy.CleanerUpper     = (*Mailer)(nil)
+	_ conf.Checker           = (*Mailer)(nil)
+	_ dispatchers.Dispatcher = (*Mailer)(nil)
 )

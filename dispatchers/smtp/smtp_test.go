@@ -16,6 +16,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
@@ -50,13 +51,13 @@ func write(t *testing.T, name string, content []byte) string {
 }
 
 // load provisions a dispatcher as a configuration does.
-func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
+func load(t *testing.T, options map[string]any) (*Mailer, error) {
 	t.Helper()
-	return dispatcherstest.Load[*Dispatcher](t, "smtp", options)
+	return dispatcherstest.Load[*Mailer](t, "smtp", options)
 }
 
 // newDispatcher loads a dispatcher that sends to s; more adds options.
-func newDispatcher(t *testing.T, s *mail.Server, more map[string]any) *Dispatcher {
+func newMailer(t *testing.T, s *mail.Server, more map[string]any) *Mailer {
 	t.Helper()
 	options := map[string]any{
 		"server": s.Addr(),
@@ -119,10 +120,7 @@ func read(t *testing.T, data []byte) *mail.Message {
 // zbar reads a QR code with zbarimg.
 func zbar(t *testing.T, png []byte) string {
 	t.Helper()
-	bin, err := exec.LookPath("zbarimg")
-	if err != nil {
-		t.Fatal("zbarimg is missing: install Debian's zbar-tools, or run ./test.sh, which does")
-	}
+	bin := testservice.Need(t, "zbarimg")
 	out, err := exec.CommandContext(t.Context(), bin, "--quiet", "--raw", "-Sdisable", "-Sqrcode.enable",
 		write(t, "qr.png", png)).Output()
 	if err != nil {
@@ -171,7 +169,7 @@ func TestDispatchDelivers(t *testing.T) {
 	for name, mode := range map[string]mail.TLS{"starttls": mail.STARTTLS, "implicit": mail.Implicit} {
 		t.Run(name, func(t *testing.T) {
 			s := startServer(t, mail.Options{TLS: mode, User: "bank", Password: "hunter2"})
-			d := newDispatcher(t, s, map[string]any{
+			d := newMailer(t, s, map[string]any{
 				"tls": name, "auth": map[string]any{"username": "bank", "password": "hunter2"},
 			})
 			if n := s.Connections(); n != 0 {
@@ -235,13 +233,6 @@ func TestWithoutTLSOnThisMachine(t *testing.T) {
 	}
 }
 
-func TestTraits(t *testing.T) {
-	traits := new(Dispatcher).Traits()
-	if traits.AnswersCaller || traits.AddressOptional || traits.BuiltIn != "" || traits.Limits != nil {
-		t.Errorf("got %+v: a mail goes to a third party and needs an address", traits)
-	}
-}
-
 func TestAuthenticationMechanisms(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -259,10 +250,10 @@ func TestAuthenticationMechanisms(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := startServer(t, mail.Options{User: "bank", Password: "hunter2", Mechanisms: test.offered})
-			d := newDispatcher(t, s, map[string]any{
+			d := newMailer(t, s, map[string]any{
 				"auth": map[string]any{"username": "bank", "password": "hunter2", "type": test.kind},
 			})
-			err := d.Check(t.Context())
+			err := d.Probe(t.Context())
 			used := ""
 			for _, command := range s.Commands() {
 				if rest, ok := strings.CutPrefix(command, "AUTH "); ok {
@@ -284,7 +275,7 @@ func TestAuthenticationMechanisms(t *testing.T) {
 func TestWrongPassword(t *testing.T) {
 	for _, mechanism := range []string{"PLAIN", "LOGIN", "XOAUTH2"} {
 		s := startServer(t, mail.Options{User: "bank", Password: "hunter2", Mechanisms: []string{mechanism}})
-		d := newDispatcher(t, s, map[string]any{
+		d := newMailer(t, s, map[string]any{
 			"auth": map[string]any{"username": "bank", "password": "wrong", "type": strings.ToLower(mechanism)},
 		})
 		_, err := d.Dispatch(t.Context(), plain())
@@ -298,7 +289,7 @@ func TestWrongPassword(t *testing.T) {
 func TestPasswordFileIsFollowed(t *testing.T) {
 	s := startServer(t, mail.Options{User: "bank", Password: "hunter2"})
 	path := write(t, "password", []byte("old\n"))
-	d := newDispatcher(t, s, map[string]any{
+	d := newMailer(t, s, map[string]any{
 		"auth": map[string]any{"username": "bank", "password": "{file." + path + "}"},
 	})
 	_, err := d.Dispatch(t.Context(), plain())
@@ -311,10 +302,10 @@ func TestPasswordFileIsFollowed(t *testing.T) {
 	}
 }
 
-func TestCheckSendsNothing(t *testing.T) {
+func TestProbeSendsNothing(t *testing.T) {
 	s := startServer(t, mail.Options{User: "bank", Password: "hunter2"})
-	d := newDispatcher(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
-	if err := d.Check(t.Context()); err != nil {
+	d := newMailer(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
+	if err := d.Probe(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	commands := strings.Join(s.Commands(), "\n")
@@ -322,7 +313,7 @@ func TestCheckSendsNothing(t *testing.T) {
 		t.Errorf("the commands were\n%s", commands)
 	}
 	s.Script(mail.AtNOOP, mail.Reply("421 4.3.2 Shutting down"))
-	wantFailure(t, d.Check(t.Context()), dispatchers.Temporary, "deferred")
+	wantFailure(t, d.Probe(t.Context()), dispatchers.Temporary, "deferred")
 }
 
 // TestTLSMatrix: none of these servers gets to see a credential, a sender or a
@@ -368,7 +359,7 @@ func TestTLSMatrix(t *testing.T) {
 			s := startServer(t, test.options)
 			options := map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}}
 			maps.Copy(options, test.more)
-			d := newDispatcher(t, s, options)
+			d := newMailer(t, s, options)
 			_, err := d.Dispatch(t.Context(), plain())
 			wantFailure(t, err, dispatchers.Broken, test.reason)
 			for _, command := range s.Commands() {
@@ -395,7 +386,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := startServer(t, mail.Options{Listener: listener, TLS: mail.None})
-	d := newDispatcher(t, s, map[string]any{"tls": "implicit", "ca": write(t, "ca.pem", ca)})
+	d := newMailer(t, s, map[string]any{"tls": "implicit", "ca": write(t, "ca.pem", ca)})
 	_, err = d.Dispatch(t.Context(), plain())
 	wantFailure(t, err, dispatchers.Broken, "tls")
 }
@@ -415,8 +406,8 @@ func TestClientCertificate(t *testing.T) {
 	}
 	for name, mode := range map[string]mail.TLS{"starttls": mail.STARTTLS, "implicit": mail.Implicit} {
 		s := startServer(t, mail.Options{TLS: mode, ClientCA: ca})
-		dispatch(t, newDispatcher(t, s, map[string]any{"tls": name, "client_cert": files}))
-		_, err := newDispatcher(t, s, map[string]any{"tls": name}).Dispatch(t.Context(), plain())
+		dispatch(t, newMailer(t, s, map[string]any{"tls": name, "client_cert": files}))
+		_, err := newMailer(t, s, map[string]any{"tls": name}).Dispatch(t.Context(), plain())
 		wantFailure(t, err, dispatchers.Broken, "tls")
 		if n := len(s.Mails()); n != 1 {
 			t.Errorf("%s: %d mails, want 1", name, n)

@@ -21,7 +21,7 @@ func TestThroughAProxy(t *testing.T) {
 	}
 	t.Cleanup(p.Close)
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, map[string]any{"proxy": p.URL()})
+	d := newMailer(t, s, map[string]any{"proxy": p.URL()})
 	dispatch(t, d)
 	dispatch(t, d)
 	if counts := p.Counts(); counts.Connects != 1 || len(s.Mails()) != 2 {
@@ -31,13 +31,13 @@ func TestThroughAProxy(t *testing.T) {
 	for status, class := range map[int]dispatchers.Class{
 		http.StatusForbidden: dispatchers.Broken, http.StatusBadGateway: dispatchers.Temporary,
 	} {
-		d := newDispatcher(t, s, map[string]any{"proxy": p.URL()})
+		d := newMailer(t, s, map[string]any{"proxy": p.URL()})
 		p.Refuse(status)
 		_, err := d.Dispatch(t.Context(), plain())
 		wantFailure(t, err, class, "proxy")
 		p.Refuse(0)
 	}
-	wrong := newDispatcher(t, s, map[string]any{"proxy": strings.Replace(p.URL(), "oob:", "eve:", 1)})
+	wrong := newMailer(t, s, map[string]any{"proxy": strings.Replace(p.URL(), "oob:", "eve:", 1)})
 	_, err = wrong.Dispatch(t.Context(), plain())
 	wantFailure(t, err, dispatchers.Broken, "proxy")
 	if n := s.Connections(); n != 1 {
@@ -51,14 +51,14 @@ func TestThroughSquid(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		p := squidtest.Start(t, squidtest.Options{User: "oob", Password: "pass:word", TLS: secure})
 		ca := write(t, "both.pem", slices.Concat(s.CA(), p.CA(t)))
-		d := newDispatcher(t, s, map[string]any{"proxy": p.URL(), "ca": ca})
+		d := newMailer(t, s, map[string]any{"proxy": p.URL(), "ca": ca})
 		before := len(s.Mails())
 		dispatch(t, d)
 		dispatch(t, d)
 		if n := len(s.Mails()) - before; n != 2 {
 			t.Errorf("%d mails, want 2", n)
 		}
-		wrong := newDispatcher(t, s, map[string]any{"proxy": p.URLAs("oob", "canary"), "ca": ca})
+		wrong := newMailer(t, s, map[string]any{"proxy": p.URLAs("oob", "canary"), "ca": ca})
 		_, err := wrong.Dispatch(t.Context(), plain())
 		wantFailure(t, err, dispatchers.Broken, "proxy")
 		if !strings.Contains(err.Error(), "check user and password in proxy") {
@@ -73,7 +73,7 @@ func TestThroughSquid(t *testing.T) {
 				t.Errorf("no %d among %v", status, got)
 			}
 		}
-		down := newDispatcher(t, s, map[string]any{"proxy": p.URL(), "ca": ca})
+		down := newMailer(t, s, map[string]any{"proxy": p.URL(), "ca": ca})
 		p.Stop()
 		_, err = down.Dispatch(t.Context(), plain())
 		wantFailure(t, err, dispatchers.Temporary, "connection")
@@ -86,7 +86,7 @@ func TestThroughSquid(t *testing.T) {
 func TestProxyThatIsNotTrusted(t *testing.T) {
 	s := startServer(t, mail.Options{})
 	p := squidtest.Start(t, squidtest.Options{TLS: true})
-	_, err := newDispatcher(t, s, map[string]any{"proxy": p.URL()}).Dispatch(t.Context(), plain())
+	_, err := newMailer(t, s, map[string]any{"proxy": p.URL()}).Dispatch(t.Context(), plain())
 	wantFailure(t, err, dispatchers.Broken, "tls")
 	if !strings.Contains(err.Error(), "connecting to the proxy") || s.Connections() != 0 {
 		t.Errorf("%v, %d connections", err, s.Connections())
@@ -100,7 +100,7 @@ func TestProxyThatHangs(t *testing.T) {
 	}
 	defer listener.Close()
 	s := startServer(t, mail.Options{})
-	d := newDispatcher(t, s, map[string]any{"proxy": "http://" + listener.Addr().String()})
+	d := newMailer(t, s, map[string]any{"proxy": "http://" + listener.Addr().String()})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		c, err := listener.Accept()

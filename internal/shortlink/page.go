@@ -44,7 +44,7 @@ var pageTexts = func() map[string]map[string]pageText {
 const defaultLanguage = "en"
 
 var (
-	pageLanguages = texts.NewMatcher(slices.Collect(maps.Keys(pageTexts)))
+	pageLanguages = texts.NewMatcher(slices.Sorted(maps.Keys(pageTexts))...)
 	pageTemplate  = template.Must(template.New("page").Parse(pageHTML))
 )
 

@@ -4,7 +4,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -12,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/language"
+
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
 //go:embed defaults
@@ -32,16 +33,10 @@ func collect(m Medium, dir string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := read(files, builtIn, m); err != nil {
-		return nil, err
+	if err := read(files, builtIn, m); err != nil || dir == "" {
+		return files, err
 	}
-	if dir == "" {
-		return files, nil
-	}
-	if err := read(files, os.DirFS(dir), m); err != nil {
-		return nil, inFolder(dir, err)
-	}
-	return files, nil
+	return files, inFolder(dir, read(files, os.DirFS(dir), m))
 }
 
 // read adds the files of a folder. Hidden ones are left out: Kubernetes mounts
@@ -76,26 +71,16 @@ func read(files map[string]string, folder fs.FS, m Medium) error {
 
 func readFile(folder fs.FS, name string) (string, error) {
 	info, err := fs.Stat(folder, name) // before opening: a pipe would block
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
-	}
-	if !info.Mode().IsRegular() {
+	case !info.Mode().IsRegular():
 		return "", errors.New("it is not a regular file")
-	}
-	file, err := folder.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err != nil {
-		return "", err
-	}
-	if len(content) > maxFile {
+	case info.Size() > maxFile:
 		return "", fmt.Errorf("it is larger than %d bytes", maxFile)
 	}
-	text := strings.TrimPrefix(string(content), "\ufeff")
-	return strings.ReplaceAll(text, "\r\n", "\n"), nil
+	content, err := fs.ReadFile(folder, name)
+	return strings.ReplaceAll(strings.TrimPrefix(string(content), "\ufeff"), "\r\n", "\n"), err
 }
 
 // badLine returns the first line that is not UTF-8, 0 if there is none.
@@ -109,7 +94,7 @@ func badLine(content string) int {
 	return 0
 }
 
-// cause leaves out the name, which is told already.
+// cause leaves out the name, which the error has already.
 func cause(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
@@ -120,22 +105,21 @@ func cause(err error) error {
 // checkName refuses files that would never be used: most likely their names
 // are misspelled.
 func checkName(name string, m Medium) error {
-	if name == layout && m == Mail {
-		return nil
+	forms := "<operation>.<language>.txt"
+	if m == Mail {
+		forms += ", <operation>.<language>.html or " + layout
 	}
 	parts := strings.Split(name, ".")
-	known := len(parts) == 3 && slices.Contains(operations, parts[0]) &&
-		(parts[2] == "txt" || parts[2] == "html" && m == Mail)
-	if !known {
-		forms := "<operation>.<language>.txt"
-		if m == Mail {
-			forms += ", <operation>.<language>.html or " + layout
-		}
-		return fmt.Errorf("%s: no template of a %s has such a name; write %s, where the operations are %s",
-			name, m, forms, strings.Join(operations, ", "))
+	switch {
+	case m == Mail && name == layout:
+		return nil
+	case len(parts) != 3, !slices.Contains(nevisfido.Operations(), nevisfido.Operation(parts[0])),
+		parts[2] != "txt" && (parts[2] != "html" || m != Mail):
+		return fmt.Errorf("%s: a %s has no template of this name; write %s, where the operations are %q",
+			name, m, forms, nevisfido.Operations())
 	}
 	if tag, err := language.Parse(parts[1]); err != nil || tag.String() != parts[1] {
-		return fmt.Errorf("%s: %q is no language tag in its usual spelling, such as de or de-CH (RFC 5646)", name, parts[1])
+		return fmt.Errorf("%s: %q is not a language tag in its usual spelling, such as de or de-CH (RFC 5646)", name, parts[1])
 	}
 	return nil
 }

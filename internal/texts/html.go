@@ -12,17 +12,16 @@ import (
 const content = "content"
 
 // parseHTML sets the file into the frame as its template "content".
-func (s *Set) parseHTML(files map[string]string, key textKey) error {
-	t, err := template.New(layout).Parse(files[layout])
+func (s *Set) parseHTML(key textKey) error {
+	t, err := template.New(layout).Parse(s.files[layout])
 	if err != nil {
 		return err
 	}
-	name := key.file("html")
-	text, ok := files[name]
-	if !ok {
-		return missing(name, key)
+	text, err := s.file(key, "html")
+	if err != nil {
+		return err
 	}
-	own, err := t.New(name).Parse(text)
+	own, err := t.New(key.file("html")).Parse(text)
 	if err != nil {
 		return err
 	}
@@ -36,10 +35,10 @@ func (s *Set) parseHTML(files map[string]string, key textKey) error {
 	return nil
 }
 
-// checkFrame looks at the frame alone, so that what is wrong with it is not
-// put down to a text.
-func checkFrame(files map[string]string) error {
-	t, err := template.New(layout).Parse(files[layout])
+// checkFrame looks at the frame alone, so that a text is not blamed for what is
+// wrong with it.
+func (s *Set) checkFrame() error {
+	t, err := template.New(layout).Parse(s.files[layout])
 	if err != nil {
 		return err
 	}
@@ -52,34 +51,44 @@ func checkFrame(files map[string]string) error {
 			return err
 		}
 	}
-	err = checkMarkup(t, own, files[layout])
+	err = checkMarkup(t, own, s.files[layout])
 	if e, ok := errors.AsType[*template.Error](err); ok && e.ErrorCode == template.ErrNoSuchTemplate {
 		return nil // the texts may define it
 	}
 	return err
 }
 
-// checkMarkup looks at the markup of one file, whose text and tree these are:
-// html/template on its own blames the frame for a text that leaves a tag open.
-// The set is as it was afterwards.
-func checkMarkup(set *template.Template, tree *parse.Tree, text string) error {
-	err := escape(set, tree, tree.Root)
-	if e, ok := errors.AsType[*template.Error](err); ok && e.ErrorCode == template.ErrEndContext && e.Node == nil {
-		line := strings.Count(text[:unclosed(set, tree)], "\n") + 1
-		return fmt.Errorf("%s:%d: a tag, a quoted value, a comment, a style or a script that begins here is not closed", tree.Name, line)
+// checkMarkup looks at the markup of one file: html/template on its own blames
+// the frame for a text that leaves a tag open, and names no line. The set is as
+// it was afterwards.
+func checkMarkup(set *template.Template, file *parse.Tree, text string) error {
+	err := escape(set, file, len(file.Root.Nodes))
+	if e, ok := errors.AsType[*template.Error](err); !ok || e.ErrorCode != template.ErrEndContext || e.Node != nil {
+		return err
 	}
-	return err
+	last := len(file.Root.Nodes) - 1
+	for last > 0 && escape(set, file, last) != nil {
+		last--
+	}
+	node := file.Root.Nodes[last] // what it opens is never closed
+	at := int(node.Position())
+	if t, ok := node.(*parse.TextNode); ok {
+		at += max(strings.LastIndexByte(string(t.Text), '<'), 0)
+	}
+	line := strings.Count(text[:at], "\n") + 1
+	return fmt.Errorf("%s:%d: a tag, a quoted value, a comment, a style or a script that begins here is not closed", file.Name, line)
 }
 
-// escape does to a part of a file what html/template does before it renders:
-// it finds the context of every value.
-func escape(set *template.Template, tree *parse.Tree, root *parse.ListNode) error {
+// escape does to the first nodes of a file what html/template does before it
+// renders: it finds the context of every value.
+func escape(set *template.Template, file *parse.Tree, nodes int) error {
 	t, err := set.Clone()
 	if err != nil {
 		return err
 	}
-	piece := &parse.Tree{Name: tree.Name, ParseName: tree.ParseName, Root: root.CopyList()}
-	if t, err = t.AddParseTree(tree.Name, piece); err != nil {
+	root := &parse.ListNode{NodeType: parse.NodeList, Nodes: file.Root.Nodes[:nodes:nodes]}
+	part := &parse.Tree{Name: file.Name, ParseName: file.ParseName, Root: root.CopyList()}
+	if t, err = t.AddParseTree(file.Name, part); err != nil {
 		return err
 	}
 	err = t.Execute(&bounded{}, view{})
@@ -87,32 +96,4 @@ func escape(set *template.Template, tree *parse.Tree, root *parse.ListNode) erro
 		return err
 	}
 	return nil // rendering comes later, with samples
-}
-
-// unclosed returns the offset in a file at which begins what is still open at
-// its end: up to there everything is closed, and never again after it.
-func unclosed(set *template.Template, tree *parse.Tree) int {
-	nodes := tree.Root.Nodes
-	whole := func(n int, more ...parse.Node) bool {
-		root := &parse.ListNode{NodeType: parse.NodeList, Nodes: append(nodes[:n:n], more...)}
-		return escape(set, tree, root) == nil
-	}
-	n := len(nodes) - 1
-	for n > 0 && !whole(n) {
-		n--
-	}
-	open, ok := nodes[n].(*parse.TextNode)
-	if !ok {
-		return int(nodes[n].Position())
-	}
-	at := len(open.Text)
-	for at > 0 {
-		at = strings.LastIndexByte(string(open.Text[:at]), '<')
-		piece := open.Copy().(*parse.TextNode)
-		piece.Text = piece.Text[:max(at, 0)]
-		if whole(n, piece) {
-			break
-		}
-	}
-	return int(open.Pos) + max(at, 0)
 }

@@ -10,11 +10,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
 func load(t *testing.T, m Medium, dir string) *Set {
 	t.Helper()
-	s, err := Load(m, dir)
+	s, err := Load(m, Config{Templates: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,14 +37,14 @@ func folder(t *testing.T, files map[string]string) string {
 
 func render(t *testing.T, s *Set, lang string, part Part, v Values) string {
 	t.Helper()
-	text, err := s.Render(lang, part, v)
+	parts, err := s.Render(lang, v)
 	if err != nil {
-		t.Fatalf("%s %s %s: %v", lang, v.Operation, part, err)
+		t.Fatalf("%s %s: %v", lang, v.Operation, err)
 	}
-	return text
+	return parts[part]
 }
 
-func full(operation string) Values {
+func full(operation nevisfido.Operation) Values {
 	return Values{
 		Operation: operation, Username: "amuster", Name: "Pixel 12", Title: "Titel der Bank",
 		Body: "Zahlung von 100 Franken", VisualCode: "4711", Link: "https://app.example.com/open?dispatchTokenResponse=eyJ9",
@@ -54,7 +57,7 @@ func full(operation string) Values {
 func TestDefaultsTellWhatIsThere(t *testing.T) {
 	mail, letter := load(t, Mail, ""), load(t, Letter, "")
 	for _, lang := range []string{"de", "en", "fr", "it"} {
-		for _, operation := range operations {
+		for _, operation := range nevisfido.Operations() {
 			v := full(operation)
 			text := render(t, mail, lang, Text, v)
 			page := html.UnescapeString(render(t, mail, lang, HTML, v))
@@ -90,26 +93,10 @@ func TestDefaultsTellWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestLanguagesDiffer(t *testing.T) {
-	for _, m := range []Medium{Mail, Letter} {
-		s := load(t, m, "")
-		seen := make(map[string]string)
-		for _, lang := range s.Languages() {
-			for _, operation := range operations {
-				subject := render(t, s, lang, Subject, Values{Operation: operation})
-				if other, ok := seen[subject]; ok || subject == "" {
-					t.Errorf("%s %s has the subject %q of %s", lang, operation, subject, other)
-				}
-				seen[subject] = lang + " " + operation
-			}
-		}
-	}
-}
-
 func TestMissingValuesLeaveNoGaps(t *testing.T) {
 	mail, letter := load(t, Mail, ""), load(t, Letter, "")
 	for _, lang := range mail.Languages() {
-		for _, operation := range operations {
+		for _, operation := range nevisfido.Operations() {
 			v := Values{Operation: operation}
 			texts := []string{
 				render(t, mail, lang, Text, v), render(t, letter, lang, Opening, v),
@@ -151,7 +138,7 @@ func TestPick(t *testing.T) {
 		{[]string{strings.Repeat("a", 100_000)}, "en"},
 	}
 	for _, tt := range tests {
-		if got := s.Pick("en", tt.candidates...); got != tt.want {
+		if got := s.matcher.Pick("en", tt.candidates...); got != tt.want {
 			t.Errorf("Pick(%.60q) = %q, want %q", tt.candidates, got, tt.want)
 		}
 	}
@@ -186,18 +173,18 @@ func TestOwnFilesReplaceDefaultsOneByOne(t *testing.T) {
 
 func TestOwnLanguage(t *testing.T) {
 	files := make(map[string]string)
-	for _, operation := range operations {
-		content, err := defaults.ReadFile("defaults/letter/" + operation + ".it.txt")
+	for _, operation := range nevisfido.Operations() {
+		content, err := defaults.ReadFile("defaults/letter/" + string(operation) + ".it.txt")
 		if err != nil {
 			t.Fatal(err)
 		}
-		files[operation+".rm.txt"] = strings.ReplaceAll(string(content), "Buongiorno", "Bun di")
+		files[string(operation)+".rm.txt"] = strings.ReplaceAll(string(content), "Buongiorno", "Bun di")
 	}
 	s := load(t, Letter, folder(t, files))
 	if got, want := s.Languages(), []string{"de", "en", "fr", "it", "rm"}; !slices.Equal(got, want) {
 		t.Errorf("languages = %q, want %q", got, want)
 	}
-	if got := s.Pick("en", "rm-CH,de;q=0.5"); got != "rm" {
+	if got := s.matcher.Pick("en", "rm-CH,de;q=0.5"); got != "rm" {
 		t.Errorf("Pick = %q", got)
 	}
 	if got := render(t, s, "rm", Opening, full("registration")); !strings.HasPrefix(got, "Bun di") {
@@ -205,7 +192,7 @@ func TestOwnLanguage(t *testing.T) {
 	}
 
 	delete(files, "authentication.rm.txt")
-	if _, err := Load(Letter, folder(t, files)); err == nil || !strings.Contains(err.Error(), "authentication.rm.txt") {
+	if _, err := Load(Letter, Config{Templates: folder(t, files)}); err == nil || !strings.Contains(err.Error(), "authentication.rm.txt") {
 		t.Errorf("an incomplete language loads: %v", err)
 	}
 }
@@ -244,16 +231,16 @@ func TestLoadNamesFileAndLine(t *testing.T) {
 		{"too large", "registration.de.txt", ok + strings.Repeat(" ", maxFile), "registration.de.txt: it is larger"},
 		{"renders too much", "registration.de.txt", subject + "{{define \"text\"}}{{range 300}}" + strings.Repeat("x", 1000) + "{{end}}{{end}}", "too long"},
 		{"never-ending recursion", "registration.de.txt", subject + "{{define \"text\"}}x{{template \"text\" .}}{{end}}", "registration.de.txt:1"},
-		{"misspelled operation", "registraton.de.txt", ok, "registraton.de.txt: no template"},
-		{"misspelled extension", "registration.de.tmpl", ok, "registration.de.tmpl: no template"},
-		{"no language", "registration.txt", ok, "registration.txt: no template"},
+		{"misspelled operation", "registraton.de.txt", ok, "registraton.de.txt: "},
+		{"misspelled extension", "registration.de.tmpl", ok, "registration.de.tmpl: "},
+		{"no language", "registration.txt", ok, "registration.txt: "},
 		{"bad language", "registration.deutsch1234.txt", ok, "deutsch1234"},
 		{"language in capitals", "registration.DE.txt", ok, `"DE"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := folder(t, map[string]string{tt.file: tt.content})
-			_, err := Load(Mail, dir)
+			_, err := Load(Mail, Config{Templates: dir})
 			if tt.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -270,8 +257,8 @@ func TestLoadNamesFileAndLine(t *testing.T) {
 func TestFrameMayUsePartsOfTheTexts(t *testing.T) {
 	files := map[string]string{"layout.html": `<title>{{template "head" .}}</title>{{template "content" .}}`}
 	for _, lang := range []string{"de", "en", "fr", "it"} {
-		for _, operation := range operations {
-			files[operation+"."+lang+".html"] = `{{define "head"}}head of ` + lang + `{{end}}<p>{{.Name}}`
+		for _, operation := range nevisfido.Operations() {
+			files[string(operation)+"."+lang+".html"] = `{{define "head"}}head of ` + lang + `{{end}}<p>{{.Name}}`
 		}
 	}
 	if page := render(t, load(t, Mail, folder(t, files)), "it", HTML, full("registration")); page != "<title>head of it</title><p>Pixel 12" {
@@ -295,37 +282,21 @@ func TestTitleOfAPageIsTheSubject(t *testing.T) {
 	}
 }
 
-func TestWhere(t *testing.T) {
-	text := "{{define \"subject\"}}{{end}}\n{{define \"text\"}}\n漢 {{.Link}}{{end}}"
-	dir := folder(t, map[string]string{"registration.de.txt": text})
-	s := load(t, Mail, dir)
-	for sought, want := range map[string]string{
-		"漢": ":3", "語": "", "": "",
-	} {
-		if got, want := s.Where("de", "registration", sought), "templates in "+dir+": registration.de.txt"+want; got != want {
-			t.Errorf("%q is in %s, want %s", sought, got, want)
-		}
-	}
-	if got := load(t, Letter, "").Where("it", "deregistration", "ß"); got != "deregistration.it.txt" {
-		t.Errorf("a built-in text is in %s", got)
-	}
-}
-
 func TestLoadRefusesOtherThingsThanFiles(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Load(Mail, filepath.Join(dir, "none")); err == nil || !strings.Contains(err.Error(), "none") {
+	if _, err := Load(Mail, Config{Templates: filepath.Join(dir, "none")}); err == nil || !strings.Contains(err.Error(), "none") {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 	if err := os.Mkdir(filepath.Join(dir, "registration.de.txt"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(Mail, dir); err == nil || !strings.Contains(err.Error(), "registration.de.txt: it is not a regular file") {
+	if _, err := Load(Mail, Config{Templates: dir}); err == nil || !strings.Contains(err.Error(), "registration.de.txt: it is not a regular file") {
 		t.Errorf("a folder in place of a file: %v", err)
 	}
-	if _, err := Load("fax", ""); err == nil {
+	if _, err := Load("fax", Config{}); err == nil {
 		t.Error("there are templates for fax")
 	}
-	if _, err := Load(Letter, folder(t, map[string]string{"registration.de.html": "x"})); err == nil {
+	if _, err := Load(Letter, Config{Templates: folder(t, map[string]string{"registration.de.html": "x"})}); err == nil {
 		t.Error("a letter takes HTML")
 	}
 }
@@ -334,7 +305,7 @@ func TestValuesStayValues(t *testing.T) {
 	mail := load(t, Mail, "")
 	const attack = "{{.Username}}{{`x`}} {env.HOME} {file./etc/passwd} <script>alert(1)</script>\"'>\x00\x1b[31m\u202etxt.exe\u2066"
 	for _, lang := range mail.Languages() {
-		for _, operation := range operations {
+		for _, operation := range nevisfido.Operations() {
 			v := full(operation)
 			v.Title, v.Name, v.Username, v.Body, v.Sender, v.VisualCode = attack, attack, attack, attack+"\nline\r\nBcc: x", attack, attack
 			page := render(t, mail, lang, HTML, v)
@@ -382,59 +353,101 @@ func TestLinksAndPictures(t *testing.T) {
 		}
 	}
 	for _, link := range []string{"javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "vbscript:x", "//host/x", "x y", "https://a\nb", "%zz:", "java\tscript:x"} {
-		if _, err := s.Render("en", HTML, Values{Operation: "registration", Link: link}); !errors.Is(err, ErrLink) {
+		if _, err := s.Render("en", Values{Operation: "registration", Link: link}); !errors.Is(err, ErrLink) {
 			t.Errorf("link %q: %v", link, err)
 		}
 	}
 	for _, id := range []string{"x", "a@b\"onload=", "<a@b>", "a@b\r\nX: y", "a b@c"} {
-		if _, err := s.Render("en", HTML, Values{Operation: "registration", Picture: id}); !errors.Is(err, ErrPicture) {
+		if _, err := s.Render("en", Values{Operation: "registration", Picture: id}); !errors.Is(err, ErrPicture) {
 			t.Errorf("picture %q: %v", id, err)
 		}
 	}
 }
 
 func TestRenderRefuses(t *testing.T) {
-	mail, letter := load(t, Mail, ""), load(t, Letter, "")
-	if _, err := mail.Render("xx", Text, full("registration")); err == nil {
+	mail := load(t, Mail, "")
+	if _, err := mail.Render("xx", full("registration")); err == nil {
 		t.Error("an unknown language renders")
 	}
-	if _, err := mail.Render("de", Text, full("payment")); err == nil {
+	if _, err := mail.Render("de", full("payment")); err == nil {
 		t.Error("an unknown operation renders")
-	}
-	if _, err := mail.Render("de", Closing, full("registration")); err == nil {
-		t.Error("a mail has a closing")
-	}
-	if _, err := letter.Render("de", HTML, full("registration")); err == nil {
-		t.Error("a letter has HTML")
 	}
 	v := full("registration")
 	v.Body = strings.Repeat("geheim ", MaxOutput)
-	for _, part := range []Part{Text, HTML} {
-		_, err := mail.Render("de", part, v)
-		if !errors.Is(err, ErrTooLong) {
-			t.Errorf("%s: err = %v", part, err)
+	if _, err := mail.Render("de", v); !errors.Is(err, ErrTooLong) || strings.Contains(err.Error(), "geheim") {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestValuesOfAMessage(t *testing.T) {
+	values := map[string]string{
+		"oob.username": "u", "oob.name": "n", "oob.notification.title": "t", "oob.notification.body": "b",
+		"oob.visual_code": "12", "oob.data.ref": "r", "oob.token": "secret",
+	}
+	v := Of(&dispatchers.Message{
+		Operation: nevisfido.Authentication, Link: "https://l",
+		Lookup: func(p string) (string, bool) { s, ok := values[p]; return s, ok },
+	}, time.Now())
+	got := []string{string(v.Operation), v.Username, v.Name, v.Title, v.Body, v.VisualCode, v.Link, v.Member("ref"), v.Member("none")}
+	if want := []string{"authentication", "u", "n", "t", "b", "12", "https://l", "r", ""}; !slices.Equal(got, want) || !v.Expires.IsZero() {
+		t.Errorf("values = %q, expires %v, want %q", got, v.Expires, want)
+	}
+}
+
+func TestLanguageOfAMessage(t *testing.T) {
+	const data, header = "oob.data.language", "http.request.header.Accept-Language"
+	for name, tc := range map[string]struct {
+		language []dispatchers.Template
+		values   map[string]string
+		want     string
+	}{
+		"default":                   {nil, nil, "en"},
+		"of the request's data":     {nil, map[string]string{data: "fr", header: "de"}, "fr"},
+		"of the header":             {nil, map[string]string{header: "ja, it-CH;q=0.5"}, "it"},
+		"of a bad header":           {nil, map[string]string{header: "x;q=2, it-CH"}, "en"},
+		"configured":                {[]dispatchers.Template{"{oob.name}", "de"}, map[string]string{"oob.name": "it"}, "it"},
+		"configured, without value": {[]dispatchers.Template{"{oob.name}", "de"}, nil, "de"},
+	} {
+		s, err := Load(Letter, Config{Language: tc.language})
+		if err != nil {
+			t.Fatal(err)
 		}
-		if err != nil && strings.Contains(err.Error(), "geheim") {
-			t.Errorf("%s: the error quotes a value", part)
+		m := &dispatchers.Message{Lookup: func(name string) (string, bool) { v, ok := tc.values[name]; return v, ok }}
+		if got := s.Language(m); got != tc.want {
+			t.Errorf("%s: got %s, want %s", name, got, tc.want)
 		}
 	}
 }
 
-func TestFill(t *testing.T) {
-	values := map[string]string{
-		"oob.operation": "authentication", "oob.username": "u", "oob.name": "n", "oob.notification.title": "t",
-		"oob.notification.body": "b", "oob.visual_code": "12", "oob.link": "https://l", "oob.data.ref": "r", "oob.token": "secret",
-	}
-	v := Fill(func(p string) (string, bool) { s, ok := values[p]; return s, ok })
-	got := []string{v.Operation, v.Username, v.Name, v.Title, v.Body, v.VisualCode, v.Link, v.Member("ref"), v.Member("none")}
-	if want := []string{"authentication", "u", "n", "t", "b", "12", "https://l", "r", ""}; !slices.Equal(got, want) {
-		t.Errorf("values = %q, want %q", got, want)
+// TestLastLanguage: it is checked as soon as it is known what it has to be.
+func TestLastLanguage(t *testing.T) {
+	rm := folder(t, map[string]string{"a": ""}) // not read before the texts are loaded
+	for name, tc := range map[string]struct {
+		c  Config
+		ok bool
+	}{
+		"none":           {Config{}, true},
+		"built-in":       {Config{Language: []dispatchers.Template{"{oob.name}", "it"}}, true},
+		"unknown":        {Config{Language: []dispatchers.Template{"ja"}}, false},
+		"a template":     {Config{Language: []dispatchers.Template{"{oob.data.language}"}}, false},
+		"of the folder?": {Config{Language: []dispatchers.Template{"rm"}, Templates: rm}, true},
+	} {
+		err := tc.c.CheckLanguage(Mail)
+		if (err == nil) != tc.ok || err != nil && !strings.Contains(err.Error(), "de, en, fr, it") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if tc.c.Templates != "" {
+			continue
+		}
+		if _, err := Load(Mail, tc.c); (err == nil) != tc.ok {
+			t.Errorf("%s: loading: %v", name, err)
+		}
 	}
 }
 
 // FuzzRender: no value gets markup into a page, or a line into a subject.
 func FuzzRender(f *testing.F) {
-	s, err := Load(Mail, "")
+	s, err := Load(Mail, Config{})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -443,17 +456,17 @@ func FuzzRender(f *testing.F) {
 	f.Fuzz(func(t *testing.T, title, body, name string) {
 		v := Values{Operation: "authentication", Title: title, Body: body, Name: name}
 		plain := render(t, s, "de", HTML, Values{Operation: "authentication", Title: "x", Body: "x", Name: "x"})
-		page, err := s.Render("de", HTML, v)
+		parts, err := s.Render("de", v)
 		if errors.Is(err, ErrTooLong) {
 			return
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if body != "" && oneLine(clean(name)) != "" && strings.Count(page, "<") != strings.Count(plain, "<") {
-			t.Errorf("markup gets through: %s", page)
+		if body != "" && oneLine(clean(name)) != "" && strings.Count(parts[HTML], "<") != strings.Count(plain, "<") {
+			t.Errorf("markup gets through: %s", parts[HTML])
 		}
-		if subject := render(t, s, "de", Subject, v); strings.ContainsAny(subject, "\r\n\x00") {
+		if subject := parts[Subject]; strings.ContainsAny(subject, "\r\n\x00") {
 			t.Errorf("subject = %q", subject)
 		}
 	})

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
 // Values are what a text can tell. The clear token is not among them. Control
@@ -18,7 +21,7 @@ import (
 // {{.Data "<member>"}}, the picked language as {{.Language}}, and the subject,
 // except in itself, as {{.Subject}}.
 type Values struct {
-	Operation  string // registration, authentication or deregistration
+	Operation  nevisfido.Operation
 	Username   string
 	Name       string // the device's, as its owner chose it
 	Title      string // of the request's notification
@@ -40,30 +43,30 @@ type Values struct {
 	Member func(name string) string
 }
 
-// Fill returns the values that a lookup of placeholders knows, such as that of
-// a message to dispatch: oob.operation, oob.username, oob.name,
-// oob.notification.title, oob.notification.body, oob.visual_code, oob.link and
-// oob.data.<member>.
-func Fill(lookup func(placeholder string) (value string, ok bool)) Values {
+// Of returns the values of a message to dispatch that is written now. Sender,
+// Subject and Picture are not among them.
+func Of(m *dispatchers.Message, now time.Time) Values {
 	get := func(name string) string {
-		value, _ := lookup("oob." + name)
+		value, _ := m.Lookup("oob." + name)
 		return value
 	}
 	return Values{
-		Operation:  get("operation"),
+		Operation:  m.Operation,
 		Username:   get("username"),
 		Name:       get("name"),
 		Title:      get("notification.title"),
 		Body:       get("notification.body"),
 		VisualCode: get("visual_code"),
-		Link:       get("link"),
+		Link:       m.Link,
+		Date:       now,
+		Expires:    m.Expires.In(now.Location()),
 		Member:     func(name string) string { return get("data." + name) },
 	}
 }
 
 // Samples are what every text is tried with before it is used: a value for
 // everything, and none at all.
-func Samples(operation string) []Values {
+func Samples(operation nevisfido.Operation) []Values {
 	full := Values{
 		Operation: operation, Username: "amuster", Name: "Phone", Title: "Title", Body: "First line\nSecond line",
 		VisualCode: "1234", Link: "https://app.example.com/open?dispatchTokenResponse=eyJ9", Sender: "Example Bank",
@@ -75,12 +78,10 @@ func Samples(operation string) []Values {
 
 // view is what templates see.
 type view struct {
-	Language, Operation, Username, Name, Title, Body, VisualCode, Sender, Subject string
-
+	Values
+	Language      string
 	Link, Picture template.URL
-	Date, Expires time.Time
-
-	member func(string) string
+	member        func(string) string
 }
 
 // Data returns a member of dispatchInformation.data.
@@ -100,11 +101,13 @@ var (
 var contentID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,200}@[A-Za-z0-9.-]{1,200}$`)
 
 func (v Values) view(lang string) (view, error) {
-	w := view{
-		Language: lang, Operation: v.Operation, Username: clean(v.Username), Name: oneLine(clean(v.Name)),
-		Title: oneLine(clean(v.Title)), Body: clean(v.Body), VisualCode: clean(v.VisualCode), Sender: clean(v.Sender),
-		Subject: oneLine(clean(v.Subject)),
-		Date:    v.Date, Expires: v.Expires, member: v.Member,
+	w := view{Values: v, Language: lang, member: v.Member}
+	w.Member = nil // templates use Data
+	for _, value := range []*string{&w.Username, &w.Body, &w.VisualCode, &w.Sender} {
+		*value = clean(*value)
+	}
+	for _, value := range []*string{&w.Name, &w.Title, &w.Subject} {
+		*value = oneLine(clean(*value))
 	}
 	if v.Link != "" {
 		if !harmless(v.Link) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/qr"
+	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 )
 
 // samplePage is a page with a QR code of n bytes.
@@ -24,57 +24,18 @@ func samplePage(t *testing.T, n int) *page {
 		t.Fatal(err)
 	}
 	return &page{
-		language: "de", created: today, window: windowRight,
+		language: "de", created: today,
 		address: []string{"Erste", "zweite", "dritte", "vierte", "fünfte", "Letzte"},
 		sender:  []string{"Absender", "8000 Zürich"},
-		date:    "23.11.2026", subject: "Betreff", opening: "Guten Tag\n\nText", caption: "Hinweis", closing: "Gruss",
+		texts: map[texts.Part]string{
+			texts.Date: "23.11.2026", texts.Subject: "Betreff", texts.Opening: "Guten Tag\n\nText",
+			texts.Caption: "Hinweis", texts.Closing: "Gruss",
+		},
 		code: code,
 	}
 }
 
-func TestModuleSize(t *testing.T) {
-	for version := 1; version <= 40; version++ {
-		side := 17 + 4*version
-		size := moduleSize(make([][]bool, side))
-		if size < 0.5 || size > 1.1 {
-			t.Errorf("version %d: modules of %.3f mm", version, size)
-		}
-		if whole := float64(side+8) * size; whole > 94 {
-			t.Errorf("version %d takes %.1f mm", version, whole)
-		}
-		for _, dpi := range []float64{200, 300, 600} {
-			if dots := size / 25.4 * dpi; math.Abs(dots-math.Round(dots)) > 1e-9 {
-				t.Errorf("version %d: a module is %.3f dots at %v dpi", version, dots, dpi)
-			}
-		}
-	}
-}
-
 var rectangle = regexp.MustCompile(`(?m)^([0-9.]+) ([0-9.]+) ([0-9.]+) ([0-9.]+) re$`)
-
-func TestCodePathCoversTheDarkModules(t *testing.T) {
-	p := samplePage(t, 200)
-	size := moduleSize(p.code)
-	path := codePath(p.code, 20, 150, size)
-	dark := 0
-	for _, row := range p.code {
-		for _, d := range row {
-			if d {
-				dark++
-			}
-		}
-	}
-	area := 0.0
-	for _, r := range rectangle.FindAllStringSubmatch(path, -1) {
-		width, _ := strconv.ParseFloat(r[3], 64)
-		height, _ := strconv.ParseFloat(r[4], 64)
-		area += width * height
-	}
-	side := size * 72 / 25.4
-	if got := area / (side * side); math.Abs(got-float64(dark)) > 1 {
-		t.Errorf("the path covers %.2f modules, want %d", got, dark)
-	}
-}
 
 func TestEverySizeOfCodeIsReadAt200dpi(t *testing.T) {
 	for _, n := range []int{60, 300, 900, 1500, 2200, 2500, qr.MaxContent} {
@@ -96,7 +57,7 @@ var boxedWord = regexp.MustCompile(`xMin="([0-9.]+)" yMin="([0-9.]+)" xMax="([0-
 func TestAddressIsInTheWindow(t *testing.T) {
 	for side, left := range map[string]float64{windowRight: 118, windowLeft: 25} {
 		p := samplePage(t, qr.MaxContent)
-		p.window = side
+		p.left = side == windowLeft
 		p.address[1] = "Gemeinschaftspraxis Dr. Müller-Lüdenscheidt & Partner"
 		pdf, err := p.pdf()
 		if err != nil {
@@ -205,7 +166,7 @@ func TestTextShrinksBeforeItIsRefused(t *testing.T) {
 			t.Fatalf("parts overlap or leave the page: %+v", a)
 		}
 		sizes = append(sizes, a.size)
-		p.opening += "Ein Satz von mässiger Länge, der sich wiederholt. "
+		p.texts[texts.Opening] += "Ein Satz von mässiger Länge, der sich wiederholt. "
 	}
 	if !slices.IsSortedFunc(sizes, func(a, b float64) int { return cmp.Compare(b, a) }) {
 		t.Errorf("more text is set larger: %v", sizes)
@@ -232,7 +193,8 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"山田", "שלום", "สวัสดี", "\ue000", "नमस्ते"} {
-		if got, err := printable(text); !errors.Is(err, errCharacter) {
+		got, err := printable(text)
+		if _, ok := errors.AsType[unprintable](err); !ok {
 			t.Errorf("printable(%q) = %q, %v", text, got, err)
 		}
 	}

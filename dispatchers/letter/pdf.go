@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 )
 
-// The sides of the window.
+// The values of the option window.
 const (
 	windowRight = "right"
 	windowLeft  = "left"
@@ -63,20 +64,10 @@ var errTooMuch = errors.New("the text, the address or the QR code is too long fo
 type page struct {
 	language        string
 	created         time.Time
-	window          string
+	left            bool // the window is on the left
 	address, sender []string
-
-	date, subject, opening, caption, closing string
-
-	code [][]bool
-}
-
-// texts are the parts that come from templates.
-func (p *page) texts() map[texts.Part]*string {
-	return map[texts.Part]*string{
-		texts.Date: &p.date, texts.Subject: &p.subject, texts.Opening: &p.opening,
-		texts.Caption: &p.caption, texts.Closing: &p.closing,
-	}
+	texts           map[texts.Part]string
+	code            [][]bool
 }
 
 // pdf returns the page as PDF 1.4 or later with embedded fonts. The same page
@@ -104,18 +95,19 @@ func (p *page) pdf() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// makePrintable replaces all texts by what the font can show of them.
 func (p *page) makePrintable() error {
-	p.address, p.sender = slices.Clone(p.address), slices.Clone(p.sender)
-	for _, text := range p.texts() {
-		if len(*text) > maxText {
+	for _, part := range slices.Sorted(maps.Keys(p.texts)) {
+		if len(p.texts[part]) > maxText {
 			return errTooMuch
 		}
-		plain, err := printable(*text)
+		text, err := printable(p.texts[part])
 		if err != nil {
 			return err
 		}
-		*text = plain
+		p.texts[part] = text
 	}
+	p.address, p.sender = slices.Clone(p.address), slices.Clone(p.sender)
 	for _, lines := range [][]string{p.address, p.sender} {
 		for i := range lines {
 			var err error
@@ -137,6 +129,7 @@ func newSheet(created time.Time, language string) *sheet {
 	pdf.SetModificationDate(created.UTC())
 	pdf.SetLang(language)
 	pdf.SetAutoPageBreak(false, 0)
+	pdf.SetCellMargin(0) // which SplitText takes off
 	pdf.AddUTF8FontFromBytes("go", "", goregular.TTF)
 	pdf.AddUTF8FontFromBytes("go", "B", gobold.TTF)
 	pdf.AddPage()
@@ -146,7 +139,7 @@ func newSheet(created time.Time, language string) *sheet {
 // window writes the return address and the recipient's.
 func (s *sheet) window(p *page) error {
 	x := addressRight
-	if p.window == windowLeft {
+	if p.left {
 		x = addressLeft
 	}
 	if len(p.sender) > 0 {
@@ -206,11 +199,11 @@ func (s *sheet) arrange(p *page, size float64) *arrangement {
 	a.captionLeft = leftEdge + side
 
 	s.pdf.SetFont("go", "B", size+1)
-	a.subject = s.wrap(p.subject, rightEdge-leftEdge)
+	a.subject = s.wrap(p.texts[texts.Subject], rightEdge-leftEdge)
 	s.pdf.SetFont("go", "", size)
-	a.opening = s.wrap(p.opening, rightEdge-leftEdge)
-	a.caption = s.wrap(p.caption, rightEdge-a.captionLeft)
-	a.closing = s.wrap(p.closing, rightEdge-leftEdge)
+	a.opening = s.wrap(p.texts[texts.Opening], rightEdge-leftEdge)
+	a.caption = s.wrap(p.texts[texts.Caption], rightEdge-a.captionLeft)
+	a.closing = s.wrap(p.texts[texts.Closing], rightEdge-leftEdge)
 
 	a.openingTop = subjectTop + height(a.subject, size+1) + gap/2
 	row := max(side, height(a.caption, size)+2*quietZone*a.module) + gap/2
@@ -228,7 +221,7 @@ func (s *sheet) arrange(p *page, size float64) *arrangement {
 
 func (s *sheet) draw(p *page, a *arrangement) {
 	s.pdf.SetFont("go", "", a.size)
-	s.text(leftEdge, dateTop, []string{p.date}, a.size)
+	s.text(leftEdge, dateTop, []string{p.texts[texts.Date]}, a.size)
 	s.text(leftEdge, a.openingTop, a.opening, a.size)
 	s.text(a.captionLeft, a.codeTop+quietZone*a.module, a.caption, a.size)
 	s.text(leftEdge, a.closingTop, a.closing, a.size)
@@ -264,7 +257,8 @@ func height(lines []string, size float64) float64 {
 }
 
 // wrap breaks text into lines of at most this width in the present font: at
-// spaces, or within words that are wider. No-break spaces hold.
+// spaces, or within words that are wider. No-break spaces hold, which they do
+// not in fpdf's SplitText.
 func (s *sheet) wrap(text string, width float64) []string {
 	var lines []string
 	for paragraph := range strings.SplitSeq(text, "\n") {
@@ -278,27 +272,59 @@ func (s *sheet) wrap(text string, width float64) []string {
 			if line != "" {
 				lines = append(lines, line)
 			}
-			line = word
-			for s.pdf.GetStringWidth(line) > width {
-				n := s.fitting(line, width)
-				lines, line = append(lines, line[:n]), line[n:]
-			}
+			pieces := s.pdf.SplitText(word, width) // one, unless the word is too wide
+			lines, line = append(lines, pieces[:len(pieces)-1]...), pieces[len(pieces)-1]
 		}
 		lines = append(lines, line)
 	}
 	return lines
 }
 
-// fitting returns how many bytes of a word fit into the width, at least those
-// of one character.
-func (s *sheet) fitting(word string, width float64) int {
-	fit, used := 0, 0.0
-	for i, r := range word {
-		used += s.pdf.GetStringWidth(string(r))
-		if used > width && i > 0 {
-			return i
-		}
-		fit = i + len(string(r))
+// Sizes on paper. A hundredth of an inch is a whole number of dots at 200, 300
+// and 600 dots per inch, so that all modules come out alike.
+const (
+	moduleStep = 0.254           // mm
+	minModule  = 2 * moduleStep  // 0.508 mm: 4 dots at 200 dpi
+	maxModule  = 4 * moduleStep  // 1.016 mm
+	quietZone  = 4               // modules (ISO/IEC 18004, section 6.3.8)
+	maxCode    = 185 * minModule // side of the largest symbol with its quiet zone
+	pointsPer  = 72.0 / 25.4     // points per mm
+	a4Height   = 297.0           // mm
+	a4HeightPt = a4Height * 72.0 / 25.4
+)
+
+// moduleSize returns the largest size of a module, in mm, with which the code
+// and its quiet zone stay within maxCode.
+func moduleSize(code [][]bool) float64 {
+	n := float64(len(code) + 2*quietZone)
+	size := maxModule
+	for size > minModule && n*size > maxCode {
+		size -= moduleStep
 	}
-	return fit
+	return size
+}
+
+// codePath returns the code as one PDF path with the top left corner of its
+// quiet zone at x and y, in mm from that of the page. It is filled at once, so
+// that there are no gaps between modules.
+func codePath(code [][]bool, x, y, size float64) string {
+	var path strings.Builder
+	path.WriteString("0 g\n")
+	for i, row := range code {
+		top := y + float64(i+1+quietZone)*size
+		for j := 0; j < len(row); j++ {
+			start := j
+			for j < len(row) && row[j] {
+				j++
+			}
+			if j == start {
+				continue
+			}
+			left := x + float64(start+quietZone)*size
+			fmt.Fprintf(&path, "%.3f %.3f %.3f %.3f re\n",
+				left*pointsPer, a4HeightPt-top*pointsPer, float64(j-start)*size*pointsPer, size*pointsPer)
+		}
+	}
+	path.WriteString("f")
+	return path.String()
 }

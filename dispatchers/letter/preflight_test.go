@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 )
 
 // own returns a folder with a German text of an activation letter.
@@ -36,8 +38,8 @@ func TestTextsAreTriedOnPaper(t *testing.T) {
 	for name, tc := range map[string]struct{ opening, want string }{
 		"as usual":                    {"Guten Tag", ""},
 		"accents and emoji":           {"Žofie, Nguyễn 👍", ""},
-		"another script":              {"Guten Tag\n漢字", `registration.de.txt:5: the part "opening" holds "漢"`},
-		"another script in a value":   {"{{or \"\\u6f22\" .Name}}", `registration.de.txt: the part "opening" holds "漢"`},
+		"another script":              {"Guten Tag\n漢字", `registration.de.txt:5: it holds '漢'`},
+		"another script in a value":   {"{{or \"\\u6f22\" .Name}}", `registration.de.txt: it holds '漢'`},
 		"another script by condition": {"{{if .Body}}x{{else}}\n\n漢{{end}}", "registration.de.txt:6: "},
 		"more than a page":            {strings.Repeat(sentence, 120), "registration.de.txt: the text takes more than one page: shorten it"},
 		"more than a page of lines":   {strings.Repeat("Zeile\n", 60), "registration.de.txt: the text takes more than one page"},
@@ -50,7 +52,7 @@ func TestTextsAreTriedOnPaper(t *testing.T) {
 			dir := own(t, tc.opening)
 			ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 			defer cancel()
-			err := (&Dispatcher{Spool: t.TempDir(), Templates: dir}).Provision(ctx)
+			err := (&Letter{Spool: t.TempDir(), Config: texts.Config{Templates: dir}}).Provision(ctx)
 			switch {
 			case tc.want == "" && err != nil:
 				t.Error(err)
@@ -62,7 +64,7 @@ func TestTextsAreTriedOnPaper(t *testing.T) {
 }
 
 // logged lets a dispatcher log into a buffer.
-func logged(l *Dispatcher) *bytes.Buffer {
+func logged(l *Letter) *bytes.Buffer {
 	var log bytes.Buffer
 	l.logger = slog.New(slog.NewTextHandler(&log, nil))
 	return &log
@@ -75,16 +77,16 @@ func TestTextBesideALargeCode(t *testing.T) {
 		lines int
 		warns bool
 	}{"short text": {5, false}, "long text": {25, true}} {
-		l := provision(t, &Dispatcher{Spool: t.TempDir(), Templates: own(t, strings.Repeat("Zeile\n", tc.lines))})
+		l := provision(t, &Letter{Spool: t.TempDir(), Config: texts.Config{Templates: own(t, strings.Repeat("Zeile\n", tc.lines))}})
 		log := logged(l)
-		if err := l.tryTexts(t.Context()); err != nil {
+		if err := l.preflight(); err != nil {
 			t.Fatal(err)
 		}
 		if warned := strings.Contains(log.String(), "registration.de.txt"); warned != tc.warns || strings.Contains(log.String(), "authentication") {
 			t.Errorf("%s: the log says %s", name, log)
 		}
 		short, long := message("short", map[string]string{"oob.data.language": "de"}), message("long", map[string]string{"oob.data.language": "de"})
-		short.Link, short.LinkConfigured = shortLink, true
+		short.Link, short.LinkConfigured = "https://fido.example.com/oob/AAAAAAAAAAAAAAAAAAAAAAAA", true
 		if e := dispatch(t, l, short); e != nil {
 			t.Errorf("%s: a letter with a short link: %v", name, e)
 		}
@@ -97,24 +99,9 @@ func TestTextBesideALargeCode(t *testing.T) {
 // TestBuiltInTextsStandTheTrial, which is left out for them when a
 // configuration is loaded.
 func TestBuiltInTextsStandTheTrial(t *testing.T) {
-	l := provision(t, &Dispatcher{Spool: t.TempDir(), Sender: strings.Repeat("W", 15) + "|" + strings.Repeat("i", 20)})
+	l := provision(t, &Letter{Spool: t.TempDir(), Sender: strings.Repeat("W", 15) + "|" + strings.Repeat("i", 20)})
 	log := logged(l)
-	if err := l.tryTexts(t.Context()); err != nil || log.Len() > 0 {
+	if err := l.preflight(); err != nil || log.Len() > 0 {
 		t.Errorf("err = %v, the log says %s", err, log)
-	}
-}
-
-func TestSenderIsTriedOnPaper(t *testing.T) {
-	for name, tc := range map[string]struct{ sender, want string }{
-		"another script": {"山田銀行 | Postfach", "sender: it is in a script"},
-		"too wide":       {strings.Repeat("W", 60), "sender: it is too long"},
-		"as usual":       {"Bank | Postfach | 8010 Zürich", ""},
-	} {
-		ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
-		err := (&Dispatcher{Spool: t.TempDir(), Sender: tc.sender}).Provision(ctx)
-		cancel()
-		if (err == nil) != (tc.want == "") || err != nil && !strings.HasPrefix(err.Error(), tc.want) {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }

@@ -1,0 +1,162 @@
+package letter
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/qr"
+	"github.com/oob-dispatch/oob-dispatch/internal/texts"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+)
+
+// job is a letter that is ready to be printed.
+type job struct {
+	pdf    []byte
+	ticket Ticket
+}
+
+// validID bounds what becomes the name of a file and of a print job.
+var validID = regexp.MustCompile(`^[A-Za-z0-9_~-]{1,200}$`)
+
+// write writes the letter. Its id names the dispatcher as well: two of them may
+// share a folder, and what one has written there must not pass for the letter of
+// the other.
+func (l *Letter) write(ctx context.Context, m *dispatchers.Message) (*job, error) {
+	id := m.DeliveryID()
+	if m.ID == "" || m.Dispatcher == "" || !validID.MatchString(id) {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonID,
+			"the message's ID and the dispatcher's name cannot be the name of a file")
+	}
+	now := l.now()
+	if left, need := m.Expires.Sub(now), time.Duration(l.MinLifetime); left < need {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonLifetime,
+			"the token lives for another %v, and a letter needs %v: raise token_lifetime here and at nevisFIDO, or lower min_lifetime",
+			max(left, 0).Round(time.Second), need)
+	}
+	address, err := parseAddress(m.Address, minAddressLines)
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonAddress, "the postal address cannot be used: %w", err)
+	}
+	p, err := l.page(l.texts.Language(m), texts.Of(m, now))
+	if errors.Is(err, texts.ErrTooLong) {
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong, "filling in the texts of the letter: %w", err)
+	}
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonTemplate, "filling in the texts of the letter: %w", err)
+	}
+	p.address = address
+	if p.code, err = drawCode(ctx, m.CodeContent()); err != nil {
+		return nil, err
+	}
+	pdf, err := p.pdf()
+	if err != nil {
+		return nil, pageFailure(err)
+	}
+	digest := sha256.Sum256(pdf)
+	return &job{pdf, Ticket{
+		Version: 1, ID: id, Operation: m.Operation, Language: p.language,
+		Created: now.UTC().Truncate(time.Second), Expires: m.Expires.UTC().Truncate(time.Second),
+		File: id + ".pdf", SHA256: hex.EncodeToString(digest[:]), Size: len(pdf), Pages: 1, Window: l.Window,
+	}}, nil
+}
+
+// page fills in the texts.
+func (l *Letter) page(language string, v texts.Values) (*page, error) {
+	if len(l.sender) > 0 {
+		v.Sender = l.sender[0]
+	}
+	parts, err := l.texts.Render(language, v)
+	return &page{language: language, created: v.Date, left: l.Window == windowLeft, sender: l.sender, texts: parts}, err
+}
+
+// drawCode returns the modules of a QR code, at level M if it can be and else
+// at level L: paper gets folds and spots. On it they are drawn as vectors: a
+// picture would be scaled, and its edges would blur.
+func drawCode(ctx context.Context, content string) ([][]bool, error) {
+	code, err := qr.Modules(ctx, content, qr.LevelM)
+	if errors.Is(err, qr.ErrTooLong) {
+		code, err = qr.Modules(ctx, content, qr.LevelL)
+	}
+	switch {
+	case errors.Is(err, qr.ErrTooLong):
+		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong, "drawing the QR code: %w", err)
+	case err != nil && ctx.Err() != nil:
+		return nil, dispatchers.Fail(dispatchers.Temporary, reasonBusy, "drawing the QR code: %w", err)
+	case err != nil:
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonPDF, "drawing the QR code: %w", err)
+	}
+	return code, nil
+}
+
+func pageFailure(err error) error {
+	_, character := errors.AsType[unprintable](err)
+	switch {
+	case character:
+		return dispatchers.Fail(dispatchers.Refused, reasonCharacter, "writing the letter: %w", err)
+	case errors.Is(err, errTooMuch):
+		return dispatchers.Fail(dispatchers.Refused, reasonTooLong, "writing the letter: %w", err)
+	}
+	return dispatchers.Fail(dispatchers.Broken, reasonPDF, "writing the letter: %w", err)
+}
+
+// Modules a side of the QR codes that the texts are tried with: that of a short
+// link, the smallest that letters have, and the largest.
+const (
+	smallestCode = 33
+	largestCode  = 177
+)
+
+// preflight arranges a letter in every language about every operation, with all
+// values and with none, so that a text that cannot be printed is found before
+// the first letter is due. How large QR codes will be depends on options of the
+// host and on the device's key, so that too little room for a large one is a
+// warning only.
+func (l *Letter) preflight() error {
+	s := newSheet(l.now(), "")
+	for _, language := range l.texts.Languages() {
+		for _, operation := range nevisfido.Operations() {
+			if err := l.preflightText(s, language, operation); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (l *Letter) preflightText(s *sheet, language string, operation nevisfido.Operation) error {
+	roomy := true
+	for _, v := range texts.Samples(operation) {
+		v.Date = l.now()
+		p, err := l.page(language, v)
+		if err != nil {
+			return err
+		}
+		err = p.makePrintable()
+		if c, ok := errors.AsType[unprintable](err); ok {
+			return fmt.Errorf("%s: it holds %q, and letters are printed in Latin, Greek and Cyrillic only: take it out",
+				l.texts.Where(language, operation, string(c)), rune(c))
+		}
+		if p.code = make([][]bool, smallestCode); err == nil {
+			_, err = s.fit(p)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: the text takes more than one page: shorten it", l.texts.Where(language, operation, ""))
+		}
+		p.code = make([][]bool, largestCode)
+		_, err = s.fit(p)
+		roomy = roomy && err == nil
+	}
+	if !roomy {
+		l.logger.Warn("this text leaves no room for a large QR code, and letters with a long message are refused: "+
+			"shorten it, or give the dispatcher short links with handle",
+			slog.String("text", l.texts.Where(language, operation, "")))
+	}
+	return nil
+}
