@@ -12,7 +12,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestObservedDispatchesPassUntouched(t *testing.T) {
@@ -145,7 +145,7 @@ func TestObservingNeverStandsInTheWay(t *testing.T) {
 	h := newHarness(t)
 	h.ObserveOnly = true
 	h.push()
-	h.store.SetFault(failAt(storetest.Update))
+	h.store.SetFault(failAt(kvtest.Update))
 	h.upstream.answer = respond(http.StatusNoContent, "")
 	for _, r := range []*http.Request{
 		newRequest(t, http.MethodPatch, targetsPath+"/"+h.targetID, "a.b.c"),

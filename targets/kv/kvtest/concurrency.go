@@ -1,4 +1,4 @@
-package storetest
+package kvtest
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-func concurrency(t *testing.T, s targets.Store) {
+func concurrency(t *testing.T, s *store) {
 	const writers, each = 64, 3
 	ref := targets.Ref{ID: "counter"}
 	record := Target(ref)
@@ -39,7 +39,7 @@ func concurrency(t *testing.T, s targets.Store) {
 	}
 }
 
-func ofDeviceConcurrently(t *testing.T, s targets.Store) {
+func ofDeviceConcurrently(t *testing.T, s *store) {
 	const n = 32
 	var wg sync.WaitGroup
 	var want []string
@@ -59,7 +59,7 @@ func ofDeviceConcurrently(t *testing.T, s targets.Store) {
 	mustBeOfDevice(t, s, "device-1", want...)
 }
 
-func cancelled(t *testing.T, s targets.Store) {
+func cancelled(t *testing.T, s *store) {
 	ref := targets.Ref{ID: "one"}
 	put(t, s, ref, Target(ref))
 	ctx, cancel := context.WithCancel(t.Context())

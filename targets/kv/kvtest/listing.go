@@ -1,4 +1,4 @@
-package storetest
+package kvtest
 
 import (
 	"context"
@@ -11,16 +11,10 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-// ListingStore is a store whose records can be listed and removed.
-type ListingStore interface {
-	targets.Store
-	targets.Lister
-	targets.Remover
-}
-
-// RunLister holds an empty store to the contracts of targets.Lister and
-// targets.Remover. write stores data as the record of ref, past the store.
-func RunLister(t *testing.T, s ListingStore, write func(ref targets.Ref, data []byte)) {
+// listing tests what goes through all records, and removes some without reading
+// them.
+func listing(t *testing.T, s *store) {
+	write := s.write
 	t.Run("empty", func(t *testing.T) { mustList(t, s, nil, nil) })
 
 	all := make(map[targets.Ref]bool)
@@ -67,7 +61,7 @@ func RunLister(t *testing.T, s ListingStore, write func(ref targets.Ref, data []
 }
 
 // mustList lists the store and compares. Targets may come twice.
-func mustList(t *testing.T, s targets.Lister, want map[targets.Ref]bool, damaged []targets.Ref) {
+func mustList(t *testing.T, s *store, want map[targets.Ref]bool, damaged []targets.Ref) {
 	t.Helper()
 	got, broken := make(map[targets.Ref]bool), make(map[string]bool)
 	err := s.Each(t.Context(), func(record *targets.Target, err error) error {
@@ -98,7 +92,7 @@ func mustList(t *testing.T, s targets.Lister, want map[targets.Ref]bool, damaged
 	}
 }
 
-func errorEndsListing(t *testing.T, s targets.Lister) {
+func errorEndsListing(t *testing.T, s *store) {
 	enough, calls := errors.New("enough"), 0
 	err := s.Each(t.Context(), func(*targets.Target, error) error {
 		if calls++; calls == 3 {
@@ -111,7 +105,7 @@ func errorEndsListing(t *testing.T, s targets.Lister) {
 	}
 }
 
-func cancelledListing(t *testing.T, s targets.Lister) {
+func cancelledListing(t *testing.T, s *store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	calls := 0
 	err := s.Each(ctx, func(*targets.Target, error) error {

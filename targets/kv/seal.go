@@ -1,13 +1,4 @@
-// Package seal keeps whoever can write to a storage from changing the records
-// in it, and whoever can read it from reading them: it encrypts and
-// authenticates each with AES-256-GCM, bound to the place where it is stored.
-//
-// What that does not do: whoever can write to the storage can still delete a
-// record, and put back an older one of the same place, sealed with a key that
-// is still in the ring. The first makes the target unknown; the second can
-// bring back the device key and the address that the target had before. Only
-// write access kept from others protects against it.
-package seal
+package kv
 
 import (
 	"crypto/aes"
@@ -17,6 +8,16 @@ import (
 	"fmt"
 	"slices"
 )
+
+// Sealing keeps whoever can write to a storage from changing the records in it,
+// and whoever can read it from reading them: each is encrypted and authenticated
+// with AES-256-GCM, bound to the place where it is stored.
+//
+// What that does not do: whoever can write to the storage can still delete a
+// record, and put back an older one of the same place, sealed with a key that
+// is still in the ring. The first makes the target unknown; the second can
+// bring back the device key and the address that the target had before. Only
+// write access kept from others protects against it.
 
 // KeySize is the length of a key, in bytes.
 const KeySize = 32

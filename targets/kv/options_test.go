@@ -1,17 +1,14 @@
-package seal
+package kv
 
 import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
 // A key whose base64 begins with a slash, as a path does, and has characters
@@ -44,7 +41,7 @@ func forms() map[string]string {
 func mustSealWithCanary(t *testing.T, name string, text string) {
 	t.Helper()
 	out := new(bytes.Buffer)
-	r, err := Load(Options{Keys: []string{text}}, slog.New(slog.NewTextHandler(out, nil)))
+	r, err := loadRing(Options{Keys: []string{text}}, slog.New(slog.NewTextHandler(out, nil)))
 	if err != nil {
 		t.Errorf("%s: %v", name, err)
 		return
@@ -90,7 +87,7 @@ func TestLoadRefuses(t *testing.T) {
 		"has no meaning without seal":      {AcceptUnsealed: true},
 		"stands in the configuration itse": {Keys: []string{good, hex.EncodeToString(canary)}},
 	} {
-		_, err := Load(o, discard)
+		_, err := loadRing(o, discard)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q gave error %v, want %q", o.Keys, err, want)
 			continue
@@ -109,42 +106,20 @@ func TestLoadWarns(t *testing.T) {
 		"not sealed are accepted":    {Keys: []string{write(t, "key", canary, 0o600)}, AcceptUnsealed: true},
 	} {
 		out := new(bytes.Buffer)
-		if _, err := Load(o, slog.New(slog.NewTextHandler(out, nil))); err != nil || !strings.Contains(out.String(), want) {
+		if _, err := loadRing(o, slog.New(slog.NewTextHandler(out, nil))); err != nil || !strings.Contains(out.String(), want) {
 			t.Errorf("logged %q, error %v, want %q", out, err, want)
 		}
 	}
 }
 
-func TestNoKeysNoRing(t *testing.T) {
-	if r, err := Load(Options{}, slog.New(slog.DiscardHandler)); r != nil || err != nil {
-		t.Errorf("ring %v, error %v", r, err)
-	}
+// loadRing reads the keys as a store does when it is provisioned.
+func loadRing(o Options, logger *slog.Logger) (*Ring, error) {
+	err := OptionTable.Provision(&o, logger)
+	return o.ring, err
 }
 
-func TestUnmarshalOption(t *testing.T) {
-	for input, want := range map[string]string{
-		"seal /a":           `{"seal":["/a"]}`,
-		"seal /a {file./b}": `{"seal":["/a","{file./b}"]}`,
-		"accept_unsealed":   `{"accept_unsealed":true}`,
-	} {
-		d := caddyfile.NewTestDispenser(input)
-		d.Next()
-		var o Options
-		done, err := UnmarshalOption(&o, d)
-		if got, _ := json.Marshal(o); !done || err != nil || string(got) != want {
-			t.Errorf("%q gave %s, error %v", input, got, err)
-		}
-	}
-	for _, input := range []string{"seal", "accept_unsealed yes"} {
-		d := caddyfile.NewTestDispenser(input)
-		d.Next()
-		if done, err := UnmarshalOption(new(Options), d); !done || err == nil {
-			t.Errorf("%q gave no error", input)
-		}
-	}
-	d := caddyfile.NewTestDispenser("timeout 2s")
-	d.Next()
-	if done, err := UnmarshalOption(new(Options), d); done || err != nil {
-		t.Errorf("another option: done %t, error %v", done, err)
+func TestNoKeysNoRing(t *testing.T) {
+	if r, err := loadRing(Options{}, slog.New(slog.DiscardHandler)); r != nil || err != nil {
+		t.Errorf("ring %v, error %v", r, err)
 	}
 }

@@ -1,6 +1,4 @@
-// Package claimstest tells whether a shortlink.Store keeps its contract, and has
-// a store in memory for the tests of others.
-package claimstest
+package kvtest
 
 import (
 	"bytes"
@@ -15,46 +13,42 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
 )
 
-// Run holds a store to the contract. open returns an empty store; what it
-// needs is cleaned up with t.Cleanup.
-func Run(t *testing.T, open func(t *testing.T) shortlink.Store) {
-	for _, test := range []struct {
-		name string
-		run  func(t *testing.T, s shortlink.Store)
-	}{
-		{"a claim is taken once", takenOnce},
-		{"getting keeps a claim", kept},
-		{"any bytes", anyBytes},
-		{"not found", notFound},
-		{"no more than MaxContent", tooLong},
-		{"what is no id is refused", badIDs},
-		{"many take one claim", contention},
-		{"claims are separate", separate},
-		{"cancelled context", cancelled},
+// links tests short links.
+func links(t *testing.T, open func(t *testing.T) *store) {
+	for name, test := range map[string]func(*testing.T, *store){
+		"a link is taken once":      takenOnce,
+		"getting keeps a link":      kept,
+		"any bytes":                 anyBytes,
+		"not found":                 noLink,
+		"no more than MaxContent":   tooLong,
+		"an invalid id is refused":  badIDs,
+		"many take one link":        contention,
+		"links are separate":        separate,
+		"cancelled context of link": cancelledLink,
 	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
 }
 
 const lifetime = 10 * time.Minute
 
-// ID returns the id of a new handle.
-func ID(expires time.Time) string {
+// newID returns the id of a new short link.
+func newID(expires time.Time) string {
 	id, _ := shortlink.ID("test", shortlink.NewHandle(expires))
 	return id
 }
 
-func put(t *testing.T, s shortlink.Store, content []byte) (id string) {
+func putLink(t *testing.T, s *store, content []byte) (id string) {
 	t.Helper()
 	expires := time.Now().Add(lifetime)
-	id = ID(expires)
+	id = newID(expires)
 	if err := s.Put(t.Context(), id, content, expires); err != nil {
 		t.Fatalf("Put: %v", err)
 	}
 	return id
 }
 
-func wantGone(t *testing.T, s shortlink.Store, id string) {
+func wantGone(t *testing.T, s *store, id string) {
 	t.Helper()
 	if content, err := s.Get(t.Context(), id); !errors.Is(err, shortlink.ErrNotFound) {
 		t.Errorf("Get returned %q, %v, want ErrNotFound", content, err)
@@ -73,46 +67,46 @@ func wantContent(t *testing.T, want []byte) func(content []byte, err error) {
 	}
 }
 
-func takenOnce(t *testing.T, s shortlink.Store) {
+func takenOnce(t *testing.T, s *store) {
 	content := []byte("content")
-	id := put(t, s, content)
+	id := putLink(t, s, content)
 	wantContent(t, content)(s.Take(t.Context(), id))
 	wantGone(t, s, id)
 }
 
-func kept(t *testing.T, s shortlink.Store) {
+func kept(t *testing.T, s *store) {
 	content := []byte("content")
-	id := put(t, s, content)
+	id := putLink(t, s, content)
 	for range 3 {
 		wantContent(t, content)(s.Get(t.Context(), id))
 	}
 	wantContent(t, content)(s.Take(t.Context(), id))
 }
 
-func anyBytes(t *testing.T, s shortlink.Store) {
+func anyBytes(t *testing.T, s *store) {
 	for _, content := range [][]byte{
 		{0}, []byte("\r\n\x00\xff"), []byte(`{"a":"é"}`), bytes.Repeat([]byte{0xfe}, shortlink.MaxContent),
 	} {
-		id := put(t, s, content)
+		id := putLink(t, s, content)
 		wantContent(t, content)(s.Get(t.Context(), id))
 		wantContent(t, content)(s.Take(t.Context(), id))
 	}
 }
 
-func notFound(t *testing.T, s shortlink.Store) { wantGone(t, s, ID(time.Now().Add(lifetime))) }
+func noLink(t *testing.T, s *store) { wantGone(t, s, newID(time.Now().Add(lifetime))) }
 
-func tooLong(t *testing.T, s shortlink.Store) {
+func tooLong(t *testing.T, s *store) {
 	expires := time.Now().Add(lifetime)
-	id := ID(expires)
+	id := newID(expires)
 	if err := s.Put(t.Context(), id, make([]byte, shortlink.MaxContent+1), expires); err == nil {
 		t.Error("Put took more than MaxContent bytes")
 	}
 	wantGone(t, s, id)
 }
 
-func badIDs(t *testing.T, s shortlink.Store) {
+func badIDs(t *testing.T, s *store) {
 	expires := time.Now().Add(lifetime)
-	good := put(t, s, []byte("content"))
+	good := putLink(t, s, []byte("content"))
 	for _, id := range []string{
 		"", ".", "..", "/", "../..", good[:len(good)-1], good + "0", strings.ToUpper(good[:4]) + "../" + good[7:],
 		good[:4] + "/" + good[5:], good[:67] + "\n", good[:67] + "\x00", strings.Repeat("*", shortlink.IDLength),
@@ -130,9 +124,9 @@ func badIDs(t *testing.T, s shortlink.Store) {
 	wantContent(t, []byte("content"))(s.Take(t.Context(), good))
 }
 
-func contention(t *testing.T, s shortlink.Store) {
+func contention(t *testing.T, s *store) {
 	content := []byte("content")
-	id := put(t, s, content)
+	id := putLink(t, s, content)
 	const takers = 16
 	var got, gone int
 	var mu sync.Mutex
@@ -154,14 +148,14 @@ func contention(t *testing.T, s shortlink.Store) {
 	}
 	all.Wait()
 	if got != 1 || gone != takers-1 {
-		t.Errorf("%d of %d got the claim, %d did not find it", got, takers, gone)
+		t.Errorf("%d of %d got the link, %d did not find it", got, takers, gone)
 	}
 }
 
-func separate(t *testing.T, s shortlink.Store) {
+func separate(t *testing.T, s *store) {
 	ids := make([]string, 20)
 	for i := range ids {
-		ids[i] = put(t, s, fmt.Append(nil, i))
+		ids[i] = putLink(t, s, fmt.Append(nil, i))
 	}
 	for i, id := range ids {
 		wantContent(t, fmt.Append(nil, i))(s.Take(t.Context(), id))
@@ -169,12 +163,12 @@ func separate(t *testing.T, s shortlink.Store) {
 	}
 }
 
-func cancelled(t *testing.T, s shortlink.Store) {
-	id := put(t, s, []byte("content"))
+func cancelledLink(t *testing.T, s *store) {
+	id := putLink(t, s, []byte("content"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	expires := time.Now().Add(lifetime)
-	if err := s.Put(ctx, ID(expires), []byte("x"), expires); err == nil {
+	if err := s.Put(ctx, newID(expires), []byte("x"), expires); err == nil {
 		t.Error("Put succeeded")
 	}
 	if _, err := s.Get(ctx, id); err == nil || errors.Is(err, shortlink.ErrNotFound) {

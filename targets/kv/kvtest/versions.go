@@ -1,4 +1,4 @@
-package storetest
+package kvtest
 
 import (
 	"encoding/json"
@@ -43,9 +43,9 @@ func decodeLater(t *testing.T, data []byte) later {
 	return r
 }
 
-// RunVersions holds a store to its contract while two releases use it. read and
-// write get and set the record of ref, not sealed, past the store.
-func RunVersions(t *testing.T, s targets.Store, read func(ref targets.Ref) []byte, write func(ref targets.Ref, data []byte)) {
+// versions tests a store that two releases use.
+func versions(t *testing.T, s *store) {
+	read, write := s.read, s.write
 	const colours = `{"screen":["blue",1.50,null]}`
 	ref := targets.Ref{Namespace: "bank", ID: "one"}
 	t.Run("the later one's record", func(t *testing.T) {

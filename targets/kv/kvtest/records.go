@@ -1,6 +1,4 @@
-// Package storetest tells whether a targets.Store keeps its contract, and has
-// a store in memory for the tests of others.
-package storetest
+package kvtest
 
 import (
 	"encoding/json"
@@ -14,38 +12,10 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-// Run holds a store to the contract. open returns an empty store; what it
-// needs is cleaned up with t.Cleanup.
-func Run(t *testing.T, open func(t *testing.T) targets.Store) {
-	for _, test := range []struct {
-		name string
-		run  func(t *testing.T, s targets.Store)
-	}{
-		{"round trip", roundTrip},
-		{"not found", notFound},
-		{"update sees the present record", updateSeesCurrent},
-		{"update may return the record it got", updateInPlace},
-		{"equal record leaves everything as it is", unchanged},
-		{"delete", deletion},
-		{"error of a change leaves the record", changeError},
-		{"record that cannot be stored leaves the old one", unstorable},
-		{"hostile ids", hostileIDs},
-		{"namespaces are separate", namespaces},
-		{"loaded record belongs to the caller", loadedIsACopy},
-		{"no update is lost", concurrency},
-		{"targets of a device", ofDevice},
-		{"targets of a device, concurrently", ofDeviceConcurrently},
-		{"schema", schema},
-		{"cancelled context", cancelled},
-	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
-	}
-}
-
-// RunUnreadable holds a store to its contract where a record is there and
-// cannot be read: it is unavailable, and never overwritten. write stores data
-// as the record of ref, past the store.
-func RunUnreadable(t *testing.T, s targets.Store, write func(ref targets.Ref, data []byte)) {
+// unreadable tests a store where a record is there and cannot be read: it is
+// unavailable, and never overwritten.
+func unreadable(t *testing.T, s *store) {
+	write := s.write
 	good := func(ref targets.Ref) string {
 		data, err := targets.Encode(Target(ref), ref)
 		if err != nil {
@@ -126,7 +96,7 @@ func Target(ref targets.Ref) *targets.Target {
 	}
 }
 
-func roundTrip(t *testing.T, s targets.Store) {
+func roundTrip(t *testing.T, s *store) {
 	ref := targets.Ref{Namespace: "bank", ID: "one"}
 	want := Target(ref)
 	put(t, s, ref, want)
@@ -136,7 +106,7 @@ func roundTrip(t *testing.T, s targets.Store) {
 	}
 }
 
-func notFound(t *testing.T, s targets.Store) {
+func notFound(t *testing.T, s *store) {
 	ref := targets.Ref{ID: "nobody"}
 	mustNotExist(t, s, ref)
 	called := false
@@ -157,7 +127,7 @@ func notFound(t *testing.T, s targets.Store) {
 	}
 }
 
-func updateSeesCurrent(t *testing.T, s targets.Store) {
+func updateSeesCurrent(t *testing.T, s *store) {
 	ref := targets.Ref{ID: "one"}
 	put(t, s, ref, Target(ref))
 	for i := range 3 {
@@ -172,7 +142,7 @@ func updateSeesCurrent(t *testing.T, s targets.Store) {
 	}
 }
 
-func updateInPlace(t *testing.T, s targets.Store) {
+func updateInPlace(t *testing.T, s *store) {
 	ref := targets.Ref{ID: "one"}
 	put(t, s, ref, Target(ref))
 	update(t, s, ref, func(current *targets.Target) *targets.Target {
@@ -184,7 +154,7 @@ func updateInPlace(t *testing.T, s targets.Store) {
 	}
 }
 
-func unchanged(t *testing.T, s targets.Store) {
+func unchanged(t *testing.T, s *store) {
 	ref := targets.Ref{ID: "one"}
 	put(t, s, ref, Target(ref))
 	update(t, s, ref, func(current *targets.Target) *targets.Target { return current })
@@ -193,7 +163,7 @@ func unchanged(t *testing.T, s targets.Store) {
 	}
 }
 
-func deletion(t *testing.T, s targets.Store) {
+func deletion(t *testing.T, s *store) {
 	ref, other := targets.Ref{ID: "one"}, targets.Ref{ID: "two"}
 	put(t, s, ref, Target(ref))
 	put(t, s, other, Target(other))
@@ -209,7 +179,7 @@ func deletion(t *testing.T, s targets.Store) {
 	load(t, s, ref)
 }
 
-func changeError(t *testing.T, s targets.Store) {
+func changeError(t *testing.T, s *store) {
 	ref := targets.Ref{ID: "one"}
 	put(t, s, ref, Target(ref))
 	refusal := errors.New("no")
@@ -225,7 +195,7 @@ func changeError(t *testing.T, s targets.Store) {
 	}
 }
 
-func unstorable(t *testing.T, s targets.Store) {
+func unstorable(t *testing.T, s *store) {
 	ref := targets.Ref{ID: "one"}
 	put(t, s, ref, Target(ref))
 	for name, spoil := range map[string]func(*targets.Target){
@@ -247,7 +217,7 @@ func unstorable(t *testing.T, s targets.Store) {
 	}
 }
 
-func hostileIDs(t *testing.T, s targets.Store) {
+func hostileIDs(t *testing.T, s *store) {
 	ids := []string{
 		"", ".", "..", "../..", "../../..", "a/b", "a", "b", "/", "//", `\`, `..\..`, "\x00", "a\x00b",
 		strings.Repeat("x", 10<<10), "Ab", "aB", "ab", "K", "\u212a", "\u00e9", "e\u0301", "*", "?", "{a}", "%2e%2e", "a\r\nb", " ",
@@ -272,7 +242,7 @@ func hostileIDs(t *testing.T, s targets.Store) {
 	}
 }
 
-func namespaces(t *testing.T, s targets.Store) {
+func namespaces(t *testing.T, s *store) {
 	refs := []targets.Ref{{Namespace: "", ID: "ab"}, {Namespace: "a", ID: "b"}, {Namespace: "ab", ID: ""}, {Namespace: "A", ID: "b"}}
 	for i, ref := range refs {
 		record := Target(ref)
@@ -295,7 +265,7 @@ func namespaces(t *testing.T, s targets.Store) {
 	load(t, s, refs[3])
 }
 
-func loadedIsACopy(t *testing.T, s targets.Store) {
+func loadedIsACopy(t *testing.T, s *store) {
 	ref := targets.Ref{ID: "one"}
 	given := Target(ref)
 	put(t, s, ref, given)
@@ -310,7 +280,7 @@ func loadedIsACopy(t *testing.T, s targets.Store) {
 	}
 }
 
-func ofDevice(t *testing.T, s targets.Store) {
+func ofDevice(t *testing.T, s *store) {
 	refs := []targets.Ref{{ID: "one"}, {ID: "two"}, {ID: "three"}}
 	for _, ref := range refs {
 		put(t, s, ref, Target(ref))
@@ -337,7 +307,7 @@ func ofDevice(t *testing.T, s targets.Store) {
 	mustBeOfDevice(t, s, "../device-2")
 }
 
-func schema(t *testing.T, s targets.Store) {
+func schema(t *testing.T, s *store) {
 	ref := targets.Ref{ID: "one"}
 	record := Target(ref)
 	record.Schema = targets.SchemaVersion + 1

@@ -1,4 +1,4 @@
-package storetest
+package kvtest
 
 import (
 	"errors"
@@ -9,12 +9,12 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-func put(t *testing.T, s targets.Store, ref targets.Ref, record *targets.Target) {
+func put(t *testing.T, s *store, ref targets.Ref, record *targets.Target) {
 	t.Helper()
 	update(t, s, ref, func(*targets.Target) *targets.Target { return record })
 }
 
-func update(t *testing.T, s targets.Store, ref targets.Ref, change func(*targets.Target) *targets.Target) {
+func update(t *testing.T, s *store, ref targets.Ref, change func(*targets.Target) *targets.Target) {
 	t.Helper()
 	err := s.Update(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
 		return change(current), nil
@@ -24,7 +24,7 @@ func update(t *testing.T, s targets.Store, ref targets.Ref, change func(*targets
 	}
 }
 
-func load(t *testing.T, s targets.Store, ref targets.Ref) *targets.Target {
+func load(t *testing.T, s *store, ref targets.Ref) *targets.Target {
 	t.Helper()
 	record, err := s.Load(t.Context(), ref)
 	if err != nil {
@@ -33,7 +33,7 @@ func load(t *testing.T, s targets.Store, ref targets.Ref) *targets.Target {
 	return record
 }
 
-func mustNotExist(t *testing.T, s targets.Store, ref targets.Ref) {
+func mustNotExist(t *testing.T, s *store, ref targets.Ref) {
 	t.Helper()
 	if record, err := s.Load(t.Context(), ref); !errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("loading %.20q gave %v, error %v, want ErrNotFound", ref.ID, record, err)
@@ -41,7 +41,7 @@ func mustNotExist(t *testing.T, s targets.Store, ref targets.Ref) {
 }
 
 // mustBeUnavailable holds for a record that is there and cannot be read.
-func mustBeUnavailable(t *testing.T, s targets.Store, ref targets.Ref) {
+func mustBeUnavailable(t *testing.T, s *store, ref targets.Ref) {
 	t.Helper()
 	if record, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("loading an unreadable record gave %v, error %v", record, err)
@@ -57,7 +57,7 @@ func mustBeUnavailable(t *testing.T, s targets.Store, ref targets.Ref) {
 	}
 }
 
-func mustBeOfDevice(t *testing.T, s targets.Store, deviceID string, want ...string) {
+func mustBeOfDevice(t *testing.T, s *store, deviceID string, want ...string) {
 	t.Helper()
 	got, err := s.OfDevice(t.Context(), "", deviceID, "jeff")
 	slices.Sort(got)
@@ -68,7 +68,7 @@ func mustBeOfDevice(t *testing.T, s targets.Store, deviceID string, want ...stri
 }
 
 // mustHeal replaces or deletes a record that cannot be read.
-func mustHeal(t *testing.T, s targets.Store, ref targets.Ref, next *targets.Target) {
+func mustHeal(t *testing.T, s *store, ref targets.Ref, next *targets.Target) {
 	t.Helper()
 	err := s.Heal(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
 		if current != nil {
@@ -92,7 +92,7 @@ func mustHeal(t *testing.T, s targets.Store, ref targets.Ref, next *targets.Targ
 	}
 }
 
-func mustNotHeal(t *testing.T, s targets.Store, ref targets.Ref) {
+func mustNotHeal(t *testing.T, s *store, ref targets.Ref) {
 	t.Helper()
 	for name, next := range map[string]*targets.Target{"overwriting": Target(ref), "deleting": nil} {
 		err := s.Heal(t.Context(), ref, func(*targets.Target) (*targets.Target, error) { return next, nil })

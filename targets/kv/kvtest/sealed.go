@@ -1,4 +1,4 @@
-package storetest
+package kvtest
 
 import (
 	"bytes"
@@ -8,10 +8,10 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-// RunSealed holds an empty store that seals to its promise: what others than
-// itself have written is unavailable, and never overwritten. read and write
-// get and set what is stored as the record of ref, past the store.
-func RunSealed(t *testing.T, s targets.Store, read func(ref targets.Ref) []byte, write func(ref targets.Ref, data []byte)) {
+// tampering tests that what others than the store itself have written is
+// unavailable, and never overwritten. read and write go past the seal.
+func tampering(t *testing.T, s *store) {
+	read, write := s.readRaw, s.writeRaw
 	ref, other := targets.Ref{Namespace: "bank", ID: "one"}, targets.Ref{Namespace: "bank", ID: "two"}
 	put(t, s, ref, Target(ref))
 	put(t, s, other, Target(other))

@@ -1,4 +1,4 @@
-package seal
+package kv
 
 import (
 	"encoding/base64"
@@ -8,15 +8,24 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 )
 
-// Options are those of a store that can seal its records.
+// defaultTimeout leaves room for a few operations within a dispatch's deadline.
+const defaultTimeout = 2 * time.Second
+
+// Options are those that all stores have. A store embeds them.
 type Options struct {
+	// How long one operation may take, with everything that it asks of the
+	// storage. Default: 2s
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
 	// Seals the records: files with keys of 32 random bytes, as they are, in
 	// hexadecimal or in base64 (`openssl rand -base64 32`). The first key
 	// seals, all of them open. Placeholders are resolved at load; one that
@@ -33,32 +42,49 @@ type Options struct {
 	// in use before `seal` has not been resealed. Until it is taken away,
 	// whoever can write to the storage can swap a device's key.
 	AcceptUnsealed bool `json:"accept_unsealed,omitempty"`
+
+	ring *Ring
 }
 
-// Load reads the keys. It returns a nil Ring where there are none.
-func Load(o Options, logger *slog.Logger) (*Ring, error) {
+// OptionTable is the table of Options.
+var OptionTable = conf.Table[Options]{
+	conf.Duration("timeout", func(o *Options) *caddy.Duration { return &o.Timeout }, 0, defaultTimeout),
+	conf.Resolved(conf.Words("seal", func(o *Options) *[]string { return &o.Keys }, nil), (*Options).loadRing),
+	conf.Flag("accept_unsealed", func(o *Options) *bool { return &o.AcceptUnsealed }),
+}
+
+func (o *Options) options() *Options { return o }
+
+// Check implements conf.Checker.
+func (o *Options) Check() error {
+	if o.AcceptUnsealed && len(o.Keys) == 0 {
+		return conf.Errorf("accept_unsealed", "accept_unsealed has no meaning without seal: remove it, or name the file of a key")
+	}
+	return nil
+}
+
+// loadRing reads the keys. There is no ring where there are none.
+func (o *Options) loadRing(logger *slog.Logger) error {
 	if len(o.Keys) == 0 {
-		if o.AcceptUnsealed {
-			return nil, errors.New("accept_unsealed has no meaning without seal")
-		}
-		return nil, nil
+		return nil
 	}
 	var keys [][]byte
 	for _, text := range o.Keys {
 		key, err := load(text, logger)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		keys = append(keys, key)
 	}
 	r, err := NewRing(keys...)
 	if err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
+		return fmt.Errorf("seal: %w", err)
 	}
 	if r.acceptUnsealed = o.AcceptUnsealed; o.AcceptUnsealed {
 		logger.Warn("records that are not sealed are accepted; reseal the store and take accept_unsealed away")
 	}
-	return r, nil
+	o.ring = r
+	return nil
 }
 
 // load returns the key that a text of the configuration stands for. No error
@@ -113,32 +139,4 @@ func decodeKey(text string) ([]byte, bool) {
 	text = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(text), "=")
 	key, err := base64.RawStdEncoding.Strict().DecodeString(text)
 	return key, err == nil && len(key) == KeySize
-}
-
-// UnmarshalOption reads the option that the dispenser is at into o, and
-// reports whether it is one of these:
-//
-//	seal <keyfile...>
-//	accept_unsealed
-func UnmarshalOption(o *Options, d *caddyfile.Dispenser) (bool, error) {
-	switch d.Val() {
-	case "seal":
-		if len(o.Keys) > 0 {
-			return true, d.Err("'seal' is given twice: put all keys on one line")
-		}
-		if o.Keys = d.RemainingArgs(); len(o.Keys) == 0 {
-			return true, d.Err("'seal' needs the file of a key")
-		}
-		return true, nil
-	case "accept_unsealed":
-		if o.AcceptUnsealed {
-			return true, d.Err("'accept_unsealed' is given twice: remove one")
-		}
-		o.AcceptUnsealed = true
-		if d.NextArg() {
-			return true, d.Err("'accept_unsealed' takes no argument")
-		}
-		return true, nil
-	}
-	return false, nil
 }
