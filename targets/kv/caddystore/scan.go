@@ -20,12 +20,24 @@ const (
 // hashDigits is the length of the names of records and lists.
 const hashDigits = 64
 
-// Scan implements kv.Backend. The keys of one folder, of 256, are in memory at
-// a time. Storages list what else they find as well, such as folders and files
-// that were being written when a process died.
+// Scan implements kv.Backend.
 func (s *Store) Scan(ctx context.Context, kind kv.Kind, f func(name string, v *kv.Value) error) error {
+	return s.each(ctx, folderOf(kind), func(place, name string) error {
+		v, err := s.readInTime(ctx, place)
+		if v == nil || err != nil { // gone meanwhile, or the storage is down
+			return err
+		}
+		return f(name, v)
+	})
+}
+
+// each calls f for every key of a record below a folder, with the hash in it.
+// The keys of one folder, of 256, are in memory at a time. Storages list what
+// else they find as well, such as folders and files that were being written when
+// a process died.
+func (s *Store) each(ctx context.Context, root string, f func(place, name string) error) error {
 	for i := range 256 {
-		folder := fmt.Sprintf("%s/%02x", folderOf(kind), i)
+		folder := fmt.Sprintf("%s/%02x", root, i)
 		places, err := s.list(ctx, folder)
 		if err != nil {
 			return err
@@ -35,14 +47,7 @@ func (s *Store) Scan(ctx context.Context, kind kv.Kind, f func(name string, v *k
 			if place != folder+"/"+path.Base(place) || !isHash(name) {
 				continue
 			}
-			v, err := s.readInTime(ctx, place)
-			if err != nil {
-				return err
-			}
-			if v == nil { // gone meanwhile
-				continue
-			}
-			if err := f(name, v); err != nil {
+			if err := f(place, name); err != nil {
 				return err
 			}
 		}

@@ -262,7 +262,9 @@ func (s *Store) FormerDevice(ctx context.Context, name string, open func(data []
 }
 
 // DropFormer implements kv.Former.
-func (s *Store) DropFormer(ctx context.Context) error { return s.removeFolder(ctx, formerFolder) }
+func (s *Store) DropFormer(ctx context.Context) error {
+	return s.each(ctx, formerFolder, func(place, _ string) error { return s.remove(ctx, nil, place) })
+}
 
 // read returns what is under a key of the storage, nil where there is nothing.
 func (s *Store) read(ctx context.Context, place string) (*kv.Value, error) {

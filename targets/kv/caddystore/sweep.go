@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
 const (
@@ -71,17 +72,17 @@ func (s *Store) sweep(ctx context.Context) error {
 			continue
 		}
 		done[period] = true
-		if err := s.removeFolder(ctx, linkFolder+"/"+period); err != nil {
+		if err := s.sweepFolder(ctx, linkFolder+"/"+period); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// removeFolder removes a folder with all that is in it, as storages should when
+// sweepFolder removes a folder with all that is in it, as storages should when
 // they are told to delete it (certmagic.Storage). Where one does not, or cannot
 // in time, the keys are deleted one by one.
-func (s *Store) removeFolder(ctx context.Context, folder string) error {
+func (s *Store) sweepFolder(ctx context.Context, folder string) error {
 	deleting, cancel := context.WithTimeout(ctx, listTimeout)
 	deleteErr := s.remove(deleting, nil, folder)
 	cancel()
@@ -90,7 +91,8 @@ func (s *Store) removeFolder(ctx context.Context, folder string) error {
 		return errors.Join(err, deleteErr)
 	}
 	for _, place := range places {
-		if !strings.HasPrefix(place, folder+"/") {
+		id := strings.Replace(strings.TrimPrefix(place, linkFolder+"/"), "/", "", 1)
+		if !shortlink.ValidID(id) || s.Place(kv.Key{Kind: kv.Links, Name: id}) != place {
 			continue
 		}
 		if err := s.remove(ctx, nil, place); err != nil {

@@ -85,18 +85,30 @@ func (m *Memory) Load(ctx context.Context, ref targets.Ref) (*targets.Target, er
 
 // Update implements targets.Store.
 func (m *Memory) Update(ctx context.Context, ref targets.Ref, edit targets.Edit) error {
-	if err := m.backend.at(ctx, Update); err != nil {
-		return err
-	}
-	return m.kv().Update(ctx, ref, edit)
+	return m.update(ctx, ref, edit, m.kv().Update)
 }
 
 // Heal implements targets.Store.
 func (m *Memory) Heal(ctx context.Context, ref targets.Ref, edit targets.Edit) error {
+	return m.update(ctx, ref, edit, m.kv().Heal)
+}
+
+// update asks for faults even where the edit changes nothing.
+func (m *Memory) update(ctx context.Context, ref targets.Ref, edit targets.Edit, f func(context.Context, targets.Ref, targets.Edit) error) error {
 	if err := m.backend.at(ctx, Update); err != nil {
 		return err
 	}
-	return m.kv().Heal(ctx, ref, edit)
+	err := f(ctx, ref, func(current *targets.Target) (*targets.Target, error) {
+		next, err := edit(current)
+		if err != nil {
+			return nil, err
+		}
+		return next, m.backend.at(ctx, Write)
+	})
+	if err != nil {
+		return err
+	}
+	return m.backend.at(ctx, Written)
 }
 
 // OfDevice implements targets.Store.
@@ -152,20 +164,6 @@ func (b *faulty) Get(ctx context.Context, key kv.Key) (*kv.Value, error) {
 		}
 	}
 	return b.Memory.Get(ctx, key)
-}
-
-func (b *faulty) Swap(ctx context.Context, key kv.Key, old *kv.Value, data []byte) (bool, error) {
-	if key.Kind != kv.Records {
-		return b.Memory.Swap(ctx, key, old, data)
-	}
-	if err := b.at(ctx, Write); err != nil {
-		return false, err
-	}
-	done, err := b.Memory.Swap(ctx, key, old, data)
-	if err != nil {
-		return false, err
-	}
-	return done, b.at(ctx, Written)
 }
 
 func (b *faulty) Put(ctx context.Context, key kv.Key, data []byte, expires time.Time) error {

@@ -34,12 +34,12 @@ func tampering(t *testing.T, s *store) {
 		"two records":             append(bytes.Clone(good), good...),
 		"plain behind the header": append(bytes.Clone(good[:17]), plain...),
 	}
-	for i := range good {
+	for i := 0; i < len(good); i += s.stride() {
 		flipped := bytes.Clone(good)
 		flipped[i] ^= 1 << (i % 8)
 		bad[fmt.Sprintf("byte %d flipped", i)] = flipped
 	}
-	for i := 1; i < len(good); i += 7 {
+	for i := 1; i < len(good); i += 7 * s.stride() {
 		bad[fmt.Sprintf("cut to %d bytes", i)] = good[:i]
 	}
 	for name, data := range bad {

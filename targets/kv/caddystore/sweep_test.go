@@ -1,7 +1,6 @@
 package caddystore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -16,13 +15,12 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/claimstest"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/seal"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
-// claimStorage is the file system with faults. It fails the test when a
+// linkStorage is the file system with faults. It fails the test when a
 // request calls what only a sweep may.
-type claimStorage struct {
+type linkStorage struct {
 	*certmagic.FileStorage
 	t *testing.T
 
@@ -35,11 +33,11 @@ type claimStorage struct {
 	finished chan struct{}
 }
 
-func newClaimStorage(t *testing.T) *claimStorage {
-	return &claimStorage{FileStorage: &certmagic.FileStorage{Path: t.TempDir()}, t: t, mayList: true}
+func newLinkStorage(t *testing.T) *linkStorage {
+	return &linkStorage{FileStorage: &certmagic.FileStorage{Path: t.TempDir()}, t: t, mayList: true}
 }
 
-func (s *claimStorage) at(op, key string) error {
+func (s *linkStorage) at(op, key string) error {
 	if !strings.HasPrefix(key, "oob/claims") || strings.Contains(key, "..") {
 		s.t.Errorf("%s of key %q", op, key)
 	}
@@ -51,21 +49,21 @@ func (s *claimStorage) at(op, key string) error {
 	return nil
 }
 
-func (s *claimStorage) Load(ctx context.Context, key string) ([]byte, error) {
+func (s *linkStorage) Load(ctx context.Context, key string) ([]byte, error) {
 	if err := s.at("load", key); err != nil {
 		return nil, err
 	}
 	return s.FileStorage.Load(ctx, key)
 }
 
-func (s *claimStorage) Store(ctx context.Context, key string, value []byte) error {
+func (s *linkStorage) Store(ctx context.Context, key string, value []byte) error {
 	if err := s.at("store", key); err != nil {
 		return err
 	}
 	return s.FileStorage.Store(ctx, key, value)
 }
 
-func (s *claimStorage) Delete(ctx context.Context, key string) error {
+func (s *linkStorage) Delete(ctx context.Context, key string) error {
 	if err := s.at("delete", key); err != nil {
 		return err
 	}
@@ -75,12 +73,12 @@ func (s *claimStorage) Delete(ctx context.Context, key string) error {
 	return s.FileStorage.Delete(ctx, key)
 }
 
-func (s *claimStorage) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
+func (s *linkStorage) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
 	s.mu.Lock()
 	if !s.mayList || recursive {
 		s.t.Errorf("List was called for %q, recursive %t", prefix, recursive)
 	}
-	if prefix == claimPrefix {
+	if prefix == linkFolder {
 		s.sweeps++
 	}
 	s.mu.Unlock()
@@ -95,9 +93,9 @@ func (s *claimStorage) List(ctx context.Context, prefix string, recursive bool) 
 }
 
 // files returns the names of what is kept, below the prefix of short links.
-func (s *claimStorage) files() (names []string) {
+func (s *linkStorage) files() (names []string) {
 	s.t.Helper()
-	root := filepath.Join(s.Path, filepath.FromSlash(claimPrefix))
+	root := filepath.Join(s.Path, filepath.FromSlash(linkFolder))
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {
 			name, _ := filepath.Rel(root, path)
@@ -111,82 +109,43 @@ func (s *claimStorage) files() (names []string) {
 	return names
 }
 
-func newClaimStore(t *testing.T, storage certmagic.Storage) *Store {
+type linkStore struct {
+	*kv.Store
+	*sweeper
+	backend *Store
+}
+
+func newLinkStore(t *testing.T, storage certmagic.Storage) *linkStore {
 	t.Helper()
-	s := newStore(storage)
+	b := newBackend(storage)
 	t.Cleanup(func() {
-		if err := s.Cleanup(); err != nil {
+		if err := b.Cleanup(); err != nil {
 			t.Error(err)
 		}
 	})
-	return s
+	return &linkStore{kv.New(b, nil, time.Minute), b.sweeper, b}
 }
 
-func putClaim(t *testing.T, s *Store, expires time.Time) (id string) {
+func newID(expires time.Time) string {
+	id, _ := shortlink.ID("test", shortlink.NewHandle(expires))
+	return id
+}
+
+func putLink(t *testing.T, s *linkStore, expires time.Time) (id string) {
 	t.Helper()
-	id = claimstest.ID(expires)
+	id = newID(expires)
 	if err := s.Put(t.Context(), id, []byte("content"), expires); err != nil {
 		t.Fatal(err)
 	}
 	return id
 }
 
-func TestClaimsKeepTheContract(t *testing.T) {
-	t.Run("in clear", func(t *testing.T) {
-		claimstest.Run(t, func(t *testing.T) shortlink.Store { return newClaimStore(t, newClaimStorage(t)) })
-	})
-	t.Run("sealed", func(t *testing.T) {
-		claimstest.Run(t, func(t *testing.T) shortlink.Store {
-			s := newClaimStore(t, newClaimStorage(t))
-			s.ring = claimRing(t)
-			return s
-		})
-	})
-}
-
-func claimRing(t *testing.T) *seal.Ring {
-	t.Helper()
-	ring, err := seal.NewRing(bytes.Repeat([]byte{7}, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ring
-}
-
-func TestSealedClaims(t *testing.T) {
-	storage := newClaimStorage(t)
-	s := newClaimStore(t, storage)
-	s.ring = claimRing(t)
-	expires := time.Now().Add(time.Minute)
-	one, two := putClaim(t, s, expires), putClaim(t, s, expires)
-	file := func(id string) string {
-		key, err := claimKey(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return storage.Filename(key)
-	}
-	content, err := os.ReadFile(file(one))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if bytes.Contains(content, []byte("content")) {
-		t.Errorf("the storage holds %q", content)
-	}
-	if err := os.WriteFile(file(two), content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if content, err := s.Take(t.Context(), two); err == nil || errors.Is(err, shortlink.ErrNotFound) {
-		t.Errorf("a claim that was put in the place of another gave %q, %v", content, err)
-	}
-}
-
-func TestOutageIsNeverAMissingClaim(t *testing.T) {
+func TestOutageIsNeverAMissingLink(t *testing.T) {
 	down := errors.New("connection refused")
 	for _, failing := range []string{"load", "delete", "store"} {
-		storage := newClaimStorage(t)
-		s := newClaimStore(t, storage)
-		id := putClaim(t, s, time.Now().Add(time.Minute))
+		storage := newLinkStorage(t)
+		s := newLinkStore(t, storage)
+		id := putLink(t, s, time.Now().Add(time.Minute))
 		storage.mu.Lock()
 		storage.fault = func(op, _ string) error {
 			if op == failing {
@@ -198,7 +157,7 @@ func TestOutageIsNeverAMissingClaim(t *testing.T) {
 		content, err := s.Take(t.Context(), id)
 		switch {
 		case failing == "store":
-			if err := s.Put(t.Context(), claimstest.ID(time.Now()), []byte("x"), time.Now()); !errors.Is(err, down) {
+			if err := s.Put(t.Context(), newID(time.Now()), []byte("x"), time.Now()); !errors.Is(err, down) {
 				t.Errorf("Put returned %v", err)
 			}
 		case !errors.Is(err, down) || errors.Is(err, shortlink.ErrNotFound) || content != nil:
@@ -207,18 +166,18 @@ func TestOutageIsNeverAMissingClaim(t *testing.T) {
 	}
 }
 
-func TestSweepRemovesExpiredClaims(t *testing.T) {
+func TestSweepRemovesExpiredLinks(t *testing.T) {
 	for name, flat := range map[string]bool{"folders": false, "flat": true} {
 		t.Run(name, func(t *testing.T) {
-			storage := newClaimStorage(t)
+			storage := newLinkStorage(t)
 			storage.flat = flat
-			s := newClaimStore(t, storage)
-			s.sweeper.next = time.Now().Add(time.Hour) // the test sweeps by itself
+			s := newLinkStore(t, storage)
+			s.next = time.Now().Add(time.Hour) // the test sweeps by itself
 			now := time.Now()
 			var want []string
 			for _, age := range []time.Duration{-90 * 24 * time.Hour, -25 * time.Hour, -2 * time.Hour, -time.Hour, time.Minute, time.Hour, 30 * 24 * time.Hour} {
 				for range 3 {
-					id := putClaim(t, s, now.Add(age))
+					id := putLink(t, s, now.Add(age))
 					if age > 0 {
 						want = append(want, id[:4]+"/"+id[4:])
 					}
@@ -232,7 +191,7 @@ func TestSweepRemovesExpiredClaims(t *testing.T) {
 				t.Fatal(err)
 			}
 			want = append(want, "notes/readme")
-			if err := s.sweep(t.Context()); err != nil {
+			if err := s.backend.sweep(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			got := storage.files()
@@ -247,30 +206,30 @@ func TestSweepRemovesExpiredClaims(t *testing.T) {
 
 func TestSweepOfAStorageThatFails(t *testing.T) {
 	down := errors.New("connection refused")
-	storage := newClaimStorage(t)
-	s := newClaimStore(t, storage)
-	s.sweeper.next = time.Now().Add(time.Hour)
-	putClaim(t, s, time.Now().Add(-2*time.Hour))
+	storage := newLinkStorage(t)
+	s := newLinkStore(t, storage)
+	s.next = time.Now().Add(time.Hour)
+	putLink(t, s, time.Now().Add(-2*time.Hour))
 	storage.fault = func(op, _ string) error {
 		if op == "delete" {
 			return down
 		}
 		return nil
 	}
-	if err := s.sweep(t.Context()); !errors.Is(err, down) {
+	if err := s.backend.sweep(t.Context()); !errors.Is(err, down) {
 		t.Errorf("the sweep returned %v", err)
 	}
 	storage.fault = nil
-	if err := s.sweep(t.Context()); err != nil || len(storage.files()) != 0 {
+	if err := s.backend.sweep(t.Context()); err != nil || len(storage.files()) != 0 {
 		t.Errorf("the next sweep returned %v and left %q", err, storage.files())
 	}
 }
 
-func TestSweepRunsBesideRequests(t *testing.T) {
-	storage := newClaimStorage(t)
-	s := newClaimStore(t, storage)
+func TestSweepRunsDuringRequests(t *testing.T) {
+	storage := newLinkStorage(t)
+	s := newLinkStore(t, storage)
 	for range 20 {
-		id := putClaim(t, s, time.Now().Add(time.Minute))
+		id := putLink(t, s, time.Now().Add(time.Minute))
 		if _, err := s.Get(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
@@ -278,7 +237,7 @@ func TestSweepRunsBesideRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.sweeper.running.Wait()
+	s.running.Wait()
 	storage.mu.Lock()
 	sweeps := storage.sweeps
 	storage.mayList = false // before the hour is over, nothing sweeps
@@ -286,24 +245,24 @@ func TestSweepRunsBesideRequests(t *testing.T) {
 	if sweeps != 1 {
 		t.Errorf("%d sweeps in one hour", sweeps)
 	}
-	putClaim(t, s, time.Now().Add(time.Minute))
-	s.sweeper.running.Wait()
+	putLink(t, s, time.Now().Add(time.Minute))
+	s.running.Wait()
 }
 
 func TestCleanupEndsASweep(t *testing.T) {
-	storage := newClaimStorage(t)
+	storage := newLinkStorage(t)
 	storage.hangs, storage.finished = make(chan struct{}), make(chan struct{})
-	s := newStore(storage)
-	putClaim(t, s, time.Now().Add(time.Minute))
+	s := newLinkStore(t, storage)
+	putLink(t, s, time.Now().Add(time.Minute))
 	<-storage.hangs
-	if err := s.Cleanup(); err != nil {
+	if err := s.backend.Cleanup(); err != nil {
 		t.Fatal(err)
 	}
 	<-storage.finished
-	s.sweeper.next = time.Time{}
+	s.next = time.Time{}
 	storage.mayList = false
-	putClaim(t, s, time.Now().Add(time.Minute)) // by a request that still runs
-	s.sweeper.running.Wait()
+	putLink(t, s, time.Now().Add(time.Minute)) // by a request that still runs
+	s.running.Wait()
 	if err := new(Store).Cleanup(); err != nil {
 		t.Errorf("cleaning up a store that was never set up: %v", err)
 	}
