@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"testing"
 	"time"
 
@@ -315,21 +314,12 @@ func TestDeviceChangedDuringChange(t *testing.T) {
 	}
 }
 
-// perUser is a store that tells users apart, as those with an index do. It names
-// some others, too.
-type perUser struct{ targets.Store }
-
-func (perUser) OfDevice(_ context.Context, _, _, username string) ([]string, error) {
-	return []string{"target-" + strings.TrimPrefix(username, "user-"), "target-0", "target-1"}, nil
-}
-
 // Ten thousand targets share one device id, as with Android SDK 3.6.1 and 3.6.2.
 // Forged and valid calls are mixed: exactly the signers' targets change.
 func TestCrowdedDeviceID(t *testing.T) {
 	const crowd = 10_000
 	f := newFixture()
 	f.Events = nil
-	f.Store = perUser{f.store}
 	f.learn(t, nil)
 	record := f.find(t)
 	for i := range crowd {
