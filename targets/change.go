@@ -299,7 +299,7 @@ func (c *Change) settle(ref Ref, current *Target) (*Target, []Event) {
 		return current, nil
 	case c.outcome == unanswered:
 		return c.distrust(ref, current, c.members, "unanswered")
-	case c.device != "" && (c.forged || !c.deletes):
+	case c.device != "" && c.modification == nil && (c.forged || !c.deletes):
 		return c.distrust(ref, current, allMembers(), c.why)
 	case c.deletes && current != nil:
 		return nil, []Event{{Name: EventForgotten, Ref: ref, Source: c.source}}
@@ -373,12 +373,12 @@ func (c *Change) apply(ref Ref, t *Target) (*Target, []Event) {
 	var events []Event
 	if m.EncryptionKey != nil {
 		if why := c.d.takeEncryptionKey(t, m.EncryptionKey); why != "" {
-			events = append(events, t.event(EventKeyRefused, SourceModify, why))
+			events = append(events, t.event(EventKeyRefused, c.source, why))
 		}
 	}
 	if m.SignatureKey != nil {
 		if why := takeSignatureKey(t, m.SignatureKey); why != "" {
-			events = append(events, t.event(EventSignatureKeyRefused, SourceModify, why))
+			events = append(events, t.event(EventSignatureKeyRefused, c.source, why))
 		}
 	}
 	t.Updated = now
@@ -390,9 +390,9 @@ func (c *Change) apply(ref Ref, t *Target) (*Target, []Event) {
 		t.unknown = nil // which may belong to the old key
 	}
 	if before != "" && before != t.Thumbprint {
-		events = append(events, t.event(EventKeyChanged, SourceModify, ""))
+		events = append(events, t.event(EventKeyChanged, c.source, ""))
 	}
-	return t, append(events, t.event(EventModified, SourceModify, ""))
+	return t, append(events, t.event(EventModified, c.source, ""))
 }
 
 // set takes over everything of a modification but the keys.

@@ -431,7 +431,7 @@ func TestFenceOfUncertainWriteIsTakenBack(t *testing.T) {
 			return err
 		},
 		"device": func(f *fixture) error {
-			_, err := f.BeginDevice(t.Context(), "device-1", f.deviceSignature(nil), true)
+			_, err := f.BeginDevice(t.Context(), f.deviceCall(nil, true))
 			return err
 		},
 	} {

@@ -204,7 +204,12 @@ func (h *history) changeDevice() {
 	if h.upstream != nil && h.upstream.signature >= 0 && rapid.IntRange(0, 3).Draw(h.t, "forged") > 0 {
 		signer = h.upstream.signature
 	}
-	payload := must(json.Marshal(map[string]any{"dispatchTargetId": h.id(), "creationTimeInEpochMillis": h.now.UnixMilli()}))
+	members := map[string]any{"dispatchTargetId": h.id(), "creationTimeInEpochMillis": h.now.UnixMilli()}
+	call := targets.DeviceCall{Device: h.deviceID(), Deletes: deletes, Body: rapid.Bool().Draw(h.t, "with a body")}
+	if !deletes && !call.Body {
+		members["encryptionKey"] = json.RawMessage(publicJWK(key))
+	}
+	call.Signature = must(signingKeys[signer].Sign(must(json.Marshal(members))))
 	apply := func(u upstream) *upstream {
 		if deletes {
 			return nil
@@ -213,7 +218,7 @@ func (h *history) changeDevice() {
 		return &u
 	}
 	h.send(&change{signedBy: signer, device: true, apply: apply}, func(ctx context.Context, f *fixture) (*targets.Change, error) {
-		return f.BeginDevice(ctx, h.deviceID(), must(signingKeys[signer].Sign(payload)), deletes)
+		return f.BeginDevice(ctx, call)
 	})
 }
 
