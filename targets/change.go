@@ -185,14 +185,17 @@ func membersOf(m *nevisfido.Modification) []string {
 // takeBackTime bounds the attempt to take back what may not be there.
 const takeBackTime = time.Second
 
-// takeBack ends a change that nevisFIDO will not be asked for. A fence may have
-// been written although the store reported an error. Where the time is up, or
-// the store still fails, it stays, which is safe.
+// takeBack ends a change that nevisFIDO will not be asked for. Its fence may
+// have been written although the store reported an error, or be written later:
+// the process goes on looking for it.
 func (c *Change) takeBack(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, takeBackTime)
 	defer cancel()
 	c.outcome = refused
 	_ = c.record(ctx)
+	for _, ref := range c.refs {
+		c.d.Unsynced.unsend(ref, FencedChange{c.id, c.d.now()})
+	}
 	c.unlock()
 }
 
@@ -259,11 +262,10 @@ func (c *Change) Finish(ctx context.Context, status int) error {
 // record brings the records in line with the outcome.
 func (c *Change) record(ctx context.Context) error {
 	refs, err := c.affected(ctx)
-	failed := []error{err}
 	for _, ref := range refs {
-		failed = append(failed, c.recordOne(ctx, ref))
+		err = errors.Join(err, c.recordOne(ctx, ref))
 	}
-	return errors.Join(failed...)
+	return err
 }
 
 func (c *Change) recordOne(ctx context.Context, ref Ref) error {
@@ -415,7 +417,7 @@ func (t *Target) set(m *nevisfido.Modification) {
 // named, the time is fresh and not before the last modification.
 func (c *Change) OnlyDispatcher() (name string, ok bool) {
 	m := c.modification
-	if m == nil || !c.verified || !m.OnlyDispatcher() || m.TargetID != c.refs[0].ID ||
+	if m == nil || c.source != SourceModify || !c.verified || !m.OnlyDispatcher() || m.TargetID != c.refs[0].ID ||
 		m.CreatedAt == 0 || !c.fresh(m.CreatedAt) || m.CreatedAt < c.modified {
 		return "", false
 	}

@@ -418,6 +418,62 @@ func TestFenceCannotBeWritten(t *testing.T) {
 	}
 }
 
+// late is a store to which writes come late: they are reported as failed.
+type late struct {
+	targets.Store
+	writes []func() error
+}
+
+func (s *late) Update(ctx context.Context, ref targets.Ref, edit targets.Edit) error {
+	s.writes = append(s.writes, func() error { return s.Store.Update(context.WithoutCancel(ctx), ref, edit) })
+	return context.DeadlineExceeded
+}
+
+// A change that was never forwarded leaves nothing behind, also when its fence
+// comes to the store late.
+func TestFenceThatComesLateIsTakenBack(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Minute, 5 * time.Minute} {
+		f := newFixture()
+		f.learn(t, nil)
+		before := f.store.Dump()
+		slow := &late{Store: f.store}
+		f.Store = slow
+		for name, begin := range map[string]func() error{
+			"modify": func() error { _, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1))); return err },
+			"delete": func() error { _, err := f.BeginDelete(t.Context(), "one"); return err },
+			"device": func() error { _, err := f.BeginDevice(t.Context(), f.deviceCall(nil, true)); return err },
+		} {
+			if err := begin(); !errors.Is(err, targets.ErrUnavailable) {
+				t.Errorf("%s: error %v", name, err)
+			}
+		}
+		f.Store = f.store
+		f.Flush(t.Context())
+		f.now = f.now.Add(after)
+		for _, write := range slow.writes[:1] { // the fence, not what took it back
+			if err := write(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.mustState(t, targets.Active) // here
+		f.Flush(t.Context())
+		f.another().mustState(t, targets.Active) // and everywhere
+		if !bytes.Equal(before, f.store.Dump()) {
+			t.Errorf("the record is %s", f.store.Dump())
+		}
+		if n := f.Unsynced.Len(); n != 0 {
+			t.Errorf("%d targets are said to be waiting", n)
+		}
+		f.now = f.now.Add(time.Hour)
+		f.Flush(t.Context())
+		f.store.SetFault(func(context.Context, storetest.Op) error {
+			t.Error("the store is asked for ever")
+			return nil
+		})
+		f.Flush(t.Context())
+	}
+}
+
 // A fence that was written although the store reported an error does not stay:
 // nevisFIDO was not asked.
 func TestFenceOfUncertainWriteIsTakenBack(t *testing.T) {

@@ -57,7 +57,7 @@ func (d *Directory) BeginDevice(ctx context.Context, call DeviceCall) (*Change, 
 	case call.Deletes:
 		c.members = []string{memberExistence}
 	case !call.Body && len(brought) > 0:
-		c.modification, c.members, c.modified = m, brought, named.Modified
+		c.modification, c.members = m, brought
 	}
 	if c.verified && c.modification == nil {
 		if c.refs, err = d.onDevice(ctx, call.Device, named); err != nil {

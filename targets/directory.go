@@ -208,7 +208,7 @@ func (d *Directory) swap(ctx context.Context, ref Ref, doing string, swap func(c
 		d.writable.Store(0)
 		return unavailable(doing, err)
 	}
-	d.Unsynced.written(ref, waiting)
+	d.Unsynced.written(ref, waiting, d.now())
 	d.emit(events)
 	return nil
 }

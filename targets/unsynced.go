@@ -46,15 +46,28 @@ type waiting struct {
 	asked   int     // how many changes nevisFIDO is being asked for, without a fence
 	source  string  // of the change
 	gone    string  // an address
+
+	// unsent are changes that nevisFIDO was never asked for, and whose fence may
+	// reach the store late.
+	unsent []FencedChange
 }
 
+// How long a process looks for the fence of a change that it did not forward,
+// and for how many targets. Stores that refuse late writes need none of it.
+const (
+	unsentTime = 5 * time.Minute
+	maxUnsent  = 1000
+)
+
 func (w waiting) unsure() bool { return w.changed || w.asked > 0 }
+
+func (w waiting) toWrite() bool { return w.record != nil || w.unsure() || w.gone != "" }
 
 func (w waiting) cost(ref Ref) int {
 	if w.number == 0 {
 		return 0
 	}
-	cost := unsyncedOverhead + len(ref.Namespace) + len(ref.ID) + len(w.gone)
+	cost := unsyncedOverhead*(1+len(w.unsent)) + len(ref.Namespace) + len(ref.ID) + len(w.gone)
 	if r := w.record; r != nil {
 		cost += 2*unsyncedOverhead + len(r.Username) + len(r.DeviceID) + len(r.Name) + len(r.Address) + len(r.EncryptionKey) + len(r.SignatureKey)
 	}
@@ -71,7 +84,15 @@ func SharedUnsynced(location, namespace string) *Unsynced {
 }
 
 // Len returns how many targets wait to be written.
-func (u *Unsynced) Len() int { return len(u.refs()) }
+func (u *Unsynced) Len() int {
+	n := 0
+	for _, ref := range u.refs() {
+		if u.of(ref).toWrite() {
+			n++
+		}
+	}
+	return n
+}
 
 // Full tells that nevisFIDO should be asked for no more targets until the store
 // takes what is waiting.
@@ -123,7 +144,7 @@ func (u *Unsynced) update(ref Ref, edit func(*waiting)) {
 	before := u.waiting[ref]
 	after := before
 	edit(&after)
-	if u.last++; after.record != nil || after.unsure() || after.gone != "" {
+	if u.last++; after.toWrite() || len(after.unsent) > 0 {
 		after.number = u.last
 	} else {
 		after = waiting{}
@@ -171,14 +192,22 @@ func (u *Unsynced) answer(ref Ref, o outcome) {
 	u.update(ref, func(w *waiting) { w.asked, w.changed = max(0, w.asked-1), w.changed || o != refused })
 }
 
+// unsend keeps that a change is not forwarded.
+func (u *Unsynced) unsend(ref Ref, c FencedChange) {
+	if len(u.refs()) < maxUnsent {
+		u.update(ref, func(w *waiting) { w.unsent = append(slices.Clip(w.unsent), c) })
+	}
+}
+
 // written takes away what was written, if nothing was added since.
-func (u *Unsynced) written(ref Ref, w waiting) {
+func (u *Unsynced) written(ref Ref, w waiting, now time.Time) {
 	if w.number == 0 {
 		return
 	}
-	u.update(ref, func(now *waiting) {
-		if now.number == w.number {
-			now.record, now.changed, now.gone = nil, false, ""
+	u.update(ref, func(present *waiting) {
+		if present.number == w.number {
+			present.record, present.changed, present.gone = nil, false, ""
+			present.unsent = slices.DeleteFunc(slices.Clone(w.unsent), func(c FencedChange) bool { return now.Sub(c.Since) > unsentTime })
 		}
 	})
 }
@@ -244,6 +273,9 @@ func (d *Directory) Flush(ctx context.Context) {
 // withUnsynced adds to a record, nil for none, what the store was not told.
 func (d *Directory) withUnsynced(ref Ref, t *Target, w waiting) (*Target, []Event) {
 	var events []Event
+	for _, c := range w.unsent {
+		t.unfence(c.ID)
+	}
 	switch {
 	case w.record == nil:
 	case t != nil && t.Updated.After(w.record.Updated): // by another process, which may know more or less
