@@ -45,6 +45,7 @@ type Change struct {
 	fenced     map[Ref]bool
 	unrecorded bool
 	outcome    outcome
+	again      bool // the outcome could not be recorded before
 	applied    bool
 	unlocks    []func()
 	done       bool
@@ -241,7 +242,8 @@ const Unsent = -1
 // Finish records how the change ended: status is that of nevisFIDO's answer, 0
 // where none came, or Unsent. Accepted changes are applied, refused ones leave
 // the record as it was, and any other status leaves it stale until a later
-// change brings the same members. On ErrUnavailable the record stays stale.
+// change brings the same members. On ErrUnavailable the record stays stale until
+// the store takes the outcome; that is tried again for a minute.
 // Later calls do nothing, so Finish(ctx, 0) may be deferred.
 func (c *Change) Finish(ctx context.Context, status int) error {
 	if c.done {
@@ -256,7 +258,12 @@ func (c *Change) Finish(ctx context.Context, status int) error {
 		}
 		return nil
 	}
-	return c.record(ctx)
+	err := c.record(ctx)
+	if err != nil {
+		c.again = true
+		c.d.Unsynced.retry(c, c.d.now().Add(fenceTime))
+	}
+	return err
 }
 
 // record brings the records in line with the outcome.
@@ -291,10 +298,13 @@ func (c *Change) settleCorrupt(ref Ref, current *Target) (*Target, []Event) {
 	return c.settle(ref, current)
 }
 
-// settle brings one record in line with the outcome.
+// settle brings one record in line with the outcome. When that is tried again and
+// the fence is gone, somebody has seen to it.
 func (c *Change) settle(ref Ref, current *Target) (*Target, []Event) {
-	alone := current.unfence(c.id)
+	there, alone := current.unfence(c.id)
 	switch {
+	case c.again && !there:
+		return current, nil
 	case c.outcome == refused, c.outcome == unanswered && c.forged:
 		return current, nil
 	case c.device != "" && !c.concerns(current):
@@ -448,7 +458,7 @@ func (c *Change) ApplyDispatcher(ctx context.Context) error {
 }
 
 func (c *Change) applyDispatcher(_ Ref, current *Target) (*Target, []Event) {
-	alone := current.unfence(c.id)
+	_, alone := current.unfence(c.id)
 	c.applied = alone && c.modification.CreatedAt >= current.Modified
 	if !c.applied {
 		return current, nil // refused, as nevisFIDO did

@@ -30,6 +30,7 @@ const (
 type Unsynced struct {
 	mu      sync.Mutex
 	waiting map[Ref]waiting
+	retries map[*Change]time.Time // changes whose outcome is to be recorded, until when
 	size    int
 	last    uint64 // number
 	lost    bool   // there was no room for something
@@ -83,9 +84,14 @@ func SharedUnsynced(location, namespace string) *Unsynced {
 	return u.(*Unsynced)
 }
 
-// Len returns how many targets wait to be written.
+// Len returns how many targets wait to be written, and changes of targets.
 func (u *Unsynced) Len() int {
-	n := 0
+	if u == nil {
+		return 0
+	}
+	u.mu.Lock()
+	n := len(u.retries)
+	u.mu.Unlock()
 	for _, ref := range u.refs() {
 		if u.of(ref).toWrite() {
 			n++
@@ -192,6 +198,38 @@ func (u *Unsynced) answer(ref Ref, o outcome) {
 	u.update(ref, func(w *waiting) { w.asked, w.changed = max(0, w.asked-1), w.changed || o != refused })
 }
 
+// maxRetries bounds the changes that are recorded later. A target whose change is
+// not stays stale, which is safe.
+const maxRetries = 1000
+
+// retry keeps a change whose outcome could not be recorded. Its fence is in the
+// record, and is taken for dead in the end.
+func (u *Unsynced) retry(c *Change, until time.Time) {
+	if u == nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.retries == nil {
+		u.retries = make(map[*Change]time.Time)
+	}
+	if len(u.retries) < maxRetries {
+		u.retries[c] = until
+	}
+}
+
+// takeRetries hands over the changes to be recorded.
+func (u *Unsynced) takeRetries() map[*Change]time.Time {
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	all := u.retries
+	u.retries = nil
+	return all
+}
+
 // unsend keeps that a change is not forwarded.
 func (u *Unsynced) unsend(ref Ref, c FencedChange) {
 	if len(u.refs()) < maxUnsent {
@@ -256,6 +294,14 @@ func (d *Directory) Flush(ctx context.Context) {
 	const doing = "writing what the store was not told"
 	asItIs := func(_ Ref, current *Target) (*Target, []Event) { return current, nil }
 	fails := 0
+	for c, until := range d.Unsynced.takeRetries() {
+		c.d = d
+		if fails < flushFails && c.record(ctx) == nil || d.now().After(until) {
+			continue
+		}
+		fails++
+		d.Unsynced.retry(c, until)
+	}
 	for _, ref := range d.Unsynced.refs() {
 		err := d.update(ctx, ref, doing, asItIs)
 		if record := d.Unsynced.of(ref).record; record != nil && isCorrupt(err) {
