@@ -45,7 +45,9 @@ type Change struct {
 	fenced     map[Ref]bool
 	unrecorded bool
 	outcome    outcome
-	again      bool // the outcome could not be recorded before
+	again      bool      // the outcome could not be recorded before
+	unsent     bool      // nevisFIDO was not asked
+	until      time.Time // when to give up recording the outcome
 	applied    bool
 	unlocks    []func()
 	done       bool
@@ -183,21 +185,24 @@ func membersOf(m *nevisfido.Modification) []string {
 	return slices.DeleteFunc(allMembers(), func(name string) bool { return !brought[name] })
 }
 
-// takeBackTime bounds the attempt to take back what may not be there.
-const takeBackTime = time.Second
+// takeBackTime bounds the attempt to take back what may not be there. For
+// unsentTime the process goes on looking for it: a network may hold back a write
+// for as long. Stores that refuse late writes need none of it.
+const (
+	takeBackTime = time.Second
+	unsentTime   = 5 * time.Minute
+)
 
 // takeBack ends a change that nevisFIDO will not be asked for. Its fence may
-// have been written although the store reported an error, or be written later:
-// the process goes on looking for it.
+// have been written although the store reported an error, or be written later.
 func (c *Change) takeBack(ctx context.Context) {
+	defer c.unlock()
 	ctx, cancel := context.WithTimeout(ctx, takeBackTime)
 	defer cancel()
-	c.outcome = refused
-	_ = c.record(ctx)
-	for _, ref := range c.refs {
-		c.d.Unsynced.unsend(ref, FencedChange{c.id, c.d.now()})
-	}
-	c.unlock()
+	back := *c // which may go on, Unrecorded
+	back.outcome, back.unsent, back.until = refused, true, c.d.now().Add(unsentTime)
+	_ = back.record(ctx)
+	c.d.Unsynced.retry(&back)
 }
 
 func (c *Change) unlock() {
@@ -260,10 +265,16 @@ func (c *Change) Finish(ctx context.Context, status int) error {
 	}
 	err := c.record(ctx)
 	if err != nil {
-		c.again = true
-		c.d.Unsynced.retry(c, c.d.now().Add(fenceTime))
+		c.until = c.d.now().Add(fenceTime)
+		c.d.Unsynced.retry(c)
 	}
 	return err
+}
+
+// recordAgain is record by the directory of another configuration, perhaps.
+func (c *Change) recordAgain(ctx context.Context, d *Directory) error {
+	c.d, c.again = d, true
+	return c.record(ctx)
 }
 
 // record brings the records in line with the outcome.

@@ -218,7 +218,7 @@ func (d *Directory) swap(ctx context.Context, ref Ref, doing string, swap func(c
 		d.writable.Store(0)
 		return unavailable(doing, err)
 	}
-	d.Unsynced.written(ref, waiting, d.now())
+	d.Unsynced.written(ref, waiting)
 	d.emit(events)
 	return nil
 }

@@ -18,6 +18,10 @@ const (
 	unsyncedOverhead = 256 // of the map, and more
 )
 
+// maxRetries bounds the changes that are recorded later. A target whose change is
+// not stays stale, which is safe.
+const maxRetries = 1000
+
 // Unsynced is what nevisFIDO has done and the store did not take. To every
 // Directory that shares it, it is part of the records at once; Directory.Run
 // writes it as soon as the store takes it. What is not written when the process
@@ -30,7 +34,7 @@ const (
 type Unsynced struct {
 	mu      sync.Mutex
 	waiting map[Ref]waiting
-	retries map[*Change]time.Time // changes whose outcome is to be recorded, until when
+	retries []*Change // whose outcome is to be recorded
 	size    int
 	last    uint64 // number
 	lost    bool   // there was no room for something
@@ -47,28 +51,15 @@ type waiting struct {
 	asked   int     // how many changes nevisFIDO is being asked for, without a fence
 	source  string  // of the change
 	gone    string  // an address
-
-	// unsent are changes that nevisFIDO was never asked for, and whose fence may
-	// reach the store late.
-	unsent []FencedChange
 }
 
-// How long a process looks for the fence of a change that it did not forward,
-// and for how many targets. Stores that refuse late writes need none of it.
-const (
-	unsentTime = 5 * time.Minute
-	maxUnsent  = 1000
-)
-
 func (w waiting) unsure() bool { return w.changed || w.asked > 0 }
-
-func (w waiting) toWrite() bool { return w.record != nil || w.unsure() || w.gone != "" }
 
 func (w waiting) cost(ref Ref) int {
 	if w.number == 0 {
 		return 0
 	}
-	cost := unsyncedOverhead*(1+len(w.unsent)) + len(ref.Namespace) + len(ref.ID) + len(w.gone)
+	cost := unsyncedOverhead + len(ref.Namespace) + len(ref.ID) + len(w.gone)
 	if r := w.record; r != nil {
 		cost += 2*unsyncedOverhead + len(r.Username) + len(r.DeviceID) + len(r.Name) + len(r.Address) + len(r.EncryptionKey) + len(r.SignatureKey)
 	}
@@ -84,16 +75,16 @@ func SharedUnsynced(location, namespace string) *Unsynced {
 	return u.(*Unsynced)
 }
 
-// Len returns how many targets wait to be written, and changes of targets.
+// Len returns how many targets and changes wait to be written.
 func (u *Unsynced) Len() int {
 	if u == nil {
 		return 0
 	}
 	u.mu.Lock()
-	n := len(u.retries)
-	u.mu.Unlock()
-	for _, ref := range u.refs() {
-		if u.of(ref).toWrite() {
+	defer u.mu.Unlock()
+	n := len(u.waiting)
+	for _, c := range u.retries {
+		if !c.unsent {
 			n++
 		}
 	}
@@ -150,7 +141,7 @@ func (u *Unsynced) update(ref Ref, edit func(*waiting)) {
 	before := u.waiting[ref]
 	after := before
 	edit(&after)
-	if u.last++; after.toWrite() || len(after.unsent) > 0 {
+	if u.last++; after.record != nil || after.unsure() || after.gone != "" {
 		after.number = u.last
 	} else {
 		after = waiting{}
@@ -198,28 +189,20 @@ func (u *Unsynced) answer(ref Ref, o outcome) {
 	u.update(ref, func(w *waiting) { w.asked, w.changed = max(0, w.asked-1), w.changed || o != refused })
 }
 
-// maxRetries bounds the changes that are recorded later. A target whose change is
-// not stays stale, which is safe.
-const maxRetries = 1000
-
-// retry keeps a change whose outcome could not be recorded. Its fence is in the
-// record, and is taken for dead in the end.
-func (u *Unsynced) retry(c *Change, until time.Time) {
+// retry keeps a change whose outcome is to be recorded again.
+func (u *Unsynced) retry(c *Change) {
 	if u == nil {
 		return
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.retries == nil {
-		u.retries = make(map[*Change]time.Time)
-	}
 	if len(u.retries) < maxRetries {
-		u.retries[c] = until
+		u.retries = append(u.retries, c)
 	}
 }
 
-// takeRetries hands over the changes to be recorded.
-func (u *Unsynced) takeRetries() map[*Change]time.Time {
+// takeRetries hands those changes over.
+func (u *Unsynced) takeRetries() []*Change {
 	if u == nil {
 		return nil
 	}
@@ -230,22 +213,14 @@ func (u *Unsynced) takeRetries() map[*Change]time.Time {
 	return all
 }
 
-// unsend keeps that a change is not forwarded.
-func (u *Unsynced) unsend(ref Ref, c FencedChange) {
-	if len(u.refs()) < maxUnsent {
-		u.update(ref, func(w *waiting) { w.unsent = append(slices.Clip(w.unsent), c) })
-	}
-}
-
 // written takes away what was written, if nothing was added since.
-func (u *Unsynced) written(ref Ref, w waiting, now time.Time) {
+func (u *Unsynced) written(ref Ref, w waiting) {
 	if w.number == 0 {
 		return
 	}
-	u.update(ref, func(present *waiting) {
-		if present.number == w.number {
-			present.record, present.changed, present.gone = nil, false, ""
-			present.unsent = slices.DeleteFunc(slices.Clone(w.unsent), func(c FencedChange) bool { return now.Sub(c.Since) > unsentTime })
+	u.update(ref, func(now *waiting) {
+		if now.number == w.number {
+			now.record, now.changed, now.gone = nil, false, ""
 		}
 	})
 }
@@ -291,37 +266,42 @@ func (d *Directory) Run(ctx context.Context) {
 
 // Flush tries once to write what is waiting. It ends early if the store fails.
 func (d *Directory) Flush(ctx context.Context) {
-	const doing = "writing what the store was not told"
-	asItIs := func(_ Ref, current *Target) (*Target, []Event) { return current, nil }
 	fails := 0
-	for c, until := range d.Unsynced.takeRetries() {
-		c.d = d
-		if fails < flushFails && c.record(ctx) == nil || d.now().After(until) {
-			continue
+	for _, c := range d.Unsynced.takeRetries() {
+		again := true
+		if fails < flushFails && ctx.Err() == nil {
+			err := c.recordAgain(ctx, d)
+			again = err != nil || c.unsent
+			if err != nil {
+				fails++
+			}
 		}
-		fails++
-		d.Unsynced.retry(c, until)
+		if again && d.now().Before(c.until) {
+			d.Unsynced.retry(c)
+		}
 	}
 	for _, ref := range d.Unsynced.refs() {
-		err := d.update(ctx, ref, doing, asItIs)
-		if record := d.Unsynced.of(ref).record; record != nil && isCorrupt(err) {
-			err = d.overwrite(ctx, ref, doing, record.Source, asItIs)
-		}
-		if err != nil && !isCorrupt(err) {
-			fails++
-		}
 		if fails == flushFails || ctx.Err() != nil {
 			return
 		}
+		if err := d.flush(ctx, ref); err != nil && !isCorrupt(err) {
+			fails++
+		}
 	}
+}
+
+func (d *Directory) flush(ctx context.Context, ref Ref) error {
+	const doing = "writing what the store was not told"
+	asItIs := func(_ Ref, current *Target) (*Target, []Event) { return current, nil }
+	if record := d.Unsynced.of(ref).record; record != nil {
+		return d.overwrite(ctx, ref, doing, record.Source, asItIs)
+	}
+	return d.update(ctx, ref, doing, asItIs)
 }
 
 // withUnsynced adds to a record, nil for none, what the store was not told.
 func (d *Directory) withUnsynced(ref Ref, t *Target, w waiting) (*Target, []Event) {
 	var events []Event
-	for _, c := range w.unsent {
-		t.unfence(c.ID)
-	}
 	switch {
 	case w.record == nil:
 	case t != nil && t.Updated.After(w.record.Updated): // by another process, which may know more or less
