@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -77,6 +78,16 @@ func TestLimits(t *testing.T) {
 			calls: []call{a, {"other", "b", "v", "192.0.2.1", 0}, {"push", "a", "u", "192.0.2.2", 0}},
 			want:  []bool{true, false, true}, scope: dispatchers.PerClient,
 		},
+		"per client, IPv6": {
+			all:   limit(dispatchers.PerClient, 1, time.Hour),
+			calls: []call{{"push", "a", "u", "2001:db8::1", 0}, {"push", "a", "u", "2001:db8::2%eth0", 0}, {"push", "a", "u", "2001:db8:0:1::1", 0}},
+			want:  []bool{true, false, true}, scope: dispatchers.PerClient,
+		},
+		"per client, IPv4 in IPv6": {
+			all:   limit(dispatchers.PerClient, 1, time.Hour),
+			calls: []call{a, {"push", "a", "u", "::ffff:192.0.2.1", 0}, {"push", "a", "u", "::ffff:192.0.2.2", 0}},
+			want:  []bool{true, false, true}, scope: dispatchers.PerClient,
+		},
 		"per dispatcher": {
 			push:  limit(dispatchers.PerTarget, 1, time.Hour),
 			calls: []call{a, {"other", "a", "u", "192.0.2.1", 0}, a},
@@ -132,6 +143,39 @@ func TestLimits(t *testing.T) {
 		})
 	}
 }
+
+// Ids and names that nobody knows do not push out the counters of the others.
+func TestWhatIsCountedApart(t *testing.T) {
+	h := newHarness(t)
+	counter := new(recordingLimiter)
+	h.Limiter = counter
+	for _, scope := range []dispatchers.Scope{dispatchers.PerTarget, dispatchers.PerUser, dispatchers.PerClient} {
+		h.Limits = append(h.Limits, dispatchers.Limit{Scope: scope, N: 1, Window: time.Hour})
+	}
+	h.link(Off)
+	for body, want := range map[string][]bool{
+		h.body("link"):            {false, false, true},
+		h.bodyFor("link", "else"): {true, true, true},
+		strings.Replace(h.body("link"), h.username, "mallory", 1): {false, true, true},
+	} {
+		counter.apart = nil
+		h.send(newRequest(t, http.MethodPost, authentication, body))
+		if !slices.Equal(counter.apart, want) {
+			t.Errorf("%s: counted apart: %v, want %v", body, counter.apart, want)
+		}
+	}
+}
+
+type recordingLimiter struct{ apart []bool }
+
+func (l *recordingLimiter) TakeAll(_ context.Context, counts []targets.Count) (int, error) {
+	for _, c := range counts {
+		l.apart = append(l.apart, c.Apart)
+	}
+	return -1, nil
+}
+
+func (*recordingLimiter) GiveBack(context.Context, []targets.Count) error { return nil }
 
 func TestPushBombing(t *testing.T) {
 	h := newHarness(t)
