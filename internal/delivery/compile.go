@@ -66,18 +66,33 @@ func (r *run) usable(address string) *dispatchers.Error {
 		return nil
 	case r.Target.State == targets.Stale && (address != "" || !r.payload.sealed):
 		return dispatchers.Fail(dispatchers.NoKey, "stale", "the dispatch target may have changed at nevisFIDO without this sidecar; it has to be modified or registered again")
-	case address != "" && address == r.Target.Address:
-		return Quarantined(r.Target)
 	}
-	return nil
+	return quarantined(r.Target, address)
 }
 
-// Quarantined returns a failure where the own address of a target is gone.
-func Quarantined(target *targets.Target) *dispatchers.Error {
-	if target == nil || target.State != targets.Expired {
+// quarantined returns a failure where an address is the target's own one, which
+// is gone.
+func quarantined(target *targets.Target, address string) *dispatchers.Error {
+	if target.State != targets.Expired || address == "" || address != target.Address {
 		return nil
 	}
 	return dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")
+}
+
+// Quarantined returns a failure where a dispatch would use an address that is
+// gone, so that nevisFIDO need not be asked. A composite may have members with
+// another address.
+func (c *Courier) Quarantined(d Dispatch) *dispatchers.Error {
+	if d.Target == nil || d.Target.State != targets.Expired || d.Channel.Composite != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(d.HTTP.Context(), c.Deadline)
+	defer cancel()
+	address, failure := c.newRun(d).address(ctx, d.Channel)
+	if failure != nil {
+		return nil // the delivery finds it again, and it may be over by then
+	}
+	return quarantined(d.Target, address)
 }
 
 // mayLeaveInClear decides about a message that nevisFIDO did not encrypt. With
@@ -105,7 +120,11 @@ func (r *run) address(ctx context.Context, c *Channel) (string, *dispatchers.Err
 	var address string
 	switch {
 	case c.Address != "":
-		address = strings.Trim(r.baseMessage(c).Expand(c.Address, nil), " ")
+		m := r.baseMessage(c)
+		if name := unresolved(c.Address, m); name != "" {
+			return "", dispatchers.Fail(dispatchers.Broken, "address_placeholder", "the option address of dispatcher %q holds the placeholder {%s}, which has no value; check its spelling", c.Name, name)
+		}
+		address = strings.Trim(m.Expand(c.Address, nil), " ")
 	case c.Traits.AnswersCaller:
 	case r.Target != nil && r.reaches(c, r.Target.Dispatcher):
 		address = r.Target.Address
@@ -119,13 +138,27 @@ func (r *run) address(ctx context.Context, c *Channel) (string, *dispatchers.Err
 	return address, nil
 }
 
-// reaches reports whether an address that was registered for a dispatcher's
-// name is one of this channel's kind.
-func (c *Courier) reaches(channel *Channel, name string) bool {
-	if registered, ours := c.Channels[name]; ours {
-		return registered.Type == channel.Type
+// unresolved returns the first placeholder of a template that nobody knows, and
+// that would stay in the text; "" where there is none.
+func unresolved(t dispatchers.Template, m *dispatchers.Message) string {
+	for _, name := range t.Placeholders() {
+		if _, known := m.Lookup(name); !known && !strings.HasPrefix(name, "oob.") {
+			return name
+		}
 	}
-	return name != "" && name == channel.Traits.BuiltIn
+	return ""
+}
+
+// reaches reports whether an address that was registered for a dispatcher's
+// name is one of this channel's kind. A record without such a name has a push
+// address: nevisFIDO has no other dispatcher of its own that takes targets.
+func (c *Courier) reaches(channel *Channel, name string) bool {
+	name = cmp.Or(name, nevisfido.BuiltInFCM)
+	if registered := c.channels[name]; registered != nil {
+		kind, _ := registered.addressType()
+		return kind == channel.Type
+	}
+	return name == channel.Traits.BuiltIn
 }
 
 // message makes the message that a plan describes.

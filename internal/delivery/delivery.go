@@ -3,7 +3,9 @@ package delivery
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,6 +62,12 @@ func New(c Config) (*Courier, error) {
 	}
 	if c.Lookup == nil {
 		c.Lookup = func(*http.Request, string) (string, bool) { return "", false }
+	}
+	for _, name := range slices.Sorted(maps.Keys(channels)) {
+		if _, ambiguous := channels[name].addressType(); ambiguous {
+			c.Log.Warn("targets that are registered for this dispatcher have no address, because its members take addresses of several kinds; "+
+				"have devices name one of the members, or give all but one kind of member the option address", slog.String("dispatcher", name))
+		}
 	}
 	return &Courier{c, channels, newBackground()}, nil
 }

@@ -20,19 +20,10 @@ type lease struct {
 
 // guard refuses what should not reach nevisFIDO at all.
 func (x *Exchange) guard(d *delivery.Dispatch) (*lease, *dispatchers.Error) {
-	if failure := refusesTarget(d); failure != nil {
+	if failure := x.courier.Quarantined(*d); failure != nil {
 		return nil, failure
 	}
 	return x.admit(d.HTTP.Context(), d, d.Channel, x.Limits)
-}
-
-// refusesTarget refuses a target in quarantine. A composite may have members
-// with another address.
-func refusesTarget(d *delivery.Dispatch) *dispatchers.Error {
-	if d.Channel.Composite != nil {
-		return nil
-	}
-	return delivery.Quarantined(d.Target)
 }
 
 // admit takes a slot of a channel that serves the operation, and counts the

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -345,6 +346,50 @@ func TestQuarantine(t *testing.T) {
 				t.Errorf("forwarded: %v", forwarded)
 			}
 		})
+	}
+}
+
+// Only the address is gone: whoever does not use it serves the target, alone and
+// in a composite.
+func TestQuarantineConcernsTheAddressOnly(t *testing.T) {
+	own, elsewhere := nevisfido.DispatchTargetExpired, nevisfido.Dispatched
+	for name, want := range map[string]nevisfido.DispatchResult{
+		"push": own, "copy": own, "link": elsewhere, "mail": elsewhere, "hook": elsewhere,
+		"only push": own, "both": elsewhere, "with link": elsewhere,
+	} {
+		for _, observe := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, observed %t", name, observe), func(t *testing.T) {
+				h := newHarness(t)
+				h.ObserveOnly = observe
+				h.edit(func(t *targets.Target) { t.State = targets.Expired })
+				push, link := h.push(), h.link(Required)
+				h.add(Channel{Name: "copy", Type: "webhook", Address: "{oob.target}"})
+				mail := h.add(Channel{Name: "mail", Type: "smtp", Address: "jeff@example.com"})
+				hook := h.add(Channel{Name: "hook", Type: "webhook", Traits: dispatchers.Traits{AddressOptional: true}})
+				h.compose("only push", firstOf("push"))
+				h.compose("both", firstOf("push", "mail"))
+				h.compose("with link", firstOf("push", "link"))
+				a := h.dispatch(name)
+				if record := h.seen.one(t); (record.Class == dispatchers.Delivered) != (want == elsewhere) {
+					t.Errorf("on record: %+v", record)
+				}
+				if observe {
+					return
+				}
+				a.wantResult(t, want)
+				if forwarded := len(h.upstream.calls()) == 1; forwarded == (name == "push" || name == "copy") {
+					t.Errorf("forwarded: %t", forwarded)
+				}
+				if len(push.messages()) != 0 {
+					t.Error("a quarantined address was used")
+				}
+				for _, g := range []*guest{link, mail, hook} {
+					for _, m := range g.messages() {
+						open(t, h.device, m)
+					}
+				}
+			})
+		}
 	}
 }
 

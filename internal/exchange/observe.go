@@ -37,9 +37,6 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 	if failure == nil && d.Channel == nil {
 		return nil
 	}
-	if failure == nil {
-		failure = refusesTarget(d)
-	}
 	if failure == nil && !x.courier.Serves(d.Channel, op) {
 		failure = delivery.NotServed(d.Channel)
 	}

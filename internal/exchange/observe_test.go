@@ -161,19 +161,3 @@ func TestObservingNeverStandsInTheWay(t *testing.T) {
 		t.Errorf("nevisFIDO got %d of 4 requests", n)
 	}
 }
-
-// The fallback of a quarantined target is what a fallback is for.
-func TestQuarantineConcernsTheAddressOnly(t *testing.T) {
-	h := newHarness(t)
-	push := h.push()
-	mail := h.add(Channel{Name: "mail", Type: "smtp", Address: "user@example.com"})
-	h.Channels["both"] = &Channel{Name: "both", Composite: firstOf("push", "mail"), Slots: make(chan struct{}, 1)}
-	h.edit(func(t *targets.Target) { t.State = targets.Expired })
-
-	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetExpired)
-	h.dispatch("both").wantResult(t, nevisfido.Dispatched)
-	if len(push.messages()) != 0 {
-		t.Error("a quarantined address was used")
-	}
-	open(t, h.device, mail.one(t))
-}
