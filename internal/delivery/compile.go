@@ -95,6 +95,9 @@ func (c *Courier) Quarantined(d Dispatch) *dispatchers.Error {
 	return quarantined(d.Target, address)
 }
 
+// unknownTarget reports whether the request names a target that nobody knows.
+func (d Dispatch) unknownTarget() bool { return d.Request.TargetID != "" && d.Target == nil }
+
 // mayLeaveInClear decides about a message that nevisFIDO did not encrypt. With
 // preferred it may do so only without any key: a key that was refused, or that
 // nobody knows, is a key.
@@ -102,7 +105,7 @@ func (r *run) mayLeaveInClear(policy Policy) (bool, *dispatchers.Error) {
 	switch {
 	case policy == Off:
 		return true, nil
-	case r.Request.TargetID != "" && r.Target == nil:
+	case r.unknownTarget():
 		return false, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown, and nevisFIDO did not encrypt the message")
 	}
 	return policy == Preferred && (r.Target == nil || r.Target.Keyless()), nil
@@ -132,6 +135,8 @@ func (r *run) address(ctx context.Context, c *Channel) (string, *dispatchers.Err
 	switch {
 	case strings.ContainsFunc(address, unicode.IsControl):
 		return "", dispatchers.Fail(dispatchers.Refused, "address", "the address holds control characters")
+	case address == "" && !optional && c.Address == "" && r.unknownTarget():
+		return "", dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown, and with it the address for dispatcher %q", c.Name)
 	case address == "" && !optional:
 		return "", dispatchers.Fail(dispatchers.NoTarget, "no_address", "the dispatch target has no address for dispatcher %q; see its option address", c.Name)
 	}

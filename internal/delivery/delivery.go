@@ -118,10 +118,14 @@ func (c *Courier) Deliver(d Dispatch, answer *nevisfido.DispatchAnswer) Outcome 
 
 // Rehearse tells what Deliver would do with a message that nevisFIDO gives in
 // clear, without sending anything. What third parties would answer cannot be
-// known.
+// known. A target that nobody knows is a failure over every channel: it is what
+// an operator has to learn of before the sidecar intercepts anything.
 func (c *Courier) Rehearse(d Dispatch) Outcome {
 	r := c.newRun(d)
 	r.rehearsal = true
+	if d.unknownTarget() {
+		return r.outcome(dispatchers.Receipt{}, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown"))
+	}
 	return r.deliver()
 }
 

@@ -177,7 +177,7 @@ func TestFailClosed(t *testing.T) {
 				a := h.send(r)
 
 				want, class, reason := c.want, c.class, c.reason
-				if channel == "push" && c.target != "" && !c.known && !c.store { // it has no address either
+				if channel == "push" && c.target == "none" { // it has no address either
 					want, class, reason = nevisfido.DispatchTargetNotFound, dispatchers.NoTarget, "no_address"
 				}
 				a.wantResult(t, want)

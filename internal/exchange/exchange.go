@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
@@ -50,7 +51,12 @@ type Config struct {
 	BasePath           string // such as "/nevisfido"
 	UpstreamDispatcher string // what nevisFIDO is asked for in place of our dispatchers
 	MaxBody            int64  // bytes, of a dispatch request and of its answer
-	ObserveOnly        bool   // learn and report, intercept nothing
+
+	// UpstreamTimeout is how long nevisFIDO may take over a dispatch; 0 for
+	// 30 seconds.
+	UpstreamTimeout time.Duration
+
+	ObserveOnly bool // learn and report, intercept nothing
 
 	Limits  []dispatchers.Limit // of all dispatchers together
 	Limiter targets.SharedCounter
@@ -77,6 +83,9 @@ func New(c Config) (*Exchange, error) {
 		return nil, errors.New("an exchange needs the name of an upstream dispatcher")
 	case c.Deadline <= 0, c.MaxBody <= 0:
 		return nil, errors.New("an exchange needs a deadline and a largest body above zero")
+	}
+	if c.UpstreamTimeout == 0 {
+		c.UpstreamTimeout = 30 * time.Second
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -105,6 +114,16 @@ func (x *Exchange) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) 
 		x.Links.ServeHTTP(w, r)
 		return nil
 	}
+	body := r.Body
+	err := x.serve(w, r, next)
+	if _, refused := errors.AsType[*StatusError](err); refused && body != nil {
+		r.Body = body
+		discardBody(w, r, x.MaxBody)
+	}
+	return err
+}
+
+func (x *Exchange) serve(w http.ResponseWriter, r *http.Request, next Next) error {
 	route, err := nevisfido.Recognise(x.BasePath, r.Method, r.URL.EscapedPath())
 	if err != nil && !x.ObserveOnly {
 		return &StatusError{http.StatusBadRequest, err}
