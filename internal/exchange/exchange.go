@@ -70,7 +70,8 @@ type Config struct {
 // Exchange handles requests.
 type Exchange struct {
 	Config
-	courier *delivery.Courier
+	courier  *delivery.Courier
+	warnings lastWarnings
 }
 
 // New makes an Exchange. It fails where a setting is missing, and with a
@@ -100,7 +101,7 @@ func New(c Config) (*Exchange, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Exchange{c, courier}, nil
+	return &Exchange{Config: c, courier: courier, warnings: lastWarnings{at: make(map[string]time.Time)}}, nil
 }
 
 // Wait waits for the work that goes on after its request was answered; each
@@ -150,6 +151,9 @@ func (x *Exchange) serve(w http.ResponseWriter, r *http.Request, next Next) erro
 	case nevisfido.ModifyDevice, nevisfido.DeleteDevice:
 		return x.changeDevice(w, r, route, next)
 	default:
+		if besideBasePath(r) {
+			x.passed(PassedBasePath)
+		}
 		return next(w, r)
 	}
 }
