@@ -61,19 +61,18 @@ func (r *run) plan(ctx context.Context, c *Channel, mustSeal bool) (plan, *dispa
 // usable refuses a target whose key or address may have changed at nevisFIDO,
 // and an address that is in quarantine.
 func (r *run) usable(address string) *dispatchers.Error {
-	switch {
-	case r.Target == nil:
+	if r.Target == nil {
 		return nil
-	case r.Target.State == targets.Stale && (address != "" || !r.payload.sealed):
+	}
+	if r.Target.State() == targets.Stale && (address != "" || !r.payload.sealed) {
 		return dispatchers.Fail(dispatchers.NoKey, "stale", "the dispatch target may have changed at nevisFIDO without this sidecar; it has to be modified or registered again")
 	}
 	return quarantined(r.Target, address)
 }
 
-// quarantined returns a failure where an address is the target's own one, which
-// is gone.
+// quarantined returns a failure where an address of the target is gone.
 func quarantined(target *targets.Target, address string) *dispatchers.Error {
-	if target.State != targets.Expired || address == "" || address != target.Address {
+	if !target.Quarantined(address) {
 		return nil
 	}
 	return dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")
@@ -83,7 +82,7 @@ func quarantined(target *targets.Target, address string) *dispatchers.Error {
 // gone, so that nevisFIDO need not be asked. A composite may have members with
 // another address.
 func (c *Courier) Quarantined(d Dispatch) *dispatchers.Error {
-	if d.Target == nil || d.Target.State != targets.Expired || d.Channel.Composite != nil {
+	if d.Target == nil || d.Target.Expired == "" || d.Channel.Composite != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(d.HTTP.Context(), c.Deadline)

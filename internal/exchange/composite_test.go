@@ -300,7 +300,7 @@ func TestMemberThatExpires(t *testing.T) {
 	h.link(Required)
 	h.compose("c", firstOf("push", "link"))
 	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
-	if h.record().State != targets.Expired {
+	if h.record().State() != targets.Expired {
 		t.Error("the target whose app is gone is not in quarantine")
 	}
 	classes := make([]dispatchers.Class, 0, 2)

@@ -331,7 +331,7 @@ func TestQuarantine(t *testing.T) {
 				h.Channels["push"].Dispatcher = g
 			}
 			h.dispatch(id).wantResult(t, nevisfido.DispatchTargetExpired)
-			if got := h.record().State; got != c.want {
+			if got := h.record().State(); got != c.want {
 				t.Errorf("the target is %s, want %s", got, c.want)
 			}
 
@@ -361,7 +361,7 @@ func TestQuarantineConcernsTheAddressOnly(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, observed %t", name, observe), func(t *testing.T) {
 				h := newHarness(t)
 				h.ObserveOnly = observe
-				h.edit(func(t *targets.Target) { t.State = targets.Expired })
+				h.edit(func(t *targets.Target) { t.Expired = t.Address })
 				push, link := h.push(), h.link(Required)
 				h.add(Channel{Name: "copy", Type: "webhook", Address: "{oob.target}"})
 				mail := h.add(Channel{Name: "mail", Type: "smtp", Address: "jeff@example.com"})
@@ -403,7 +403,7 @@ func TestQuarantineOfANewerAddress(t *testing.T) {
 		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Expired, "unregistered", "the app is gone")
 	}
 	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetExpired)
-	if h.record().State != targets.Active {
+	if h.record().State() != targets.Active {
 		t.Error("the new address is in quarantine")
 	}
 }

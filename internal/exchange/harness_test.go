@@ -115,7 +115,7 @@ func newHarness(tb testing.TB) *harness {
 		Config: delivery.Config{
 			Lifetimes: map[nevisfido.Operation]time.Duration{nevisfido.Authentication: 2 * time.Minute},
 			Deadline:  time.Minute,
-			Targets:   &targets.Directory{Store: h.store, Doubts: new(targets.Doubts)},
+			Targets:   &targets.Directory{Store: h.store, Unsynced: new(targets.Unsynced)},
 			Channels:  make(map[string]*Channel),
 			Log:       newLog(h.logs),
 		},
