@@ -137,8 +137,8 @@ func TestPrinterAnswers(t *testing.T) {
 		{"HTTP 401", saysStatus(401), dispatchers.Broken, "printer"},
 		{"HTTP 404", saysStatus(404), dispatchers.Broken, "printer"},
 		{"redirect", saysStatus(307), dispatchers.Broken, "printer"},
-		{"HTTP 429", saysStatus(429), dispatchers.Temporary, "printer"},
-		{"HTTP 503", saysStatus(503), dispatchers.Temporary, "printer"},
+		{"HTTP 429", saysStatus(429), dispatchers.Refused, uncertainty},
+		{"HTTP 503", saysStatus(503), dispatchers.Refused, uncertainty},
 		{"HTTP 500", saysStatus(500), dispatchers.Refused, uncertainty},
 		{"gateway timeout", saysStatus(504), dispatchers.Refused, uncertainty},
 		{"answer to another request", says(another), dispatchers.Refused, uncertainty},
@@ -168,6 +168,43 @@ func TestPrinterAnswers(t *testing.T) {
 				t.Errorf("the printer got %d requests", n)
 			}
 		})
+	}
+}
+
+// TestRefusedBeforeTheDocument: who answers before the document was sent has no
+// letter, whatever the answer is.
+func TestRefusedBeforeTheDocument(t *testing.T) {
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable} {
+		s := httptest.NewServer(saysStatus(status))
+		t.Cleanup(s.Close)
+		uri := strings.Replace(s.URL, "http://", "ipp://", 1)
+		dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Letter{Printer: uri}), message("id", nil)), dispatchers.Temporary, reasonNotIPP)
+		dir := t.TempDir()
+		if e := dispatch(t, provision(t, &Letter{Printer: uri, Spool: dir}), message("id", nil)); e != nil || names(t, dir) == "" {
+			t.Errorf("%d: %v, the folder holds %q", status, e, names(t, dir))
+		}
+	}
+}
+
+// TestPrinterOfIPP11 refuses every other version.
+func TestPrinterOfIPP11(t *testing.T) {
+	var f *fakePrinter
+	f = newFakePrinter(t, func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		job := f.jobs[len(f.jobs)-1]
+		f.mu.Unlock()
+		status := goipp.StatusErrorVersionNotSupported
+		if bytes.HasPrefix(job, []byte{1, 1}) {
+			status = goipp.StatusOk
+		}
+		says(ippBytes(status))(w, r)
+	})
+	l := provision(t, &Letter{Printer: f.uri()})
+	if err := l.Probe(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if e := dispatch(t, l, message("id", nil)); e != nil {
+		t.Error(e)
 	}
 }
 
