@@ -28,10 +28,34 @@ type Dispatcher interface {
 	Traits() Traits
 
 	// Dispatch makes one attempt. It returns when the third party has
-	// answered or the context ends. An error should be an *Error made with
+	// answered or the context ends; see also Begin. An error should be an *Error made with
 	// Fail; any other is taken for Broken, or for Temporary where the
 	// context's deadline was the cause. Dispatch never repeats an attempt.
 	Dispatch(ctx context.Context, m *Message) (Receipt, error)
+}
+
+type attemptKey struct{}
+
+type attempt struct {
+	all     context.Context // of all attempts
+	timeout time.Duration
+}
+
+// Attempt returns the context of one attempt, which ends after timeout. It is
+// for the caller of Dispatch; ctx ends with all attempts.
+func Attempt(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithValue(ctx, attemptKey{}, attempt{ctx, timeout}), timeout)
+}
+
+// Begin is for a dispatcher that has waited for its turn, such as for one of a
+// few connections: waiting is not sending. It returns the context for the
+// attempt proper, which has the whole time of an attempt, as far as there is time
+// for all attempts together. Without Attempt it is ctx.
+func Begin(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a, ok := ctx.Value(attemptKey{}).(attempt); ok {
+		return context.WithTimeout(a.all, a.timeout)
+	}
+	return context.WithCancel(ctx)
 }
 
 // Composite is a dispatcher made of dispatchers, such as a fallback.

@@ -108,7 +108,7 @@ func (c *Channel) send(ctx context.Context, m *dispatchers.Message, tried func(*
 // attempt makes one attempt within the channel's timeout. A guest that panics
 // is broken; it does not take the server down.
 func (c *Channel) attempt(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, *dispatchers.Error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	ctx, cancel := dispatchers.Attempt(ctx, c.Timeout)
 	defer cancel()
 	receipt, err := c.dispatch(ctx, m)
 	if err != nil {
