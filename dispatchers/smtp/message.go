@@ -143,5 +143,7 @@ func (s *Mailer) encode(m *dispatchers.Message, to string, t map[texts.Part]stri
 	if _, err := msg.WriteTo(&content); err != nil {
 		return nil, err
 	}
-	return content.Bytes(), nil
+	// RFC 2387, section 3.1, which go-mail leaves out
+	const related = "Content-Type: multipart/related;"
+	return bytes.Replace(content.Bytes(), []byte(related), []byte(related+` type="multipart/alternative";`), 1), nil
 }
