@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/OpenPrinting/goipp"
@@ -310,19 +311,21 @@ func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
 // TestPrinterThatDoesNotAnswer: of the time for the attempt enough is left to
 // put the letter into the folder.
 func TestPrinterThatDoesNotAnswer(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
 	dir := t.TempDir()
-	l := provision(t, &Letter{Printer: "ipps://" + listener.Addr().String() + "/ipp/print", Spool: dir})
+	l := provision(t, &Letter{Printer: "ipps://127.0.0.1/ipp/print", Spool: dir})
 	log := logged(l)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	if _, err := l.Dispatch(ctx, message("id", nil)); err != nil {
-		t.Fatal(err)
-	}
+	synctest.Test(t, func(t *testing.T) { // where the time of the attempt does not depend on the machine
+		l.printer.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		defer l.printer.transport.CloseIdleConnections() // ends the dialing
+		if err := l.submit(ctx, sampleJob("id_post", 1000)); err != nil {
+			t.Fatal(err)
+		}
+	})
 	if got := names(t, dir); got != "id_post.json id_post.pdf" {
 		t.Errorf("the folder holds %s", got)
 	}
