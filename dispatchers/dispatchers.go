@@ -24,7 +24,8 @@ const Namespace = "oob.dispatchers"
 // configuration.
 type Dispatcher interface {
 	// Traits tells the sidecar what the channel needs. It depends on nothing but
-	// the type, and is called before the dispatcher is provisioned as well.
+	// the type, except for MinLifetime, and is called before the dispatcher is
+	// provisioned as well.
 	Traits() Traits
 
 	// Dispatch makes one attempt. It returns when the third party has
@@ -122,6 +123,11 @@ type Traits struct {
 	// BuiltIn is the nevisFIDO dispatcher that uses the same kind of
 	// address. A target registered for it can be reached over this channel.
 	BuiltIn string
+
+	// MinLifetime is how long a token has to live for its message to be sent, as
+	// the options of the dispatcher have it; 0 for any time. The sidecar warns of
+	// a dispatcher for which no token lives long enough.
+	MinLifetime time.Duration
 
 	// Limits hold for this channel unless the operator sets its own.
 	Limits []Limit
