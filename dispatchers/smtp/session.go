@@ -86,7 +86,7 @@ func (s *server) open(ctx context.Context, n *session) error {
 	if s.login == nil {
 		return nil
 	}
-	offers, err := n.mechanisms(ctx, s.helo)
+	offers, err := n.offers(ctx, s.helo)
 	if err != nil {
 		return err
 	}
@@ -106,10 +106,10 @@ func (s *server) startTLS(ctx context.Context, n *session) error {
 	return n.do(ctx, atTLS, func() error { return n.client.StartTLS(s.config) })
 }
 
-// mechanisms returns the ones of all lines of AUTH, also of those in the form
+// offers returns the mechanisms of all lines of AUTH, also of those in the form
 // before RFC 2554, AUTH=PLAIN. go-mail keeps the last line only, so that the
 // server is greeted once more.
-func (n *session) mechanisms(ctx context.Context, helo string) ([]string, error) {
+func (n *session) offers(ctx context.Context, helo string) ([]string, error) {
 	var text string
 	err := n.do(ctx, atHello, func() error {
 		id, err := n.client.Text.Cmd("EHLO %s", helo)

@@ -175,7 +175,7 @@ func (s *Mailer) checkWithoutTLS() error {
 }
 
 func checkServer(text string) error {
-	_, _, err := parseServer(text, "25")
+	_, _, err := parseServer(text, defaultPorts[tlsSTARTTLS])
 	return err
 }
 
