@@ -34,8 +34,8 @@ func init() { caddy.RegisterModule(Mailer{}) }
 // a QR code goes as a link alone.
 //
 // The address of a message is one mail address without a name, whose domain
-// has a dot. Domains may be international; the part before the @ is ASCII and
-// is neither quoted nor a route (no !, % or |).
+// has a dot. Domains may be international; the part before the @ is ASCII, is
+// neither quoted nor a route (no !, % or |), and does not begin with - or /.
 //
 // A mail is never knowingly sent twice: if the server does not answer after
 // it has got a whole mail, the outcome is refused, with the reason
