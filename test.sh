@@ -1,10 +1,39 @@
 #!/bin/bash
 # Installs what the tests need (Debian packages), and runs every test with the
-# race detector, vet and the linters. As root: a real Postfix starts as nobody
-# else, and neither does apt-get install.
+# race detector, vet and the linters. As root: only root can start a real
+# Postfix, and install packages.
+#
+#   ./test.sh        everything; a test that is skipped is a failure
+#   ./test.sh lint   formatting, modules, vet and the linters; any user can
 set -euo pipefail
 cd "$(dirname "$0")"
 
+step() { printf '\n== %s\n' "$*"; }
+
+golangci_lint=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+lint() {
+	step "formatting and modules"
+	local unformatted
+	unformatted=$(gofmt -l $(git ls-files '*.go'))
+	if [ -n "$unformatted" ]; then
+		echo "test.sh: gofmt would change: $unformatted" >&2
+		exit 1
+	fi
+	go mod verify
+	go mod tidy -diff
+
+	step "vet"
+	go vet ./...
+
+	step "linters"
+	go run "$golangci_lint" run ./...
+}
+
+if [ "${1-}" = lint ]; then
+	lint
+	exit
+fi
 if [ "$(id -u)" -ne 0 ]; then
 	echo "test.sh: run it as root, as on a build machine: it installs packages, and the tests start Postfix" >&2
 	exit 1
@@ -16,10 +45,6 @@ for program in go git; do
 	fi
 done
 git ls-files >/dev/null # fails where the folder is somebody else's
-
-golangci_lint=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-
-step() { printf '\n== %s\n' "$*"; }
 
 # need PROGRAM PACKAGE: makes sure that the program is there.
 missing=()
@@ -51,20 +76,7 @@ for folder in encrypt/testdata/interop integration/testdata/browser; do
 	(cd "$folder" && npm ci --no-audit --no-fund --silent)
 done
 
-step "formatting and modules"
-unformatted=$(gofmt -l $(git ls-files '*.go'))
-if [ -n "$unformatted" ]; then
-	echo "test.sh: gofmt would change: $unformatted" >&2
-	exit 1
-fi
-go mod verify
-go mod tidy -diff
-
-step "vet"
-go vet ./...
-
-step "linters"
-go run "$golangci_lint" run ./...
+lint
 
 step "the binary and Caddyfile.example"
 ./xcaddy.sh

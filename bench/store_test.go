@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -142,17 +143,15 @@ func openRedis(b *testing.B) (string, func() int64) {
 	dir := b.TempDir()
 	socket := filepath.Join(dir, "socket")
 	ctx, cancel := context.WithCancel(context.Background())
-	server := exec.CommandContext(ctx, "redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir)
+	server := exec.CommandContext(ctx, testservice.Need(b, "redis-server"), "--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir)
 	if err := server.Start(); err != nil {
-		b.Fatalf("%v: ./test.sh installs what is needed", err)
+		b.Fatal(err)
 	}
 	b.Cleanup(func() { cancel(); _ = server.Wait() })
-	for range 200 {
-		if _, err := os.Stat(socket); err == nil {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	testservice.Until(b, func() bool {
+		_, err := os.Stat(socket)
+		return err == nil
+	}, func() string { return "" })
 	size := func() int64 {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", server.Process.Pid))
 		if err != nil {

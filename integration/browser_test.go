@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
 )
@@ -106,12 +107,8 @@ var phoneScreen = map[string]int{"width": 320, "height": 480}
 // browse has users follow links in Chromium, and returns their visits.
 func (n *internet) browse(t *testing.T, links map[string]string, locales []string) map[string]visit {
 	t.Helper()
-	program, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal("chromium is missing: run ./test.sh, which installs what the tests need")
-	}
 	job, err := json.Marshal(map[string]any{
-		"chromium": program, "internet": n.Listener.Addr().String(), "app": appHost, "scheme": appScheme,
+		"chromium": testservice.Need(t, "chromium"), "internet": n.Listener.Addr().String(), "app": appHost, "scheme": appScheme,
 		"links": links, "locales": locales, "phone": phoneScreen, "patience": time.Minute.Milliseconds(),
 	})
 	if err != nil {
@@ -125,7 +122,7 @@ func (n *internet) browse(t *testing.T, links map[string]string, locales []strin
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	output, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%v; ./test.sh installs what the tests need\n%s", err, stderr.String())
+		t.Fatalf("%v\n%s", err, stderr.String())
 	}
 	var visits map[string]visit
 	if err := json.Unmarshal(output, &visits); err != nil {
@@ -147,6 +144,11 @@ func (n *internet) browse(t *testing.T, links map[string]string, locales []strin
 // The pages of short links in a real browser: their texts, and where their
 // button leads, once.
 func TestShortLinksInABrowser(t *testing.T) {
+	testservice.Need(t, "chromium")
+	testservice.Need(t, "node")
+	if _, err := os.Stat("testdata/browser/node_modules"); err != nil {
+		testservice.Lacking(t, "testdata/browser lacks node_modules; run npm ci there, as ./test.sh does")
+	}
 	s := start(t, options{handler: browserOptions})
 	p := s.registerAs(device.Options{KeyKind: "RSA-4096"}, device.Registration{})
 	n := startInternet(t, s)

@@ -23,9 +23,9 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if testing.Short() {
-		fmt.Fprintln(os.Stderr, "caddytest would skip everything with -short")
-		os.Exit(1)
+	if testing.Short() { // caddytest skips everything then
+		fmt.Println("these tests drive a real Caddy: they are skipped with -short")
+		os.Exit(0)
 	}
 	caddytest.Default.AdminPort = freePort()
 	caddytest.Default.LoadRequestTimeout = 30 * time.Second

@@ -9,11 +9,12 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 // buildCaddy builds the product, with the race detector if the test has it.
@@ -108,12 +109,12 @@ func (p *process) finish(t *testing.T) {
 // newRedis makes a Redis that loses nothing when it is killed.
 func newRedis(t *testing.T) *process {
 	t.Helper()
-	program, err := exec.LookPath("redis-server")
+	program := testservice.Need(t, "redis-server")
+	p := &process{dir: t.TempDir(), address: testservice.FreeAddress(t)}
+	_, port, err := net.SplitHostPort(p.address)
 	if err != nil {
-		t.Fatal("redis-server is missing: run ./test.sh, which installs what the tests need")
+		t.Fatal(err)
 	}
-	port := strconv.Itoa(freePort())
-	p := &process{dir: t.TempDir(), address: net.JoinHostPort("127.0.0.1", port)}
 	p.args = []string{
 		program, "--port", port, "--bind", "127.0.0.1", "--dir", p.dir,
 		"--save", "", "--appendonly", "yes", "--appendfsync", "always",
@@ -134,7 +135,7 @@ const healthPath = "/healthz"
 // newCaddy makes a sidecar whose site has the directives.
 func newCaddy(t *testing.T, program, site string) *process {
 	t.Helper()
-	p := &process{dir: t.TempDir(), address: fmt.Sprintf("127.0.0.1:%d", freePort())}
+	p := &process{dir: t.TempDir(), address: testservice.FreeAddress(t)}
 	file := filepath.Join(p.dir, "Caddyfile")
 	content := fmt.Sprintf(replicaText, p.dir, p.address, healthPath, site)
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -163,11 +164,5 @@ func healthy(transport http.RoundTripper, address string) bool {
 // waitFor waits for something that happens in its own time.
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(2 * patience)
-	for !done() {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not happen", what)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	testservice.Until(t, done, func() string { return "it was " + what })
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddytest"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
@@ -125,7 +126,7 @@ func start(t *testing.T, o options) *stack {
 	t.Helper()
 	s := &stack{
 		t: t, storage: filepath.Join(t.TempDir(), "storage"),
-		address: fmt.Sprintf("127.0.0.1:%d", freePort()),
+		address: testservice.FreeAddress(t),
 		client: &http.Client{
 			Timeout:       patience,
 			Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},

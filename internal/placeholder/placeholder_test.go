@@ -58,7 +58,6 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// parse takes files that begin with "good".
 func TestCheckReadsNothing(t *testing.T) {
 	short := func(value string) error {
 		if len(value) > 5 {

@@ -3,8 +3,6 @@ package qr
 import (
 	"context"
 	"errors"
-	"io"
-	"log"
 	"runtime"
 	"strings"
 	"sync"
@@ -114,29 +112,4 @@ func TestPicturesDrawnTogether(t *testing.T) {
 		}
 	}
 	wg.Wait()
-}
-
-func TestPanicsOfTheEncoderAreErrors(t *testing.T) {
-	saved := log.Writer()
-	log.SetOutput(io.Discard)
-	t.Cleanup(func() { log.SetOutput(saved) })
-
-	panics := map[string]func(){
-		"log.Panic":     func() { log.Panic("secret") },
-		"runtime error": func() { _ = []bool{}[len(slots)] },
-		"nil":           func() { panic(nil) },
-	}
-	for name, f := range panics {
-		err := func() (err error) {
-			defer recoverTo(&err)
-			f()
-			return nil
-		}()
-		if !errors.Is(err, ErrEncoder) || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: got %v, want ErrEncoder", name, err)
-		}
-	}
-	if _, err := (symbol{}).modules(); !errors.Is(err, ErrEncoder) {
-		t.Errorf("symbol without a code: got %v, want ErrEncoder", err)
-	}
 }

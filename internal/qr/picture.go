@@ -6,11 +6,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"sync"
 )
 
 // picture is a symbol in the middle of width × height pixels.
 type picture struct {
-	modules       [][]bool
+	modules       *matrix
 	width, height int
 	fg, bg        Color
 }
@@ -38,7 +39,7 @@ func (p picture) png() ([]byte, error) {
 // scanlines returns the lines of pixels as PNG wants them before compression:
 // the filter of the line (0 is none), then 8 pixels a byte, 1 for the foreground.
 func (p picture) scanlines() []byte {
-	side := len(p.modules)
+	side := p.modules.side
 	scale := min(p.width, p.height) / (side + 2*quietZone)
 	left := (p.width - side*scale) / 2
 	top := (p.height - side*scale) / 2
@@ -47,11 +48,11 @@ func (p picture) scanlines() []byte {
 
 	stride := 1 + (p.width+7)/8
 	lines := make([]byte, p.height*stride)
-	for i, row := range p.modules {
+	for i, row := range p.modules.rows[:side] {
 		start := (top + i*scale) * stride
 		first := lines[start : start+stride]
-		for j, dark := range row {
-			if !dark {
+		for j := range side {
+			if !row.has(j) {
 				continue
 			}
 			for x := left + j*scale; x < left+(j+1)*scale; x++ {
@@ -65,9 +66,21 @@ func (p picture) scanlines() []byte {
 	return lines
 }
 
+// writers are reused: one takes hundreds of kilobytes. The fastest level makes
+// the picture a few percent larger.
+var writers = sync.Pool{New: func() any {
+	w, err := zlib.NewWriterLevel(nil, zlib.BestSpeed)
+	if err != nil {
+		panic(err) // never: there is such a level
+	}
+	return w
+}}
+
 func deflate(data []byte) ([]byte, error) {
 	var b bytes.Buffer
-	w := zlib.NewWriter(&b)
+	w := writers.Get().(*zlib.Writer)
+	defer writers.Put(w)
+	w.Reset(&b)
 	if _, err := w.Write(data); err != nil {
 		return nil, err
 	}

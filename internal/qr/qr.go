@@ -50,9 +50,6 @@ var (
 	// ErrColor means that a color is malformed, or that a scanner could not tell
 	// the foreground from the background.
 	ErrColor = errors.New("unusable QR code color")
-	// ErrEncoder means that the encoder behind this package panicked. What it had
-	// to say is on the standard logger.
-	ErrEncoder = errors.New("QR encoder failed")
 )
 
 // Level is how much damage a symbol survives: L about 7 %, M 15 %, Q 25 %,
@@ -117,8 +114,8 @@ func (o Options) pixels() (width, height int) {
 	return cmp.Or(o.Width, o.Size, o.Height), cmp.Or(o.Height, o.Size, o.Width)
 }
 
-// slots bounds the symbols drawn at once: the largest symbol costs tens of
-// milliseconds of CPU and 18 MB of garbage, hundreds of times its encryption.
+// slots bounds the symbols drawn at once: the largest one costs some milliseconds
+// of CPU, many times its encryption.
 var slots = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 
 // PNG draws content as a QR code and returns a PNG file: 1 bit per pixel, two
@@ -156,7 +153,15 @@ func Modules(ctx context.Context, content string, l Level) ([][]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.modules()
+	drawn := s.draw()
+	rows := make([][]bool, drawn.side)
+	for y := range rows {
+		rows[y] = make([]bool, drawn.side)
+		for x := range rows[y] {
+			rows[y][x] = drawn.rows[y].has(x)
+		}
+	}
+	return rows, nil
 }
 
 // begin checks what is asked for and waits for a slot.
@@ -216,12 +221,8 @@ func drawPNG(content string, o Options) ([]byte, error) {
 		width, height = need, need
 	}
 
-	modules, err := s.modules()
-	if err != nil {
-		return nil, err
-	}
 	fg, bg := o.colors()
-	return picture{modules, width, height, fg, bg}.png()
+	return picture{s.draw(), width, height, fg, bg}.png()
 }
 
 // choose returns content's symbol at the level, which for LevelAuto is the

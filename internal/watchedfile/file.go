@@ -4,99 +4,163 @@
 package watchedfile
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
+
+	"golang.org/x/sync/singleflight"
 )
 
-// MaxFileSize is the most that a credential file may hold, in bytes.
-const MaxFileSize = 256 << 10
+// Kind says how the files of a kind are read, and what is logged about them.
+type Kind[T any] struct {
+	// Read makes a value of an open file. It closes the file, unless the value
+	// keeps it and Release closes it. Its errors must not quote the file.
+	Read func(*os.File) (T, error)
 
-// File is a credential file, parsed to a T. A changed file is picked up at the
-// next use; one that cannot be read or parsed leaves the last good value in
-// force. It is safe for concurrent use.
+	// Release ends a value that is not used any more. May be nil.
+	Release func(T)
+
+	// Changed logs that a changed file is in use.
+	Changed func(*slog.Logger, T)
+
+	// Unusable logs that a changed file cannot be used, so that the last good one
+	// stays in use. It is called once for each fault, not for each use.
+	Unusable func(*slog.Logger, error)
+}
+
+// File is a file that may change, and the value that was made of it. It is safe
+// for concurrent use.
 type File[T any] struct {
-	option string
-	path   string
-	public bool
-	parse  func([]byte) (T, error)
-	logger *slog.Logger
+	path    string
+	kind    Kind[T]
+	loading singleflight.Group
 
-	mu      sync.Mutex
-	info    fs.FileInfo // of the file that value was read from
+	mu      sync.RWMutex // held for reading while the value is used
+	logger  *slog.Logger
 	value   T
-	trouble string // why the present file is not used, as logged
+	good    fs.FileInfo // of the file that value was made of
+	bad     fs.FileInfo // of a later file whose content cannot be used
+	badness error       // why
+	fault   string      // as logged
+	closed  bool
 }
 
-// Open reads a credential file. A file that others than its owner may write is
-// refused; one that everybody may read is warned about only, because that is
-// how Kubernetes mounts secrets by default. Errors name the option and the
-// path; those of parse must not quote the file.
-func Open[T any](option, path string, parse func([]byte) (T, error), logger *slog.Logger) (*File[T], error) {
-	return open(&File[T]{option: option, path: path, parse: parse, logger: logger})
+// Follow reads a file that others than its owner cannot write. Errors name the
+// path.
+func Follow[T any](path string, kind Kind[T], logger *slog.Logger) (*File[T], error) {
+	f := &File[T]{path: path, kind: kind, logger: logger}
+	return f, f.load()
 }
 
-// OpenPublic is Open for a file without a secret, such as a certificate:
-// everybody may read it.
-func OpenPublic[T any](option, path string, parse func([]byte) (T, error), logger *slog.Logger) (*File[T], error) {
-	return open(&File[T]{option: option, path: path, public: true, parse: parse, logger: logger})
+// Value returns the value of the file as it is now, or as it last was in order.
+// It is for kinds without Release.
+func (f *File[T]) Value() (value T) {
+	_ = f.Use(context.Background(), func(v T) { value = v }) // whose context does not end
+	return value
 }
 
-func open[T any](f *File[T]) (*File[T], error) {
-	if err := f.load(); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.option, err)
+// Use calls a function with the value, which is not released before it returns.
+// The only error is that of a context that ends while a changed file is read.
+func (f *File[T]) Use(ctx context.Context, use func(T)) error {
+	if !f.current() {
+		loaded := f.loading.DoChan("", func() (any, error) {
+			f.report(f.load())
+			return nil, nil
+		})
+		select {
+		case <-loaded:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting until the changed file %s is read: %w", f.path, ctx.Err())
+		}
 	}
-	return f, nil
-}
-
-// Value returns the parsed file as it is now, or as it last was in order.
-func (f *File[T]) Value() T {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-
-	if info, err := os.Stat(f.path); err == nil && same(info, f.info) {
-		f.trouble = ""
-		return f.value
-	}
-	if err := f.load(); err != nil {
-		f.report(err)
-		return f.value
-	}
-	f.trouble = ""
-	f.logger.Info("loaded a changed credential file", slog.String("option", f.option), slog.String("path", f.path))
-	return f.value
-}
-
-// report logs a trouble once, not at every use.
-func (f *File[T]) report(err error) {
-	if err.Error() == f.trouble {
-		return
-	}
-	f.trouble = err.Error()
-	f.logger.Error("a changed credential file cannot be used; the last good one stays in force",
-		slog.String("option", f.option), slog.String("path", f.path), slog.String("error", f.trouble))
-}
-
-func (f *File[T]) load() error {
-	info, content, err := f.read()
-	if err != nil {
-		return err
-	}
-	value, err := f.parse(content)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", f.path, err)
-	}
-	f.info, f.value = info, value
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	use(f.value)
 	return nil
 }
 
-// read returns the content and the state of the file before it was read, so
-// that a writer who is still at it shows as a change later.
-func (f *File[T]) read() (fs.FileInfo, []byte, error) {
+// Adopt passes the file on to a new configuration, with its logger. It is an
+// error if the file cannot be used as it is now.
+func (f *File[T]) Adopt(logger *slog.Logger) error {
+	f.mu.Lock()
+	f.logger = logger
+	f.mu.Unlock()
+	if !f.current() {
+		return f.load()
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.badness
+}
+
+// Destruct releases the value for good.
+func (f *File[T]) Destruct() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	f.release(f.value)
+	return nil
+}
+
+func (f *File[T]) release(value T) {
+	if f.kind.Release != nil {
+		f.kind.Release(value)
+	}
+}
+
+// current reports whether the present file has been read, with whatever result.
+func (f *File[T]) current() bool {
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return false
+	}
+	f.mu.RLock()
+	good, bad, faulty := same(info, f.good), same(info, f.bad), f.bad != nil || f.fault != ""
+	f.mu.RUnlock()
+	if good && faulty { // it is the last good file again
+		f.mu.Lock()
+		f.bad, f.badness, f.fault = nil, nil, ""
+		f.mu.Unlock()
+	}
+	return good || bad
+}
+
+// load makes a value of the present file.
+func (f *File[T]) load() error {
+	file, info, err := f.open()
+	if err != nil {
+		return err // which may pass, unlike bad content
+	}
+	value, err := f.kind.Read(file)
+	if err != nil {
+		err = fmt.Errorf("reading %s: %w", f.path, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err != nil:
+		f.bad, f.badness = info, err
+		return err
+	case f.closed:
+		f.release(value)
+		return nil
+	}
+	old, first := f.value, f.good == nil
+	f.value, f.good, f.bad, f.badness, f.fault = value, info, nil, nil, ""
+	if !first {
+		f.release(old)
+		f.kind.Changed(f.logger, value)
+	}
+	return nil
+}
+
+// open returns the file and its state before it is read, so that a writer who
+// is still at it shows as a change later.
+func (f *File[T]) open() (*os.File, fs.FileInfo, error) {
 	if err := f.check(os.Stat(f.path)); err != nil { // before opening: a pipe would block
 		return nil, nil, err
 	}
@@ -104,24 +168,12 @@ func (f *File[T]) read() (fs.FileInfo, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defer file.Close()
-
 	info, err := file.Stat()
 	if err := f.check(info, err); err != nil {
+		_ = file.Close() // nothing was written
 		return nil, nil, err
 	}
-	content, err := io.ReadAll(io.LimitReader(file, MaxFileSize+1))
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(content) > MaxFileSize {
-		return nil, nil, fmt.Errorf("%s is larger than %d bytes", f.path, MaxFileSize)
-	}
-	if !f.public && info.Mode().Perm()&0o004 != 0 {
-		f.logger.Warn("every user of this machine may read a credential file",
-			slog.String("option", f.option), slog.String("path", f.path))
-	}
-	return info, content, nil
+	return file, info, nil
 }
 
 func (f *File[T]) check(info fs.FileInfo, err error) error {
@@ -138,6 +190,18 @@ func (f *File[T]) check(info fs.FileInfo, err error) error {
 	return nil
 }
 
+func (f *File[T]) report(err error) {
+	if err == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err.Error() != f.fault {
+		f.fault = err.Error()
+		f.kind.Unusable(f.logger, err)
+	}
+}
+
 func same(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
+	return b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
 }

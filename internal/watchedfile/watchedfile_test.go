@@ -2,7 +2,9 @@ package watchedfile
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -178,4 +180,83 @@ func TestFileIsSafeForConcurrentUse(t *testing.T) {
 		put(t, path, "bad", 0o600)
 	}
 	wg.Wait()
+}
+
+// A value is not released while it is used, and waiting for a changed file ends
+// with the context.
+func TestUse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	put(t, path, "1", 0o600)
+	proceed, released := make(chan struct{}, 1), make(chan string, 2)
+	proceed <- struct{}{}
+	f, err := Follow(path, Kind[string]{
+		Read: func(file *os.File) (string, error) {
+			defer file.Close()
+			<-proceed
+			content, err := io.ReadAll(file)
+			return string(content), err
+		},
+		Release: func(value string) { released <- value },
+		Changed: func(*slog.Logger, string) {},
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, path, "2", 0o600)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.Use(ctx, func(string) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got error %v, want that of the context", err)
+	}
+	close(proceed)
+	if got := f.Value(); got != "2" {
+		t.Errorf("got %q, want the new value", got)
+	}
+	if got := <-released; got != "1" {
+		t.Errorf("%q was released", got)
+	}
+	if err := f.Use(t.Context(), func(string) {
+		if len(released) > 0 {
+			t.Error("the value in use was released")
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+	if err := f.Destruct(); err != nil || <-released != "2" {
+		t.Errorf("the last value was not released, error %v", err)
+	}
+}
+
+func TestSecret(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	put(t, path, "first\n", 0o600)
+	t.Setenv("OOB_TEST_SECRET", "from the environment")
+	t.Setenv("OOB_TEST_LINES", "canary\ncanary")
+	logger, logged := newLogger()
+	for text, want := range map[string]string{
+		"{file." + path + "}":   "first",
+		"{env.OOB_TEST_SECRET}": "from the environment",
+		"x{file." + path + "}":  "xfirst",
+	} {
+		if secret, err := Secret("password", text, ParseLine, logger); err != nil || secret() != want {
+			t.Errorf("%s: error %v", text, err)
+		}
+	}
+	if logged.Len() > 0 {
+		t.Errorf("logged %s", logged)
+	}
+	secret, err := Secret("password", "{file."+path+"}", ParseLine, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ content, want string }{{"second", "second"}, {"\n", "second"}, {"third\r\n", "third"}} {
+		put(t, path, step.content, 0o600)
+		if got := secret(); got != step.want {
+			t.Errorf("after a change to %q it is %q", step.content, got)
+		}
+	}
+	for _, text := range []string{"{env.OOB_TEST_LINES}", "{file." + path + ".missing}", "{env.OOB_TEST_UNSET}", ""} {
+		_, err := Secret("password", text, ParseLine, logger)
+		wantError(t, err, "password")
+	}
 }

@@ -39,7 +39,7 @@ func TestMemoryIsSmall(t *testing.T) {
 	const n = 5_000
 	path := records(t, n)
 	before := heap()
-	table, err := open(path)
+	table, err := readTable(must(os.Open(path)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,13 +47,11 @@ func TestMemoryIsSmall(t *testing.T) {
 		t.Errorf("%d targets take %d bytes", n, used)
 	}
 	for _, i := range []int{0, 1, n / 2, n - 1} {
-		if _, err := table.find(ref(fmt.Sprintf("target-%08d", i))); err != nil {
+		if _, err := table.target(ref(fmt.Sprintf("target-%08d", i))); err != nil {
 			t.Errorf("target %d: %v", i, err)
 		}
 	}
-	if err := table.close(); err != nil {
-		t.Error(err)
-	}
+	table.close()
 }
 
 func BenchmarkOpen(b *testing.B) {
@@ -61,18 +59,18 @@ func BenchmarkOpen(b *testing.B) {
 	path := records(b, n)
 	b.ReportAllocs()
 	for b.Loop() {
-		table := must(open(path))
-		_ = table.close()
+		table := must(readTable(must(os.Open(path))))
+		table.close()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/target")
 }
 
 func BenchmarkFind(b *testing.B) {
-	table := must(open(records(b, 10_000)))
+	table := must(readTable(must(os.Open(records(b, 10_000)))))
 	defer table.close()
 	at := ref("target-00005000")
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = must(table.find(at))
+		_ = must(table.target(at))
 	}
 }

@@ -9,8 +9,10 @@ import (
 	"log/slog"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
+	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -35,8 +37,17 @@ type Source struct {
 	// the one before it stays in force. Replace it by renaming.
 	Path string `json:"path,omitempty"`
 
-	file *followed
+	file *watchedfile.File[*table]
+	key  string // of the file in files; "" before it is there
 }
+
+var options = conf.Table[Source]{
+	conf.Argument(conf.Path("path", func(s *Source) *string { return &s.Path })),
+}
+
+// files are those in use, by path: a reload of the configuration does not read
+// a big file again that has not changed.
+var files = caddy.NewUsagePool()
 
 // CaddyModule returns the Caddy module information.
 func (Source) CaddyModule() caddy.ModuleInfo {
@@ -46,39 +57,63 @@ func (Source) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// UnmarshalCaddyfile sets up the source from Caddyfile tokens. Syntax:
+//
+//	file <path>
+func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, s) }
+
 // Provision reads the file.
 func (s *Source) Provision(ctx caddy.Context) error {
 	if s.Path == "" {
 		return errors.New("the path of the file is needed")
 	}
-	path, err := placeholder.Resolve("path", s.Path)
-	if err != nil {
+	logger := ctx.Slogger()
+	if err := options.Provision(s, logger); err != nil {
 		return err
 	}
-	if err := s.open(path, ctx.Slogger()); err != nil {
+	if err := s.open(logger); err != nil {
 		return fmt.Errorf("reading dispatch targets: %w", err)
 	}
 	return nil
 }
 
-func (s *Source) open(path string, logger *slog.Logger) error {
-	file, known, err := files.LoadOrNew(path, func() (caddy.Destructor, error) { return follow(path, logger) })
+func (s *Source) open(logger *slog.Logger) error {
+	file, known, err := files.LoadOrNew(s.Path, func() (caddy.Destructor, error) { return follow(s.Path, logger) })
 	if err != nil {
 		return err
 	}
-	s.file = file.(*followed)
+	s.file, s.key = file.(*watchedfile.File[*table]), s.Path
 	if !known {
 		return nil
 	}
-	return s.file.adopt(logger)
+	return s.file.Adopt(logger)
+}
+
+func follow(path string, logger *slog.Logger) (*watchedfile.File[*table], error) {
+	at := slog.String("path", path)
+	read := func(logger *slog.Logger, t *table) {
+		logger.Info("read the file of dispatch targets", at, slog.Int("targets", len(t.targets)), slog.Int("inactive", t.inactive))
+	}
+	file, err := watchedfile.Follow(path, watchedfile.Kind[*table]{
+		Read: readTable, Release: (*table).close, Changed: read,
+		Unusable: func(logger *slog.Logger, err error) {
+			logger.Error("the changed file of dispatch targets cannot be used; the last good one stays in force",
+				at, slog.String("error", err.Error()))
+		},
+	}, logger)
+	if err != nil {
+		return nil, err
+	}
+	read(logger, file.Value())
+	return file, nil
 }
 
 // Cleanup closes the file once nobody uses it.
 func (s *Source) Cleanup() error {
-	if s.file == nil {
+	if s.key == "" {
 		return nil
 	}
-	_, err := files.Delete(s.file.path)
+	_, err := files.Delete(s.key)
 	return err
 }
 
@@ -86,26 +121,26 @@ func (s *Source) Cleanup() error {
 func (*Source) Live() bool { return false }
 
 // Find implements targets.KeySource.
-func (s *Source) Find(ctx context.Context, ref targets.Ref) (*targets.Target, error) {
-	r, err := read(ctx, s.file, func(t *table) (*record, error) { return t.find(ref) })
-	switch {
-	case err != nil:
-		return nil, err
-	case r.State != targets.Active:
-		return nil, targets.ErrNotFound
+func (s *Source) Find(ctx context.Context, ref targets.Ref) (found *targets.Target, err error) {
+	if waiting := s.file.Use(ctx, func(t *table) { found, err = t.target(ref) }); waiting != nil {
+		return nil, waiting
 	}
-	return &r.Target, nil
+	return found, err
 }
 
 // User implements targets.UserSource.
-func (s *Source) User(ctx context.Context, username string) (*targets.User, error) {
-	return read(ctx, s.file, func(t *table) (*targets.User, error) { return t.user(username) })
+func (s *Source) User(ctx context.Context, username string) (found *targets.User, err error) {
+	if waiting := s.file.Use(ctx, func(t *table) { found, err = t.user(username) }); waiting != nil {
+		return nil, waiting
+	}
+	return found, err
 }
 
 // Interface guards
 var (
-	_ caddy.Provisioner  = (*Source)(nil)
-	_ caddy.CleanerUpper = (*Source)(nil)
-	_ targets.LiveSource = (*Source)(nil)
-	_ targets.UserSource = (*Source)(nil)
+	_ caddy.Provisioner     = (*Source)(nil)
+	_ caddy.CleanerUpper    = (*Source)(nil)
+	_ caddyfile.Unmarshaler = (*Source)(nil)
+	_ targets.LiveSource    = (*Source)(nil)
+	_ targets.UserSource    = (*Source)(nil)
 )

@@ -2,7 +2,6 @@ package filesource
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
@@ -39,7 +39,7 @@ func target(id string) *targets.Target {
 	return &targets.Target{
 		Namespace: "bank", ID: id, Username: "jeff", DeviceID: "device-1", Address: "push-token", Dispatcher: "fcm",
 		EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(),
-		Source: "create", Created: at, Updated: at, State: targets.Active,
+		Source: "create", Created: at, Updated: at,
 	}
 }
 
@@ -73,8 +73,8 @@ func newSource(t *testing.T, content string) (s *Source, path string, logged *by
 	t.Helper()
 	path, logged = filepath.Join(t.TempDir(), "targets.ndjson"), new(bytes.Buffer)
 	put(t, path, content)
-	s = new(Source)
-	if err := s.open(path, slog.New(slog.NewTextHandler(logged, nil))); err != nil {
+	s = &Source{Path: path}
+	if err := s.open(slog.New(slog.NewTextHandler(logged, nil))); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -119,8 +119,8 @@ func TestEmptyFile(t *testing.T) {
 
 func TestInactiveRecordsDoNotCount(t *testing.T) {
 	stale, expired := target("stale"), target("expired")
-	stale.State, stale.Doubt, stale.Settled = targets.Stale, []string{"encryption_key"}, targets.Active
-	expired.State = targets.Expired
+	stale.Unsure = []string{"encryption_key"}
+	expired.Expired = expired.Address
 	s, _, logged := newSource(t, line(stale)+line(expired)+line(target("one")))
 	for _, id := range []string{"stale", "expired"} {
 		if found, err := s.Find(t.Context(), ref(id)); !errors.Is(err, targets.ErrNotFound) {
@@ -169,10 +169,11 @@ func TestBadFiles(t *testing.T) {
 		"unknown member":        {line(target("one"), `"canary":1`), "line 1: "},
 		"unknown user member":   {line(target("one"), `"user":{"canary":1}`), "line 1: "},
 		"user without username": {line(nameless, withUser("canary")), "line 1: it has a user"},
-		"newer schema":          {good + `{"schema":2,"id":"canary"}`, "line 2: schema 2"},
+		"newer schema":          {good + `{"schema":3,"id":"canary"}`, "line 2: schema 3"},
 		"no schema":             {`{"id":"canary"}`, "line 1: "},
 		"no id":                 {strings.Replace(good, `"id":"one"`, `"id":""`, 1), "line 1: "},
-		"no state":              {strings.Replace(good, `"state":"active"`, `"state":"canary"`, 1), "the record has no known state"},
+		"unknown state":         {strings.Replace(good, `"schema":2`, `"schema":1,"state":"canary"`, 1), "line 1: "},
+		"no state":              {strings.Replace(good, `"schema":2`, `"schema":1`, 1), "line 1: "},
 		"no thumbprint":         {strings.Replace(good, "thumbprint", "ext_id", 1), "encryption key and thumbprint"},
 		"array":                 {"[" + strings.TrimSpace(good) + "]", "line 1: "},
 		"bad UTF-8":             {strings.Replace(good, "jeff", "\xff", 1), "line 1: "},
@@ -182,7 +183,7 @@ func TestBadFiles(t *testing.T) {
 	} {
 		path := filepath.Join(t.TempDir(), "targets.ndjson")
 		put(t, path, test.content)
-		_, err := open(path)
+		_, err := follow(path, slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: got error %v, want one with %q that quotes nothing", name, err, test.want)
 		}
@@ -203,7 +204,7 @@ func TestProvision(t *testing.T) {
 		"{env.OOB_TEST_FILE}":         "",
 		"":                            "path",
 		"{env.OOB_TEST_UNSET}":        "placeholder",
-		filepath.Join(dir, "missing"): "no such file",
+		filepath.Join(dir, "missing"): "there is no file",
 		dir:                           "not a regular file",
 		shared:                        "written by others",
 	} {
@@ -261,15 +262,16 @@ func TestChangesArePickedUp(t *testing.T) {
 // record of another target.
 func TestOffsetsThatDoNotHoldAnyMore(t *testing.T) {
 	s, path, _ := newSource(t, line(target("one"))+line(target("two")))
-	if err := os.WriteFile(path, []byte(line(target("x"))+line(target("one"))), 0o600); err != nil {
+	before := must(os.Stat(path))
+	// of the same size, with the records at other places
+	if err := os.WriteFile(path, []byte(line(target("x"))+line(target("onetw"))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.file.mu.RLock()
-	defer s.file.mu.RUnlock()
-	if found, err := s.file.table.find(ref("one")); !errors.Is(err, targets.ErrNotFound) {
+	_ = os.Chtimes(path, time.Time{}, before.ModTime()) // as if nothing had changed
+	if found, err := s.Find(t.Context(), ref("one")); !errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("found %+v, error %v", found, err)
 	}
-	if found, err := s.file.table.find(ref("two")); err == nil || errors.Is(err, targets.ErrNotFound) {
+	if found, err := s.Find(t.Context(), ref("two")); err == nil || errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("found %+v, error %v", found, err)
 	}
 }
@@ -292,27 +294,11 @@ func TestConcurrentLookupsAndChanges(t *testing.T) {
 	lookups.Wait()
 }
 
-func TestWaitingEndsWithTheContext(t *testing.T) {
-	s, path, _ := newSource(t, line(target("one")))
-	put(t, path, line(target("two")))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	s.file.mu.RLock() // the new file cannot be taken into use
-	_, err := s.Find(ctx, ref("two"))
-	s.file.mu.RUnlock()
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got error %v", err)
-	}
-	if _, err := s.Find(t.Context(), ref("two")); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestNothingStaysOpenAfterCleanup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "targets.ndjson")
 	put(t, path, line(target("one")))
-	s := new(Source)
-	if err := s.open(path, slog.New(slog.DiscardHandler)); err != nil {
+	s := &Source{Path: path}
+	if err := s.open(slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Cleanup(); err != nil {
@@ -322,7 +308,7 @@ func TestNothingStaysOpenAfterCleanup(t *testing.T) {
 	if found, err := s.Find(t.Context(), ref("two")); err == nil || errors.Is(err, targets.ErrNotFound) && found != nil {
 		t.Errorf("found %+v, error %v", found, err)
 	}
-	if _, err := s.file.table.file.Stat(); !errors.Is(err, os.ErrClosed) {
+	if _, err := s.file.Value().file.Stat(); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("the file is open: %v", err)
 	}
 }
@@ -333,8 +319,8 @@ func TestReload(t *testing.T) {
 	old, path, oldLog := newSource(t, line(target("one")))
 	reload := func() (*Source, *bytes.Buffer, error) {
 		t.Helper()
-		s, logged := new(Source), new(bytes.Buffer)
-		err := s.open(path, slog.New(slog.NewTextHandler(logged, nil)))
+		s, logged := &Source{Path: path}, new(bytes.Buffer)
+		err := s.open(slog.New(slog.NewTextHandler(logged, nil)))
 		t.Cleanup(func() {
 			if err := s.Cleanup(); err != nil {
 				t.Error(err)
@@ -386,5 +372,37 @@ func TestDirectory(t *testing.T) {
 	}
 	if want := "file learned ,file key_refused rsa_size,file learned "; strings.Join(events, ",") != want {
 		t.Errorf("events are %q, want %q", events, want)
+	}
+}
+
+func parseCaddyfile(input string) (*Source, error) {
+	d := caddyfile.NewTestDispenser(input)
+	d.Next() // key_source
+	d.NextArg()
+	module, err := caddyfile.UnmarshalModule(d, targets.KeySourceNamespace+"."+d.Val())
+	if err != nil {
+		return nil, err
+	}
+	return module.(*Source), nil
+}
+
+func TestCaddyfile(t *testing.T) {
+	for _, input := range []string{"key_source file /a/b", "key_source file /a/b {\n}"} {
+		if s, err := parseCaddyfile(input); err != nil || s.Path != "/a/b" {
+			t.Errorf("%q gave %+v, error %v", input, s, err)
+		}
+	}
+	for input, want := range map[string]string{
+		"key_source file":                   "path",
+		`key_source file ""`:                "path",
+		"key_source file /a /b":             "path",
+		"key_source file `{\"a\":1}`":       "path",
+		"key_source file /a {\nwatch\n}":    "watch",
+		"key_source file /a {\npath /b\n}":  "path",
+		"key_source file {\npath /a/b\n}\n": "path",
+	} {
+		if _, err := parseCaddyfile(input); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Testfile:") {
+			t.Errorf("%q gave error %v, want one with a line number and %q", input, err, want)
+		}
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
+	"sort"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -33,49 +33,20 @@ type entry struct {
 	offset int64
 }
 
-// open reads the whole file. It is an error if a line is not in order, or a
+// readTable reads a whole file. It is an error if a line is not in order, or a
 // target comes twice.
-func open(path string) (*table, error) {
-	if err := check(os.Stat(path)); err != nil { // before opening: a pipe would block
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	file, err := os.Open(path) //nolint:gosec // the operator names it
-	if err != nil {
-		return nil, err
-	}
+func readTable(file *os.File) (*table, error) {
 	t := &table{file: file, seed: maphash.MakeSeed()}
 	if err := t.read(); err != nil {
-		_ = file.Close() // it was only read
-		return nil, fmt.Errorf("%s: %w", path, err)
+		t.close()
+		return nil, err
 	}
 	return t, nil
 }
 
-func check(info fs.FileInfo, err error) error {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return errors.New("there is no such file")
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return errors.New("it is not a regular file")
-	case info.Mode().Perm()&0o022 != 0:
-		return errors.New("it may be written by others than its owner; run chmod go-w on it")
-	}
-	return nil
-}
-
-func (t *table) close() error {
-	if t == nil {
-		return nil
-	}
-	return t.file.Close()
-}
+func (t *table) close() { _ = t.file.Close() } // it was only read
 
 func (t *table) read() error {
-	if err := check(t.file.Stat()); err != nil {
-		return err
-	}
 	lines := bufio.NewReaderSize(t.file, maxLine)
 	var offset int64
 	for number := 1; ; number++ {
@@ -113,7 +84,7 @@ func (t *table) add(line []byte, offset int64) error {
 	if r.User != nil {
 		t.users = append(t.users, entry{t.hashOfUser(r.Username), offset})
 	}
-	if r.State != targets.Active {
+	if r.State() != targets.Active {
 		t.inactive++
 	}
 	return nil
@@ -180,23 +151,23 @@ func (t *table) at(e entry) (*record, error) {
 
 // all returns the entries with a hash.
 func all(list []entry, hash uint64) []entry {
-	byHash := func(e entry, hash uint64) int { return cmp.Compare(e.hash, hash) }
-	i, _ := slices.BinarySearchFunc(list, hash, byHash)
-	n := 0
-	for i+n < len(list) && list[i+n].hash == hash {
-		n++
+	from := sort.Search(len(list), func(i int) bool { return list[i].hash >= hash })
+	to := from
+	for to < len(list) && list[to].hash == hash {
+		to++
 	}
-	return list[i : i+n]
+	return list[from:to]
 }
 
-func (t *table) find(ref targets.Ref) (*record, error) {
+// target returns the active record of a target.
+func (t *table) target(ref targets.Ref) (*targets.Target, error) {
 	for _, e := range all(t.targets, t.hashOf(ref)) {
 		r, err := t.at(e)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if r.Namespace == ref.Namespace && r.ID == ref.ID {
-			return r, nil
+		case r.Namespace == ref.Namespace && r.ID == ref.ID && r.State() == targets.Active:
+			return &r.Target, nil
 		}
 	}
 	return nil, targets.ErrNotFound

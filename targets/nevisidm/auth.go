@@ -2,10 +2,12 @@ package nevisidm
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
@@ -26,33 +28,33 @@ type Auth struct {
 	Bearer string `json:"bearer,omitempty"`
 }
 
-func (s *Source) checkAuth() error {
-	a := s.Auth
+// readAuth does not quote arguments, which may be secret.
+func readAuth(s *Source, d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
 	switch {
-	case a == nil && s.ClientCert == nil:
-		return errors.New("auth is needed, such as: auth basic <user> {file./path}, or client_cert")
-	case a != nil && (a.Bearer == "") == (a.Username == "" && a.Password == ""):
-		return errors.New("auth: it is either basic <user> <password> or bearer <token>")
+	case slices.Contains(args, ""):
+		return errors.New("auth: an argument is empty")
+	case len(args) == 3 && args[0] == "basic":
+		s.Auth = &Auth{Username: args[1], Password: args[2]}
+	case len(args) == 2 && args[0] == "bearer":
+		s.Auth = &Auth{Bearer: args[1]}
+	default:
+		return errors.New("auth takes: basic <user> <password>, or: bearer <token>; " +
+			"passwords and tokens belong in placeholders such as {file./path}")
 	}
 	return nil
 }
 
 func (s *Source) setAuth(logger *slog.Logger) error {
-	if err := s.checkAuth(); err != nil {
-		return err
-	}
 	a := s.Auth
 	switch {
 	case a == nil:
 		s.authorize = func(*http.Request) {}
 		return nil
 	case a.Bearer != "":
-		token, err := newSecret("auth bearer", a.Bearer, logger)
-		if err != nil {
-			return err
-		}
+		token, err := watchedfile.Secret("auth bearer", a.Bearer, watchedfile.ParseLine, logger)
 		s.authorize = func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token()) }
-		return nil
+		return err
 	}
 	user, err := placeholder.Resolve("auth basic (user)", a.Username)
 	if err != nil {
@@ -61,37 +63,7 @@ func (s *Source) setAuth(logger *slog.Logger) error {
 	if strings.Contains(user, ":") {
 		return errors.New("auth basic (user): it cannot hold a colon")
 	}
-	password, err := newSecret("auth basic (password)", a.Password, logger)
-	if err != nil {
-		return err
-	}
+	password, err := watchedfile.Secret("auth basic (password)", a.Password, watchedfile.ParseLine, logger)
 	s.authorize = func(r *http.Request) { r.SetBasicAuth(user, password()) }
-	return nil
-}
-
-// newSecret returns a secret's value: of {file./path} the present one.
-func newSecret(option, text string, logger *slog.Logger) (func() string, error) {
-	if path, ok := strings.CutPrefix(text, "{file."); ok && strings.IndexByte(path, '}') == len(path)-1 {
-		file, err := watchedfile.Open(option, strings.TrimSuffix(path, "}"), parseSecret, logger)
-		if err != nil {
-			return nil, err
-		}
-		return file.Value, nil
-	}
-	value, err := placeholder.ResolveSecret(option, text, logger)
-	if err != nil {
-		return nil, err
-	}
-	if value, err = parseSecret([]byte(value)); err != nil {
-		return nil, fmt.Errorf("%s: %w", option, err)
-	}
-	return func() string { return value }, nil
-}
-
-func parseSecret(content []byte) (string, error) {
-	value := strings.TrimRight(string(content), "\r\n")
-	if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return "", errors.New("it is empty, has several lines, or holds control characters")
-	}
-	return value, nil
+	return err
 }

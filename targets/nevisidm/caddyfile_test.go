@@ -24,60 +24,59 @@ func parse(input string) (*Source, error) {
 
 func TestCaddyfile(t *testing.T) {
 	for input, want := range map[string]string{
-		"key_source nevisidm https://idm.example.com {\nclient 100\n}":                                               `{"url":"https://idm.example.com","client":"100"}`,
-		"key_source nevisidm https://idm {\nclient 100\nauth basic jeff {env.PASSWORD}\napi entities\n}":             `{"url":"https://idm","client":"100","auth":{"username":"jeff","password":"{env.PASSWORD}"},"api":"entities"}`,
-		"key_source nevisidm https://idm {\nclient 100\nauth bearer {file./token}\nusername login_id\nscan\n}":       `{"url":"https://idm","client":"100","auth":{"bearer":"{file./token}"},"username":"login_id","scan":true}`,
-		"key_source nevisidm https://idm {\nclient 100\ntimeout 2s\nmax_response 2MiB\napi auto\nusername ext_id\n}": `{"url":"https://idm","client":"100","api":"auto","username":"ext_id","timeout":2000000000,"max_response":2097152}`,
-		"key_source nevisidm https://idm {\nclient 100\nproxy http://p:8\nca /ca.pem\nclient_cert /c.pem /k.pem\n}":  `{"url":"https://idm","client":"100","proxy":"http://p:8","ca":"/ca.pem","client_cert":{"cert":"/c.pem","key":"/k.pem"}}`,
+		"auth basic jeff {env.PASSWORD}\napi entities":                `"auth":{"username":"jeff","password":"{env.PASSWORD}"},"api":"entities"`,
+		"auth bearer {file./token}\nusername login_id\nscan":          `"auth":{"bearer":"{file./token}"},"username":"login_id","scan":true`,
+		"auth bearer {env.T}\ntimeout 2s\nmax_response 2MiB":          `"auth":{"bearer":"{env.T}"},"timeout":2000000000,"max_response":2097152`,
+		"proxy http://p:8\nca /ca.pem\nclient_cert /c.pem /k.pem":     `"proxy":"http://p:8","ca":"/ca.pem","client_cert":{"cert":"/c.pem","key":"/k.pem"}`,
+		"client_cert /c.pem /k.pem\napi credentials\nusername ext_id": `"api":"credentials","username":"ext_id","client_cert":{"cert":"/c.pem","key":"/k.pem"}`,
 	} {
-		s, err := parse(input)
+		s, err := parse("key_source nevisidm https://idm {\nclient 100\n" + input + "\n}")
 		if err != nil {
 			t.Errorf("%q: %v", input, err)
 			continue
 		}
-		if got := string(must(json.Marshal(s))); got != want {
+		if got := string(must(json.Marshal(s))); got != `{"url":"https://idm","client":"100",`+want+`}` {
 			t.Errorf("%q gave %s, want %s", input, got, want)
 		}
 	}
 }
 
+// Errors name the option and the line, and quote nothing.
 func TestCaddyfileRefuses(t *testing.T) {
-	const canary = "canary"
-	for options, want := range map[string]string{
-		"":                             "client <ext_id>",
-		"client":                       "takes one argument",
-		"client a b":                   "takes one argument",
-		"client a\nclient b":           "given twice",
-		"client a\nauth":               "auth takes",
-		"client a\nauth basic canary":  "auth takes",
-		"client a\nauth bearer":        "auth takes",
-		"client a\nauth bearer \"\"":   "empty",
-		"client a\nauth canary canary": "auth takes",
-		"client a\nauth bearer canary canary canary": "auth takes",
-		"client a\nauth bearer x\nauth bearer x":     "given twice",
-		"client a\napi soap":                         "takes one of",
-		"client a\napi":                              "takes one of",
-		"client a\nusername email":                   "takes one of",
-		"client a\nscan all":                         "no arguments",
-		"client a\nscan\nscan":                       "given twice",
-		"client a\ntimeout 0s":                       "above zero",
-		"client a\ntimeout soon":                     "above zero",
-		"client a\nmax_response 0":                   "above zero",
-		"client a\nmax_response big":                 "above zero",
-		"client a\nproxy":                            "takes one argument",
-		"client a\ninsecure":                         "unrecognized option 'insecure'",
+	for option, wrong := range map[string][]string{
+		"client":       {"client canary b", "client ..", "client a\nclient b"},
+		"auth":         {"auth", "auth basic canary", "auth bearer", `auth bearer ""`, "auth canary canary", "auth bearer canary canary canary"},
+		"api":          {"api soap", "api"},
+		"username":     {"username email"},
+		"scan":         {"scan all", "scan\nscan", "api entities\nscan"},
+		"timeout":      {"timeout 0s", "timeout soon"},
+		"max_response": {"max_response 0", "max_response big", "max_response 65MiB"},
+		"proxy":        {"proxy canary"},
+		"insecure":     {"insecure"},
 	} {
-		_, err := parse("key_source nevisidm https://idm.example.com {\n" + options + "\n}")
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Testfile:") {
-			t.Errorf("%q gave error %v, want one with a line number and %q", options, err, want)
-		}
-		if err != nil && strings.Contains(err.Error(), canary) {
-			t.Errorf("%q: the error quotes a secret: %v", options, err)
+		for _, text := range wrong {
+			for _, needed := range []string{"client 100", "auth bearer {env.T}"} {
+				if !strings.HasPrefix(text, needed[:4]) {
+					text += "\n" + needed
+				}
+			}
+			_, err := parse("key_source nevisidm https://idm.example.com {\n" + text + "\n}")
+			if err == nil || !strings.Contains(err.Error(), option) || !strings.Contains(err.Error(), "Testfile:") || strings.Contains(err.Error(), "canary") {
+				t.Errorf("%q gave error %v, want one with a line number and %q that quotes nothing", text, err, option)
+			}
 		}
 	}
-	for _, input := range []string{"key_source nevisidm", "key_source nevisidm https://a https://b", `key_source nevisidm ""`} {
-		if _, err := parse(input); err == nil || !strings.Contains(err.Error(), "the URL") {
-			t.Errorf("%q gave error %v", input, err)
+	const rest = " {\nclient 100\nauth bearer {env.T}\n}"
+	for input, want := range map[string]string{
+		"nevisidm" + rest:                                "url",
+		"nevisidm https://a https://b" + rest:            "url",
+		`nevisidm ""` + rest:                             "url",
+		"nevisidm canary" + rest:                         "url",
+		"nevisidm https://idm {\nclient 1\n}":            "auth",
+		"nevisidm https://idm {\nauth bearer {env.T}\n}": "client",
+	} {
+		if _, err := parse("key_source " + input); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%q gave error %v, want one with %q", input, err, want)
 		}
 	}
 }

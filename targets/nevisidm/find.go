@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -112,23 +114,16 @@ func (s *Source) scan(ctx context.Context, id string) (*targets.Target, error) {
 
 // userPath is the path of a user's resources; the user is a validName.
 func (s *Source) userPath(user string) string {
-	return "/" + s.clientSegment + "/users/" + segment(user)
+	return "/" + url.PathEscape(s.Client) + "/users/" + url.PathEscape(user)
 }
 
-func (s *Source) clientPath() string { return "/clients/" + s.clientSegment }
+func (s *Source) clientPath() string { return "/clients/" + url.PathEscape(s.Client) }
 
 const maxName = 1024 // bytes
 
-// validName tells whether a name can stand in a path. Those that cannot are no
-// one's: an external id has no control characters.
+// validName tells whether a name can stand in a path. An external id that
+// cannot belongs to nobody: those have no control characters.
 func validName(name string) bool {
-	if name == "" || name == "." || name == ".." || len(name) > maxName || !utf8.ValidString(name) {
-		return false
-	}
-	for _, r := range name {
-		if unicode.IsControl(r) {
-			return false
-		}
-	}
-	return true
+	return name != "" && name != "." && name != ".." && len(name) <= maxName && utf8.ValidString(name) &&
+		!strings.ContainsFunc(name, unicode.IsControl)
 }

@@ -9,20 +9,19 @@
 package nevisidm
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"golang.org/x/sync/singleflight"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
-	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -99,14 +98,24 @@ type Source struct {
 
 	httpclient.Options
 
-	base          string // URL up to the API's version, without a trailing slash
-	authorize     func(*http.Request)
-	transport     *http.Transport
-	flights       *singleflight.Group // of targets and users
-	lookups       chan struct{}       // one element for each under way
-	scans         chan struct{}       // the same
-	clientSegment string
+	base      string // URL up to the API's version, without a trailing slash
+	authorize func(*http.Request)
+	transport *http.Transport
+	flights   *singleflight.Group // of targets and users
+	lookups   chan struct{}       // one element for each under way
+	scans     chan struct{}       // the same
 }
+
+var options = conf.Join(conf.Table[Source]{
+	conf.Argument(conf.Placeholder("url", func(s *Source) *string { return &s.URL }, checkURL)),
+	conf.Placeholder("client", func(s *Source) *string { return &s.Client }, checkClient),
+	conf.Resolved(conf.Custom("auth", readAuth, nil), (*Source).setAuth),
+	conf.OneOf("api", func(s *Source) *string { return &s.API }, apiEntities, apiCredentials, apiAuto),
+	conf.OneOf("username", func(s *Source) *string { return &s.Username }, usernameExtID, usernameLoginID),
+	conf.Flag("scan", func(s *Source) *bool { return &s.Scan }),
+	conf.Duration("timeout", func(s *Source) *caddy.Duration { return &s.Timeout }, 0, defaultTimeout),
+	conf.Size("max_response", func(s *Source) *int64 { return &s.MaxResponse }, 1, largestMaxResponse, defaultMaxResponse),
+}, conf.Embed(httpclient.Table, func(s *Source) *httpclient.Options { return &s.Options }))
 
 // CaddyModule returns the Caddy module information.
 func (Source) CaddyModule() caddy.ModuleInfo {
@@ -116,42 +125,47 @@ func (Source) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision checks the options and reads the credentials. It dials nothing.
-func (s *Source) Provision(ctx caddy.Context) error {
-	logger := ctx.Slogger()
-	for _, set := range []func(*slog.Logger) error{s.setURL, s.setClient, s.setAuth, s.setChoices, s.setBounds} {
-		if err := set(logger); err != nil {
-			return err
-		}
+// UnmarshalCaddyfile sets up the source from Caddyfile tokens. Syntax:
+//
+//	nevisidm <url> {
+//		client       <ext_id>
+//		auth         basic <user> <password> | bearer <token>
+//		api          auto|entities|credentials
+//		username     ext_id|login_id
+//		scan
+//		timeout      <duration>
+//		max_response <size>
+//		proxy        <url>
+//		ca           <file>
+//		client_cert  <cert_file> <key_file>
+//	}
+//
+// client is needed, and auth or client_cert.
+func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, s) }
+
+// Check implements conf.Checker.
+func (s *Source) Check() error {
+	switch {
+	case s.URL == "":
+		return conf.Errorf("url", "the URL of nevisIDM is needed")
+	case s.Client == "":
+		return conf.Errorf("client", "client <ext_id> is needed")
+	case s.Auth == nil && s.ClientCert == nil:
+		return conf.Errorf("auth", "auth is needed, such as: auth basic <user> {file./path}, or client_cert")
+	case s.Auth != nil && (s.Auth.Bearer == "") == (s.Auth.Username == "" && s.Auth.Password == ""):
+		return conf.Errorf("auth", "auth: it is either basic <user> <password> or bearer <token>")
+	case s.Scan && s.API == apiEntities:
+		return conf.Errorf("scan", "scan: nevisIDM lists the generic credentials of a client, not its dispatch target entities; "+
+			"take scan away, or api entities")
 	}
-	transport, err := httpclient.NewTransport(s.Options, logger)
+	return nil
+}
+
+func checkURL(value string) error {
+	u, err := httpclient.ServiceURL(value)
 	if err != nil {
 		return err
 	}
-	s.transport = transport
-	s.flights = new(singleflight.Group)
-	s.lookups = make(chan struct{}, maxLookups)
-	s.scans = make(chan struct{}, 1)
-	return nil
-}
-
-// CheckOptions implements dispatchers.OptionChecker.
-func (s *Source) CheckOptions() error {
-	if err := httpclient.CheckURL("url", s.URL, checkService); err != nil {
-		return err
-	}
-	if err := placeholder.Check("client", s.Client, checkClient); err != nil {
-		return err
-	}
-	for _, check := range []func() error{s.checkAuth, func() error { return s.setChoices(nil) }, func() error { return s.setBounds(nil) }} {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func checkService(u *url.URL) error {
 	path := strings.TrimRight(u.Path, "/")
 	switch {
 	case u.RawQuery != "" || u.ForceQuery:
@@ -169,75 +183,25 @@ func checkClient(name string) error {
 	return nil
 }
 
-func (s *Source) setURL(*slog.Logger) error {
-	if s.URL == "" {
-		return errors.New("the URL of nevisIDM is needed")
+// Provision checks the options and reads the credentials. It dials nothing.
+func (s *Source) Provision(ctx caddy.Context) error {
+	logger := ctx.Slogger()
+	if err := options.Provision(s, logger); err != nil {
+		return err
 	}
-	u, err := httpclient.ParseURL("url", s.URL)
+	s.API, s.Username = cmp.Or(s.API, apiAuto), cmp.Or(s.Username, usernameExtID)
+	u, err := url.Parse(s.URL)
 	if err != nil {
 		return err
 	}
-	if err := checkService(u); err != nil {
-		return fmt.Errorf("url: %w", err)
-	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
-	if u.Path == "" {
-		u.Path = defaultPath
-	}
+	u.Path, u.RawPath = cmp.Or(strings.TrimRight(u.Path, "/"), defaultPath), ""
 	s.base = u.String() + corePath
-	return nil
-}
-
-func (s *Source) setClient(*slog.Logger) error {
-	if s.Client == "" {
-		return errors.New("client <ext_id> is needed")
-	}
-	client, err := placeholder.Resolve("client", s.Client)
-	if err != nil {
+	if s.transport, err = httpclient.NewTransport(s.Options, logger); err != nil {
 		return err
 	}
-	if err := checkClient(client); err != nil {
-		return fmt.Errorf("client: %w", err)
-	}
-	s.clientSegment = url.PathEscape(client)
-	return nil
-}
-
-func (s *Source) setChoices(*slog.Logger) error {
-	switch s.API {
-	case "":
-		s.API = apiAuto
-	case apiAuto, apiEntities, apiCredentials:
-	default:
-		return errors.New("api: it is entities, credentials or auto")
-	}
-	switch s.Username {
-	case "":
-		s.Username = usernameExtID
-	case usernameExtID, usernameLoginID:
-	default:
-		return errors.New("username: it is ext_id or login_id")
-	}
-	if s.Scan && s.API == apiEntities {
-		return errors.New("scan: nevisIDM lists the generic credentials of a client, not its dispatch target entities; " +
-			"take scan away, or api entities")
-	}
-	return nil
-}
-
-func (s *Source) setBounds(*slog.Logger) error {
-	switch {
-	case s.Timeout < 0:
-		return errors.New("timeout: it must be positive")
-	case s.Timeout == 0:
-		s.Timeout = caddy.Duration(defaultTimeout)
-	}
-	switch {
-	case s.MaxResponse < 0 || s.MaxResponse > largestMaxResponse:
-		return fmt.Errorf("max_response: it is a number of bytes up to %d", largestMaxResponse)
-	case s.MaxResponse == 0:
-		s.MaxResponse = defaultMaxResponse
-	}
+	s.flights = new(singleflight.Group)
+	s.lookups = make(chan struct{}, maxLookups)
+	s.scans = make(chan struct{}, 1)
 	return nil
 }
 
@@ -256,10 +220,10 @@ func (*Source) Live() bool { return true }
 
 // Interface guards
 var (
-	_ caddy.Provisioner  = (*Source)(nil)
-	_ caddy.CleanerUpper = (*Source)(nil)
-	_ targets.LiveSource = (*Source)(nil)
-	_ targets.UserSource = (*Source)(nil)
-
-	_ dispatchers.OptionChecker = (*Source)(nil)
+	_ caddy.Provisioner     = (*Source)(nil)
+	_ caddy.CleanerUpper    = (*Source)(nil)
+	_ caddyfile.Unmarshaler = (*Source)(nil)
+	_ conf.Checker          = (*Source)(nil)
+	_ targets.LiveSource    = (*Source)(nil)
+	_ targets.UserSource    = (*Source)(nil)
 )

@@ -142,5 +142,3 @@ func join(words ...string) string {
 	}, strings.Join(words, " "))
 	return strings.Join(strings.Fields(line), " ")
 }
-
-func segment(name string) string { return url.PathEscape(name) }

@@ -82,9 +82,7 @@ http_access deny !users
 func Start(t *testing.T, o Options) *Proxy {
 	t.Helper()
 	for _, file := range []string{program, basicHelp} {
-		if _, err := exec.LookPath(file); err != nil {
-			t.Fatalf("%s is missing: install Debian's squid-openssl, or run ./test.sh as root, which does", file)
-		}
+		testservice.Need(t, file)
 	}
 	dir, err := os.MkdirTemp("", "squid") //nolint:usetesting // Squid's other user has to get in
 	if err != nil {

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const bareConfig = `{
+	admin off
+	persist_config off
+	auto_https off
+	storage file_system %[1]q
+}
+http://%[2]s {
+	reverse_proxy %[3]s {
+		transport http {
+			keepalive_idle_conns_per_host 512
+		}
+	}
+}
+`
+
+// productConfig has on what an operator has on: the INFO log, the audit file,
+// metrics and the default limits.
+const productConfig = `{
+	admin off
+	persist_config off
+	auto_https off
+	metrics
+	storage file_system %[1]q
+}
+http://%[2]s {
+	oob_dispatch {
+		audit file %[1]s/audit.jsonl
+		dispatcher app-link link {
+			base_url https://app.example.com/open
+		}
+		dispatcher app-qr qr_code {
+			base_url https://app.example.com/open
+		}
+	}
+	reverse_proxy %[3]s {
+		transport http {
+			keepalive_idle_conns_per_host 512
+		}
+	}
+}
+`
+
+// A server is a Caddy of its own process.
+type server struct {
+	address string
+	cmd     *exec.Cmd
+}
+
+func startServer(ctx context.Context, folder, binary, config, upstream string) (*server, error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	address, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(folder, "Caddyfile")
+	if err := os.WriteFile(path, fmt.Appendf(nil, config, folder, address, upstream), 0o600); err != nil {
+		return nil, err
+	}
+	logFile, err := os.Create(filepath.Join(folder, "log"))
+	if err != nil {
+		return nil, err
+	}
+	defer logFile.Close()
+	cmd := exec.CommandContext(ctx, binary, "run", "--config", path, "--adapter", "caddyfile") //nolint:gosec // the operator's binary
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s := &server{address, cmd}
+	for range 300 {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			_ = conn.Close()
+			return s, nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	s.stop()
+	text, _ := os.ReadFile(filepath.Join(folder, "log"))
+	return nil, fmt.Errorf("it does not listen: %s", text)
+}
+
+func (s *server) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.cmd.Wait()
+}
+
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// The kinds of dispatch targets, as their ids begin.
+const (
+	kindClear = "clear"
+	kindRSA   = "rsa"
+	rsaKeys   = 50 // shared by many targets, as their number does not matter here
+)
+
+var targetsOfEachKind int64
+
+// makeTargets returns records as "caddy oob targets export" writes them.
+func makeTargets(n int) []byte {
+	targetsOfEachKind = int64(n)
+	var out []byte
+	add := func(id string, key map[string]string) {
+		record := map[string]any{
+			"schema": 1, "id": id, "username": "jeff", "source": "import", "state": "active",
+			"created": "2026-01-01T00:00:00Z", "updated": "2026-01-01T00:00:00Z",
+		}
+		if key != nil {
+			record["encryption_key"], record["thumbprint"] = key, thumbprint(key)
+		}
+		line, _ := json.Marshal(record) // of strings
+		out = append(append(out, line...), '\n')
+	}
+	keys := make([]map[string]string, rsaKeys)
+	for i := range keys {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			panic(err) // never (crypto/rand)
+		}
+		keys[i] = map[string]string{"kty": "RSA", "n": encode(key.N.Bytes()), "e": encode(big.NewInt(int64(key.E)).Bytes())}
+	}
+	for i := range n {
+		add(kindClear+"-"+strconv.Itoa(i), nil)
+		add(kindRSA+"-"+strconv.Itoa(i), keys[i%rsaKeys])
+	}
+	return out
+}
+
+func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// thumbprint is that of RFC 7638.
+func thumbprint(key map[string]string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, `{"e":%q,"kty":"RSA","n":%q}`, key["e"], key["n"]))
+	return encode(sum[:])
+}
+
+// importTargets fills the store of a server that is not running yet.
+func importTargets(ctx context.Context, folder, binary string, targets []byte) error {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	config, input := filepath.Join(folder, "Caddyfile"), filepath.Join(folder, "targets.ndjson")
+	if err := errors.Join(
+		os.WriteFile(config, fmt.Appendf(nil, productConfig, folder, "127.0.0.1:1", "127.0.0.1:1"), 0o600),
+		os.WriteFile(input, targets, 0o600),
+	); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, binary, "oob", "targets", "import", "--config", config, input) //nolint:gosec // the operator's binary
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, lastLines(string(text)))
+	}
+	return nil
+}
+
+func lastLines(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-5):], "\n")
+}
+
+// processors tells how much processor time was used, in clock ticks.
+type processors struct{ busy, own, all int64 }
+
+const ticksPerSecond = 100 // of Linux on all platforms that matter
+
+func (p processors) othersSince(before processors) float64 {
+	all := p.all - before.all
+	if all == 0 {
+		return 0
+	}
+	return max(0, float64(p.busy-before.busy-(p.own-before.own))/float64(all))
+}
+
+// usage reads /proc: what all processes used, and those that are measured with
+// the load generator among them.
+func usage(servers map[string]*server) (p processors) {
+	text, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(text), "\n")
+	for i, field := range strings.Fields(line)[1:] {
+		n, _ := strconv.ParseInt(field, 10, 64)
+		p.all += n
+		if i != 3 && i != 4 { // idle, iowait
+			p.busy += n
+		}
+	}
+	p.own = processTicks(os.Getpid())
+	for _, s := range servers {
+		p.own += processTicks(s.cmd.Process.Pid)
+	}
+	return p
+}
+
+// processTicks returns user and system time of a process (proc(5), fields 14
+// and 15).
+func processTicks(pid int) int64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return user + system
+}
