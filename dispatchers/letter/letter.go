@@ -172,8 +172,10 @@ func (l *Letter) Provision(ctx caddy.Context) error {
 		return err
 	}
 	l.Window = cmp.Or(l.Window, windowRight)
-	l.sender, _ = parseAddress(l.Sender, 0) // checked
 	var err error
+	if l.sender, err = parseAddress(l.Sender, 0); err != nil {
+		return err
+	}
 	if l.texts, err = texts.Load(texts.Letter, l.Config); err != nil {
 		return err
 	}
