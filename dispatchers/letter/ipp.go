@@ -212,9 +212,14 @@ func (p *printer) send(ctx context.Context, r *goipp.Message, pdf []byte) (answe
 	if err != nil {
 		return nil, false, dispatchers.Fail(dispatchers.Broken, reasonPrinter, "encoding the request: %w", err)
 	}
-	body := &document{r: bytes.NewReader(append(head, pdf...))}
-	content, err := p.post(ctx, body)
-	sent = body.end()
+	var content []byte
+	for _, expect := range []string{"100-continue", ""} {
+		body := &document{r: bytes.NewReader(append(head, pdf...))}
+		content, err = p.post(ctx, body, expect)
+		if sent = body.end(); sent || !errors.Is(err, errExpect) {
+			break
+		}
+	}
 	if err != nil {
 		return nil, sent, err
 	}
@@ -225,8 +230,13 @@ func (p *printer) send(ctx context.Context, r *goipp.Message, pdf []byte) (answe
 	return answer, sent, nil
 }
 
-// post returns the content of the answer.
-func (p *printer) post(ctx context.Context, body *document) ([]byte, error) {
+// errExpect is the answer of a printer that wants the document at once (RFC
+// 9110, section 10.1.1).
+var errExpect = errors.New("the printer does not know the header Expect")
+
+// post returns the content of the answer. expect is the header of that name, ""
+// for none.
+func (p *printer) post(ctx context.Context, body *document, expect string) ([]byte, error) {
 	size := body.r.Size()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, io.NopCloser(body))
 	if err != nil {
@@ -235,13 +245,18 @@ func (p *printer) post(ctx context.Context, body *document) ([]byte, error) {
 	r.ContentLength = size
 	r.Header.Set("Content-Type", goipp.ContentType)
 	r.Header.Set("Accept", goipp.ContentType)
-	r.Header.Set("Expect", "100-continue")
+	if expect != "" {
+		r.Header.Set("Expect", expect)
+	}
 	answer, err := p.transport.RoundTrip(r)
 	if err != nil {
 		return nil, httpclient.Classify(asking, err)
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
+	switch {
+	case answer.StatusCode == http.StatusExpectationFailed && expect != "":
+		return nil, errExpect
+	case answer.StatusCode != http.StatusOK:
 		return nil, httpFailure(answer.StatusCode)
 	}
 	content, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,6 +185,25 @@ func TestRefusedBeforeTheDocument(t *testing.T) {
 		if e := dispatch(t, provision(t, &Letter{Printer: uri, Spool: dir}), message("id", nil)); e != nil || names(t, dir) == "" {
 			t.Errorf("%d: %v, the folder holds %q", status, e, names(t, dir))
 		}
+	}
+}
+
+// TestPrinterWithoutExpect wants the document at once.
+func TestPrinterWithoutExpect(t *testing.T) {
+	var jobs atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Expect") != "" {
+			w.WriteHeader(http.StatusExpectationFailed)
+			return
+		}
+		jobs.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+		says(ippBytes(goipp.StatusOk, jobState(3)))(w, r)
+	}))
+	t.Cleanup(s.Close)
+	l := provision(t, &Letter{Printer: strings.Replace(s.URL, "http://", "ipp://", 1)})
+	if e := dispatch(t, l, message("id", nil)); e != nil || jobs.Load() != 1 {
+		t.Errorf("%v, %d jobs", e, jobs.Load())
 	}
 }
 
