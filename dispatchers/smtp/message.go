@@ -28,8 +28,8 @@ const (
 // validID is what a Message-ID can hold (RFC 5322, section 3.6.4).
 var validID = regexp.MustCompile(`^[A-Za-z0-9_~-]{1,200}$`)
 
-// compose writes the mail.
-func (s *Mailer) compose(ctx context.Context, m *dispatchers.Message) (*outgoing, error) {
+// write writes the mail.
+func (s *Mailer) write(ctx context.Context, m *dispatchers.Message) (*outgoing, error) {
 	if m.Address == "" {
 		return nil, dispatchers.Fail(dispatchers.NoTarget, reasonNoAddress, "the target has no mail address: check address")
 	}

@@ -23,10 +23,9 @@ const (
 // pool keeps sessions, because opening one costs much more than a mail does.
 // Nothing of it outlives a reload: the first mail opens a new session.
 type pool struct {
-	dial     func(context.Context) (*session, error)
-	idleTime time.Duration
-	slots    chan struct{} // one for each mail under way
-	took     atomic.Int64  // nanoseconds from MAIL to the last answer of the last mail
+	dial  func(context.Context) (*session, error)
+	slots chan struct{} // one for each mail under way
+	took  atomic.Int64  // nanoseconds from MAIL to the last answer of the last mail
 
 	mu      sync.Mutex
 	idle    []*session // the last used one last
@@ -35,7 +34,7 @@ type pool struct {
 }
 
 func newPool(dial func(context.Context) (*session, error), size int) *pool {
-	return &pool{dial: dial, idleTime: idleTime, slots: make(chan struct{}, size)}
+	return &pool{dial: dial, slots: make(chan struct{}, size)}
 }
 
 // send sends a mail over a kept session or a new one. The time for it begins
@@ -57,7 +56,7 @@ func (p *pool) send(ctx context.Context, m *outgoing) error {
 		if err != nil {
 			return err
 		}
-		if remaining(ctx) < min(p.lastTook(), full*9/10) { // a server that was slow once gets its chance
+		if last := time.Duration(p.took.Load()); remaining(ctx) < min(last, full*9/10) { // a server that was slow once gets its chance
 			p.put(n) //nolint:contextcheck // QUIT is not part of the mail
 			return busy(context.DeadlineExceeded)
 		}
@@ -78,10 +77,8 @@ func (p *pool) send(ctx context.Context, m *outgoing) error {
 
 func busy(cause error) error {
 	return dispatchers.Fail(dispatchers.Temporary, reasonBusy,
-		"waiting for a connection to the mail server (raise connections if this is frequent): %w", cause)
+		"it was not the mail's turn in time (raise connections, or deadline, if this is frequent): %w", cause)
 }
-
-func (p *pool) lastTook() time.Duration { return time.Duration(p.took.Load()) }
 
 // remaining returns the time until the deadline of a context.
 func remaining(ctx context.Context) time.Duration {
@@ -127,7 +124,7 @@ func (p *pool) put(n *session) {
 	case time.Since(n.opened) > maxAge:
 		p.end(n)
 	default:
-		n.idle = time.AfterFunc(p.idleTime, func() { p.expire(n) })
+		n.idle = time.AfterFunc(idleTime, func() { p.expire(n) })
 		p.idle = append(p.idle, n)
 	}
 }

@@ -301,7 +301,7 @@ const ceiling = time.Minute
 func (s *Mailer) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, ceiling)
 	defer cancel()
-	mail, err := s.compose(ctx, m)
+	mail, err := s.write(ctx, m)
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}
