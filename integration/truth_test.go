@@ -326,8 +326,10 @@ func TestStoreThatIsAwayForAMoment(t *testing.T) {
 			before := len(s.nevis.Requests())
 			p, err := s.tryRegister(way)
 			s.wantStatus(err, http.StatusServiceUnavailable)
-			if n := len(s.nevis.Requests()) - before; n != 0 {
-				t.Errorf("nevisFIDO was asked %d times", n)
+			for _, r := range s.nevis.Requests()[before:] {
+				if strings.HasSuffix(r.URI, "/targets") || strings.HasSuffix(r.URI, "/uaf/1.1/registration") {
+					t.Errorf("nevisFIDO was asked to enrol: %s", r.URI)
+				}
 			}
 			back()
 			if p, err = s.tryRegister(way); err != nil {
@@ -513,10 +515,10 @@ func TestCallsThatSlipPast(t *testing.T) {
 			if n := s.metric("caddy_oob_passed_total") - before; n != 3 {
 				t.Errorf("%v calls were counted, want 3", n)
 			}
-			if lines := logged.lines(`"level":"warn"`, `"logger":"http.handlers.oob_dispatch"`); len(slices.DeleteFunc(lines, func(line string) bool {
-				return strings.Contains(line, "dispatches are not limited")
-			})) != 1 {
-				t.Errorf("want one warning, got %q", lines)
+			lines := slices.DeleteFunc(logged.lines(`"level":"warn"`, `"logger":"http.handlers.oob_dispatch"`),
+				func(line string) bool { return strings.Contains(line, "dispatches are not limited") })
+			if n := len(lines); n == 0 || n > 2 { // at load and with the first call
+				t.Errorf("want a warning, got %q", lines)
 			}
 		})
 	}
