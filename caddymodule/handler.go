@@ -108,12 +108,9 @@ type Handler struct {
 
 	exchange    *exchange.Exchange
 	limiterKey  string // set while the shared limiter is held
-	doubtsKey   string
 	storeConfig string // JSON
 	auditPath   string // set while the shared audit file is held
 	trail       auditTrail
-
-	detachDoubts func() // set while the shared doubts are held
 
 	logger *zap.Logger
 }
@@ -217,9 +214,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	directory := h.directory(store, sources, metrics)
-	if err := h.shareDoubts(directory); err != nil {
-		return err
-	}
+	go directory.Run(ctx)
 	h.exchange = &exchange.Exchange{
 		BasePath:           h.BasePath,
 		UpstreamDispatcher: h.UpstreamDispatcher,
@@ -246,7 +241,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // directory puts the rules of learning and forgetting before the store.
 func (h *Handler) directory(store targets.Store, sources []targets.NamedSource, m *metrics) *targets.Directory {
-	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Policy: h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge), Events: func(e targets.Event) {
+	location := h.storeConfig
+	if located, ok := store.(targets.Located); ok {
+		location = fmt.Sprintf("%T %s", store, located.Location())
+	}
+	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Unsynced: targets.SharedUnsynced(location, h.Namespace), Policy: h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge), Events: func(e targets.Event) {
 		m.target(e)
 		h.trail.target(e)
 		fields := []zap.Field{
@@ -360,8 +359,11 @@ func (h *Handler) loadStore(ctx caddy.Context) (targets.Store, error) {
 func (h *Handler) Cleanup() error {
 	if h.exchange != nil && caddy.Exiting() {
 		h.exchange.Wait()
+		if n := h.exchange.Targets.Unsynced.Len(); n > 0 {
+			h.logger.Error("the store did not take changes of dispatch targets before the end, and holds old records of them", zap.Int("changes", n))
+		}
 	}
-	return errors.Join(h.releaseLimiter(), h.releaseDoubts(), h.releaseAudit())
+	return errors.Join(h.releaseLimiter(), h.releaseAudit())
 }
 
 // Interface guards

@@ -1,10 +1,6 @@
 package targets
 
-import (
-	"context"
-	"errors"
-	"time"
-)
+import "context"
 
 // What a Store may be able to do besides. The conformance suite (storetest)
 // holds for these as well.
@@ -18,32 +14,6 @@ type Lister interface {
 	// *RecordError; f decides whether to go on. A target that changes
 	// meanwhile may be missed, and one may come twice.
 	Each(ctx context.Context, f func(t *Target, err error) error) error
-}
-
-// RecordError reports a record that is there and cannot be read. It is ErrNewer
-// where a newer release can.
-type RecordError struct {
-	Hash string // Ref.Hash of the target, which is all that is known of it
-	Err  error
-}
-
-// Error names the record's hash and the reason.
-func (e *RecordError) Error() string { return "record " + e.Hash + ": " + e.Err.Error() }
-
-// Unwrap returns the reason.
-func (e *RecordError) Unwrap() error { return e.Err }
-
-// isUnreadable tells whether an error reports a record that nobody can read,
-// and that therefore nobody uses.
-func isUnreadable(err error) bool {
-	_, ok := errors.AsType[*RecordError](err)
-	return ok && !errors.Is(err, ErrNewer)
-}
-
-// Healer is a Store that can replace or delete a record that it cannot read.
-type Healer interface {
-	// Heal is Update, to which such a record is none, unless it is ErrNewer.
-	Heal(ctx context.Context, ref Ref, change Change) error
 }
 
 // Remover is a Store that can remove a record without reading it, which is how
@@ -81,23 +51,4 @@ type Checker interface {
 	// Check tries the store. The error says why it is unavailable, the
 	// warnings what should be configured otherwise.
 	Check(ctx context.Context) (warnings []string, err error)
-}
-
-// Count is one thing to be counted against a limit.
-type Count struct {
-	Key    string // whom, and against which limit; no secret
-	N      int    // how many the window allows, at least 1
-	Window time.Duration
-}
-
-// SharedCounter is a Store that counts for all who share it.
-type SharedCounter interface {
-	// TakeAll counts once in every sliding window, or in none where one of them
-	// is full: then it returns the index of that one, else -1. An error means
-	// that the counters are unavailable, and nothing may be allowed.
-	TakeAll(ctx context.Context, counts []Count) (reached int, err error)
-
-	// GiveBack takes the newest count off each window: what was counted did
-	// not happen after all.
-	GiveBack(ctx context.Context, counts []Count) error
 }

@@ -295,7 +295,7 @@ func TestMemberThatExpires(t *testing.T) {
 	h.link(Required)
 	h.compose("c", firstOf("push", "link"))
 	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
-	if h.record().State != targets.Expired {
+	if h.record().State() != targets.Expired {
 		t.Error("the target whose app is gone is not in quarantine")
 	}
 	classes := make([]dispatchers.Class, 0, 2)
@@ -320,7 +320,7 @@ func TestMemberThatPanicsSideBySide(t *testing.T) {
 // A target in quarantine can still be reached where another address is used.
 func TestQuarantineWithinAComposite(t *testing.T) {
 	h := newHarness(t)
-	h.edit(func(t *targets.Target) { t.State = targets.Expired })
+	h.edit(func(t *targets.Target) { t.Expired = t.Address })
 	push := h.push()
 	mail := h.add(Channel{Name: "mail", Type: "smtp", Address: "jeff@example.com"})
 	h.compose("both", firstOf("push", "mail"))

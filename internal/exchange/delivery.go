@@ -234,7 +234,7 @@ func (d *delivery) address(ctx context.Context, c *Channel) (string, *dispatcher
 	return address, nil
 }
 
-func (d *delivery) stale() bool { return d.target != nil && d.target.State == targets.Stale }
+func (d *delivery) stale() bool { return d.target != nil && d.target.State() == targets.Stale }
 
 // reaches reports whether an address that was registered for a dispatcher's
 // name is one of this channel's kind.

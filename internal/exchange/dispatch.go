@@ -103,7 +103,7 @@ func (d *delivery) barred() *dispatchers.Error {
 }
 
 func (d *delivery) quarantined() *dispatchers.Error {
-	if d.target == nil || d.target.State != targets.Expired {
+	if d.target == nil || d.target.State() != targets.Expired {
 		return nil
 	}
 	return dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")

@@ -36,7 +36,7 @@ var trouble = map[string]struct {
 	},
 	"record of another target": {
 		make: func(h *harness) {
-			h.store.Put(h.ref(), must[[]byte](h.tb)(targets.Encode(&targets.Target{ID: "x", State: targets.Active}, targets.Ref{ID: "x"})))
+			h.store.Put(h.ref(), must[[]byte](h.tb)(targets.Encode(&targets.Target{ID: "x"}, targets.Ref{ID: "x"})))
 		},
 		want: nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
 	},
@@ -73,11 +73,11 @@ var trouble = map[string]struct {
 		want:   nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
 	},
 	"stale": {
-		make: func(h *harness) { h.edit(func(t *targets.Target) { t.State = targets.Stale }) },
+		make: func(h *harness) { h.edit(func(t *targets.Target) { t.Unsure = []string{"encryption_key"} }) },
 		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "stale",
 	},
 	"expired": {
-		make: func(h *harness) { h.edit(func(t *targets.Target) { t.State = targets.Expired }) },
+		make: func(h *harness) { h.edit(func(t *targets.Target) { t.Expired = t.Address }) },
 		want: nevisfido.DispatchTargetExpired, class: dispatchers.Expired, reason: "quarantined",
 	},
 	"key refused by policy": {
@@ -348,7 +348,7 @@ func TestStaleTarget(t *testing.T) {
 	} {
 		t.Run(channel, func(t *testing.T) {
 			h := newHarness(t)
-			h.edit(func(t *targets.Target) { t.State = targets.Stale })
+			h.edit(func(t *targets.Target) { t.Unsure = []string{"encryption_key"} })
 			jwe := must[string](t)(h.device.Public().Seal(nevisfido.NewContent(h.token, redeemURL).JSON()))
 			h.upstream.answer = h.dispatched(nevisfido.Link(upstreamBase, nevisfido.Envelope{Version: "1"}.Sealed(jwe)))
 			h.push()

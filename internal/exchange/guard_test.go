@@ -286,7 +286,7 @@ func TestQuarantine(t *testing.T) {
 				h.Channels["push"].Dispatcher = g
 			}
 			h.dispatch(id).wantResult(t, nevisfido.DispatchTargetExpired)
-			if got := h.record().State; got != c.want {
+			if got := h.record().State(); got != c.want {
 				t.Errorf("the target is %s, want %s", got, c.want)
 			}
 
@@ -314,7 +314,7 @@ func TestQuarantineOfANewerAddress(t *testing.T) {
 		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Expired, "unregistered", "the app is gone")
 	}
 	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetExpired)
-	if h.record().State != targets.Active {
+	if h.record().State() != targets.Active {
 		t.Error("the new address is in quarantine")
 	}
 }

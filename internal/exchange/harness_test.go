@@ -103,7 +103,7 @@ func newHarness(tb testing.TB) *harness {
 		Lifetimes:          map[nevisfido.Operation]time.Duration{nevisfido.Authentication: 2 * time.Minute},
 		Deadline:           time.Minute,
 		MaxBody:            64 << 10,
-		Targets:            &targets.Directory{Store: h.store, Doubts: new(targets.Doubts)},
+		Targets:            &targets.Directory{Store: h.store, Unsynced: new(targets.Unsynced)},
 		Channels:           make(map[string]*Channel),
 		Limiter:            NewMemoryLimiter(),
 		Observer:           h.seen,

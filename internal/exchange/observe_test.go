@@ -23,7 +23,7 @@ func TestObservedDispatchesPassUntouched(t *testing.T) {
 	}{
 		"would deliver":     {body: func(h *harness) string { return h.body("push") }, class: dispatchers.Delivered, thumbprint: true},
 		"would be unknown":  {body: func(h *harness) string { return h.bodyFor("push", "other") }, class: dispatchers.NoTarget},
-		"would be expired":  {body: func(h *harness) string { return h.body("push") }, edit: func(t *targets.Target) { t.State = targets.Expired }, class: dispatchers.Expired},
+		"would be expired":  {body: func(h *harness) string { return h.body("push") }, edit: func(t *targets.Target) { t.Expired = t.Address }, class: dispatchers.Expired},
 		"would have no key": {body: func(h *harness) string { return h.body("push") }, edit: func(t *targets.Target) { t.EncryptionKey, t.Thumbprint = nil, "" }, class: dispatchers.NoKey},
 		"none of ours":      {body: func(h *harness) string { return h.body("other") }},
 		"malformed":         {body: func(*harness) string { return `{"dispatcher":"push","dispatcher":"push"}` }},
@@ -167,7 +167,7 @@ func TestQuarantineConcernsTheAddressOnly(t *testing.T) {
 	push := h.push()
 	mail := h.add(Channel{Name: "mail", Type: "smtp", Address: "user@example.com"})
 	h.Channels["both"] = &Channel{Name: "both", Composite: firstOf("push", "mail"), Slots: make(chan struct{}, 1)}
-	h.edit(func(t *targets.Target) { t.State = targets.Expired })
+	h.edit(func(t *targets.Target) { t.Expired = t.Address })
 
 	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetExpired)
 	h.dispatch("both").wantResult(t, nevisfido.Dispatched)

@@ -46,7 +46,7 @@ func target(i int) *targets.Target {
 		ID: fmt.Sprintf("target-%06d", i), Username: fmt.Sprintf("user-%d", i/2), DeviceID: fmt.Sprintf("device-%d", i),
 		Name: "phone", Address: fmt.Sprintf("push-token-%d", i), Dispatcher: "fcm",
 		EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(), SignatureKey: signatureKey().JWK(),
-		Source: targets.SourceCreate, Created: noon.Add(-time.Hour), Updated: noon, State: targets.Active,
+		Source: targets.SourceCreate, Created: noon.Add(-time.Hour), Updated: noon,
 	}
 }
 

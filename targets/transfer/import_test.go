@@ -20,13 +20,12 @@ func TestRoundTrip(t *testing.T) {
 	first := empty()
 	lines := crowd(t, 2000)
 	expired, stale, keyless := target(2000), target(2001), target(2002)
-	expired.State = targets.Expired
-	stale.State, stale.Settled, stale.Modified = targets.Stale, targets.Active, 1_777_000_000_000
-	stale.Doubt = []string{"encryption_key"}
-	stale.Marks = []targets.Mark{{ID: "x", At: noon, Members: []string{"name"}}}
+	expired.Expired = expired.Address
+	stale.Unsure, stale.Modified = []string{"encryption_key"}, 1_777_000_000_000
+	stale.Fence = &targets.Fence{Changes: []targets.FencedChange{{ID: "x", Since: noon}}, Members: []string{"name"}}
 	keyless.EncryptionKey, keyless.Thumbprint, keyless.SignatureKey = nil, "", nil
-	// Nothing but doubt is known of this one.
-	stub := &targets.Target{ID: "stub", Source: targets.SourceModify, Updated: noon, State: targets.Stale, Settled: targets.Active, Doubt: []string{"name"}}
+	// Nothing is known of this one but what is unsure.
+	stub := &targets.Target{ID: "stub", Source: targets.SourceModify, Updated: noon, Unsure: []string{"name"}}
 	for _, record := range []*targets.Target{expired, stale, keyless, stub} {
 		lines += encode(t, record)
 	}
@@ -72,11 +71,11 @@ func TestRefusedLines(t *testing.T) {
 		{"other letter case", with(t, record, map[string]any{"id": nil, "ID": "secret"}), "not_a_record"},
 		{"number for an id", with(t, record, map[string]any{"id": 4}), "not_a_record"},
 		{"unknown state", with(t, record, map[string]any{"state": "secret"}), "not_a_record"},
-		{"no state", with(t, record, map[string]any{"state": nil}), "not_a_record"},
+		{"no state", with(t, record, map[string]any{"schema": 1}), "not_a_record"},
 		{"thumbprint without key", with(t, record, map[string]any{"encryption_key": nil}), "not_a_record"},
 		{"bad time", with(t, record, map[string]any{"updated": "secret"}), "not_a_record"},
 		{"too large a record", with(t, record, map[string]any{"name": strings.Repeat("x", targets.MaxRecord)}), "not_a_record"},
-		{"newer schema", with(t, record, map[string]any{"schema": 2, "color": "secret"}), "newer_schema"},
+		{"newer schema", with(t, record, map[string]any{"schema": 3, "color": "secret"}), "newer_schema"},
 		{"other namespace", with(t, record, map[string]any{"namespace": "secret"}), "other_namespace"},
 		{"updated in the future", with(t, record, map[string]any{"updated": noon.Add(2 * time.Hour)}), "in_the_future"},
 		{"created in the future", with(t, record, map[string]any{"created": noon.Add(2 * time.Hour)}), "in_the_future"},
@@ -159,8 +158,8 @@ func TestRecordMadeByHand(t *testing.T) {
 	now := noon.Add(time.Hour)
 	got := load(t, store, "a")
 	want := &targets.Target{
-		Schema: 1, ID: "a", Address: "token", EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(),
-		Source: transfer.SourceImport, Created: now, Updated: now, State: targets.Active,
+		Schema: targets.SchemaVersion, ID: "a", Address: "token", EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(),
+		Source: transfer.SourceImport, Created: now, Updated: now,
 	}
 	if report.Users != 1 || !reflect.DeepEqual(got, want) {
 		t.Errorf("report %+v, stored %+v", report, got)

@@ -27,7 +27,7 @@ type device struct {
 func deviceKey(ref targets.Ref) string { return storageKey(devicePrefix, ref) }
 
 // OfDevice implements targets.Store.
-func (s *Store) OfDevice(ctx context.Context, namespace, deviceID string) ([]string, error) {
+func (s *Store) OfDevice(ctx context.Context, namespace, deviceID, _ string) ([]string, error) {
 	d, err := s.device(ctx, targets.Ref{Namespace: namespace, ID: deviceID})
 	if err != nil {
 		return nil, err

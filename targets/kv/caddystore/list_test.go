@@ -152,7 +152,7 @@ func TestSealedDeviceCannotBeChanged(t *testing.T) {
 		"changed":        append(good[:len(good)-1:len(good)-1], good[len(good)-1]^1),
 	} {
 		storage.put(key, data)
-		if ids, err := s.OfDevice(t.Context(), "", "device-1"); err == nil {
+		if ids, err := s.OfDevice(t.Context(), "", "device-1", "jeff"); err == nil {
 			t.Errorf("%s: the device has %q", name, ids)
 		}
 	}
@@ -195,7 +195,7 @@ func TestReseal(t *testing.T) {
 			t.Errorf("with the old key alone: %v", err)
 		}
 	}
-	if ids, err := fresh.OfDevice(t.Context(), "", "device-1"); err != nil || len(ids) != 2 {
+	if ids, err := fresh.OfDevice(t.Context(), "", "device-1", "jeff"); err != nil || len(ids) != 2 {
 		t.Errorf("the device has %q, error %v", ids, err)
 	}
 }

@@ -173,17 +173,17 @@ func (s *Store) Location() string { return s.location }
 // Update implements targets.Store. A crash between its steps leaves at worst a
 // device that lists a target which it has no more: before a target gets a
 // device, the device gets the target, and the other way round in the end.
-func (s *Store) Update(ctx context.Context, ref targets.Ref, change targets.Change) error {
+func (s *Store) Update(ctx context.Context, ref targets.Ref, change targets.Edit) error {
 	return s.update(ctx, ref, change, false)
 }
 
-// Heal implements targets.Healer. The device of a record that cannot be read
+// Heal implements targets.Store. The device of a record that cannot be read
 // goes on listing the target.
-func (s *Store) Heal(ctx context.Context, ref targets.Ref, change targets.Change) error {
+func (s *Store) Heal(ctx context.Context, ref targets.Ref, change targets.Edit) error {
 	return s.update(ctx, ref, change, true)
 }
 
-func (s *Store) update(ctx context.Context, ref targets.Ref, change targets.Change, heal bool) error {
+func (s *Store) update(ctx context.Context, ref targets.Ref, change targets.Edit, heal bool) error {
 	key := targetKey(ref)
 	h, err := s.hold(ctx, key)
 	if err != nil {
@@ -316,6 +316,6 @@ var (
 	_ caddy.Validator   = (*Store)(nil)
 	_ targets.Store     = (*Store)(nil)
 	_ targets.Remover   = (*Store)(nil)
-	_ targets.Healer    = (*Store)(nil)
-	_ targets.Located   = (*Store)(nil)
+
+	_ targets.Located = (*Store)(nil)
 )

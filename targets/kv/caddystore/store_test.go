@@ -73,7 +73,7 @@ func TestUnreadableDeviceIsUnavailable(t *testing.T) {
 			storage := newHostileStorage(t)
 			s := newStore(storage)
 			storage.put(deviceKey(targets.Ref{ID: "device-1"}), []byte(data))
-			if ids, err := s.OfDevice(t.Context(), "", "device-1"); err == nil {
+			if ids, err := s.OfDevice(t.Context(), "", "device-1", "jeff"); err == nil {
 				t.Errorf("the device has %q", ids)
 			}
 			ref := targets.Ref{ID: "one"}
@@ -96,7 +96,7 @@ func TestOutageIsNeverNotFound(t *testing.T) {
 	if _, err := s.Load(t.Context(), ref); !errors.Is(err, down) || errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("Load returned %v", err)
 	}
-	if _, err := s.OfDevice(t.Context(), "", "device-1"); !errors.Is(err, down) {
+	if _, err := s.OfDevice(t.Context(), "", "device-1", "jeff"); !errors.Is(err, down) {
 		t.Errorf("OfDevice returned %v", err)
 	}
 	err := s.Update(t.Context(), ref, func(*targets.Target) (*targets.Target, error) {
@@ -291,7 +291,7 @@ func TestCrashLeavesDevicesComplete(t *testing.T) {
 	refs := []targets.Ref{{ID: "one"}, {ID: "two"}}
 	steps := []struct {
 		ref    targets.Ref
-		change targets.Change
+		change targets.Edit
 	}{
 		{refs[0], to(storetest.Target(refs[0]))},
 		{refs[1], to(storetest.Target(refs[1]))},
@@ -335,7 +335,7 @@ func TestCrashLeavesDevicesComplete(t *testing.T) {
 				if err != nil {
 					t.Fatalf("crash at call %d: %v", at, err)
 				}
-				ids, err := s.OfDevice(t.Context(), "", record.DeviceID)
+				ids, err := s.OfDevice(t.Context(), "", record.DeviceID, "jeff")
 				if err != nil || !slices.Contains(ids, ref.ID) {
 					t.Errorf("crash at call %d: device %q lists %q without %q, error %v", at, record.DeviceID, ids, ref.ID, err)
 				}
@@ -344,11 +344,11 @@ func TestCrashLeavesDevicesComplete(t *testing.T) {
 	}
 }
 
-func to(next *targets.Target) targets.Change {
+func to(next *targets.Target) targets.Edit {
 	return func(*targets.Target) (*targets.Target, error) { return next, nil }
 }
 
-func rename(name string) targets.Change {
+func rename(name string) targets.Edit {
 	return func(current *targets.Target) (*targets.Target, error) {
 		current.Name = name
 		return current, nil

@@ -18,7 +18,7 @@ import (
 // its own, and looks at how Redis is configured.
 func (s *Store) Check(ctx context.Context) (warnings []string, err error) {
 	ref := targets.Ref{Namespace: "oob-check", ID: rand.Text()}
-	probe := &targets.Target{Namespace: ref.Namespace, ID: ref.ID, DeviceID: ref.ID, State: targets.Active}
+	probe := &targets.Target{Namespace: ref.Namespace, ID: ref.ID, DeviceID: ref.ID}
 	if err := s.Update(ctx, ref, func(*targets.Target) (*targets.Target, error) { return probe, nil }); err != nil {
 		return nil, err
 	}

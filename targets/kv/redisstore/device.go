@@ -9,7 +9,7 @@ import (
 )
 
 // OfDevice implements targets.Store.
-func (s *Store) OfDevice(ctx context.Context, namespace, deviceID string) ([]string, error) {
+func (s *Store) OfDevice(ctx context.Context, namespace, deviceID, _ string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

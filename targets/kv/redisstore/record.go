@@ -108,17 +108,17 @@ func (s *Store) open(r *stored, key string) ([]byte, error) {
 const maxAttempts = 32
 
 // Update implements targets.Store.
-func (s *Store) Update(ctx context.Context, ref targets.Ref, change targets.Change) error {
+func (s *Store) Update(ctx context.Context, ref targets.Ref, change targets.Edit) error {
 	return s.update(ctx, ref, change, false)
 }
 
-// Heal implements targets.Healer. The device of a record that cannot be read
+// Heal implements targets.Store. The device of a record that cannot be read
 // goes on listing the target.
-func (s *Store) Heal(ctx context.Context, ref targets.Ref, change targets.Change) error {
+func (s *Store) Heal(ctx context.Context, ref targets.Ref, change targets.Edit) error {
 	return s.update(ctx, ref, change, true)
 }
 
-func (s *Store) update(ctx context.Context, ref targets.Ref, change targets.Change, heal bool) error {
+func (s *Store) update(ctx context.Context, ref targets.Ref, change targets.Edit, heal bool) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	key := s.targetKey(ref.Hash())
@@ -154,7 +154,7 @@ func pause(ctx context.Context, attempt int) error {
 
 // try makes one attempt at an update. A crash between its steps leaves at
 // worst a device that lists a target which it has no more.
-func (s *Store) try(ctx context.Context, key string, ref targets.Ref, change targets.Change, heal bool) (done bool, err error) {
+func (s *Store) try(ctx context.Context, key string, ref targets.Ref, change targets.Edit, heal bool) (done bool, err error) {
 	old, err := s.read(ctx, key)
 	if err != nil {
 		return false, err
@@ -265,5 +265,4 @@ func (s *Store) RemoveHash(ctx context.Context, hash string) (found bool, err er
 var (
 	_ targets.Store   = (*Store)(nil)
 	_ targets.Remover = (*Store)(nil)
-	_ targets.Healer  = (*Store)(nil)
 )

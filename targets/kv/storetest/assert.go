@@ -59,7 +59,7 @@ func mustBeUnavailable(t *testing.T, s targets.Store, ref targets.Ref) {
 
 func mustBeOfDevice(t *testing.T, s targets.Store, deviceID string, want ...string) {
 	t.Helper()
-	got, err := s.OfDevice(t.Context(), "", deviceID)
+	got, err := s.OfDevice(t.Context(), "", deviceID, "jeff")
 	slices.Sort(got)
 	slices.Sort(want)
 	if err != nil || !slices.Equal(got, want) {
@@ -70,7 +70,7 @@ func mustBeOfDevice(t *testing.T, s targets.Store, deviceID string, want ...stri
 // mustHeal replaces or deletes a record that cannot be read.
 func mustHeal(t *testing.T, s targets.Store, ref targets.Ref, next *targets.Target) {
 	t.Helper()
-	err := s.(targets.Healer).Heal(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
+	err := s.Heal(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
 		if current != nil {
 			t.Errorf("a change of an unreadable record got %+v", current)
 		}
@@ -86,7 +86,7 @@ func mustHeal(t *testing.T, s targets.Store, ref targets.Ref, next *targets.Targ
 	if got := load(t, s, ref); !reflect.DeepEqual(got, next) {
 		t.Errorf("healed to %+v", got)
 	}
-	ids, err := s.OfDevice(t.Context(), ref.Namespace, next.DeviceID)
+	ids, err := s.OfDevice(t.Context(), ref.Namespace, next.DeviceID, "jeff")
 	if err != nil || !slices.Contains(ids, ref.ID) {
 		t.Errorf("the device has %q, error %v", ids, err)
 	}
@@ -95,7 +95,7 @@ func mustHeal(t *testing.T, s targets.Store, ref targets.Ref, next *targets.Targ
 func mustNotHeal(t *testing.T, s targets.Store, ref targets.Ref) {
 	t.Helper()
 	for name, next := range map[string]*targets.Target{"overwriting": Target(ref), "deleting": nil} {
-		err := s.(targets.Healer).Heal(t.Context(), ref, func(*targets.Target) (*targets.Target, error) { return next, nil })
+		err := s.Heal(t.Context(), ref, func(*targets.Target) (*targets.Target, error) { return next, nil })
 		if !errors.Is(err, targets.ErrNewer) {
 			t.Errorf("%s a newer release's record gave %v, want ErrNewer", name, err)
 		}

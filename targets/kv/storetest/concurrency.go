@@ -67,7 +67,7 @@ func cancelled(t *testing.T, s targets.Store) {
 	if _, err := s.Load(ctx, ref); !errors.Is(err, context.Canceled) {
 		t.Errorf("Load returned %v, want context.Canceled", err)
 	}
-	if _, err := s.OfDevice(ctx, "", "device-1"); !errors.Is(err, context.Canceled) {
+	if _, err := s.OfDevice(ctx, "", "device-1", "jeff"); !errors.Is(err, context.Canceled) {
 		t.Errorf("OfDevice returned %v, want context.Canceled", err)
 	}
 	err := s.Update(ctx, ref, func(*targets.Target) (*targets.Target, error) { return nil, nil })

@@ -85,16 +85,16 @@ func decode(record []byte, ref targets.Ref) (*targets.Target, error) {
 }
 
 // Update implements targets.Store.
-func (m *Memory) Update(ctx context.Context, ref targets.Ref, change targets.Change) error {
+func (m *Memory) Update(ctx context.Context, ref targets.Ref, change targets.Edit) error {
 	return m.update(ctx, ref, change, false)
 }
 
-// Heal implements targets.Healer.
-func (m *Memory) Heal(ctx context.Context, ref targets.Ref, change targets.Change) error {
+// Heal implements targets.Store.
+func (m *Memory) Heal(ctx context.Context, ref targets.Ref, change targets.Edit) error {
 	return m.update(ctx, ref, change, true)
 }
 
-func (m *Memory) update(ctx context.Context, ref targets.Ref, change targets.Change, heal bool) error {
+func (m *Memory) update(ctx context.Context, ref targets.Ref, change targets.Edit, heal bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.at(ctx, Update); err != nil {
@@ -132,7 +132,7 @@ func (m *Memory) update(ctx context.Context, ref targets.Ref, change targets.Cha
 }
 
 // OfDevice implements targets.Store.
-func (m *Memory) OfDevice(ctx context.Context, namespace, deviceID string) ([]string, error) {
+func (m *Memory) OfDevice(ctx context.Context, namespace, deviceID, _ string) ([]string, error) {
 	if err := m.at(ctx, OfDevice); err != nil {
 		return nil, err
 	}
@@ -224,5 +224,4 @@ var (
 	_ targets.Store   = (*Memory)(nil)
 	_ targets.Lister  = (*Memory)(nil)
 	_ targets.Remover = (*Memory)(nil)
-	_ targets.Healer  = (*Memory)(nil)
 )

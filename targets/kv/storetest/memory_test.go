@@ -35,7 +35,7 @@ func TestMemoryFails(t *testing.T) {
 			return storetest.Target(ref), nil
 		})
 		_, loadErr := m.Load(t.Context(), ref)
-		_, deviceErr := m.OfDevice(t.Context(), "", "device-1")
+		_, deviceErr := m.OfDevice(t.Context(), "", "device-1", "jeff")
 		if got, want := errors.Is(updateErr, broken), op == storetest.Update || op == storetest.Write || op == storetest.Written; got != want {
 			t.Errorf("fault at %s: Update returned %v", op, updateErr)
 		}

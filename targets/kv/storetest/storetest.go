@@ -55,27 +55,30 @@ func RunUnreadable(t *testing.T, s targets.Store, write func(ref targets.Ref, da
 	}
 	for name, data := range map[string]func(ref targets.Ref) string{
 		"newer release": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":1`, `"schema":2,"colour":"blue"`, 1)
+			return strings.Replace(good(ref), `"schema":2`, `"schema":3,"colour":"blue"`, 1)
 		},
 		"newer, same members": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":1`, `"schema":2`, 1)
+			return strings.Replace(good(ref), `"schema":2`, `"schema":3`, 1)
 		},
 		"newer, demands more": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":1`, `"schema":3,"min_schema":2`, 1)
+			return strings.Replace(good(ref), `"schema":2`, `"schema":4,"min_schema":3`, 1)
 		},
 		"demands nothing": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":1`, `"schema":2,"min_schema":0`, 1)
+			return strings.Replace(good(ref), `"schema":2`, `"schema":3,"min_schema":0`, 1)
 		},
 		"demands more than it has": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":1`, `"schema":0,"min_schema":1`, 1)
+			return strings.Replace(good(ref), `"schema":2`, `"schema":0,"min_schema":1`, 1)
 		},
-		"misspelt member": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":1`, `"schema":2,"min_schema":1,"doubu":[]`, 1)
+		"older, with members of today": func(ref targets.Ref) string {
+			return strings.Replace(good(ref), `"schema":2`, `"schema":1,"state":"active"`, 1)
+		},
+		"members of an older one": func(ref targets.Ref) string {
+			return strings.Replace(good(ref), `"schema":2`, `"schema":2,"state":"active"`, 1)
 		},
 		"one more member": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":1`, `"schema":1,"colour":"blue"`, 1)
+			return strings.Replace(good(ref), `"schema":2`, `"schema":2,"colour":"blue"`, 1)
 		},
-		"older than any":   func(ref targets.Ref) string { return strings.Replace(good(ref), `"schema":1`, `"schema":0`, 1) },
+		"older than any":   func(ref targets.Ref) string { return strings.Replace(good(ref), `"schema":2`, `"schema":0`, 1) },
 		"empty":            func(targets.Ref) string { return "" },
 		"null":             func(targets.Ref) string { return "null" },
 		"truncated":        func(ref targets.Ref) string { r := good(ref); return r[:len(r)/2] },
@@ -85,9 +88,11 @@ func RunUnreadable(t *testing.T, s targets.Store, write func(ref targets.Ref, da
 		"duplicate member": func(ref targets.Ref) string { return strings.Replace(good(ref), `{`, `{"id":"x",`, 1) },
 		"another target":   func(targets.Ref) string { return good(targets.Ref{ID: "somebody else"}) },
 		"another tenant":   func(ref targets.Ref) string { return good(targets.Ref{Namespace: "x", ID: ref.ID}) },
-		"unknown state":    func(ref targets.Ref) string { return strings.Replace(good(ref), `"stale"`, `"good"`, 1) },
-		"key alone":        func(ref targets.Ref) string { return strings.Replace(good(ref), `"thumbprint-1"`, `""`, 1) },
-		"too long":         func(ref targets.Ref) string { return good(ref) + strings.Repeat(" ", targets.MaxRecord) },
+		"no changes": func(ref targets.Ref) string {
+			return strings.Replace(good(ref), `"changes":[`, `"changes":[],"x":[`, 1)
+		},
+		"key alone": func(ref targets.Ref) string { return strings.Replace(good(ref), `"thumbprint-1"`, `""`, 1) },
+		"too long":  func(ref targets.Ref) string { return good(ref) + strings.Repeat(" ", targets.MaxRecord) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ref := targets.Ref{ID: "unreadable: " + name}
@@ -114,10 +119,10 @@ func Target(ref targets.Ref) *targets.Target {
 		EncryptionKey: json.RawMessage(`{"kty":"EC","crv":"P-256","x":"AA","y":"AQ"}`),
 		SignatureKey:  json.RawMessage(`{"kty":"EC","crv":"P-256","x":"Ag","y":"Aw"}`),
 		Thumbprint:    "thumbprint-1", Source: targets.SourceCreate,
-		Created: at, Updated: at.Add(time.Hour), State: targets.Stale, Modified: 1<<53 + 1,
-		Marks:   []targets.Mark{{ID: "mark-1", At: at, Members: []string{"name"}, Shared: true}},
-		Doubt:   []string{"target"},
-		Settled: targets.Expired,
+		Created: at, Updated: at.Add(time.Hour), Modified: 1<<53 + 1,
+		Fence:   &targets.Fence{Changes: []targets.FencedChange{{ID: "change-1", Since: at}}, Members: []string{"name"}, Shared: true},
+		Unsure:  []string{"target"},
+		Expired: "token:1",
 	}
 }
 
@@ -146,7 +151,7 @@ func notFound(t *testing.T, s targets.Store) {
 		t.Errorf("update of a missing target that leaves it missing: called %t, error %v", called, err)
 	}
 	mustNotExist(t, s, ref)
-	ids, err := s.OfDevice(t.Context(), "", "no device")
+	ids, err := s.OfDevice(t.Context(), "", "no device", "jeff")
 	if err != nil || len(ids) != 0 {
 		t.Errorf("an unknown device has targets %q, error %v", ids, err)
 	}
@@ -226,7 +231,7 @@ func unstorable(t *testing.T, s targets.Store) {
 	for name, spoil := range map[string]func(*targets.Target){
 		"too long":        func(r *targets.Target) { r.Name = strings.Repeat("x", targets.MaxRecord) },
 		"another id":      func(r *targets.Target) { r.ID = "two" },
-		"no state":        func(r *targets.Target) { r.State = "" },
+		"empty fence":     func(r *targets.Target) { r.Fence = new(targets.Fence) },
 		"not valid UTF-8": func(r *targets.Target) { r.Name = "\xff" },
 	} {
 		err := s.Update(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
@@ -278,7 +283,7 @@ func namespaces(t *testing.T, s targets.Store) {
 		if got := load(t, s, ref); got.Modified != int64(i) {
 			t.Errorf("%+v has the record of number %d", ref, got.Modified)
 		}
-		ids, err := s.OfDevice(t.Context(), ref.Namespace, "device-1")
+		ids, err := s.OfDevice(t.Context(), ref.Namespace, "device-1", "jeff")
 		if err != nil || !slices.Equal(ids, []string{ref.ID}) {
 			t.Errorf("the device of namespace %q has %q, error %v", ref.Namespace, ids, err)
 		}
@@ -296,8 +301,8 @@ func loadedIsACopy(t *testing.T, s targets.Store) {
 	put(t, s, ref, given)
 	for _, record := range []*targets.Target{given, load(t, s, ref)} {
 		record.Name = "mine"
-		record.Doubt[0] = "mine"
-		record.Marks[0].Members[0] = "mine"
+		record.Unsure[0] = "mine"
+		record.Fence.Members[0] = "mine"
 		clear(record.EncryptionKey)
 	}
 	if got := load(t, s, ref); !reflect.DeepEqual(got, Target(ref)) {

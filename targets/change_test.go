@@ -46,7 +46,7 @@ func TestPatchCommitOnlyOn204(t *testing.T) {
 			}
 			got := "stale"
 			switch record := f.find(t); {
-			case record.State == targets.Stale:
+			case record.State() == targets.Stale:
 			case record.Thumbprint == thumbprint(1):
 				got = "new"
 			case bytes.Equal(before, f.store.Dump()):
@@ -120,7 +120,7 @@ func TestStateRestoredAfterRefusal(t *testing.T) {
 }
 
 // A device that gets a 5xx tries again.
-func TestRetryEndsDoubt(t *testing.T) {
+func TestRetryEndsUncertainty(t *testing.T) {
 	for _, again := range []struct {
 		members map[string]any
 		want    targets.State
@@ -146,33 +146,15 @@ func TestCrashLeavesStale(t *testing.T) {
 	if _, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1))); err != nil {
 		t.Fatal(err)
 	}
-	// The process dies here. Others cannot know for a while.
+	f = f.another() // The first process dies here. Others cannot know for a while.
 	f.mustState(t, targets.Stale)
 	f.modify(t, f.jws(map[string]any{"name": "x"}), 204)
 	f.mustState(t, targets.Stale)
 	f.now = f.now.Add(time.Hour)
 	f.modify(t, f.jws(map[string]any{"name": "x"}), 204)
-	f.mustState(t, targets.Stale) // the key is still in doubt
+	f.mustState(t, targets.Stale) // the key is still unsure
 	f.modify(t, f.jws(map[string]any{"name": "x", "encryptionKey": json.RawMessage(publicJWK(1))}), 204)
 	f.mustState(t, targets.Active)
-}
-
-// An imported record may be stale and not tell why.
-func TestStaleWithoutDoubtStaysStale(t *testing.T) {
-	for _, status := range []int{204, 401, 500} {
-		f := newFixture()
-		f.learn(t, nil)
-		ref := targets.Ref{Namespace: "bank", ID: "one"}
-		err := f.store.Update(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
-			current.State = targets.Stale
-			return current, nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.modify(t, f.jws(map[string]any{"name": "x"}), status)
-		f.mustState(t, targets.Stale)
-	}
 }
 
 // Two sidecars change a target at once. Nobody knows in which order nevisFIDO
@@ -180,9 +162,9 @@ func TestStaleWithoutDoubtStaysStale(t *testing.T) {
 func TestOverlappingChanges(t *testing.T) {
 	for _, order := range [][2]int{{0, 1}, {1, 0}} {
 		for _, statuses := range [][2]int{{204, 204}, {204, 500}, {500, 204}, {204, 401}, {401, 204}, {401, 401}} {
-			f, other := newFixture(), newFixture()
-			other.Store = f.store
+			f := newFixture()
 			f.learn(t, nil)
+			other := f.another()
 			first, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1)))
 			if err != nil {
 				t.Fatal(err)
@@ -191,7 +173,7 @@ func TestOverlappingChanges(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			both := []*targets.Pending{first, second}
+			both := []*targets.Change{first, second}
 			for _, i := range order {
 				f.mustState(t, targets.Stale)
 				if err := both[i].Finish(t.Context(), statuses[i]); err != nil {
@@ -422,7 +404,7 @@ func TestUnknownTargetWithOldSource(t *testing.T) {
 	}
 }
 
-func TestMarkCannotBeWritten(t *testing.T) {
+func TestFenceCannotBeWritten(t *testing.T) {
 	for _, op := range []storetest.Op{storetest.Update, storetest.Write} {
 		f := newFixture()
 		f.learn(t, nil)
@@ -436,9 +418,9 @@ func TestMarkCannotBeWritten(t *testing.T) {
 	}
 }
 
-// A mark that was written although the store reported an error does not stay:
+// A fence that was written although the store reported an error does not stay:
 // nevisFIDO was not asked.
-func TestMarkOfUncertainWriteIsTakenBack(t *testing.T) {
+func TestFenceOfUncertainWriteIsTakenBack(t *testing.T) {
 	for name, begin := range map[string]func(*fixture) error{
 		"modify": func(f *fixture) error {
 			_, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1)))
@@ -449,7 +431,7 @@ func TestMarkOfUncertainWriteIsTakenBack(t *testing.T) {
 			return err
 		},
 		"device": func(f *fixture) error {
-			_, err := f.BeginDevice(t.Context(), "device-1", true)
+			_, err := f.BeginDevice(t.Context(), "device-1", f.deviceSignature(nil), true)
 			return err
 		},
 	} {
@@ -466,8 +448,8 @@ func TestMarkOfUncertainWriteIsTakenBack(t *testing.T) {
 		if err := begin(f); !errors.Is(err, targets.ErrUnavailable) {
 			t.Errorf("%s: error %v", name, err)
 		}
-		if got := f.stored(t); got.State != targets.Active || len(got.Marks) != 0 {
-			t.Errorf("%s: the target is %s with %d marks", name, got.State, len(got.Marks))
+		if got := f.stored(t); got.State() != targets.Active {
+			t.Errorf("%s: the record is %+v", name, got)
 		}
 	}
 }
@@ -495,7 +477,7 @@ func TestChangeOutlivesTheRequest(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	f.store.SetFault(func(context.Context, storetest.Op) error { cancel(); return nil })
 	p, err := f.BeginModify(ctx, "one", f.jws(newKey(1)))
 	if err != nil {
 		t.Fatal(err)
@@ -647,7 +629,7 @@ func TestDispatcherReplay(t *testing.T) {
 	}
 }
 
-func TestApplyDispatcherKeepsQuarantineAndDoubt(t *testing.T) {
+func TestApplyDispatcherKeepsQuarantineAndUnsure(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
 	if err := f.Expire(t.Context(), f.find(t)); err != nil {

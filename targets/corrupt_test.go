@@ -12,8 +12,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-var one = targets.Ref{Namespace: "bank", ID: "one"}
-
 // rewrite changes the text of the record of "one".
 func (f *fixture) rewrite(t *testing.T, old, text string) {
 	t.Helper()
@@ -28,7 +26,7 @@ func (f *fixture) rewrite(t *testing.T, old, text string) {
 func TestDamagedRecordIsHealed(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
-	f.rewrite(t, `"state":"active"`, `"state":"?"`)
+	f.rewrite(t, `"id":`, `"ID":`)
 	if _, err := f.Find(t.Context(), "one"); !errors.Is(err, targets.ErrUnavailable) || !strings.Contains(err.Error(), one.Hash()) {
 		t.Errorf("Find gave error %v, want ErrUnavailable with the record's hash", err)
 	}
@@ -41,8 +39,8 @@ func TestDamagedRecordIsHealed(t *testing.T) {
 		t.Errorf("learned %+v", got)
 	}
 
-	f.rewrite(t, `"state":"active"`, `"state":"?"`)
-	if err := f.Distrust(t.Context(), "one", targets.SourceCreate); err != nil {
+	f.rewrite(t, `"id":`, `"ID":`)
+	if err := f.Invalidate(t.Context(), "one", targets.SourceCreate); err != nil {
 		t.Fatal(err)
 	}
 	f.mustBeUnknown(t)
@@ -52,7 +50,7 @@ func TestDamagedRecordIsDeleted(t *testing.T) {
 	for status, gone := range map[int]bool{204: true, 401: false, 500: false} {
 		f := newFixture()
 		f.learn(t, nil)
-		f.rewrite(t, `"state":"active"`, `"state":"?"`)
+		f.rewrite(t, `"id":`, `"ID":`)
 		p, err := f.BeginDelete(t.Context(), "one")
 		if err != nil {
 			t.Fatal(err)
@@ -68,14 +66,13 @@ func TestDamagedRecordIsDeleted(t *testing.T) {
 	}
 }
 
-// What a newer release keeps to itself is not for this one to replace.
 // Another process may be able to read what this one cannot.
 func TestDamagedRecordOfDevice(t *testing.T) {
 	for status, gone := range map[int]bool{204: true, 401: false, 500: false} {
 		for _, deletes := range []bool{false, true} {
 			f := newFixture()
 			f.learn(t, nil)
-			p, err := f.BeginDevice(t.Context(), "device-1", deletes)
+			p, err := f.BeginDevice(t.Context(), "device-1", f.deviceSignature(nil), deletes)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,10 +90,11 @@ func TestDamagedRecordOfDevice(t *testing.T) {
 	}
 }
 
-func TestNewerRecordIsNotHealed(t *testing.T) {
+// What a newer release keeps to itself is not for this one to replace.
+func TestNewerRecordIsNotOverwritten(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
-	f.rewrite(t, `"schema":1`, `"schema":2`)
+	f.rewrite(t, `"schema":2`, `"schema":3`)
 	before := f.store.Dump()
 	desc := &nevisfido.TargetDescription{EncryptionKey: publicJWK(1)}
 	err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate)
@@ -120,7 +118,7 @@ func TestUnknownMembers(t *testing.T) {
 		"name":         {func(f *fixture) { f.modify(t, f.jws(map[string]any{"name": "x"}), 204) }, true},
 		"address":      {func(f *fixture) { f.modify(t, f.jws(map[string]any{"target": "x"}), 204) }, true},
 		"refused":      {func(f *fixture) { f.modify(t, f.jws(newKey(1)), 401) }, true},
-		"in doubt":     {func(f *fixture) { f.modify(t, f.jws(newKey(1)), 500) }, true},
+		"unsure":       {func(f *fixture) { f.modify(t, f.jws(newKey(1)), 500) }, true},
 		"expired":      {func(f *fixture) { _ = f.Expire(t.Context(), f.find(t)) }, true},
 		"the same key": {func(f *fixture) { f.modify(t, f.jws(newKey(0)), 204) }, true},
 		"key":          {func(f *fixture) { f.modify(t, f.jws(newKey(1)), 204) }, false},
@@ -131,11 +129,11 @@ func TestUnknownMembers(t *testing.T) {
 	} {
 		f := newFixture()
 		f.learn(t, nil)
-		f.rewrite(t, `"schema":1`, `"schema":2,"min_schema":1,"colour":"blue"`)
+		f.rewrite(t, `"schema":2`, `"schema":3,"min_schema":2,"colour":"blue"`)
 		f.mustState(t, targets.Active)
 		c.change(f)
 		dump := string(f.store.Dump())
-		if strings.Contains(dump, `"colour":"blue"`) != c.stay || strings.Contains(dump, `"schema":2,"min_schema":1`) != c.stay {
+		if strings.Contains(dump, `"colour":"blue"`) != c.stay || strings.Contains(dump, `"schema":3,"min_schema":2`) != c.stay {
 			t.Errorf("%s: the record is %s", name, dump)
 		}
 	}
@@ -166,8 +164,8 @@ func TestWhatEndsQuarantine(t *testing.T) {
 			if status == 401 {
 				want = targets.Expired
 			}
-			if got := f.find(t); got.State != want {
-				t.Errorf("%s, status %d: the target is %s, want %s", name, status, got.State, want)
+			if got := f.find(t); got.State() != want {
+				t.Errorf("%s, status %d: the target is %s, want %s", name, status, got.State(), want)
 			}
 		}
 	}
@@ -185,6 +183,7 @@ func TestChangeAfterCrash(t *testing.T) {
 		if _, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1))); err != nil {
 			t.Fatal(err)
 		}
+		f = f.another()
 		f.now = f.now.Add(test.after)
 		f.modify(t, f.jws(newKey(2)), 204)
 		f.mustState(t, test.want)
