@@ -16,6 +16,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -190,7 +191,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	handles, err := h.handles(store, channels)
+	handles, err := h.handles(ctx.Slogger(), store, channels)
 	if err != nil {
 		return err
 	}
@@ -215,28 +216,30 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	directory := h.directory(store, sources, metrics)
 	go directory.Run(ctx)
-	h.exchange = &exchange.Exchange{
+	h.exchange, err = exchange.New(exchange.Config{
+		Config: delivery.Config{
+			Channels:         channels,
+			OnExpired:        onExpired,
+			Targets:          directory,
+			Links:            handles,
+			RedeemURL:        h.RedeemURL,
+			Lifetimes:        h.lifetimes(),
+			Deadline:         time.Duration(h.Deadline),
+			VisualCodeDigits: h.VisualCode,
+			Lookup:           lookup,
+			User:             user,
+			Log:              ctx.Slogger(),
+		},
 		BasePath:           h.BasePath,
 		UpstreamDispatcher: h.UpstreamDispatcher,
-		RedeemURL:          h.RedeemURL,
-		Lifetimes:          h.lifetimes(),
-		Deadline:           time.Duration(h.Deadline),
 		MaxBody:            h.MaxBody,
-		VisualCodeDigits:   h.VisualCode,
 		ObserveOnly:        h.Observe,
-		User:               user,
-		Targets:            directory,
-		Handles:            handles,
-		Channels:           channels,
-		OnExpired:          onExpired,
 		Limits:             limits,
 		Limiter:            limiter,
-		Observer:           h.observer(metrics),
-		Log:                h.logger,
-		Lookup:             lookup,
 		ClientIP:           clientIP,
-	}
-	return nil
+		Observer:           h.observer(metrics),
+	})
+	return err
 }
 
 // directory puts the rules of learning and forgetting before the store.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
 )
@@ -74,7 +75,7 @@ func TestVisualCodeIsShownOnSuccessOnly(t *testing.T) {
 	h := newHarness(t)
 	h.VisualCodeDigits = 6
 	g := h.push()
-	if got := h.dispatch("push").outcome(t).VisualCode; got != VisualCode(h.token, 6) {
+	if got := h.dispatch("push").outcome(t).VisualCode; got != delivery.VisualCode(h.token, 6) {
 		t.Errorf("got %q", got)
 	}
 	g.fails(dispatchers.Temporary)

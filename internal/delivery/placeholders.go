@@ -1,9 +1,10 @@
-package exchange
+package delivery
 
 import (
 	"cmp"
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
@@ -12,42 +13,42 @@ import (
 
 // lookup resolves the placeholders of a message, and leaves the others to the
 // server. The token in clear is not among them.
-func (d *delivery) lookup(m *dispatchers.Message, placeholder string) (string, bool) {
+func (r *run) lookup(m *dispatchers.Message, placeholder string) (string, bool) {
 	name, ours := strings.CutPrefix(placeholder, "oob.")
 	if !ours {
-		return d.x.Lookup(d.r, placeholder)
+		return r.Lookup(r.HTTP, placeholder)
 	}
 	if member, ok := strings.CutPrefix(name, "data."); ok {
-		return d.request.Data.Value(member)
+		return r.Request.Data.Value(member)
 	}
 	if strings.HasPrefix(name, "user.") {
-		return d.userValue(name)
+		return r.userValue(name)
 	}
-	target := d.target
+	target := r.Target
 	if target == nil {
 		target = &targets.Target{}
 	}
 	switch name {
 	case "operation":
-		return string(d.op), true
+		return string(r.Operation), true
 	case "dispatcher":
 		return m.Dispatcher, true
 	case "username":
-		return d.username(), true
+		return r.username(), true
 	case "target":
 		return target.Address, true
 	case "target_id":
-		return d.request.TargetID, true
+		return r.Request.TargetID, true
 	case "device_id":
 		return target.DeviceID, true
 	case "name":
 		return target.Name, true
 	case "notification.title":
-		return d.request.Notification.Title, true
+		return r.Request.Notification.Title, true
 	case "notification.body":
-		return d.request.Notification.Body, true
+		return r.Request.Notification.Body, true
 	case "visual_code":
-		return d.visualCode(), true
+		return VisualCode(r.token, r.VisualCodeDigits), true
 	case "link":
 		return m.Link, true
 	case "message":
@@ -58,56 +59,52 @@ func (d *delivery) lookup(m *dispatchers.Message, placeholder string) (string, b
 	return "", false
 }
 
-func (d *delivery) visualCode() string {
-	if d.answer == nil {
-		return ""
-	}
-	return VisualCode(d.answer.Token, d.x.VisualCodeDigits)
-}
-
 // username returns whose message it is: the target's owner, or else the name
 // that the caller gives.
-func (d *delivery) username() string {
-	if d.target != nil {
-		return cmp.Or(d.target.Username, d.request.Username)
+func (r *run) username() string {
+	if r.Target != nil {
+		return cmp.Or(r.Target.Username, r.Request.Username)
 	}
-	return d.request.Username
+	return r.Request.Username
 }
 
-// foundUser is what the key sources say of a user.
-type foundUser struct {
+// userLookup is what the key sources say of the user.
+type userLookup struct {
+	mu   sync.Mutex
+	done bool
 	user *targets.User
 	err  error
 }
 
 // findUser asks the key sources that know users, once, unless there was not the
-// time to hear them.
-func (d *delivery) findUser(ctx context.Context) (*targets.User, error) {
-	username := d.username()
-	if d.x.User == nil || username == "" {
+// time for an answer.
+func (r *run) findUser(ctx context.Context) (*targets.User, error) {
+	username := r.username()
+	if r.User == nil || username == "" {
 		return nil, targets.ErrNotFound
 	}
-	d.userMu.Lock()
-	defer d.userMu.Unlock()
-	if d.user != nil {
-		return d.user.user, d.user.err
+	u := r.user
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.done {
+		return u.user, u.err
 	}
-	user, err := d.x.User(ctx, username)
+	user, err := r.User(ctx, username)
 	if err == nil || ctx.Err() == nil {
-		d.user = &foundUser{user, err}
+		u.done, u.user, u.err = true, user, err
 	}
 	return user, err
 }
 
-// leastForUser is for the notice of an expired target, whose exchange may be
+// leastForUser is for the notice of an expired target, whose dispatch may be
 // over.
 const leastForUser = time.Second
 
-func (d *delivery) userValue(name string) (string, bool) {
-	left := max(time.Until(d.start.Add(d.x.Deadline)), leastForUser)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), left)
+func (r *run) userValue(name string) (string, bool) {
+	left := max(time.Until(r.Start.Add(r.Deadline)), leastForUser)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.HTTP.Context()), left)
 	defer cancel()
-	user, err := d.findUser(ctx)
+	user, err := r.findUser(ctx)
 	if err != nil {
 		return "", true
 	}

@@ -1,4 +1,4 @@
-package exchange
+package delivery
 
 import "sync"
 
@@ -7,38 +7,35 @@ import "sync"
 type background struct {
 	mu   sync.Mutex
 	n    int
-	idle chan struct{} // closed when n falls to 0; nil unless somebody waits
+	idle sync.Cond // with mu; signals that n fell to 0
+}
+
+func newBackground() *background {
+	b := new(background)
+	b.idle.L = &b.mu
+	return b
 }
 
 func (b *background) start(work func()) {
-	b.mu.Lock()
-	b.n++
-	b.mu.Unlock()
+	b.add(1)
 	go func() {
-		defer b.end()
+		defer b.add(-1)
 		work()
 	}()
 }
 
-func (b *background) end() {
+func (b *background) add(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.n--; b.n == 0 && b.idle != nil {
-		close(b.idle)
-		b.idle = nil
+	if b.n += n; b.n == 0 {
+		b.idle.Broadcast()
 	}
 }
 
 func (b *background) wait() {
 	b.mu.Lock()
-	if b.n == 0 {
-		b.mu.Unlock()
-		return
+	defer b.mu.Unlock()
+	for b.n > 0 {
+		b.idle.Wait()
 	}
-	if b.idle == nil {
-		b.idle = make(chan struct{})
-	}
-	idle := b.idle
-	b.mu.Unlock()
-	<-idle
 }
