@@ -56,6 +56,16 @@ func (d *Directory) Find(ctx context.Context, id string) (*Target, error) {
 	return t, nil
 }
 
+// Known returns what the store and the process know of a target. The key sources
+// are not asked. Errors are those of Find.
+func (d *Directory) Known(ctx context.Context, id string) (*Target, error) {
+	t, err := d.known(ctx, d.ref(id))
+	if t == nil && err == nil {
+		err = ErrNotFound
+	}
+	return t, err
+}
+
 // known returns what the store and the process know of a target, nil for nothing.
 func (d *Directory) known(ctx context.Context, ref Ref) (*Target, error) {
 	if d.Unsynced.Overflowed() {

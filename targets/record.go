@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
 // State says whether a target may be used.
@@ -124,6 +126,16 @@ func (t *Target) State() State {
 // Quarantined tells whether an address is one that was reported as gone.
 func (t *Target) Quarantined(address string) bool { return address != "" && address == t.Expired }
 
+// RegisteredFor returns the name of the dispatcher whose kind of address the
+// target has. A record without one has a push address: nevisFIDO has no other
+// built-in dispatcher with a target (reference guide, out-of-band dispatchers).
+func (t *Target) RegisteredFor() string {
+	if t.Dispatcher == "" && t.Address != "" {
+		return nevisfido.BuiltInFCM
+	}
+	return t.Dispatcher
+}
+
 // quarantine puts the target's address in quarantine. It tells whether it was
 // not before.
 func (t *Target) quarantine() bool {
@@ -166,19 +178,19 @@ func (c FencedChange) dead(now time.Time) bool { return now.Sub(c.Since) >= fenc
 
 // unfence takes a change out of the fence of a record, nil for none. It tells
 // whether the change was there, and none overlapped with it.
-func (t *Target) unfence(id string) (alone bool) {
+func (t *Target) unfence(id string) (there, alone bool) {
 	if t == nil || t.Fence == nil {
-		return false
+		return false, false
 	}
 	f := t.Fence
 	i := slices.IndexFunc(f.Changes, func(c FencedChange) bool { return c.ID == id })
 	if i < 0 {
-		return false
+		return false, false
 	}
 	if f.Changes = slices.Delete(f.Changes, i, i+1); len(f.Changes) == 0 {
 		t.Fence = nil
 	}
-	return !f.Shared
+	return true, !f.Shared
 }
 
 // underWay tells whether nevisFIDO may be changing the target just now.

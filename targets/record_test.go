@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestDecodeHash(t *testing.T) {
-	data := must(targets.Encode(storetest.Target(one), one))
+	data := must(targets.Encode(kvtest.Target(one), one))
 	if got, err := targets.DecodeHash(data, one.Hash()); err != nil || got.Ref() != one {
 		t.Errorf("decoded %+v, error %v", got, err)
 	}
@@ -100,6 +100,19 @@ func TestQuarantined(t *testing.T) {
 	}
 	if new(targets.Target).Quarantined("") {
 		t.Error("no address is in quarantine")
+	}
+}
+
+// nevisIDM's credentials and UAF contexts may name no dispatcher.
+func TestRegisteredFor(t *testing.T) {
+	for want, target := range map[string]targets.Target{
+		"firebase-cloud-messaging": {Address: "a"},
+		"mail":                     {Address: "a", Dispatcher: "mail"},
+		"":                         {},
+	} {
+		if got := target.RegisteredFor(); got != want {
+			t.Errorf("%+v is registered for %q, want %q", target, got, want)
+		}
 	}
 }
 

@@ -18,6 +18,10 @@ const (
 	unsyncedOverhead = 256 // of the map, and more
 )
 
+// maxRetries bounds the changes that are recorded later. A target whose change is
+// not stays stale, which is safe.
+const maxRetries = 1000
+
 // Unsynced is what nevisFIDO has done and the store did not take. To every
 // Directory that shares it, it is part of the records at once; Directory.Run
 // writes it as soon as the store takes it. What is not written when the process
@@ -30,6 +34,7 @@ const (
 type Unsynced struct {
 	mu      sync.Mutex
 	waiting map[Ref]waiting
+	retries []*Change // whose outcome is to be recorded
 	size    int
 	last    uint64 // number
 	lost    bool   // there was no room for something
@@ -70,8 +75,21 @@ func SharedUnsynced(location, namespace string) *Unsynced {
 	return u.(*Unsynced)
 }
 
-// Len returns how many targets wait to be written.
-func (u *Unsynced) Len() int { return len(u.refs()) }
+// Len returns how many targets and changes wait to be written.
+func (u *Unsynced) Len() int {
+	if u == nil {
+		return 0
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := len(u.waiting)
+	for _, c := range u.retries {
+		if !c.unsent {
+			n++
+		}
+	}
+	return n
+}
 
 // Full tells that nevisFIDO should be asked for no more targets until the store
 // takes what is waiting.
@@ -171,6 +189,30 @@ func (u *Unsynced) answer(ref Ref, o outcome) {
 	u.update(ref, func(w *waiting) { w.asked, w.changed = max(0, w.asked-1), w.changed || o != refused })
 }
 
+// retry keeps a change whose outcome is to be recorded again.
+func (u *Unsynced) retry(c *Change) {
+	if u == nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.retries) < maxRetries {
+		u.retries = append(u.retries, c)
+	}
+}
+
+// takeRetries hands those changes over.
+func (u *Unsynced) takeRetries() []*Change {
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	all := u.retries
+	u.retries = nil
+	return all
+}
+
 // written takes away what was written, if nothing was added since.
 func (u *Unsynced) written(ref Ref, w waiting) {
 	if w.number == 0 {
@@ -224,21 +266,37 @@ func (d *Directory) Run(ctx context.Context) {
 
 // Flush tries once to write what is waiting. It ends early if the store fails.
 func (d *Directory) Flush(ctx context.Context) {
-	const doing = "writing what the store was not told"
-	asItIs := func(_ Ref, current *Target) (*Target, []Event) { return current, nil }
 	fails := 0
+	for _, c := range d.Unsynced.takeRetries() {
+		again := true
+		if fails < flushFails && ctx.Err() == nil {
+			err := c.recordAgain(ctx, d)
+			again = err != nil || c.unsent
+			if err != nil {
+				fails++
+			}
+		}
+		if again && d.now().Before(c.until) {
+			d.Unsynced.retry(c)
+		}
+	}
 	for _, ref := range d.Unsynced.refs() {
-		err := d.update(ctx, ref, doing, asItIs)
-		if record := d.Unsynced.of(ref).record; record != nil && isCorrupt(err) {
-			err = d.overwrite(ctx, ref, doing, record.Source, asItIs)
-		}
-		if err != nil && !isCorrupt(err) {
-			fails++
-		}
 		if fails == flushFails || ctx.Err() != nil {
 			return
 		}
+		if err := d.flush(ctx, ref); err != nil && !isCorrupt(err) {
+			fails++
+		}
 	}
+}
+
+func (d *Directory) flush(ctx context.Context, ref Ref) error {
+	const doing = "writing what the store was not told"
+	asItIs := func(_ Ref, current *Target) (*Target, []Event) { return current, nil }
+	if record := d.Unsynced.of(ref).record; record != nil {
+		return d.overwrite(ctx, ref, doing, record.Source, asItIs)
+	}
+	return d.update(ctx, ref, doing, asItIs)
 }
 
 // withUnsynced adds to a record, nil for none, what the store was not told.

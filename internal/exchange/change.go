@@ -70,11 +70,14 @@ func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route ne
 	if err != nil {
 		return err
 	}
-	signature := r.Header.Get(deviceSignature)
+	call := targets.DeviceCall{
+		Device: route.ID, Deletes: route.Call == nevisfido.DeleteDevice,
+		Signature: r.Header.Get(deviceSignature), Body: upstream.ContentLength != 0,
+	}
 	return x.change(w, upstream, changeCall{
 		subject: slog.String("device", keyedHash("device", route.ID)),
 		begin: func(ctx context.Context) (*targets.Change, error) {
-			return x.Targets.BeginDevice(ctx, route.ID, signature, route.Call == nevisfido.DeleteDevice)
+			return x.Targets.BeginDevice(ctx, call)
 		},
 	}, next)
 }
