@@ -12,6 +12,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -108,7 +109,7 @@ func TestExampleLetter(t *testing.T) {
 	if err != nil || len(written) != 1 {
 		t.Fatalf("the spool holds %v, %v", written, err)
 	}
-	text := strings.Join(strings.Fields(run(t, spool, "pdftotext", written[0], "-")), " ")
+	text := strings.Join(strings.Fields(run(t, spool, testservice.Need(t, "pdftotext"), written[0], "-")), " ")
 	for _, want := range []string{"Ihr Zugang zum E-Banking", "Zürich, " + time.Now().Format("02.01.2006"), "die App der Beispielbank.", "Rufen Sie uns an."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the letter lacks %q: %s", want, text)
