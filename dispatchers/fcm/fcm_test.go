@@ -204,22 +204,22 @@ func TestConcurrentDispatchesShareOneAccessToken(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
+func TestProbe(t *testing.T) {
 	s := startGoogle(t, google.Options{})
 	f := newDispatcher(t, s, nil)
-	if err := f.Check(t.Context()); err != nil {
+	if err := f.Probe(t.Context()); err != nil {
 		t.Errorf("in order: %v", err)
 	}
 	s.RevokeTokens()
 	s.ScriptOAuth(google.OAuthError("invalid_grant"))
-	if err := f.Check(t.Context()); err == nil {
+	if err := f.Probe(t.Context()); err == nil {
 		t.Error("a rejected access token passed")
 	}
-	dispatcherstest.WantFailure(t, f.Check(t.Context()), dispatchers.Broken, "oauth_refused")
+	dispatcherstest.WantFailure(t, f.Probe(t.Context()), dispatchers.Broken, "oauth_refused")
 
 	other := newDispatcher(t, s, nil)
 	s.Close()
-	dispatcherstest.WantFailure(t, other.Check(t.Context()), dispatchers.Temporary, "connection")
+	dispatcherstest.WantFailure(t, other.Probe(t.Context()), dispatchers.Temporary, "connection")
 }
 
 // A reload does not wait for the exchanges of the old configuration.

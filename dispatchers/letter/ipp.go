@@ -16,6 +16,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
 const (
@@ -232,7 +233,7 @@ func (p *printer) post(ctx context.Context, body *document) ([]byte, error) {
 	r.Header.Set("Accept", goipp.ContentType)
 	answer, err := p.transport.RoundTrip(r)
 	if err != nil {
-		return nil, httpclient.Classify(asking, err)
+		return nil, httpsend.Classify(asking, err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
@@ -240,7 +241,7 @@ func (p *printer) post(ctx context.Context, body *document) ([]byte, error) {
 	}
 	content, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	if err != nil {
-		return nil, httpclient.Classify(asking, err)
+		return nil, httpsend.Classify(asking, err)
 	}
 	if len(content) > maxAnswer {
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: the answer is too big", asking)
