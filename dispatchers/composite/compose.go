@@ -4,21 +4,49 @@
 package composite
 
 import (
+	"fmt"
 	"slices"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 )
 
 // checkMembers fails where there are none, or one is named twice.
 func checkMembers(option string, members []string) error {
 	if len(members) == 0 {
-		return conf.Errorf(option, "%s names no dispatcher: add a line, such as: %s push mail", option, option)
+		return fmt.Errorf("%s names no dispatcher; name one or more of those that are configured", option)
 	}
 	for i, name := range members {
 		if slices.Contains(members[:i], name) {
-			return conf.Errorf(option, "%s names the dispatcher %q twice: remove one", option, name)
+			return fmt.Errorf("%s names the dispatcher %q twice", option, name)
 		}
+	}
+	return nil
+}
+
+// memberOption reads names of dispatchers and adds them to those named before.
+func memberOption(d *caddyfile.Dispenser, to *[]string) error {
+	word := d.Val()
+	names := d.RemainingArgs()
+	if len(names) == 0 {
+		return d.Errf("%s takes the names of one or more dispatchers", word)
+	}
+	for _, name := range names {
+		if slices.Contains(*to, name) {
+			return d.Errf("%s names the dispatcher %q twice", word, name)
+		}
+		*to = append(*to, name)
+	}
+	return nil
+}
+
+// start reads the type of a guest, which takes no arguments.
+func start(d *caddyfile.Dispenser) error {
+	d.Next()
+	kind := d.Val()
+	if d.NextArg() {
+		return d.Errf("unexpected argument %q: the options of %s stand in a block", d.Val(), kind)
 	}
 	return nil
 }

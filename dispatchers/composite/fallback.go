@@ -10,7 +10,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 )
 
 // Fallback tries dispatchers one after the other until one delivers. The
@@ -39,44 +38,25 @@ func (Fallback) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	fallback {
-//		try <name…>
-//		on  expired|no_target|no_key|refused|temporary|broken …
-//	}
-//
-// try may repeat.
-func (f *Fallback) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return fallbackOptions.Unmarshal(d, f)
-}
-
-var fallbackOptions = conf.Table[Fallback]{
-	conf.MoreWords("try", func(f *Fallback) *[]string { return &f.Try }, nil),
-	conf.Words("on", func(f *Fallback) *[]dispatchers.Class { return &f.On }, func(class string) error {
-		if !dispatchers.Class(class).Valid() {
-			return fmt.Errorf("there is no outcome %q: name expired, no_target, no_key, refused, temporary or broken", class)
-		}
-		return nil
-	}),
-}
-
-// Check implements conf.Checker.
-func (f *Fallback) Check() error {
-	for i, class := range f.On {
-		if slices.Contains(f.On[:i], class) {
-			return conf.Errorf("on", "on: the outcome %s is named twice", class)
-		}
-	}
-	return checkMembers("try", f.Try)
-}
-
 // Provision checks the options.
-func (f *Fallback) Provision(ctx caddy.Context) error {
+func (f *Fallback) Provision(caddy.Context) error {
+	if err := f.CheckOptions(); err != nil {
+		return err
+	}
 	if len(f.On) == 0 {
 		f.On = []dispatchers.Class{dispatchers.Expired, dispatchers.NoTarget, dispatchers.Temporary, dispatchers.Broken}
 	}
-	return fallbackOptions.Provision(f, dispatchers.Logger(ctx))
+	return nil
+}
+
+// CheckOptions implements dispatchers.OptionChecker.
+func (f *Fallback) CheckOptions() error {
+	for _, class := range f.On {
+		if !class.Valid() {
+			return fmt.Errorf("on: there is no outcome %q", class)
+		}
+	}
+	return checkMembers("try", f.Try)
 }
 
 // Members implements dispatchers.Composite.
@@ -128,10 +108,60 @@ func tell(m *dispatchers.Message, from, to string, failure *dispatchers.Error) {
 	}
 }
 
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
+//
+//	fallback {
+//		try <name…>
+//		on  expired|no_target|no_key|refused|temporary|broken …
+//	}
+func (f *Fallback) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if err := start(d); err != nil {
+		return err
+	}
+	for d.NextBlock(0) {
+		switch d.Val() {
+		case "try":
+			if err := memberOption(d, &f.Try); err != nil {
+				return err
+			}
+		case "on":
+			if err := f.onOption(d); err != nil {
+				return err
+			}
+		default:
+			return d.Errf("unrecognized option %q of fallback", d.Val())
+		}
+	}
+	if len(f.Try) == 0 {
+		return d.Err("fallback names no dispatchers: add a line, such as: try push mail")
+	}
+	return nil
+}
+
+func (f *Fallback) onOption(d *caddyfile.Dispenser) error {
+	if f.On != nil {
+		return d.Err("on stands once, with all outcomes")
+	}
+	for _, word := range d.RemainingArgs() {
+		class := dispatchers.Class(word)
+		if !class.Valid() {
+			return d.Errf("on: there is no outcome %q: name expired, no_target, no_key, refused, temporary or broken", word)
+		}
+		if slices.Contains(f.On, class) {
+			return d.Errf("on: the outcome %s is named twice", word)
+		}
+		f.On = append(f.On, class)
+	}
+	if f.On == nil {
+		return d.Err("on takes one or more outcomes, such as: on expired temporary")
+	}
+	return nil
+}
+
 // Interface guards
 var (
-	_ caddy.Provisioner     = (*Fallback)(nil)
-	_ dispatchers.Composite = (*Fallback)(nil)
-	_ conf.Checker          = (*Fallback)(nil)
-	_ caddyfile.Unmarshaler = (*Fallback)(nil)
+	_ caddy.Provisioner         = (*Fallback)(nil)
+	_ dispatchers.Composite     = (*Fallback)(nil)
+	_ dispatchers.OptionChecker = (*Fallback)(nil)
+	_ caddyfile.Unmarshaler     = (*Fallback)(nil)
 )

@@ -3,13 +3,13 @@ package composite
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 )
 
 // FanOut sends one message, with one token and one session, over several
@@ -48,30 +48,23 @@ func (FanOut) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	fan_out {
-//		to      <name…>
-//		succeed first|any|all
-//	}
-//
-// to may repeat.
-func (f *FanOut) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return fanOutOptions.Unmarshal(d, f)
-}
-
-var fanOutOptions = conf.Table[FanOut]{
-	conf.MoreWords("to", func(f *FanOut) *[]string { return &f.To }, nil),
-	conf.OneOf("succeed", func(f *FanOut) *Rule { return &f.Succeed }, First, Any, All),
-}
-
-// Check implements conf.Checker.
-func (f *FanOut) Check() error { return checkMembers("to", f.To) }
-
 // Provision checks the options.
-func (f *FanOut) Provision(ctx caddy.Context) error {
+func (f *FanOut) Provision(caddy.Context) error {
+	if err := f.CheckOptions(); err != nil {
+		return err
+	}
 	f.Succeed = cmp.Or(f.Succeed, Any)
-	return fanOutOptions.Provision(f, dispatchers.Logger(ctx))
+	return nil
+}
+
+// CheckOptions implements dispatchers.OptionChecker.
+func (f *FanOut) CheckOptions() error {
+	switch f.Succeed {
+	case "", First, Any, All:
+	default:
+		return fmt.Errorf("succeed %q: it is first, any or all", f.Succeed)
+	}
+	return checkMembers("to", f.To)
 }
 
 // Members implements dispatchers.Composite.
@@ -119,10 +112,46 @@ func (f *FanOut) Compose(ctx context.Context, m *dispatchers.Message, deliver di
 	return dispatchers.Receipt{Response: responses, Dispatcher: m.Dispatcher, Rest: rest.Wait}, nil
 }
 
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
+//
+//	fan_out {
+//		to      <name…>
+//		succeed first|any|all
+//	}
+func (f *FanOut) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if err := start(d); err != nil {
+		return err
+	}
+	for d.NextBlock(0) {
+		switch d.Val() {
+		case "to":
+			if err := memberOption(d, &f.To); err != nil {
+				return err
+			}
+		case "succeed":
+			var rule string
+			if f.Succeed != "" || !d.Args(&rule) || d.NextArg() {
+				return d.Err("succeed stands once, with first, any or all")
+			}
+			switch f.Succeed = Rule(rule); f.Succeed {
+			case First, Any, All:
+			default:
+				return d.Errf("succeed %q: it is first, any or all", rule)
+			}
+		default:
+			return d.Errf("unrecognized option %q of fan_out", d.Val())
+		}
+	}
+	if len(f.To) == 0 {
+		return d.Err("fan_out names no dispatchers: add a line, such as: to push mail")
+	}
+	return nil
+}
+
 // Interface guards
 var (
-	_ caddy.Provisioner     = (*FanOut)(nil)
-	_ dispatchers.Composite = (*FanOut)(nil)
-	_ conf.Checker          = (*FanOut)(nil)
-	_ caddyfile.Unmarshaler = (*FanOut)(nil)
+	_ caddy.Provisioner         = (*FanOut)(nil)
+	_ dispatchers.Composite     = (*FanOut)(nil)
+	_ dispatchers.OptionChecker = (*FanOut)(nil)
+	_ caddyfile.Unmarshaler     = (*FanOut)(nil)
 )

@@ -179,11 +179,9 @@ func newOAuth(transport http.RoundTripper) *oauth {
 }
 
 var (
-	tokensUnavailable = httpsend.Meaning{Class: dispatchers.Temporary, Reason: reasonOAuthUnavailable, Advice: "it may be overloaded"}
-	noTokenService    = httpsend.Meaning{
-		Class: dispatchers.Broken, Reason: reasonOAuthRefused,
-		Advice: "this is not an answer of a token service; check token_uri in the credentials file, and the proxy",
-	}
+	tokensUnavailable = httpsend.Temporary(reasonOAuthUnavailable, "it may be overloaded")
+	noTokenService    = httpsend.Broken(reasonOAuthRefused,
+		"this is not an answer of a token service; check token_uri in the credentials file, and the proxy")
 )
 
 // oauthErrors are the error codes of RFC 6749, section 5.2, that Google uses.
@@ -223,10 +221,8 @@ func (o *oauth) fetch(ctx context.Context, s tokenSource) (grant, error) {
 	case answer.Status == http.StatusOK:
 		return grant{}, o.Failed(answer, noTokenService)
 	case answer.Status/100 == 4 && slices.Contains(oauthErrors, code):
-		return grant{}, o.Failed(answer, httpsend.Meaning{
-			Class: dispatchers.Broken, Reason: reasonOAuthRefused,
-			Advice: code + "; was the service account's key deleted, or is this machine's clock wrong?",
-		})
+		return grant{}, o.Failed(answer, httpsend.Broken(reasonOAuthRefused,
+			code+"; was the service account's key deleted, or is this machine's clock wrong?"))
 	}
 	return grant{}, o.Unsuccessful(answer)
 }

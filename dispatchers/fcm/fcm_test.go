@@ -58,13 +58,13 @@ func credentialsFile(t *testing.T, s *google.Server) string {
 }
 
 // load provisions a dispatcher as a configuration does.
-func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
+func load(t *testing.T, options map[string]any) (*FCM, error) {
 	t.Helper()
-	return dispatcherstest.Load[*Dispatcher](t, "fcm", options)
+	return dispatcherstest.Load[*FCM](t, "fcm", options)
 }
 
 // newDispatcher loads a dispatcher that sends to s; more adds options.
-func newDispatcher(t *testing.T, s *google.Server, more map[string]any) *Dispatcher {
+func newDispatcher(t *testing.T, s *google.Server, more map[string]any) *FCM {
 	t.Helper()
 	options := map[string]any{"credentials": credentialsFile(t, s), "endpoint": s.URL()}
 	maps.Copy(options, more)
@@ -235,7 +235,7 @@ func TestDispatchAfterCleanup(t *testing.T) {
 }
 
 func TestCleanupAfterFailedProvision(t *testing.T) {
-	if err := new(Dispatcher).Cleanup(); err != nil {
+	if err := new(FCM).Cleanup(); err != nil {
 		t.Error(err)
 	}
 }

@@ -37,55 +37,40 @@ type fcmError struct {
 // documented are the errors of the FCM reference (ErrorCode). A code counts
 // only along with its status: a target is not given up because of half a sign.
 var documented = map[fcmError]httpsend.Meaning{
-	{404, "UNREGISTERED"}: {
-		dispatchers.Expired, reasonUnregistered,
-		"the app was removed from the phone, or has another registration token now",
-	},
-	{400, "INVALID_ARGUMENT"}: {
-		dispatchers.Refused, reasonInvalidArgument,
-		"the address is not an FCM registration token, or FCM does not take the message",
-	},
-	{403, "SENDER_ID_MISMATCH"}: {
-		dispatchers.Refused, reasonSenderIDMismatch,
-		"the registration token belongs to an app of another Firebase project",
-	},
-	{401, "THIRD_PARTY_AUTH_ERROR"}: {
-		dispatchers.Refused, reasonThirdPartyAuth,
-		"check the APNs key in the Firebase console",
-	},
-	{429, "QUOTA_EXCEEDED"}: {dispatchers.Temporary, reasonQuotaExceeded, "too many messages"},
-	{503, "UNAVAILABLE"}:    {dispatchers.Temporary, dispatchers.ReasonUnavailable, "FCM is overloaded"},
-	{500, "INTERNAL"}:       {dispatchers.Temporary, reasonInternal, "FCM failed"},
+	{404, "UNREGISTERED"}: httpsend.Expired(reasonUnregistered,
+		"the app was removed from the phone, or has another registration token now"),
+	{400, "INVALID_ARGUMENT"}: httpsend.Refused(reasonInvalidArgument,
+		"the address is not an FCM registration token, or FCM does not take the message"),
+	{403, "SENDER_ID_MISMATCH"}: httpsend.Refused(reasonSenderIDMismatch,
+		"the registration token belongs to an app of another Firebase project"),
+	{401, "THIRD_PARTY_AUTH_ERROR"}: httpsend.Refused(reasonThirdPartyAuth, "check the APNs key in the Firebase console"),
+	{429, "QUOTA_EXCEEDED"}:         httpsend.Temporary(reasonQuotaExceeded, "too many messages"),
+	{503, "UNAVAILABLE"}:            httpsend.Temporary(dispatchers.ReasonUnavailable, "FCM is overloaded"),
+	{500, "INTERNAL"}:               httpsend.Temporary(reasonInternal, "FCM failed"),
 }
 
 // bare are answers without such a detail: of Google's front, of a proxy, of
 // whatever is at a wrong endpoint.
 var bare = httpsend.Table{
-	http.StatusBadRequest: {dispatchers.Refused, reasonInvalidArgument, "FCM does not take the message"},
-	http.StatusUnauthorized: {
-		dispatchers.Temporary, reasonTokenRejected,
-		"the access token was no longer accepted; the next attempt fetches another",
-	},
-	http.StatusForbidden: {
-		dispatchers.Broken, reasonPermissionDenied,
-		"enable the FCM API in the project and give the service account the right cloudmessaging.messages.create",
-	},
-	http.StatusNotFound:            {dispatchers.Broken, dispatchers.ReasonNotFound, "check project and endpoint"},
-	http.StatusTooManyRequests:     {dispatchers.Temporary, reasonQuotaExceeded, "too many messages"},
-	http.StatusInternalServerError: {dispatchers.Temporary, reasonInternal, "FCM failed"},
+	http.StatusBadRequest: httpsend.Refused(reasonInvalidArgument, "FCM does not take the message"),
+	http.StatusUnauthorized: httpsend.Temporary(reasonTokenRejected,
+		"the access token was no longer accepted; the next attempt fetches another"),
+	http.StatusForbidden: httpsend.Broken(reasonPermissionDenied,
+		"enable the FCM API in the project and give the service account the right cloudmessaging.messages.create"),
+	http.StatusNotFound:            httpsend.Broken(dispatchers.ReasonNotFound, "check project and endpoint"),
+	http.StatusTooManyRequests:     httpsend.Temporary(reasonQuotaExceeded, "too many messages"),
+	http.StatusInternalServerError: httpsend.Temporary(reasonInternal, "FCM failed"),
 
-	5: {dispatchers.Temporary, dispatchers.ReasonUnavailable, "FCM or something on the way to it is not available"},
+	5: httpsend.Temporary(dispatchers.ReasonUnavailable, "FCM or something on the way to it is not available"),
 	4: notFCM,
 	3: notFCM,
 	2: notFCM,
 }
 
 var (
-	notFCM         = httpsend.Meaning{Class: dispatchers.Broken, Reason: reasonUnexpectedAnswer, Advice: "this is not an answer of FCM; check endpoint and proxy"}
-	newTokenFailed = httpsend.Meaning{
-		Class: dispatchers.Broken, Reason: reasonUnauthenticated,
-		Advice: "a new access token was not accepted; check the service account, its project and endpoint",
-	}
+	notFCM         = httpsend.Broken(reasonUnexpectedAnswer, "this is not an answer of FCM; check endpoint and proxy")
+	newTokenFailed = httpsend.Broken(reasonUnauthenticated,
+		"a new access token was not accepted; check the service account, its project and endpoint")
 )
 
 // send makes one request, after one for an access token if there is none that

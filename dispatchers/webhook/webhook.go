@@ -6,6 +6,7 @@ package webhook
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -183,16 +184,22 @@ func (w *Webhook) Provision(ctx caddy.Context) error {
 		}
 		w.plan.keys = append(w.plan.keys, key)
 	}
-	for name, template := range w.Headers {
-		if looksSecret(name) && len(template.Placeholders()) == 0 {
-			placeholder.WarnLiteral("header "+name, logger)
-		}
-	}
+	w.warnLiterals(logger)
 	if w.transport, err = httpclient.NewTransport(w.Options, logger); err != nil {
 		return err
 	}
 	w.service = httpsend.Service{Name: "the webhook", Doing: "sending to the webhook", Statuses: statuses, Transport: w.transport}
 	return nil
+}
+
+// warnLiterals warns about credentials in headers that are part of the
+// configuration.
+func (w *Webhook) warnLiterals(logger *slog.Logger) {
+	for name, template := range w.Headers {
+		if looksSecret(name) && len(template.Placeholders()) == 0 {
+			placeholder.WarnLiteral("header "+name, logger)
+		}
+	}
 }
 
 // Cleanup closes idle connections.
@@ -214,19 +221,18 @@ const (
 )
 
 var statuses = httpsend.Table{
-	http.StatusGone:         {Class: dispatchers.Expired, Reason: reasonGone, Advice: "the address is gone for good"},
+	http.StatusGone:         httpsend.Expired(reasonGone, "the address is gone for good"),
 	http.StatusUnauthorized: unauthorized,
 	http.StatusForbidden:    unauthorized,
-	http.StatusNotFound:     {Class: dispatchers.Refused, Reason: dispatchers.ReasonNotFound, Advice: "check url"},
+	http.StatusNotFound:     httpsend.Refused(dispatchers.ReasonNotFound, "check url"),
 
-	4: {Class: dispatchers.Refused, Reason: dispatchers.ReasonRejected, Advice: "it does not take the message; check body and content_type"},
-	3: {Class: dispatchers.Refused, Reason: dispatchers.ReasonRedirect, Advice: "redirects are not followed; configure the final url"},
-	2: {Class: dispatchers.Refused, Reason: dispatchers.ReasonUnexpectedStatus, Advice: "success does not name this status"},
+	4: httpsend.Refused(dispatchers.ReasonRejected, "it does not take the message; check body and content_type"),
+	3: httpsend.Refused(dispatchers.ReasonRedirect, "redirects are not followed; configure the final url"),
+	2: httpsend.Refused(dispatchers.ReasonUnexpectedStatus, "success does not name this status"),
 }
 
-var unauthorized = httpsend.Meaning{
-	Class: dispatchers.Refused, Reason: dispatchers.ReasonUnauthorized, Advice: "check the credentials in header, secret and client_cert",
-}
+var unauthorized = httpsend.Refused(dispatchers.ReasonUnauthorized,
+	"check the credentials in header, secret and client_cert")
 
 // Dispatch implements dispatchers.Dispatcher.
 func (w *Webhook) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {

@@ -31,13 +31,11 @@ var statuses = httpsend.Table{
 }
 
 var (
-	unsubscribed = httpsend.Meaning{Class: dispatchers.Expired, Reason: reasonUnsubscribed, Advice: "the subscription has ended"}
+	unsubscribed = httpsend.Expired(reasonUnsubscribed, "the subscription has ended")
 	// One subscription that was made for another key is no fault of the
 	// configuration.
-	otherKey = httpsend.Meaning{
-		Class: dispatchers.Refused, Reason: reasonVAPID,
-		Advice: "it does not accept the VAPID key; the subscription may be for another one, else check the file's subject and the clock",
-	}
+	otherKey = httpsend.Refused(reasonVAPID,
+		"it does not accept the VAPID key; the subscription may be for another one, else check the file's subject and the clock")
 )
 
 // defaultTTL is for messages whose end is not known.

@@ -95,20 +95,32 @@ type Meaning struct {
 	Advice string
 }
 
+// Expired makes the Meaning of an address that is gone for good.
+func Expired(reason, advice string) Meaning { return Meaning{dispatchers.Expired, reason, advice} }
+
+// Refused makes the Meaning of a message that is not taken.
+func Refused(reason, advice string) Meaning { return Meaning{dispatchers.Refused, reason, advice} }
+
+// Temporary makes the Meaning of a failure that may pass.
+func Temporary(reason, advice string) Meaning { return Meaning{dispatchers.Temporary, reason, advice} }
+
+// Broken makes the Meaning of a fault in the configuration.
+func Broken(reason, advice string) Meaning { return Meaning{dispatchers.Broken, reason, advice} }
+
 // Table has the meanings of statuses, and of their classes 1 to 5 (RFC 9110,
 // section 15) for those without a row of their own.
 type Table map[int]Meaning
 
 // common holds for all services that have no row of their own.
 var common = Table{
-	http.StatusRequestTimeout:        {dispatchers.Temporary, httpclient.ReasonTimeout, "it did not take the request this time"},
-	http.StatusTooEarly:              {dispatchers.Temporary, httpclient.ReasonTimeout, "it did not take the request this time"},
-	http.StatusTooManyRequests:       {dispatchers.Temporary, dispatchers.ReasonRateLimited, "too many messages"},
-	http.StatusRequestEntityTooLarge: {dispatchers.Refused, dispatchers.ReasonTooBig, "the message is too big"},
+	http.StatusRequestTimeout:        Temporary(httpclient.ReasonTimeout, "it did not take the request this time"),
+	http.StatusTooEarly:              Temporary(httpclient.ReasonTimeout, "it did not take the request this time"),
+	http.StatusTooManyRequests:       Temporary(dispatchers.ReasonRateLimited, "too many messages"),
+	http.StatusRequestEntityTooLarge: Refused(dispatchers.ReasonTooBig, "the message is too big"),
 
-	5: {dispatchers.Temporary, dispatchers.ReasonUnavailable, "it failed"},
-	4: {dispatchers.Refused, dispatchers.ReasonRejected, "it does not take the message"},
-	3: {dispatchers.Refused, dispatchers.ReasonRedirect, "redirects are not followed"},
+	5: Temporary(dispatchers.ReasonUnavailable, "it failed"),
+	4: Refused(dispatchers.ReasonRejected, "it does not take the message"),
+	3: Refused(dispatchers.ReasonRedirect, "redirects are not followed"),
 }
 
 func (t Table) meaning(status int) Meaning {
