@@ -125,7 +125,7 @@ func waitForFile(path string, exited chan struct{}) {
 func TestImportReport(t *testing.T) {
 	good := recordLines(t, 3)
 	lines := good + "x\n" + strings.ReplaceAll(good, `"kty":"EC"`, `"kty":"EC","d":"AA"`) +
-		strings.Replace(good[:strings.Index(good, "\n")], `{"schema":1`, `{"user":{"email":"a@example.com"},"schema":1`, 1)
+		strings.Replace(good[:strings.Index(good, "\n")], `{"schema":2`, `{"user":{"email":"a@example.com"},"schema":2`, 1)
 	want := `lines      8
 added      3
 replaced   0

@@ -43,7 +43,7 @@ keys are not shown. Records that cannot be read are reported on standard error.`
 		}
 		now := time.Now()
 		damaged, err := eachTarget(ctx, cmd, s, func(t *targets.Target) error {
-			if user != "" && t.Username != user || device != "" && t.DeviceID != device || state != "" && string(t.State) != state {
+			if user != "" && t.Username != user || device != "" && t.DeviceID != device || state != "" && string(t.State()) != state {
 				return nil
 			}
 			return show(out, viewOf(t, now))

@@ -104,7 +104,7 @@ func recordLine(t *testing.T, id, username string) (line string, key *encrypt.Ke
 	record := &targets.Target{
 		ID: id, Username: username, DeviceID: "device-of-" + id, Name: "phone", Address: address, Dispatcher: "fcm",
 		EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(), Source: targets.SourceCreate,
-		Created: moment, Updated: moment, State: targets.Active,
+		Created: moment, Updated: moment,
 	}
 	data, err := targets.Encode(record, record.Ref())
 	if err != nil {
@@ -245,7 +245,7 @@ func TestShowRefusedKey(t *testing.T) {
 func mustHoldNoSecret(t *testing.T, s *sidecar, lines string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "targets.ndjson")
-	writeFile(t, path, lines+strings.ReplaceAll(lines, `"schema":1`, `"schema":"1"`))
+	writeFile(t, path, lines+strings.ReplaceAll(lines, `"schema":2`, `"schema":"2"`))
 	for _, args := range [][]string{
 		{"list"},
 		{"list", "--json"},

@@ -39,9 +39,12 @@ type targetView struct {
 func viewOf(t *targets.Target, now time.Time) targetView {
 	v := targetView{
 		ID: t.ID, Namespace: t.Namespace, ExtID: t.ExtID, Username: t.Username, DeviceID: t.DeviceID, Name: t.Name,
-		Dispatcher: t.Dispatcher, HasAddress: t.Address != "", State: string(t.State), Changes: len(t.Marks), Doubt: t.Doubt,
+		Dispatcher: t.Dispatcher, HasAddress: t.Address != "", State: string(t.State()), Doubt: t.Unsure,
 		Key: keyKind(t.EncryptionKey), KeyRefused: t.KeyRefused, Thumbprint: t.Thumbprint, SignatureKey: keyKind(t.SignatureKey),
 		Source: t.Source, Created: moment(t.Created), Updated: moment(t.Updated), Hash: t.Ref().Hash(),
+	}
+	if t.Fence != nil {
+		v.Changes = len(t.Fence.Changes)
 	}
 	since := t.KeySince
 	if since.IsZero() {

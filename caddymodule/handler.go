@@ -16,10 +16,12 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/caddystore" // the default store
 )
 
@@ -106,14 +108,10 @@ type Handler struct {
 	// The dispatchers that callers can name.
 	Dispatchers []*Dispatcher `json:"dispatchers,omitempty"`
 
-	exchange    *exchange.Exchange
-	limiterKey  string // set while the shared limiter is held
-	doubtsKey   string
-	storeConfig string // JSON
-	auditPath   string // set while the shared audit file is held
-	trail       auditTrail
-
-	detachDoubts func() // set while the shared doubts are held
+	exchange   *exchange.Exchange
+	limiterKey string // set while the shared limiter is held
+	auditPath  string // set while the shared audit file is held
+	trail      auditTrail
 
 	logger *zap.Logger
 }
@@ -193,7 +191,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	handles, err := h.handles(store, channels)
+	handles, err := h.handles(ctx.Slogger(), store, channels)
 	if err != nil {
 		return err
 	}
@@ -217,36 +215,36 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	directory := h.directory(store, sources, metrics)
-	if err := h.shareDoubts(directory); err != nil {
-		return err
-	}
-	h.exchange = &exchange.Exchange{
+	go directory.Run(ctx)
+	h.exchange, err = exchange.New(exchange.Config{
+		Config: delivery.Config{
+			Channels:         channels,
+			OnExpired:        onExpired,
+			Targets:          directory,
+			Links:            handles,
+			RedeemURL:        h.RedeemURL,
+			Lifetimes:        h.lifetimes(),
+			Deadline:         time.Duration(h.Deadline),
+			VisualCodeDigits: h.VisualCode,
+			Lookup:           lookup,
+			User:             user,
+			Log:              ctx.Slogger(),
+		},
 		BasePath:           h.BasePath,
 		UpstreamDispatcher: h.UpstreamDispatcher,
-		RedeemURL:          h.RedeemURL,
-		Lifetimes:          h.lifetimes(),
-		Deadline:           time.Duration(h.Deadline),
 		MaxBody:            h.MaxBody,
-		VisualCodeDigits:   h.VisualCode,
 		ObserveOnly:        h.Observe,
-		User:               user,
-		Targets:            directory,
-		Handles:            handles,
-		Channels:           channels,
-		OnExpired:          onExpired,
 		Limits:             limits,
 		Limiter:            limiter,
-		Observer:           h.observer(metrics),
-		Log:                h.logger,
-		Lookup:             lookup,
 		ClientIP:           clientIP,
-	}
-	return nil
+		Observer:           h.observer(metrics),
+	})
+	return err
 }
 
 // directory puts the rules of learning and forgetting before the store.
-func (h *Handler) directory(store targets.Store, sources []targets.NamedSource, m *metrics) *targets.Directory {
-	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Policy: h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge), Events: func(e targets.Event) {
+func (h *Handler) directory(store *kv.Store, sources []targets.NamedSource, m *metrics) *targets.Directory {
+	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Unsynced: targets.SharedUnsynced(store.Location(), h.Namespace), Policy: h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge), Events: func(e targets.Event) {
 		m.target(e)
 		h.trail.target(e)
 		fields := []zap.Field{
@@ -339,20 +337,19 @@ func (h *Handler) lifetimes() map[nevisfido.Operation]time.Duration {
 	return all
 }
 
-func (h *Handler) loadStore(ctx caddy.Context) (targets.Store, error) {
+func (h *Handler) loadStore(ctx caddy.Context) (*kv.Store, error) {
 	if h.StoreRaw == nil {
 		h.StoreRaw = json.RawMessage(`{"type": "caddy"}`)
 	}
-	h.storeConfig = string(h.StoreRaw) // loading takes it away
 	guest, err := ctx.LoadModule(h, "StoreRaw")
 	if err != nil {
 		return nil, fmt.Errorf("loading the store: %w", err)
 	}
-	store, ok := guest.(targets.Store)
+	store, ok := guest.(kv.Guest)
 	if !ok {
-		return nil, fmt.Errorf("the store module %T is no targets.Store", guest)
+		return nil, fmt.Errorf("the store module %T does not implement kv.Guest", guest)
 	}
-	return store, nil
+	return kv.Open(store), nil
 }
 
 // Cleanup gives back what Provision took. What goes on after its request was
@@ -360,8 +357,11 @@ func (h *Handler) loadStore(ctx caddy.Context) (targets.Store, error) {
 func (h *Handler) Cleanup() error {
 	if h.exchange != nil && caddy.Exiting() {
 		h.exchange.Wait()
+		if n := h.exchange.Targets.Unsynced.Len(); n > 0 {
+			h.logger.Error("the store did not take changes of dispatch targets before the end, and holds old records of them", zap.Int("changes", n))
+		}
 	}
-	return errors.Join(h.releaseLimiter(), h.releaseDoubts(), h.releaseAudit())
+	return errors.Join(h.releaseLimiter(), h.releaseAudit())
 }
 
 // Interface guards

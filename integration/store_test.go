@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
@@ -23,6 +24,17 @@ func (s *stack) record(p *phone) string {
 	}
 	s.t.Fatal("the target is not stored")
 	return ""
+}
+
+// holds tells whether the storage has a record of the target with a text in it.
+func (s *stack) holds(p *phone, text string) bool {
+	s.t.Helper()
+	for path, content := range s.stored() {
+		if strings.Contains(path, "/targets/") && strings.Contains(content, p.TargetID()) && strings.Contains(content, text) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *stack) write(path, content string) {
@@ -110,7 +122,7 @@ func TestDamagedRecords(t *testing.T) {
 				"another JSON":            `{"a":1}`,
 				"null":                    "null",
 				"another target's record": foreign,
-				"a later release's":       strings.Replace(good, `"schema":1`, `"schema":99`, 1),
+				"a later release's":       strings.Replace(good, `"schema":2`, `"schema":99`, 1),
 				"without an id":           strings.Replace(good, p.TargetID(), "", 1),
 				"larger than any record":  good + strings.Repeat(" ", 1<<20),
 			} {
@@ -175,10 +187,13 @@ func TestStorageThatFails(t *testing.T) {
 	} else {
 		s.wantStatus(err, http.StatusServiceUnavailable)
 	}
+	create := `{"username":"jeff","name":"late","target":"token","dispatcher":"push"}`
+	if r := s.send(http.MethodPost, "/nevisfido/token/dispatch/targets", create, "Content-Type", jsonType); r.status != http.StatusServiceUnavailable {
+		t.Errorf("a creation: %s", r)
+	}
 	if n := len(s.nevis.Requests()) - asked; n != 0 {
 		t.Errorf("%d changes reached nevisFIDO", n)
 	}
-	late := s.register("P-256") // nevisFIDO has committed: the device hears of it
 
 	if err := os.Remove(s.storage); err != nil {
 		t.Fatal(err)
@@ -187,32 +202,35 @@ func TestStorageThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.take(p, nevisfido.Authentication, "push")
-	s.wantResult(s.dispatch("push", late.TargetID()), nevisfido.DispatchTargetNotFound)
 	s.modify(p, device.Change{NewKey: "P-384"})
 	s.take(p, nevisfido.Authentication, "push")
 }
 
-// nevisFIDO has another key for a target, and the storage could not be told:
-// the old one is not used once the storage is back.
-func TestAnotherKeyWhileStorageFails(t *testing.T) {
-	s := start(t, options{})
-	p := s.register("P-256")
+// nevisFIDO has made targets, one of them with a known id, and the storage could
+// not be told: they are used at once, and not forgotten by a new configuration.
+func TestCreationWhileStorageFails(t *testing.T) {
+	s := start(t, options{handler: "observe"})
+	as := device.Options{Dispatcher: nevisfido.BuiltInFCM, KeyKind: "P-256"}
+	known := s.registerAs(as, device.Registration{})
 	back := s.leave()
-	s.createFor(p, "P-384")
-	if lines := logged.lines("nothing is sent to it until it is registered again"); len(lines) != 1 {
+	s.nevis.Script(nevis.Members(map[string]string{"id": `"` + known.TargetID() + `"`}))
+	as.KeyKind = "P-384"
+	again, late := s.registerAs(as, device.Registration{}), s.registerAs(as, device.Registration{})
+	if lines := logged.lines("only this process knows of it"); len(lines) != 2 {
 		t.Errorf("the log says %q", lines)
 	}
-	s.config = strings.Replace(s.config, "limit off", "limit target 1000 1h", 1)
-	s.load() // a new configuration has not forgotten
+	s.config = strings.Replace(s.config, "observe", "", 1)
+	s.load()
+	s.take(again, nevisfido.Authentication, "push")
+	s.take(late, nevisfido.Authentication, "push")
 	back()
-	sends := s.google.Sends()
-	for _, channel := range []string{"push", "app-link"} {
-		s.wantResult(s.dispatch(channel, p.TargetID()), nevisfido.DispatchError)
+	for end := time.Now().Add(patience); !s.holds(again, "P-384") || !s.holds(late, "P-384"); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the storage was not told")
+		}
 	}
-	if n := s.google.Sends() - sends; n != 0 {
-		t.Errorf("%d push messages were sent", n)
-	}
-	s.take(s.createFor(p, "P-384"), nevisfido.Authentication, "push")
+	s.take(again, nevisfido.Authentication, "push")
+	s.take(late, nevisfido.Authentication, "push")
 }
 
 // Whoever only observes cannot refuse a change while the storage fails. It is
@@ -276,16 +294,16 @@ func TestRollingUpgrade(t *testing.T) {
 	later := func(version string) {
 		t.Helper()
 		content := s.stored()[path]
-		if !strings.Contains(content, `"schema":1`) {
+		if !strings.Contains(content, `"schema":2`) {
 			t.Fatalf("the record has another form than expected: %s", content)
 		}
-		s.write(path, strings.Replace(content, `"schema":1`, version+`,"colour":"blue"`, 1))
+		s.write(path, strings.Replace(content, `"schema":2`, version+`,"colour":"blue"`, 1))
 	}
-	later(`"schema":2,"min_schema":1`)
+	later(`"schema":3,"min_schema":2`)
 	s.take(p, nevisfido.Authentication, "push")
 	s.modify(p, device.Change{Name: "another"})
 	s.take(p, nevisfido.Authentication, "push")
-	if content := s.stored()[path]; !strings.Contains(content, `"schema":2,"min_schema":1`) || !strings.Contains(content, `"colour":"blue"`) || !strings.Contains(content, "another") {
+	if content := s.stored()[path]; !strings.Contains(content, `"schema":3,"min_schema":2`) || !strings.Contains(content, `"colour":"blue"`) || !strings.Contains(content, "another") {
 		t.Errorf("the later release finds %s", content)
 	}
 	s.modify(p, device.Change{NewKey: "P-384"})
@@ -293,7 +311,7 @@ func TestRollingUpgrade(t *testing.T) {
 	if content := s.stored()[path]; strings.Contains(content, "colour") {
 		t.Errorf("another key, and the old one's members: %s", content)
 	}
-	later(`"schema":3,"min_schema":2`)
+	later(`"schema":4,"min_schema":3`)
 	s.wantBroken("a record that demands more", p)
 	s.wantStatus(p.Delete(t.Context()), http.StatusServiceUnavailable)
 }

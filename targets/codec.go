@@ -1,15 +1,23 @@
 package targets
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"reflect"
-	"strings"
-	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
+
+// SchemaVersion is the version of the record that this release writes. A
+// record with a higher version was written by a newer release during a rolling
+// upgrade. It tells from which version on it may be read (Target.MinSchema): a
+// release that knows enough leaves the members that it does not know as they
+// are, and to an older one the record is unavailable and never overwritten. A
+// release that adds members raises its version; it writes a MinSchema below it
+// only if readers do right without them.
+const SchemaVersion = 2
 
 // MaxRecord bounds an encoded record, in bytes.
 const MaxRecord = 64 << 10
@@ -18,11 +26,60 @@ const MaxRecord = 64 << 10
 // nor replace.
 var ErrNewer = errors.New("the record demands a newer release")
 
-// encoded is a record as it is stored. Members of newer releases stay as they
-// are.
-type encoded struct {
-	*Target
-	Unknown jsontext.Value `json:",embed"`
+// Record is a target as it is read: as this release writes it, or as releases
+// with schema 1 did. Call Upgrade after reading one.
+type Record struct {
+	Target
+	schema1
+}
+
+// schema1 are the members that only records of schema 1 have.
+type schema1 struct {
+	// Status is what a record of schema 1 calls the state.
+	Status  State    `json:"state,omitempty"`
+	Settled State    `json:"settled,omitempty"` // to return to, of a stale record
+	Doubt   []string `json:"doubt,omitempty"`
+	Marks   []struct {
+		ID      string    `json:"id"`
+		At      time.Time `json:"at"`
+		Members []string  `json:"members"`
+		Shared  bool      `json:"shared,omitempty"`
+	} `json:"marks,omitempty"`
+}
+
+var (
+	errDamaged = errors.New("reading dispatch target: the record is damaged")
+	errOther   = errors.New("the record is that of another target")
+)
+
+// Upgrade makes the target one of SchemaVersion. It is an error if the record
+// has members that its schema has not.
+func (r *Record) Upgrade() error {
+	if r.Schema > 1 {
+		if r.Status != "" || r.Settled != "" || r.Doubt != nil || r.Marks != nil {
+			return errDamaged
+		}
+		return nil
+	}
+	if r.Fence != nil || r.Unsure != nil || r.Expired != "" || r.MinSchema > 1 {
+		return errDamaged
+	}
+	if r.Status != Active && r.Status != Expired && r.Status != Stale || r.Settled != "" && r.Settled != Active && r.Settled != Expired {
+		return errDamaged
+	}
+	r.Schema, r.MinSchema, r.Unsure = SchemaVersion, 0, r.Doubt
+	if r.Status == Expired || r.Settled == Expired {
+		r.quarantine()
+	}
+	for _, m := range r.Marks {
+		r.addFence(FencedChange{m.ID, m.At}, m.Members)
+		r.Fence.Shared = r.Fence.Shared || m.Shared
+	}
+	if r.Status == Stale && r.State() != Stale { // it does not tell why
+		r.Unsure = allMembers()
+	}
+	r.schema1 = schema1{}
+	return nil
 }
 
 // Encode returns a record as a store keeps it. It is an error if the record is
@@ -35,7 +92,10 @@ func Encode(t *Target, ref Ref) ([]byte, error) {
 	if len(t.unknown) == 0 {
 		record.Schema, record.MinSchema = SchemaVersion, 0
 	}
-	data, err := json.Marshal(encoded{&record, t.unknown})
+	data, err := json.Marshal(struct {
+		*Target
+		Unknown jsontext.Value `json:",embed"`
+	}{&record, t.unknown})
 	if err != nil {
 		return nil, errors.New("encoding dispatch target: a member is not valid UTF-8 or not valid JSON")
 	}
@@ -66,17 +126,14 @@ func DecodeHash(data []byte, hash string) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	ref := t.Ref()
-	if ref.Hash() != hash {
-		return nil, errors.New("reading dispatch target: the record is that of another target")
+	if t.Ref().Hash() != hash {
+		return nil, fmt.Errorf("reading dispatch target: %w", errOther)
 	}
-	if err := t.check(ref); err != nil {
+	if err := t.check(t.Ref()); err != nil {
 		return nil, fmt.Errorf("reading dispatch target: %w", err)
 	}
 	return t, nil
 }
-
-var errDamaged = errors.New("reading dispatch target: the record is damaged")
 
 func decode(data []byte) (*Target, error) {
 	if len(data) > MaxRecord {
@@ -99,72 +156,41 @@ func decode(data []byte) (*Target, error) {
 	case demanded < 1 || demanded > version.Schema:
 		return nil, errDamaged
 	}
-	r := encoded{Target: new(Target)}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, errDamaged
+	var r struct {
+		Record
+		Unknown jsontext.Value `json:",embed"`
 	}
-	if len(r.Unknown) > 0 && (version.Schema <= SchemaVersion || r.misspelt()) {
+	if err := json.Unmarshal(data, &r); err != nil || len(r.Unknown) > 0 && version.Schema <= SchemaVersion {
 		return nil, errDamaged
 	}
 	r.unknown = r.Unknown
-	return r.Target, nil
-}
-
-// misspelt tells whether a member that is not known may be one that is, with a
-// damaged byte in its name: a record must not lose its key or its doubts so.
-func (r *encoded) misspelt() bool {
-	var members map[string]jsontext.Value
-	if json.Unmarshal(r.Unknown, &members) != nil {
-		return true
+	if err := r.Upgrade(); err != nil {
+		return nil, err
 	}
-	for name := range members {
-		for _, known := range memberNames() {
-			if distance(name, known) == 1 {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// memberNames returns what the members of a record are called.
-var memberNames = sync.OnceValue(func() (names []string) {
-	for field := range reflect.TypeFor[Target]().Fields() {
-		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
-})
-
-// distance counts the bytes in which two names of the same length differ. It
-// is -1 for others.
-func distance(a, b string) int {
-	if len(a) != len(b) {
-		return -1
-	}
-	n := 0
-	for i := range len(a) {
-		if a[i] != b[i] {
-			n++
-		}
-	}
-	return n
+	return &r.Target, nil
 }
 
 // check tells whether the record is consistent and the one that ref names.
 func (t *Target) check(ref Ref) error {
 	switch {
 	case t.Namespace != ref.Namespace || t.ID != ref.ID:
-		return errors.New("the record is that of another target")
-	case t.State != Active && t.State != Expired && t.State != Stale:
-		return errors.New("the record has no known state")
-	case t.Settled != "" && t.Settled != Active && t.Settled != Expired:
-		return errors.New("the record returns to no known state")
+		return errOther
 	case (t.EncryptionKey == nil) != (t.Thumbprint == ""):
 		return errors.New("encryption key and thumbprint do not go together")
 	case t.EncryptionKey != nil && t.KeyRefused != "":
 		return errors.New("the record has an encryption key, and that it was refused")
+	case t.Fence != nil && len(t.Fence.Changes) == 0:
+		return errors.New("the record has a fence without a change")
 	}
 	return nil
+}
+
+// equal tells whether two records, nil for none, are the same.
+func equal(a, b *Target, ref Ref) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	textA, errA := Encode(a, ref)
+	textB, errB := Encode(b, ref)
+	return errA == nil && errB == nil && bytes.Equal(textA, textB)
 }

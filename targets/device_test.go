@@ -4,28 +4,62 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
-// changeDevice takes a change of a device through to nevisFIDO's answer.
-func (f *fixture) changeDevice(t *testing.T, device string, deletes bool, status int) {
+// deviceSignature is what the device of target "one" signs now.
+func (f *fixture) deviceSignature(members map[string]any) string {
+	return string(f.jws(members))
+}
+
+// beginDevice begins a signed change of device-1.
+func (f *fixture) beginDevice(t *testing.T, deletes bool) *targets.Change {
 	t.Helper()
-	p, err := f.BeginDevice(t.Context(), device, deletes)
+	c, err := f.BeginDevice(t.Context(), "device-1", f.deviceSignature(nil), deletes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Finish(t.Context(), status); err != nil {
-		t.Fatal(err)
-	}
+	return c
 }
 
-// What nevisFIDO answers decides about all targets of a device, and about no
-// other one.
+// learnAs records another target with signature key 1.
+func (f *fixture) learnAs(t *testing.T, id, user, device string) {
+	t.Helper()
+	desc := &nevisfido.TargetDescription{Username: user, DeviceID: device, EncryptionKey: publicJWK(1), SignatureKey: signingKeys[1].JWK()}
+	if err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: id}, targets.SourceCreate); err != nil {
+		t.Fatal(err)
+	}
+	f.events = nil
+}
+
+// states returns those of all targets, "gone" for one that is not known.
+func (f *fixture) states(t *testing.T, ids ...string) map[string]targets.State {
+	t.Helper()
+	states := make(map[string]targets.State)
+	for _, id := range ids {
+		record, err := f.Find(t.Context(), id)
+		switch {
+		case errors.Is(err, targets.ErrNotFound):
+			states[id] = "gone"
+		case err != nil:
+			t.Fatal(err)
+		default:
+			states[id] = record.State()
+		}
+	}
+	return states
+}
+
+// What nevisFIDO answers decides about the targets that the signer's user has on
+// the device, and about no other ones: devices share ids.
 func TestChangeOfDevice(t *testing.T) {
 	for _, deletes := range []bool{false, true} {
 		for status, want := range map[int]string{
@@ -33,42 +67,130 @@ func TestChangeOfDevice(t *testing.T) {
 		} {
 			f := newFixture()
 			f.learn(t, nil)
-			other := &nevisfido.TargetDescription{DeviceID: "device-2", EncryptionKey: publicJWK(1)}
-			if err := f.Learn(t.Context(), other, nevisfido.CreatedTarget{ID: "two"}, targets.SourceCreate); err != nil {
+			f.learnAs(t, "sibling", "jeff", "device-1")
+			f.learnAs(t, "other user", "mia", "device-1")
+			f.learnAs(t, "no user", "", "device-1")
+			f.learnAs(t, "other device", "jeff", "device-2")
+			f.learnAs(t, "no device", "jeff", "")
+			before := f.store.Dump()
+			c := f.beginDevice(t, deletes)
+			f.mustState(t, targets.Stale) // before nevisFIDO sees it
+			if err := c.Finish(t.Context(), status); err != nil {
 				t.Fatal(err)
 			}
-			f.events = nil
-			before := f.find(t)
-			f.changeDevice(t, "", deletes, status)
-			f.changeDevice(t, "device-3", deletes, status)
-			p, err := f.BeginDevice(t.Context(), "device-1", deletes)
+			state, event := targets.Active, ""
+			switch {
+			case want == "new" && deletes:
+				state, event = "gone", "forgotten"
+			case want == "new":
+				state, event = targets.Stale, "stale device_modified"
+			case want == "stale":
+				state, event = targets.Stale, "stale unanswered"
+			case len(before) != len(f.store.Dump()):
+				t.Errorf("status %d: the records are not as they were", status)
+			}
+			if event == "" {
+				f.mustHaveSent(t)
+			} else {
+				f.mustHaveSent(t, event, event)
+			}
+			got := f.states(t, "one", "sibling", "other user", "no user", "other device", "no device")
+			if !maps.Equal(got, map[string]targets.State{
+				"one": state, "sibling": state, "other user": targets.Active, "no user": targets.Active, "other device": targets.Active, "no device": targets.Active,
+			}) {
+				t.Errorf("deletes %t, status %d: the targets are %v", deletes, status, got)
+			}
+		}
+	}
+}
+
+// Anybody can send a change of a device, and name any target in it. Before
+// nevisFIDO accepts it nothing is stale, and then only what the named target's
+// user has there.
+func TestChangeOfDeviceThatDoesNotVerify(t *testing.T) {
+	for name, signature := range map[string]func(*fixture) string{
+		"none":             func(*fixture) string { return "" },
+		"not a JWS":        func(*fixture) string { return "jws" },
+		"names nobody":     func(f *fixture) string { return f.deviceSignature(map[string]any{"dispatchTargetId": nil}) },
+		"names an unknown": func(f *fixture) string { return f.deviceSignature(map[string]any{"dispatchTargetId": "nobody"}) },
+		"another's key":    func(f *fixture) string { return string(forged(f, nil)) },
+		"another's target": func(f *fixture) string { return f.deviceSignature(map[string]any{"dispatchTargetId": "other user"}) },
+		"not signed":       func(f *fixture) string { return string(unsignedJWS(f.payload(nil))) },
+		"an old one": func(f *fixture) string {
+			return f.deviceSignature(map[string]any{"creationTimeInEpochMillis": f.now.Add(-time.Hour).UnixMilli()})
+		},
+	} {
+		for _, status := range []int{0, 204, 401, 500} {
+			f := newFixture()
+			f.learn(t, nil)
+			f.learnAs(t, "sibling", "jeff", "device-1")
+			f.learnAs(t, "other user", "mia", "device-1")
+			before := f.store.Dump()
+			c, err := f.BeginDevice(t.Context(), "device-1", signature(f), status%2 == 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.mustState(t, targets.Stale) // before nevisFIDO sees it
-			if err := p.Finish(t.Context(), status); err != nil {
+			f.mustState(t, targets.Active)
+			if err := c.Finish(t.Context(), status); err != nil {
 				t.Fatal(err)
 			}
+			want := map[string]targets.State{"one": targets.Active, "sibling": targets.Active, "other user": targets.Active}
 			switch {
-			case want == "new" && deletes:
-				f.mustHaveSent(t, "forgotten")
-				f.mustBeUnknown(t)
-			case want == "new":
-				f.mustHaveSent(t, "stale device_modified")
-				f.mustState(t, targets.Stale)
-			case want == "stale":
-				f.mustHaveSent(t, "stale unanswered")
-				f.mustState(t, targets.Stale)
-			default:
-				f.mustHaveSent(t)
-				if got := f.mustState(t, targets.Active); got.Thumbprint != before.Thumbprint || len(got.Marks)+len(got.Doubt) != 0 {
-					t.Errorf("status %d: the record is not as it was: %+v", status, got)
+			case status != 204:
+				if len(before) != len(f.store.Dump()) {
+					t.Errorf("%s, status %d: the records changed", name, status)
 				}
+			case name == "another's target":
+				want["other user"] = targets.Stale
+			case name == "another's key", name == "not signed", name == "an old one":
+				want["one"], want["sibling"] = targets.Stale, targets.Stale
+				f.mustHaveSent(t, "stale signature", "stale signature")
 			}
-			if record, err := f.Find(t.Context(), "two"); err != nil || record.State != targets.Active {
-				t.Errorf("the other device's target is %+v, error %v", record, err)
+			if got := f.states(t, "one", "sibling", "other user"); !maps.Equal(got, want) {
+				t.Errorf("%s, status %d: the targets are %v", name, status, got)
 			}
 		}
+	}
+}
+
+// Without the user's name nobody knows whose the other targets of the device are.
+func TestChangeOfDeviceOfAnUnnamedUser(t *testing.T) {
+	f := newFixture()
+	f.learn(t, func(desc *nevisfido.TargetDescription) { desc.Username = "" })
+	f.learnAs(t, "two", "", "device-1")
+	if err := f.beginDevice(t, true).Finish(t.Context(), 204); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.states(t, "one", "two"); got["one"] != "gone" || got["two"] != targets.Active {
+		t.Errorf("the targets are %v", got)
+	}
+}
+
+// Where our signature key may be outdated nobody can tell a forgery, and the
+// target stays stale whatever comes between.
+func TestChangeOfDeviceWithAnUnsureKey(t *testing.T) {
+	f := newFixture()
+	f.learn(t, nil)
+	f.learnAs(t, "sibling", "jeff", "device-1")
+	f.modify(t, forged(f, newKey(1)), 204)
+	c, err := f.BeginDevice(t.Context(), "device-1", string(forged(f, nil)), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]any{
+		"name": "x", "target": "address-2", "dispatcher": "fcm",
+		"encryptionKey": string(publicJWK(2)), "signatureKey": string(signingKeys[1].JWK()),
+	}
+	other := f.another()
+	other.modify(t, forged(f, all), 204)
+	if got := f.states(t, "one", "sibling"); got["one"] != targets.Stale || got["sibling"] != targets.Active {
+		t.Errorf("the targets are %v", got)
+	}
+	if err := c.Finish(t.Context(), 204); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.states(t, "one", "sibling"); got["one"] != targets.Stale || got["sibling"] != targets.Stale {
+		t.Errorf("the targets are %v", got)
 	}
 }
 
@@ -77,96 +199,82 @@ func TestCrashDuringChangeOfDevice(t *testing.T) {
 	for _, deletes := range []bool{false, true} {
 		f := newFixture()
 		f.learn(t, nil)
-		if _, err := f.BeginDevice(t.Context(), "device-1", deletes); err != nil {
-			t.Fatal(err)
-		}
+		f.beginDevice(t, deletes)
 		f.now = f.now.Add(time.Hour)
-		f.mustState(t, targets.Stale)
+		f.another().mustState(t, targets.Stale)
 	}
 }
 
 // crowded is a store whose list of a device's targets was not completed by
-// some process that died.
+// some process that died, and tells no users apart.
 type crowded struct{ targets.Store }
 
-func (crowded) OfDevice(context.Context, string, string) ([]string, error) {
-	return []string{"nobody", "one"}, nil
+func (crowded) OfDevice(context.Context, string, string, string) ([]string, error) {
+	return []string{"nobody", "one", "other user", "other device"}, nil
 }
 
-func TestChangeOfDeviceComparesTheDevice(t *testing.T) {
-	for _, deletes := range []bool{false, true} {
-		f := newFixture()
-		f.learn(t, nil)
-		before := f.store.Dump()
-		f.Store = crowded{f.store}
-		f.changeDevice(t, "device-2", deletes, 204)
-		if !bytes.Equal(before, f.store.Dump()) {
-			t.Errorf("the record of another device's target is %+v", f.find(t))
-		}
+func TestChangeOfDeviceLooksAtTheRecords(t *testing.T) {
+	f := newFixture()
+	f.learn(t, nil)
+	f.learnAs(t, "other user", "mia", "device-1")
+	f.learnAs(t, "other device", "jeff", "device-2")
+	f.Store = crowded{f.store}
+	if err := f.beginDevice(t, true).Finish(t.Context(), 204); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.states(t, "one", "other user", "other device"); got["one"] != "gone" || got["other user"] != targets.Active || got["other device"] != targets.Active {
+		t.Errorf("the targets are %v", got)
 	}
 }
 
-func TestChangeOfDeviceCannotBeMarked(t *testing.T) {
-	for _, op := range []storetest.Op{storetest.OfDevice, storetest.Write} {
+func TestChangeOfDeviceCannotBeFenced(t *testing.T) {
+	for _, op := range []kvtest.Op{kvtest.Load, kvtest.OfDevice, kvtest.Write} {
 		f := newFixture()
 		f.learn(t, nil)
-		withFault(f, op, errors.New("no space left"))
-		if _, err := f.BeginDevice(t.Context(), "device-1", true); !errors.Is(err, targets.ErrUnavailable) {
+		withFault(f, op, errFull)
+		if _, err := f.BeginDevice(t.Context(), "device-1", f.deviceSignature(nil), true); !errors.Is(err, targets.ErrUnavailable) {
 			t.Errorf("%s fails: error %v, want ErrUnavailable", op, err)
 		}
 		f.store.SetFault(nil)
 		f.mustState(t, targets.Active)
 		f.mustHaveSent(t)
-		unlock, err := f.Lock(t.Context(), "one")
-		if err != nil {
-			t.Fatal(err)
-		}
-		unlock()
+		f.modify(t, f.jws(nil), 204) // nothing keeps it waiting
 	}
 }
 
-// One of the device's targets is marked when the store begins to fail: it is
-// restored.
-func TestChangeOfDeviceMarkedByHalf(t *testing.T) {
+// One of the device's targets has its fence when the store begins to fail.
+func TestChangeOfDeviceFencedByHalf(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
-	second := &nevisfido.TargetDescription{DeviceID: "device-1", EncryptionKey: publicJWK(1)}
-	if err := f.Learn(t.Context(), second, nevisfido.CreatedTarget{ID: "two"}, targets.SourceCreate); err != nil {
-		t.Fatal(err)
-	}
+	f.learnAs(t, "two", "jeff", "device-1")
 	writes := 0
-	f.store.SetFault(func(_ context.Context, op storetest.Op) error {
-		if op == storetest.Write {
+	f.store.SetFault(func(_ context.Context, op kvtest.Op) error {
+		if op == kvtest.Write {
 			if writes++; writes == 2 {
-				return errors.New("no space left")
+				return errFull
 			}
 		}
 		return nil
 	})
-	if _, err := f.BeginDevice(t.Context(), "device-1", false); !errors.Is(err, targets.ErrUnavailable) {
+	if _, err := f.BeginDevice(t.Context(), "device-1", f.deviceSignature(nil), false); !errors.Is(err, targets.ErrUnavailable) {
 		t.Errorf("error %v, want ErrUnavailable", err)
 	}
-	for _, id := range []string{"one", "two"} {
-		if record, err := f.Find(t.Context(), id); err != nil || record.State != targets.Active {
-			t.Errorf("%s is %+v, error %v", id, record, err)
-		}
+	if got := f.states(t, "one", "two"); got["one"] != targets.Active || got["two"] != targets.Active {
+		t.Errorf("the targets are %v", got)
 	}
 }
 
 func TestChangeOfDeviceThatCannotBeRecordedStaysStale(t *testing.T) {
 	for _, deletes := range []bool{false, true} {
-		for _, op := range []storetest.Op{storetest.OfDevice, storetest.Write} {
+		for _, op := range []kvtest.Op{kvtest.OfDevice, kvtest.Write} {
 			f := newFixture()
 			f.learn(t, nil)
-			p, err := f.BeginDevice(t.Context(), "device-1", deletes)
-			if err != nil {
-				t.Fatal(err)
-			}
-			withFault(f, op, errors.New("no space left"))
-			if err := p.Finish(t.Context(), 204); !errors.Is(err, targets.ErrUnavailable) {
+			c := f.beginDevice(t, deletes)
+			withFault(f, op, errFull)
+			if err := c.Finish(t.Context(), 204); !errors.Is(err, targets.ErrUnavailable) {
 				t.Errorf("%s fails: error %v, want ErrUnavailable", op, err)
 			}
-			if op == storetest.Write {
+			if op == kvtest.Write {
 				f.mustState(t, targets.Stale)
 			}
 		}
@@ -176,15 +284,15 @@ func TestChangeOfDeviceThatCannotBeRecordedStaysStale(t *testing.T) {
 // A target that the device gets while nevisFIDO is asked is not left out.
 func TestTargetLearnedDuringChangeOfDevice(t *testing.T) {
 	f := newFixture()
-	p, err := f.BeginDevice(t.Context(), "device-1", true)
-	if err != nil {
-		t.Fatal(err)
-	}
 	f.learn(t, nil)
-	if err := p.Finish(t.Context(), 204); err != nil {
+	c := f.beginDevice(t, true)
+	f.learnAs(t, "two", "jeff", "device-1")
+	if err := c.Finish(t.Context(), 204); err != nil {
 		t.Fatal(err)
 	}
-	f.mustBeUnknown(t)
+	if got := f.states(t, "one", "two"); got["one"] != "gone" || got["two"] != "gone" {
+		t.Errorf("the targets are %v", got)
+	}
 }
 
 // A modification that was under way when the device changed does not make its
@@ -193,14 +301,68 @@ func TestDeviceChangedDuringChange(t *testing.T) {
 	for _, status := range []int{204, 401, 500} {
 		f := newFixture()
 		f.learn(t, nil)
-		p, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"}))
+		c, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.changeDevice(t, "device-1", false, 204)
-		if err := p.Finish(t.Context(), status); err != nil {
+		if err := f.another().beginDevice(t, false).Finish(t.Context(), 204); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Finish(t.Context(), status); err != nil {
 			t.Fatal(err)
 		}
 		f.mustState(t, targets.Stale)
+	}
+}
+
+// perUser is a store that tells users apart, as those with an index do. It names
+// some others, too.
+type perUser struct{ targets.Store }
+
+func (perUser) OfDevice(_ context.Context, _, _, username string) ([]string, error) {
+	return []string{"target-" + strings.TrimPrefix(username, "user-"), "target-0", "target-1"}, nil
+}
+
+// Ten thousand targets share one device id, as with Android SDK 3.6.1 and 3.6.2.
+// Forged and valid calls are mixed: exactly the signers' targets change.
+func TestCrowdedDeviceID(t *testing.T) {
+	const crowd = 10_000
+	f := newFixture()
+	f.Events = nil
+	f.Store = perUser{f.store}
+	f.learn(t, nil)
+	record := f.find(t)
+	for i := range crowd {
+		record.ID, record.Username, record.SignatureKey = fmt.Sprint("target-", i), fmt.Sprint("user-", i), signingKeys[i%2].JWK()
+		one := *record
+		if err := f.store.Update(t.Context(), one.Ref(), func(*targets.Target) (*targets.Target, error) { return &one, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := bytes.Count(f.store.Dump(), []byte("\n"))
+	for i := range 100 {
+		id := fmt.Sprint("target-", i*97)
+		payload := f.payload(map[string]any{"dispatchTargetId": id})
+		valid := i%4 == 0
+		signer := signingKeys[(i*97)%2]
+		if !valid {
+			signer = signingKeys[2]
+		}
+		c, err := f.BeginDevice(t.Context(), "device-1", must(signer.Sign(payload)), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status := []int{401, 500, 504, 0}[i%4]
+		if valid {
+			status = 204
+			want--
+		}
+		if err := c.Finish(t.Context(), status); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dump := f.store.Dump()
+	if got := bytes.Count(dump, []byte("\n")); got != want || bytes.Contains(dump, []byte(`"unsure"`)) || bytes.Contains(dump, []byte(`"fence"`)) {
+		t.Errorf("%d targets are left, want %d, and all of them usable", got, want)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // source is a key source that gives one answer.
@@ -60,7 +60,7 @@ func TestFindAsksSourcesInOrder(t *testing.T) {
 	first, second, third := none(), found(1), found(2)
 	f := newFixture(named(first, second, third)...)
 	got := f.find(t)
-	if got.Thumbprint != thumbprint(1) || got.Source != "b" || got.State != targets.Active || !got.Created.Equal(noon) {
+	if got.Thumbprint != thumbprint(1) || got.Source != "b" || got.State() != targets.Active || !got.Created.Equal(noon) {
 		t.Errorf("found %+v", got)
 	}
 	f.mustHaveSent(t, "learned")
@@ -85,9 +85,9 @@ func TestFindTellsTroubleFromAbsence(t *testing.T) {
 	down := errors.New("connection refused")
 	ref := targets.Ref{Namespace: "bank", ID: "one"}
 	for name, f := range map[string]*fixture{
-		"store down":                  withFault(newFixture(), storetest.Load, down),
-		"store down, source knows":    withFault(newFixture(named(found(1))...), storetest.Load, down),
-		"store cannot keep it":        withFault(newFixture(named(found(1))...), storetest.Write, down),
+		"store down":                  withFault(newFixture(), kvtest.Load, down),
+		"store down, source knows":    withFault(newFixture(named(found(1))...), kvtest.Load, down),
+		"store cannot keep it":        withFault(newFixture(named(found(1))...), kvtest.Write, down),
 		"source down":                 newFixture(named(&source{err: down})...),
 		"first source down":           newFixture(named(&source{err: down}, found(1))...),
 		"last source down":            newFixture(named(none(), &source{err: down})...),
@@ -100,7 +100,7 @@ func TestFindTellsTroubleFromAbsence(t *testing.T) {
 		}
 	}
 	f := newFixture(named(none())...)
-	f.store.Put(ref, []byte(`{"schema":1`))
+	f.store.Set(ref, []byte(`{"schema":1`))
 	if record, err := f.Find(t.Context(), "one"); !errors.Is(err, targets.ErrUnavailable) {
 		t.Errorf("damaged record: Find gave %+v, error %v, want ErrUnavailable", record, err)
 	}
@@ -131,8 +131,8 @@ func TestFindComparesTheRecord(t *testing.T) {
 	}
 }
 
-func withFault(f *fixture, op storetest.Op, err error) *fixture {
-	f.store.SetFault(func(_ context.Context, at storetest.Op) error {
+func withFault(f *fixture, op kvtest.Op, err error) *fixture {
+	f.store.SetFault(func(_ context.Context, at kvtest.Op) error {
 		if at == op {
 			return err
 		}
@@ -174,7 +174,7 @@ func TestStaleRecordIsRepairedFromLiveSourceOnly(t *testing.T) {
 		f.learn(t, nil)
 		f.modify(t, f.jws(map[string]any{"encryptionKey": json.RawMessage(publicJWK(1))}), 500)
 		got := f.find(t)
-		if repaired := got.State == targets.Active && got.Thumbprint == thumbprint(1); repaired != live {
+		if repaired := got.State() == targets.Active && got.Thumbprint == thumbprint(1); repaired != live {
 			t.Errorf("live %t: found %+v", live, got)
 		}
 	}
@@ -248,7 +248,7 @@ func TestDamagedRecordNeverGivesAnotherKey(t *testing.T) {
 		for _, flip := range []byte{0x01, 0x20, 0x80} {
 			damaged := append([]byte(nil), good...)
 			damaged[i] ^= flip
-			f.store.Put(ref, damaged)
+			f.store.Set(ref, damaged)
 			record, err := f.Find(t.Context(), "one")
 			if errors.Is(err, targets.ErrNotFound) {
 				t.Fatalf("byte %d damaged by %#x: the target is not found", i, flip)
@@ -263,31 +263,28 @@ func TestDamagedRecordNeverGivesAnotherKey(t *testing.T) {
 	}
 }
 
-func TestLock(t *testing.T) {
-	f, reloaded := newFixture(), newFixture() // share the locks of the process
-	unlock, err := f.Lock(t.Context(), "one")
-	if err != nil {
-		t.Fatal(err)
-	}
+// Changes of a target wait for each other within a process, also while its
+// configuration is replaced; changes of other targets do not.
+func TestChangesOfATargetWait(t *testing.T) {
+	f, reloaded := newFixture(), newFixture()
+	reloaded.Unsynced = f.Unsynced
+	first := must(f.BeginDelete(t.Context(), "one"))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if _, err := reloaded.Lock(ctx, "one"); !errors.Is(err, targets.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a second lock gave error %v", err)
+	if _, err := reloaded.BeginDelete(ctx, "one"); !errors.Is(err, targets.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second change gave error %v", err)
 	}
-	other, err := f.Lock(t.Context(), "two")
-	if err != nil {
+	other := must(f.BeginDelete(t.Context(), "two"))
+	if err := errors.Join(other.Finish(t.Context(), 401), first.Finish(t.Context(), 401)); err != nil {
 		t.Fatal(err)
 	}
-	other()
-	unlock()
-	again, err := reloaded.Lock(t.Context(), "one")
-	if err != nil {
+	again := must(reloaded.BeginDelete(t.Context(), "one"))
+	if err := again.Finish(t.Context(), 204); err != nil {
 		t.Fatal(err)
 	}
-	again()
 }
 
-func TestLockKeepsNevisFIDOsOrder(t *testing.T) {
+func TestRecordFollowsNevisFIDOsOrder(t *testing.T) {
 	f := newFixture()
 	f.Events = nil // called by many goroutines otherwise
 	f.learn(t, nil)
@@ -296,20 +293,13 @@ func TestLockKeepsNevisFIDOsOrder(t *testing.T) {
 	for i := range 32 {
 		wg.Go(func() {
 			name := strconv.Itoa(i)
-			jws := f.jws(map[string]any{"name": name, "creationTimeInEpochMillis": nil})
-			unlock, err := f.Lock(t.Context(), "one")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer unlock()
-			p, err := f.BeginModify(t.Context(), "one", jws)
+			c, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": name, "creationTimeInEpochMillis": nil}))
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			last = name // the race detector watches
-			if err := p.Finish(t.Context(), 204); err != nil {
+			if err := c.Finish(t.Context(), 204); err != nil {
 				t.Error(err)
 			}
 		})

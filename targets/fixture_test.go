@@ -13,7 +13,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // Keys are made once: tests tell them apart, no more.
@@ -45,24 +45,35 @@ func publicJWK(key int) []byte { return encryptionKeys[key].Public().JWK() }
 
 func thumbprint(key int) string { return encryptionKeys[key].Public().Thumbprint() }
 
+var one = targets.Ref{Namespace: "bank", ID: "one"}
+
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // fixture is a Directory over a store in memory, with its own clock.
 type fixture struct {
 	*targets.Directory
-	store  *storetest.Memory
-	now    time.Time
+	*clock
+	store  *kvtest.Memory
 	events []targets.Event
 }
 
+type clock struct{ now time.Time }
+
 func newFixture(sources ...targets.NamedSource) *fixture {
-	f := &fixture{store: new(storetest.Memory), now: noon}
+	f := &fixture{store: new(kvtest.Memory), clock: &clock{noon}}
 	f.Directory = &targets.Directory{
-		Store: f.store, Sources: sources, Namespace: "bank", Doubts: new(targets.Doubts),
+		Store: f.store, Sources: sources, Namespace: "bank", Unsynced: new(targets.Unsynced),
 		Now:    func() time.Time { return f.now },
 		Events: func(e targets.Event) { f.events = append(f.events, e) },
 	}
 	return f
+}
+
+// another returns another process on the same store, with the same clock.
+func (f *fixture) another() *fixture {
+	other := newFixture(f.Sources...)
+	other.store, other.Store, other.clock = f.store, f.Store, f.clock
+	return other
 }
 
 // learn records target "one" of "device-1" with encryption key 0 and signing
@@ -128,8 +139,18 @@ func (f *fixture) find(t *testing.T) *targets.Target {
 func (f *fixture) mustState(t *testing.T, want targets.State) *targets.Target {
 	t.Helper()
 	record := f.find(t)
-	if record.State != want {
-		t.Errorf("state is %s, want %s", record.State, want)
+	if record.State() != want {
+		t.Errorf("state is %s, want %s", record.State(), want)
+	}
+	return record
+}
+
+// stored returns the record as another process sees it.
+func (f *fixture) stored(t *testing.T) *targets.Target {
+	t.Helper()
+	record, err := f.store.Load(t.Context(), one)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return record
 }

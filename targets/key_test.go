@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -97,7 +98,7 @@ func TestRefusalInARecord(t *testing.T) {
 	if err != nil || old.KeyRefused != "" || !old.Keyless() {
 		t.Errorf("got %+v, %v", old, err)
 	}
-	both := &targets.Target{ID: "one", State: targets.Active, EncryptionKey: publicJWK(0), Thumbprint: thumbprint(0), KeyRefused: "rsa_size"}
+	both := &targets.Target{ID: "one", EncryptionKey: publicJWK(0), Thumbprint: thumbprint(0), KeyRefused: "rsa_size"}
 	if _, err := targets.Encode(both, ref); err == nil {
 		t.Error("a key that is kept and refused was accepted")
 	}
@@ -144,5 +145,36 @@ func TestUnidentified(t *testing.T) {
 	want := targets.Event{Name: targets.EventUnidentified, Ref: targets.Ref{Namespace: "bank"}, Source: "registration", Reason: "no_id"}
 	if len(f.events) != 1 || f.events[0] != want {
 		t.Errorf("events %+v", f.events)
+	}
+}
+
+func TestKeyAge(t *testing.T) {
+	f := newFixture()
+	f.learn(t, nil)
+	f.MaxKeyAge = 30 * 24 * time.Hour
+	key := func() error {
+		t.Helper()
+		record, err := f.Find(t.Context(), "one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Key(record)
+		return err
+	}
+	if err := key(); err != nil {
+		t.Errorf("a new key: %v", err)
+	}
+	f.now = f.now.Add(31 * 24 * time.Hour)
+	if err := key(); !errors.Is(err, targets.ErrKeyTooOld) {
+		t.Errorf("an old key: %v", err)
+	}
+	f.learn(t, nil) // the same key in a new registration
+	if err := key(); err != nil {
+		t.Errorf("a key that was registered again: %v", err)
+	}
+	f.now = f.now.Add(31 * 24 * time.Hour)
+	f.learn(t, func(d *nevisfido.TargetDescription) { d.EncryptionKey = publicJWK(1) })
+	if err := key(); err != nil {
+		t.Errorf("another key: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -18,19 +19,58 @@ const (
 	sourceDispatch     = "dispatch"
 )
 
-// Why records are dropped.
+// Reasons of events.
 const (
 	whyUnknown    = "unknown" // to nevisFIDO
 	whyTooLarge   = "too_large"
 	whyUnreadable = "unreadable" // the call, to us
 	whyDamaged    = "damaged"
+	whyUnrecorded = "unrecorded" // the store did not take it when it happened
 )
+
+// BeginLearn tells whether a target can be kept that nevisFIDO is about to
+// make. On ErrUnavailable the request must not be forwarded: the store does not
+// take the target, and no live key source could bring it later.
+func (d *Directory) BeginLearn(ctx context.Context) error {
+	switch {
+	case d.Unsynced.Full():
+		return unavailable("preparing for a new target", errors.New("the store has been failing for too long, and too many targets wait for it"))
+	case d.live():
+		return nil
+	}
+	return d.tryStore(ctx)
+}
+
+// tryInterval is how often the store is written at most to try it.
+const tryInterval = time.Second
+
+// tryStore writes something into the store and takes it away again.
+func (d *Directory) tryStore(ctx context.Context) error {
+	if time.Since(time.Unix(0, d.writable.Load())) < tryInterval {
+		return nil
+	}
+	const doing = "trying whether the store can be written"
+	ref := d.ref("oob-dispatch-trial")
+	err := d.update(ctx, ref, doing, func(ref Ref, _ *Target) (*Target, []Event) {
+		trial := d.placeholder(ref)
+		trial.distrust(allMembers())
+		return trial, nil
+	})
+	if err == nil {
+		err = d.update(ctx, ref, doing, func(Ref, *Target) (*Target, []Event) { return nil, nil })
+	}
+	if err == nil {
+		d.writable.Store(time.Now().UnixNano())
+	}
+	return err
+}
 
 // Learn records a target that nevisFIDO has created; source is SourceCreate or
 // SourceRegistration. It replaces whatever was known of the id, because
 // nevisFIDO accepted it, a record that cannot be read as well; another key is
 // an EventKeyChanged. A key that the policy refuses is not stored, the target
-// is. After an error the target is unknown, or in doubt if it was known.
+// is. After ErrUnavailable the target is used within this process, and stored
+// when the store takes it.
 func (d *Directory) Learn(ctx context.Context, desc *nevisfido.TargetDescription, created nevisfido.CreatedTarget, source string) error {
 	now := d.now()
 	ref := d.ref(created.ID)
@@ -38,29 +78,31 @@ func (d *Directory) Learn(ctx context.Context, desc *nevisfido.TargetDescription
 		Namespace: ref.Namespace, ID: ref.ID, ExtID: created.ExtID,
 		Username: desc.Username, DeviceID: desc.DeviceID, Name: desc.Name,
 		Address: desc.Target, Dispatcher: desc.Dispatcher,
-		Source: source, Created: now, Updated: now, State: Active,
+		Source: source, Created: now, Updated: now,
 	}
-	refused := d.takeKeys(t, desc.EncryptionKey, desc.SignatureKey)
+	learned := append(d.takeKeys(t, desc.EncryptionKey, desc.SignatureKey), t.event(EventLearned, source, ""))
 	if _, err := Encode(t, ref); err != nil {
-		return errors.Join(err, d.giveUp(ctx, ref, source, whyTooLarge))
+		return errors.Join(err, d.invalidate(ctx, ref, source, whyTooLarge))
 	}
-	_ = d.recallDevice(ctx, t.DeviceID) // lest it is taken for the target's state before
-	err := d.heal(ctx, ref, "storing target", source, func(current *Target) (*Target, []Event) {
-		events := append(slices.Clone(refused), t.event(EventLearned, source, ""))
+	events := learned
+	err := d.overwrite(ctx, ref, "storing target", source, func(_ Ref, current *Target) (*Target, []Event) {
+		events = slices.Clone(learned)
 		if current != nil && current.Thumbprint != "" && current.Thumbprint != t.Thumbprint {
 			events = append(events, t.event(EventKeyChanged, source, ""))
 		}
-		return t, events
+		next := *t
+		return &next, events
 	})
 	if err != nil {
-		d.Doubts.addChange(subject{Ref: ref}, source, now)
+		d.Unsynced.create(t)
+		d.emit(events)
 	}
 	return err
 }
 
 // Drop gives up a record because nevisFIDO does not know the target.
 func (d *Directory) Drop(ctx context.Context, id string) error {
-	return d.change(ctx, d.ref(id), "dropping target", func(current *Target) (*Target, []Event) {
+	return d.update(ctx, d.ref(id), "dropping target", func(_ Ref, current *Target) (*Target, []Event) {
 		if current == nil {
 			return nil, nil
 		}
@@ -68,18 +110,20 @@ func (d *Directory) Drop(ctx context.Context, id string) error {
 	})
 }
 
-// Distrust gives up a record because nevisFIDO has made the target anew, in a
-// call that we could not read. After an error it is in doubt.
-func (d *Directory) Distrust(ctx context.Context, id, source string) error {
-	return d.giveUp(ctx, d.ref(id), source, whyUnreadable)
+// Invalidate gives up a record because nevisFIDO has made the target anew, in a
+// call that we could not read. After ErrUnavailable it is stale within this
+// process.
+func (d *Directory) Invalidate(ctx context.Context, id, source string) error {
+	return d.invalidate(ctx, d.ref(id), source, whyUnreadable)
 }
 
-func (d *Directory) giveUp(ctx context.Context, ref Ref, source, why string) error {
-	err := d.heal(ctx, ref, "dropping target", source, func(*Target) (*Target, []Event) {
-		return d.nothing(ref), []Event{{Name: EventDropped, Ref: ref, Source: source, Reason: why}}
+func (d *Directory) invalidate(ctx context.Context, ref Ref, source, why string) error {
+	err := d.overwrite(ctx, ref, "dropping target", source, func(ref Ref, _ *Target) (*Target, []Event) {
+		next, _ := d.distrust(ref, nil, source, why)
+		return next, []Event{{Name: EventDropped, Ref: ref, Source: source, Reason: why}}
 	})
 	if err != nil {
-		d.Doubts.addChange(subject{Ref: ref}, source, d.now())
+		d.Unsynced.change(ref, source)
 	}
 	return err
 }
@@ -97,36 +141,44 @@ func (d *Directory) Unidentified(source, why string) {
 	d.emit([]Event{{Name: EventUnidentified, Ref: d.ref(""), Source: source, Reason: why}})
 }
 
-// nothing is the record of a target of which nothing is certain. With key
-// sources something has to stay in the store, lest they bring back what held
-// before.
-func (d *Directory) nothing(ref Ref) *Target {
-	if len(d.Sources) == 0 {
-		return nil
-	}
-	t := d.placeholder(ref)
-	t.Doubt = allMembers()
-	return t.settle()
-}
-
-func (d *Directory) placeholder(ref Ref) *Target {
-	return &Target{Namespace: ref.Namespace, ID: ref.ID, Source: SourceModify, Updated: d.now(), State: Active}
-}
-
-// Expire puts a target in quarantine whose channel reported the address as
-// gone: no dispatch until it is modified. Give it the target that was
-// dispatched to. Nothing happens if its address has changed since. After an
-// error the target is in quarantine within this process.
+// Expire puts the address of a target in quarantine that the channel reported as
+// gone: no dispatch to it until the target is modified. Give it the target that
+// was dispatched to. Nothing happens if its address has changed since. After
+// ErrUnavailable the address is in quarantine within this process.
 func (d *Directory) Expire(ctx context.Context, t *Target) error {
-	err := d.change(ctx, t.Ref(), "expiring target", func(current *Target) (*Target, []Event) {
-		if current == nil || current.Address != t.Address || !current.expire() {
+	err := d.update(ctx, t.Ref(), "expiring target", func(_ Ref, current *Target) (*Target, []Event) {
+		if current == nil || current.Address != t.Address || !current.quarantine() {
 			return current, nil
 		}
 		current.Updated = d.now()
 		return current, []Event{current.event(EventExpired, sourceDispatch, "")}
 	})
 	if err != nil {
-		d.Doubts.addGone(t.Ref(), t.Address, d.now())
+		d.Unsynced.expire(t.Ref(), t.Address)
 	}
 	return err
+}
+
+// distrust makes all members of a record unsure. Where there is no record, there
+// has to be one with key sources, so that they do not bring back what was before.
+func (d *Directory) distrust(ref Ref, t *Target, source, why string) (*Target, []Event) {
+	switch {
+	case t == nil && len(d.Sources) == 0:
+		return nil, nil
+	case t == nil:
+		t = d.placeholder(ref)
+		t.Unsure = allMembers()
+		return t, nil
+	}
+	known := len(union(t.Unsure, allMembers())) == len(t.Unsure)
+	t.distrust(allMembers())
+	if known {
+		return t, nil
+	}
+	t.Updated = d.now()
+	return t, []Event{t.event(EventStale, source, why)}
+}
+
+func (d *Directory) placeholder(ref Ref) *Target {
+	return &Target{Namespace: ref.Namespace, ID: ref.ID, Source: SourceModify, Updated: d.now()}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
 )
 
 func TestLearn(t *testing.T) {
@@ -37,7 +36,7 @@ func TestLearn(t *testing.T) {
 		}
 		if got.Username != "jeff" || got.DeviceID != "device-1" || got.Name != "phone" || got.Address != "address-1" ||
 			got.Dispatcher != "fcm" || got.ExtID != "ext-1" || got.Source != targets.SourceRegistration ||
-			got.State != targets.Active || !got.Created.Equal(noon) || got.SignatureKey == nil || got.Namespace != "bank" {
+			got.State() != targets.Active || !got.Created.Equal(noon) || got.SignatureKey == nil || got.Namespace != "bank" {
 			t.Errorf("learned %+v", got)
 		}
 	}
@@ -114,7 +113,7 @@ func TestLearnEndsStaleAndExpired(t *testing.T) {
 	f.modify(t, f.jws(map[string]any{"name": "x"}), 502)
 	f.mustState(t, targets.Stale)
 	f.learn(t, nil)
-	if got := f.mustState(t, targets.Active); len(got.Marks)+len(got.Doubt) > 0 || got.Settled != "" {
+	if got := f.mustState(t, targets.Active); got.Fence != nil || len(got.Unsure) > 0 || got.Expired != "" {
 		t.Errorf("left over: %+v", got)
 	}
 }
@@ -143,17 +142,6 @@ func TestLearnTooLarge(t *testing.T) {
 	f.mustHaveSent(t, "dropped too_large")
 }
 
-func TestLearnWithStoreDown(t *testing.T) {
-	f := withFault(newFixture(), storetest.Write, errors.New("no space left"))
-	desc := &nevisfido.TargetDescription{EncryptionKey: publicJWK(0)}
-	err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate)
-	if !errors.Is(err, targets.ErrUnavailable) {
-		t.Errorf("error %v, want ErrUnavailable", err)
-	}
-	f.mustHaveSent(t)
-	f.mustBeUnknown(t)
-}
-
 func TestDrop(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
@@ -174,7 +162,7 @@ func TestDropOutlastsOldSources(t *testing.T) {
 	s := found(1)
 	f := newFixture(named(s)...)
 	f.learn(t, nil)
-	if err := f.Distrust(t.Context(), "one", targets.SourceRegistration); err != nil {
+	if err := f.Invalidate(t.Context(), "one", targets.SourceRegistration); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.mustState(t, targets.Stale); got.EncryptionKey != nil || got.Address != "" {

@@ -1,15 +1,9 @@
-// Package targets keeps what the sidecar knows of dispatch targets: whose key,
-// which address. It defines the record and the contract of the stores and key
-// sources that hold it, and it learns and forgets targets as nevisFIDO's
-// callers create, change and delete them. It is free of Caddy; each store and
-// each source is a guest module in a package below this one.
 package targets
 
 import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"time"
 )
@@ -20,81 +14,9 @@ const (
 	KeySourceNamespace = "oob.key_sources"
 )
 
-// SchemaVersion is the version of the record that this release writes. A
-// record with a higher version was written by a newer release during a rolling
-// upgrade. It tells from which version on it may be read (Target.MinSchema): a
-// release that knows enough leaves the members that it does not know as they
-// are, and to an older one the record is unavailable and never overwritten. A
-// release that adds members raises its version; it leaves MinSchema where it
-// is only if readers do right without them.
-const SchemaVersion = 1
-
-// State says whether a target may be used.
-type State string
-
-// The states of a target.
-const (
-	Active State = "active"
-	// Expired: the channel reported the address as gone. No dispatch until
-	// the target is modified.
-	Expired State = "expired"
-	// Stale: nevisFIDO may hold another key or address than the record.
-	Stale State = "stale"
-)
-
-// Target is the record of one dispatch target.
-type Target struct {
-	Schema     int    `json:"schema"`
-	MinSchema  int    `json:"min_schema,omitzero"` // that a reader has to know; 0 for Schema
-	Namespace  string `json:"namespace,omitempty"`
-	ID         string `json:"id"`
-	ExtID      string `json:"ext_id,omitempty"`
-	Username   string `json:"username,omitempty"`
-	DeviceID   string `json:"device_id,omitempty"`
-	Name       string `json:"name,omitempty"`
-	Address    string `json:"target,omitempty"`     // such as a push token; secret
-	Dispatcher string `json:"dispatcher,omitempty"` // the name that the device asked for
-
-	// EncryptionKey and SignatureKey are JWKs of public members only.
-	EncryptionKey json.RawMessage `json:"encryption_key,omitempty"`
-	SignatureKey  json.RawMessage `json:"signature_key,omitempty"`
-	Thumbprint    string          `json:"thumbprint,omitempty"` // of EncryptionKey, RFC 7638
-
-	// KeyRefused says why the encryption key that the device brought last is
-	// not kept (encrypt.Reason). Such a target has no EncryptionKey, and must
-	// not be taken for one that never had any.
-	KeyRefused string `json:"key_refused,omitempty"`
-
-	// KeySince is when EncryptionKey was first seen.
-	KeySince time.Time `json:"key_since,omitzero"`
-
-	Source  string    `json:"source"`  // create, registration, modify, or a key source's name
-	Created time.Time `json:"created"` // zero where nothing but Marks and Doubt is known
-	Updated time.Time `json:"updated"`
-	State   State     `json:"state"`
-
-	// Modified is creationTimeInEpochMillis of the last modification that
-	// was applied; an older one is not.
-	Modified int64 `json:"modified,omitzero"`
-
-	// Marks stand for changes that nevisFIDO may be making just now, Doubt
-	// names the members that it may hold otherwise. While there are any, the
-	// state is stale, and Settled is the one to return to.
-	Marks   []Mark   `json:"marks,omitempty"`
-	Doubt   []string `json:"doubt,omitempty"`
-	Settled State    `json:"settled,omitempty"`
-
-	// unknown holds the members of a newer release, as a JSON object. They
-	// end with the keys that they were written beside.
-	unknown []byte
-}
-
 // Ref names a target within the store: several nevisFIDOs or tenants share one
 // store by namespaces.
 type Ref struct{ Namespace, ID string }
-
-// Ref returns the name of a target.
-func (t *Target) Ref() Ref { return Ref{Namespace: t.Namespace, ID: t.ID} }
 
 // Hash returns 64 hexadecimal digits that stand for the reference where the id
 // itself must not: in keys and file names.
@@ -117,12 +39,31 @@ func hash(parts ...string) string {
 // other error of a store means that it is unavailable: the target may exist.
 var ErrNotFound = errors.New("dispatch target not found")
 
-// Change turns the present record (nil where there is none) into the wanted
-// one. It returns nil to delete the record, and an equal one to leave
-// everything as it is. It may change the record it was given and return that.
-// An error leaves the record alone and is returned by Update. It may be called
-// more than once.
-type Change func(current *Target) (*Target, error)
+// RecordError reports a record that is there and cannot be read. It is ErrNewer
+// where a newer release can.
+type RecordError struct {
+	Hash string // Ref.Hash of the target, which is all that is known of it
+	Err  error
+}
+
+// Error names the record's hash and the reason.
+func (e *RecordError) Error() string { return "record " + e.Hash + ": " + e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// isCorrupt tells whether an error reports a record that no release can read,
+// and that therefore nobody uses.
+func isCorrupt(err error) bool {
+	_, ok := errors.AsType[*RecordError](err)
+	return ok && !errors.Is(err, ErrNewer)
+}
+
+// Edit turns the present record (nil where there is none) into the wanted one.
+// It returns nil to delete the record, and an equal one to leave everything as
+// it is. It may change the record it was given and return that. An error leaves
+// the record alone and is returned by Update. It may be called more than once.
+type Edit func(current *Target) (*Target, error)
 
 // Store keeps the records. Implementations are safe for concurrent use and
 // honour the context. One conformance suite (storetest) holds for all.
@@ -131,17 +72,22 @@ type Store interface {
 	// record it gets.
 	Load(ctx context.Context, ref Ref) (*Target, error)
 
-	// Update applies a change to one target atomically, as far as the
-	// storage beneath can tell: no other Update of this process, and none of
-	// another process where the store is made for several, comes in between.
-	// When it returns nil the new record is durable. A record that is there
-	// and cannot be read is a *RecordError, here and in Load.
-	Update(ctx context.Context, ref Ref, change Change) error
+	// Update edits one record atomically, as far as the storage below can
+	// tell: no other Update of this process, and none of another process where
+	// the store is made for several, comes in between. When it returns nil the
+	// new record is durable. A record that is there and cannot be read is a
+	// *RecordError, here and in Load. A write that reaches the storage after
+	// the context's deadline is refused there, where the storage can do that.
+	Update(ctx context.Context, ref Ref, edit Edit) error
 
-	// OfDevice returns the ids of the targets that a device has, as far as
-	// the records say. It leaves none out, but after a crash it may name some
-	// that the device has no more.
-	OfDevice(ctx context.Context, namespace, deviceID string) ([]string, error)
+	// Heal is Update where a record that cannot be read counts as none, unless
+	// it is ErrNewer.
+	Heal(ctx context.Context, ref Ref, edit Edit) error
+
+	// OfDevice returns the ids of the targets that a user has on a device, as
+	// far as the records say. It leaves none out. It may name others: after a
+	// crash, or where the store does not tell users apart.
+	OfDevice(ctx context.Context, namespace, deviceID, username string) ([]string, error)
 }
 
 // KeySource finds targets that the store does not hold, such as those created
@@ -149,4 +95,73 @@ type Store interface {
 type KeySource interface {
 	// Find returns a target, or ErrNotFound.
 	Find(ctx context.Context, ref Ref) (*Target, error)
+}
+
+// LiveSource is a KeySource that reads what nevisFIDO itself goes by, at the
+// time of asking. It may repair a stale record, which an older copy, such as
+// an exported file, must not.
+type LiveSource interface {
+	KeySource
+	Live() bool
+}
+
+// NamedSource is a key source with the name that records and events show.
+type NamedSource struct {
+	Name string
+	KeySource
+}
+
+func (s NamedSource) live() bool {
+	live, ok := s.KeySource.(LiveSource)
+	return ok && live.Live()
+}
+
+// User is how a user can be reached. Members that are not known are empty.
+type User struct {
+	Email   string
+	Mobile  string // a telephone number
+	Address string // the postal address, its lines separated by "|", a name on the first
+}
+
+// UserSource is a KeySource that knows users as well.
+type UserSource interface {
+	// User returns what is on record of the user whom nevisFIDO knows by this
+	// name, or ErrNotFound. Every other error means that the source is
+	// unavailable.
+	User(ctx context.Context, username string) (*User, error)
+}
+
+type usernameKey struct{}
+
+// WithUsername tells the key sources that are asked with this context which
+// user a request names. It is a hint of where to look: the caller supplies it,
+// and it proves nothing.
+func WithUsername(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, usernameKey{}, name)
+}
+
+// UsernameFrom returns the name that WithUsername has put into the context, or
+// the empty string.
+func UsernameFrom(ctx context.Context) string {
+	name, _ := ctx.Value(usernameKey{}).(string)
+	return name
+}
+
+// Count is one thing to be counted against a limit.
+type Count struct {
+	Key    string // whom, and against which limit; no secret
+	N      int    // how many the window allows, at least 1
+	Window time.Duration
+}
+
+// SharedCounter is a Store that counts for all who share it.
+type SharedCounter interface {
+	// TakeAll counts once in every sliding window, or in none where one of them
+	// is full: then it returns the index of that one, else -1. An error means
+	// that the counters are unavailable, and nothing may be allowed.
+	TakeAll(ctx context.Context, counts []Count) (reached int, err error)
+
+	// GiveBack takes the newest count off each window: what was counted did
+	// not happen after all.
+	GiveBack(ctx context.Context, counts []Count) error
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestOperations(t *testing.T) {
@@ -286,7 +286,7 @@ func TestQuarantine(t *testing.T) {
 				h.Channels["push"].Dispatcher = g
 			}
 			h.dispatch(id).wantResult(t, nevisfido.DispatchTargetExpired)
-			if got := h.record().State; got != c.want {
+			if got := h.record().State(); got != c.want {
 				t.Errorf("the target is %s, want %s", got, c.want)
 			}
 
@@ -314,7 +314,7 @@ func TestQuarantineOfANewerAddress(t *testing.T) {
 		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Expired, "unregistered", "the app is gone")
 	}
 	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetExpired)
-	if h.record().State != targets.Active {
+	if h.record().State() != targets.Active {
 		t.Error("the new address is in quarantine")
 	}
 }
@@ -322,7 +322,7 @@ func TestQuarantineOfANewerAddress(t *testing.T) {
 func TestQuarantineThatCannotBeStored(t *testing.T) {
 	h := newHarness(t)
 	h.push().fails(dispatchers.Expired)
-	h.store.SetFault(failAt(storetest.Write))
+	h.store.SetFault(failAt(kvtest.Write))
 	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetExpired)
 	h.wantLog(`"level":"warn"`, "quarantining")
 }

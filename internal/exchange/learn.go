@@ -2,9 +2,8 @@ package exchange
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
-
-	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -21,13 +20,13 @@ func (x *Exchange) createTarget(w http.ResponseWriter, r *http.Request, next Nex
 	if plainJSON(r.Header) {
 		description, _ = nevisfido.ParseTarget(body)
 	}
-	if err := x.takesChanges(); err != nil {
+	if err := x.beginLearn(r); err != nil {
 		return err
 	}
 	if description != nil && x.Channels[description.Dispatcher] != nil && !x.ObserveOnly {
 		upstream = withBody(r, description.WithDispatcher(x.UpstreamDispatcher))
 	}
-	return x.learn(w, upstream, next, learning{
+	return x.learn(w, upstream, next, creation{
 		source: targets.SourceCreate, description: description, carried: true,
 		success: http.StatusCreated, parse: nevisfido.ParseCreated,
 	})
@@ -43,27 +42,31 @@ func (x *Exchange) register(w http.ResponseWriter, r *http.Request, next Next) e
 	if errors.Is(err, nevisfido.ErrNoTarget) {
 		return next(w, upstream)
 	}
-	if err := x.takesChanges(); err != nil {
+	if err := x.beginLearn(r); err != nil {
 		return err
 	}
-	return x.learn(w, upstream, next, learning{
+	return x.learn(w, upstream, next, creation{
 		source: targets.SourceRegistration, description: description,
 		carried: err == nil || errors.Is(err, nevisfido.ErrUnreadableTarget),
 		success: http.StatusOK, parse: nevisfido.ParseRegistered,
 	})
 }
 
-// takesChanges refuses a call that brings a target while more changes wait for
-// the store than can be remembered.
-func (x *Exchange) takesChanges() error {
-	if x.ObserveOnly || !x.Targets.Doubts.Full() {
+// beginLearn refuses a call that brings a target which could not be kept.
+func (x *Exchange) beginLearn(r *http.Request) error {
+	if x.ObserveOnly {
 		return nil
 	}
-	return statusError(http.StatusServiceUnavailable, "the store has been failing for too long: %d changes of dispatch targets wait for it; nothing was forwarded", x.Targets.Doubts.Len())
+	ctx, cancel := x.detached(r)
+	defer cancel()
+	if err := x.Targets.BeginLearn(ctx); err != nil {
+		return statusError(http.StatusServiceUnavailable, "a new dispatch target could not be kept; nothing was forwarded: %w", err)
+	}
+	return nil
 }
 
-// learning is a call that may make a dispatch target.
-type learning struct {
+// creation is a call that may make a dispatch target.
+type creation struct {
 	source      string
 	description *nevisfido.TargetDescription // nil where it cannot be read
 	carried     bool                         // the call certainly brings a target
@@ -72,11 +75,11 @@ type learning struct {
 }
 
 // learn forwards the call and keeps the target, durably, before the caller
-// hears of it. If the store fails the answer is relayed all the same:
-// nevisFIDO has committed. The target is unknown to us then, or in doubt. What
-// nevisFIDO accepted and we could not read (the description is nil) may carry
-// another key than the stored one, which is dropped.
-func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Next, l learning) error {
+// hears of it. If the store fails, the answer is relayed all the same, because
+// nevisFIDO has committed, and the target waits in the process. What nevisFIDO
+// accepted and we could not read (the description is nil) may carry another key
+// than the stored one, which is dropped.
+func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Next, l creation) error {
 	rec := newRecorder(w, maxTargetBody, func(status int, _ http.Header) bool { return status == l.success })
 	rec.spill = true
 	if err := next(rec, uncoded(upstream)); err != nil {
@@ -99,14 +102,13 @@ func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Nex
 	ctx, cancel := x.detached(upstream)
 	defer cancel()
 	if l.description == nil {
-		err = x.Targets.Distrust(ctx, created.ID, l.source)
+		err = x.Targets.Invalidate(ctx, created.ID, l.source)
 	} else {
 		err = x.Targets.Learn(ctx, l.description, created, l.source)
 	}
 	if err != nil {
-		x.Log.Error("learning a dispatch target; nothing is sent to it until it is registered again, or a key source repairs it",
-			zap.String("call", l.source), zap.String("target", TargetHash(created.ID)), zap.Error(err))
-		x.warnOfOverflow()
+		x.Log.Error("learning a dispatch target: until the store takes it, only this process knows of it",
+			slog.String("call", l.source), slog.String("target", TargetHash(created.ID)), slog.Any("error", err))
 	}
 	return rec.relay()
 }
@@ -116,7 +118,7 @@ var errUnreadAnswer = errors.New("the answer is too large, or content-coded")
 // unidentified tells the operator of a target whose id is not known to us,
 // although nevisFIDO has made it. Messages to it end with
 // dispatchTargetNotFound.
-func (x *Exchange) unidentified(l learning, err error) {
+func (x *Exchange) unidentified(l creation, err error) {
 	if !l.carried {
 		return
 	}
@@ -128,6 +130,6 @@ func (x *Exchange) unidentified(l learning, err error) {
 		why = targets.WhySeveralIDs
 	}
 	x.Log.Warn("nevisFIDO's answer does not tell which dispatch target it has made; the target stays unknown to this sidecar",
-		zap.String("call", l.source), zap.String("reason", why), zap.Error(err))
+		slog.String("call", l.source), slog.String("reason", why), slog.Any("error", err))
 	x.Targets.Unidentified(l.source, why)
 }

@@ -9,9 +9,10 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestObservedDispatchesPassUntouched(t *testing.T) {
@@ -23,7 +24,7 @@ func TestObservedDispatchesPassUntouched(t *testing.T) {
 	}{
 		"would deliver":     {body: func(h *harness) string { return h.body("push") }, class: dispatchers.Delivered, thumbprint: true},
 		"would be unknown":  {body: func(h *harness) string { return h.bodyFor("push", "other") }, class: dispatchers.NoTarget},
-		"would be expired":  {body: func(h *harness) string { return h.body("push") }, edit: func(t *targets.Target) { t.State = targets.Expired }, class: dispatchers.Expired},
+		"would be expired":  {body: func(h *harness) string { return h.body("push") }, edit: func(t *targets.Target) { t.Expired = t.Address }, class: dispatchers.Expired},
 		"would have no key": {body: func(h *harness) string { return h.body("push") }, edit: func(t *targets.Target) { t.EncryptionKey, t.Thumbprint = nil, "" }, class: dispatchers.NoKey},
 		"none of ours":      {body: func(h *harness) string { return h.body("other") }},
 		"malformed":         {body: func(*harness) string { return `{"dispatcher":"push","dispatcher":"push"}` }},
@@ -103,13 +104,13 @@ func TestObservingForeseesWhatHappens(t *testing.T) {
 						add(h, policy)
 						h.send(r)
 						record := h.seen.one(t)
+						if observe && (len(record.Attempts)+len(record.Fallbacks) != 0 || record.Sealing != "" || record.Result != Observed) {
+							t.Errorf("observing counts as dispatching: %+v", record)
+						}
 						seen = append(seen, Record{
 							Dispatcher: record.Dispatcher, Delivered: record.Delivered, Class: record.Class, Reason: record.Reason,
-							Encryption: record.Encryption, Alg: record.Alg, Enc: record.Enc, Thumbprint: record.Thumbprint,
+							Report: delivery.Report{Encryption: record.Encryption, Alg: record.Alg, Enc: record.Enc, Thumbprint: record.Thumbprint},
 						})
-						if observe && (len(h.seen.attempts)+len(h.seen.encrypted)+len(h.seen.fallbacks) != 0 || record.Result != Observed) {
-							t.Errorf("observing counts as dispatching: %+v", h.seen)
-						}
 					}
 					if !reflect.DeepEqual(seen[0], seen[1]) {
 						t.Errorf("foreseen %+v\nhappened %+v", seen[0], seen[1])
@@ -144,7 +145,7 @@ func TestObservingNeverStandsInTheWay(t *testing.T) {
 	h := newHarness(t)
 	h.ObserveOnly = true
 	h.push()
-	h.store.SetFault(failAt(storetest.Update))
+	h.store.SetFault(failAt(kvtest.Update))
 	h.upstream.answer = respond(http.StatusNoContent, "")
 	for _, r := range []*http.Request{
 		newRequest(t, http.MethodPatch, targetsPath+"/"+h.targetID, "a.b.c"),
@@ -167,7 +168,7 @@ func TestQuarantineConcernsTheAddressOnly(t *testing.T) {
 	push := h.push()
 	mail := h.add(Channel{Name: "mail", Type: "smtp", Address: "user@example.com"})
 	h.Channels["both"] = &Channel{Name: "both", Composite: firstOf("push", "mail"), Slots: make(chan struct{}, 1)}
-	h.edit(func(t *targets.Target) { t.State = targets.Expired })
+	h.edit(func(t *targets.Target) { t.Expired = t.Address })
 
 	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetExpired)
 	h.dispatch("both").wantResult(t, nevisfido.Dispatched)

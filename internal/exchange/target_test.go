@@ -18,7 +18,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 const registrationPath = "/nevisfido/uaf/1.1/registration"
@@ -329,8 +329,8 @@ func TestModifiedKeyInAnyShape(t *testing.T) {
 			h.upstream.answer = respond(http.StatusNoContent, "")
 			key := must[*encrypt.PrivateKey](t)(encrypt.GenerateKey("P-256"))
 			h.modify(h.modification(c.members(key.Public().JWK())))
-			if record := h.record(); record.State != c.state {
-				t.Errorf("the record is %s", record.State)
+			if record := h.record(); record.State() != c.state {
+				t.Errorf("the record is %s", record.State())
 			}
 			h.upstream.answer = dispatched
 			if c.state == targets.Stale {
@@ -367,21 +367,6 @@ func TestRegistrationWithoutATarget(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
-	}
-}
-
-// If the store fails, nevisFIDO has committed all the same.
-func TestLearningFails(t *testing.T) {
-	for _, at := range []storetest.Op{storetest.Update, storetest.Write} {
-		h := newHarness(t)
-		h.store.SetFault(failAt(at))
-		h.upstream.answer = h.created()
-		body, _ := newTarget(t, "push")
-		a := h.send(newRequest(t, http.MethodPost, targetsPath, body))
-		if a.err != nil || a.Code != http.StatusCreated || !strings.Contains(a.Body.String(), h.targetID) {
-			t.Errorf("%s: answered %d %s, %v", at, a.Code, a.Body, a.err)
-		}
-		h.wantLog(`"level":"error"`, "learning a dispatch target")
 	}
 }
 
@@ -426,7 +411,7 @@ func TestQueryTargets(t *testing.T) {
 		"ours":           {prepare: func(*harness) {}, renamed: true},
 		"not ours":       {prepare: func(h *harness) { h.register("firebase-cloud-messaging", nil) }},
 		"unknown":        {prepare: func(h *harness) { h.edit(func(t *targets.Target) { t.Dispatcher = "" }) }},
-		"store down":     {prepare: func(h *harness) { h.store.SetFault(failAt(storetest.Load)) }},
+		"store down":     {prepare: func(h *harness) { h.store.SetFault(failAt(kvtest.Load)) }},
 		"gzip":           {prepare: func(*harness) {}, next: func(n Next) Next { return with(n, "Content-Encoding", "gzip") }},
 		"another status": {prepare: func(*harness) {}, next: func(n Next) Next { return respondStatus(n, 403) }, status: 403},
 	} {
@@ -492,8 +477,8 @@ func TestModifyTarget(t *testing.T) {
 			h.edit(func(t *targets.Target) { t.Address = "old" })
 			jws := h.modification(map[string]any{"target": "new"})
 			h.upstream.answer = func(w http.ResponseWriter, _ *http.Request) error {
-				if record := h.record(); record.State != targets.Stale {
-					t.Errorf("while nevisFIDO is asked the record is %s", record.State)
+				if record := h.record(); record.State() != targets.Stale {
+					t.Errorf("while nevisFIDO is asked the record is %s", record.State())
 				}
 				w.Header().Set("X-Upstream", "1")
 				w.WriteHeader(status)
@@ -503,8 +488,8 @@ func TestModifyTarget(t *testing.T) {
 			if a.err != nil || a.Code != status || a.Header().Get("X-Upstream") != "1" || h.upstream.one(t).body != jws {
 				t.Errorf("answered %d, %v", a.Code, a.err)
 			}
-			if record := h.record(); record.Address != want.address || record.State != want.state {
-				t.Errorf("the record is %s, %s", record.Address, record.State)
+			if record := h.record(); record.Address != want.address || record.State() != want.state {
+				t.Errorf("the record is %s, %s", record.Address, record.State())
 			}
 		})
 	}
@@ -519,7 +504,7 @@ func TestDeleteTarget(t *testing.T) {
 			t.Errorf("%d: answered %d, %v", status, a.Code, a.err)
 		}
 		record := h.record()
-		if (record == nil) != (want == "") || record != nil && record.State != want {
+		if (record == nil) != (want == "") || record != nil && record.State() != want {
 			t.Errorf("%d: the record is %+v", status, record)
 		}
 	}
@@ -548,13 +533,13 @@ func TestNoDispatchToADeletedTarget(t *testing.T) {
 // If the record cannot be marked, nevisFIDO is not asked.
 func TestMarkingFails(t *testing.T) {
 	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
-		for _, at := range []storetest.Op{storetest.Update, storetest.Write} {
+		for _, at := range []kvtest.Op{kvtest.Update, kvtest.Write} {
 			h := newHarness(t)
 			h.store.SetFault(failAt(at))
 			a := h.send(newRequest(t, method, targetPath(h.targetID), h.modification(map[string]any{"target": "new"})))
 			h.wantNotForwarded(t, a, http.StatusServiceUnavailable)
 			h.store.SetFault(nil)
-			if record := h.record(); record.State != targets.Active || record.Address != h.pushToken {
+			if record := h.record(); record.State() != targets.Active || record.Address != h.pushToken {
 				t.Errorf("%s, %s: the record is %+v", method, at, record)
 			}
 		}
@@ -566,7 +551,7 @@ func TestMarkingFails(t *testing.T) {
 func TestCommittingFails(t *testing.T) {
 	h := newHarness(t)
 	h.upstream.answer = func(w http.ResponseWriter, _ *http.Request) error {
-		h.store.SetFault(failAt(storetest.Update))
+		h.store.SetFault(failAt(kvtest.Update))
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
@@ -575,7 +560,7 @@ func TestCommittingFails(t *testing.T) {
 		t.Errorf("answered %d, %v", a.Code, a.err)
 	}
 	h.store.SetFault(nil)
-	if h.record().State != targets.Stale {
+	if h.record().State() != targets.Stale {
 		t.Error("the record is not stale")
 	}
 	h.wantLog(`"level":"error"`, "stays stale")
@@ -586,7 +571,7 @@ func TestModifyToADispatcherOfOurs(t *testing.T) {
 	for name, c := range map[string]struct {
 		members map[string]any
 		status  int
-		fault   storetest.Op // after nevisFIDO's answer
+		fault   kvtest.Op // after nevisFIDO's answer
 		forged  bool
 		want    int
 		stored  string
@@ -599,7 +584,7 @@ func TestModifyToADispatcherOfOurs(t *testing.T) {
 		"another target":         {members: map[string]any{"dispatcher": "mail", "dispatchTargetId": "x"}, status: 422, want: 422, stored: "push"},
 		"an old one":             {members: map[string]any{"dispatcher": "mail", "creationTimeInEpochMillis": 1}, status: 422, want: 422, stored: "push"},
 		"forged":                 {members: map[string]any{"dispatcher": "mail"}, forged: true, status: 422, want: 422, stored: "push"},
-		"that cannot be applied": {members: map[string]any{"dispatcher": "mail"}, fault: storetest.Write, status: 422, want: 422, stored: "push"},
+		"that cannot be applied": {members: map[string]any{"dispatcher": "mail"}, fault: kvtest.Write, status: 422, want: 422, stored: "push"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t)
@@ -628,7 +613,7 @@ func TestModifyToADispatcherOfOurs(t *testing.T) {
 			}
 			h.store.SetFault(nil)
 			record := h.record()
-			if record.Dispatcher != c.stored || (record.State == targets.Stale) != (c.fault != "") {
+			if record.Dispatcher != c.stored || (record.State() == targets.Stale) != (c.fault != "") {
 				t.Errorf("the record is %+v", record)
 			}
 		})
@@ -656,7 +641,7 @@ func TestClientGoneDuringAChange(t *testing.T) {
 		if a := h.send(r); a.err != nil || a.Code != http.StatusNoContent {
 			t.Errorf("%s: answered %d, %v", method, a.Code, a.err)
 		}
-		if record := h.record(); method == http.MethodPatch && (record.State != targets.Active || record.Address != "new") || method == http.MethodDelete && record != nil {
+		if record := h.record(); method == http.MethodPatch && (record.State() != targets.Active || record.Address != "new") || method == http.MethodDelete && record != nil {
 			t.Errorf("%s: the record is %+v", method, record)
 		}
 	}
@@ -682,16 +667,26 @@ func TestUnansweredChangeLeavesTheRecordStale(t *testing.T) {
 				if (cause != nil) != strings.HasPrefix(name, "panic") {
 					t.Errorf("the server sees %v", cause)
 				}
-				if record := h.record(); record == nil || record.State != targets.Stale || record.Address != h.pushToken || len(record.Marks) != 0 {
+				if record := h.record(); record == nil || record.State() != targets.Stale || record.Address != h.pushToken || record.Fence != nil {
 					t.Errorf("the record is %+v", record)
 				}
-				unlock, err := h.Targets.Lock(t.Context(), h.targetID)
-				if err != nil {
-					t.Fatal(err)
-				}
-				unlock()
+				h.wantNotLocked(t)
 			})
 		}
+	}
+}
+
+// wantNotLocked checks that nothing keeps a change of the target waiting.
+func (h *harness) wantNotLocked(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	c, err := h.Targets.BeginDelete(ctx, h.targetID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Finish(ctx, 401); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -734,24 +729,28 @@ func TestChangesAreSerial(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if record := h.record(); record.Address != last || record.State != targets.Active {
-		t.Errorf("the record is %s, %s; nevisFIDO's last is %s", record.Address, record.State, last)
+	if record := h.record(); record.Address != last || record.State() != targets.Active {
+		t.Errorf("the record is %s, %s; nevisFIDO's last is %s", record.Address, record.State(), last)
 	}
 }
 
 func TestWaitingForAnotherChangeHasAnEnd(t *testing.T) {
 	h := newHarness(t)
-	unlock, err := h.Targets.Lock(t.Context(), h.targetID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
+	first := must[*targets.Change](t)(h.Targets.BeginDelete(t.Context(), h.targetID))
+	defer func() { _ = first.Finish(t.Context(), 401) }()
 	h.Deadline = 10 * time.Millisecond
 	h.wantNotForwarded(t, h.send(newRequest(t, http.MethodDelete, targetPath(h.targetID), "")), http.StatusServiceUnavailable)
 }
 
+// changeDevice changes the device of the target, with what it signs.
+func (h *harness) changeDevice(method, body string) *answer {
+	h.tb.Helper()
+	r := newRequest(h.tb, method, devicePath, body)
+	r.Header.Set("Device-Signature", h.modification(nil))
+	return h.send(r)
+}
+
 func TestChangeOfADevice(t *testing.T) {
-	const path = "/nevisfido/devices/credentials/device-1"
 	for name, c := range map[string]struct {
 		method string
 		status int
@@ -771,15 +770,41 @@ func TestChangeOfADevice(t *testing.T) {
 			if c.status == http.StatusNoContent {
 				h.upstream.answer = respond(c.status, "")
 			}
-			a := h.send(newRequest(t, c.method, path, "jws"))
-			if a.err != nil || a.Code != c.status || c.status != 204 && a.Body.String() != "answer" || h.upstream.one(t).body != "jws" {
+			a := h.changeDevice(c.method, "body")
+			got := h.upstream.one(t)
+			if a.err != nil || a.Code != c.status || c.status != 204 && a.Body.String() != "answer" || got.body != "body" || got.header.Get("Device-Signature") == "" {
 				t.Errorf("answered %d %s, %v", a.Code, a.Body, a.err)
 			}
 			record := h.record()
-			if (record == nil) != (c.want == "") || record != nil && record.State != c.want {
+			if (record == nil) != (c.want == "") || record != nil && record.State() != c.want {
 				t.Errorf("the record is %+v", record)
 			}
 		})
+	}
+}
+
+// A storm of calls that nobody signed, or somebody else, disables nothing, even
+// where the store fails.
+func TestUnsignedChangesOfADevice(t *testing.T) {
+	h := newHarness(t)
+	forger := must[*encrypt.SigningKey](t)(encrypt.GenerateSigningKey("P-256"))
+	forged := must[string](t)(forger.Sign(toJSON(t, map[string]any{"dispatchTargetId": h.targetID, "creationTimeInEpochMillis": time.Now().UnixMilli()})))
+	for _, signature := range []string{"", "jws", forged} {
+		for _, status := range []int{401, 500, 502, 503, 504} {
+			for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+				h.upstream.answer = respond(status, "")
+				r := newRequest(t, method, devicePath, "jws")
+				if signature != "" {
+					r.Header.Set("Device-Signature", signature)
+				}
+				if a := h.send(r); a.err != nil || a.Code != status {
+					t.Errorf("answered %d, %v", a.Code, a.err)
+				}
+				if record := h.record(); record.State() != targets.Active {
+					t.Fatalf("%s, status %d: the record is %+v", method, status, record)
+				}
+			}
+		}
 	}
 }
 
@@ -813,24 +838,20 @@ func TestChangeOfADeviceIsMarked(t *testing.T) {
 				g := h.push()
 				dispatched := h.upstream.answer
 				h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
-					if record := h.record(); record.State != targets.Stale {
-						t.Errorf("while nevisFIDO is asked the record is %s", record.State)
+					if record := h.record(); record.State() != targets.Stale {
+						t.Errorf("while nevisFIDO is asked the record is %s", record.State())
 					}
 					return next(w, r)
 				}
 				func() {
 					defer func() { _ = recover() }()
-					h.send(newRequest(t, method, devicePath, "jws"))
+					h.changeDevice(method, "")
 				}()
-				if record := h.record(); record == nil || record.State != targets.Stale || len(record.Marks) != 0 {
+				if record := h.record(); record == nil || record.State() != targets.Stale || record.Fence != nil {
 					t.Errorf("the record is %+v", record)
 				}
 				h.wantNotSent(t, dispatched, g, nevisfido.DispatchError)
-				unlock, err := h.Targets.Lock(t.Context(), h.targetID)
-				if err != nil {
-					t.Fatal(err)
-				}
-				unlock()
+				h.wantNotLocked(t)
 			})
 		}
 	}
@@ -838,12 +859,12 @@ func TestChangeOfADeviceIsMarked(t *testing.T) {
 
 func TestChangeOfADeviceThatCannotBeMarked(t *testing.T) {
 	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
-		for _, at := range []storetest.Op{storetest.OfDevice, storetest.Update, storetest.Write} {
+		for _, at := range []kvtest.Op{kvtest.OfDevice, kvtest.Update, kvtest.Write} {
 			h := newHarness(t)
 			h.store.SetFault(failAt(at))
-			h.wantNotForwarded(t, h.send(newRequest(t, method, devicePath, "jws")), http.StatusServiceUnavailable)
+			h.wantNotForwarded(t, h.changeDevice(method, ""), http.StatusServiceUnavailable)
 			h.store.SetFault(nil)
-			if record := h.record(); record.State != targets.Active {
+			if record := h.record(); record.State() != targets.Active {
 				t.Errorf("%s, %s: the record is %+v", method, at, record)
 			}
 		}
@@ -862,13 +883,15 @@ func TestObservedChangeWhileTheStoreFails(t *testing.T) {
 				h.push()
 				dispatched := h.upstream.answer
 				h.ObserveOnly = true
-				h.store.SetFault(func(context.Context, storetest.Op) error { return errors.New("down") })
+				h.store.SetFault(func(context.Context, kvtest.Op) error { return errors.New("down") })
 				h.upstream.answer = respond(status, "")
 				path := targetPath(h.targetID)
 				if device {
 					path = devicePath
 				}
-				a := h.send(newRequest(t, method, path, h.modification(map[string]any{"target": "new"})))
+				r := newRequest(t, method, path, h.modification(map[string]any{"target": "new"}))
+				r.Header.Set("Device-Signature", h.modification(nil))
+				a := h.send(r)
 				if a.err != nil || a.Code != status {
 					t.Errorf("answered %d, %v", a.Code, a.err)
 				}
@@ -884,42 +907,53 @@ func TestObservedChangeWhileTheStoreFails(t *testing.T) {
 	}
 }
 
-// nevisFIDO has another key for a known target, and the store could not be
-// told: the old one is not used.
-func TestAnotherKeyWhileTheStoreFails(t *testing.T) {
+// A store that fails after nevisFIDO has made a target loses nothing: the answer
+// is relayed, and the target is used at once.
+func TestStoreFailsAfterACreation(t *testing.T) {
 	h := newHarness(t)
 	g := h.push()
 	dispatched := h.upstream.answer
-	h.store.SetFault(failAt(storetest.Write))
-	h.upstream.answer = h.created()
-	body, _ := newTarget(t, "push")
-	if a := h.send(newRequest(t, http.MethodPost, targetsPath, body)); a.Code != http.StatusCreated {
-		t.Errorf("answered %d, %v", a.Code, a.err)
+	h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
+		h.store.SetFault(func(context.Context, kvtest.Op) error { return errors.New("down") })
+		return h.created()(w, r)
 	}
-	h.wantNotSent(t, dispatched, g, nevisfido.DispatchError) // the store can be read
-	h.store.SetFault(nil)
-	h.wantNotSent(t, dispatched, g, nevisfido.DispatchError)
-	h.send(newRequest(t, http.MethodPost, targetsPath, body))
+	body, key := newTarget(t, "push")
+	if a := h.send(newRequest(t, http.MethodPost, targetsPath, body)); a.err != nil || a.Code != http.StatusCreated || !strings.Contains(a.Body.String(), h.targetID) {
+		t.Errorf("answered %d %s, %v", a.Code, a.Body, a.err)
+	}
+	h.wantLog(`"level":"error"`, "learning a dispatch target")
 	h.upstream.answer = dispatched
 	h.dispatch("push").wantResult(t, nevisfido.Dispatched)
+	if open(t, key, g.one(t)).Token != h.token || h.Targets.Unsynced.Len() != 1 {
+		t.Errorf("the message went to the old key; %d are waiting", h.Targets.Unsynced.Len())
+	}
+	h.store.SetFault(nil)
+	h.Targets.Flush(t.Context())
+	if record := h.record(); record.Thumbprint != key.Public().Thumbprint() || h.Targets.Unsynced.Len() != 0 {
+		t.Errorf("stored %+v", record)
+	}
 }
 
-// More changes than can be remembered are not let through.
-func TestTooManyUnrecordedChanges(t *testing.T) {
-	h := newHarness(t)
-	h.store.SetFault(failAt(storetest.Write))
-	for i := range 16 {
-		_ = h.Targets.Unrecorded(fmt.Sprint(i, strings.Repeat("x", 1<<20))).Finish(t.Context(), 204)
-	}
+// nevisFIDO is not asked for a target that could not be kept.
+func TestCreationWhileTheStoreFails(t *testing.T) {
 	body, _ := newTarget(t, "push")
 	registration := string(toJSON(t, map[string]any{"context": string(toJSON(t, map[string]any{"dispatchTarget": body}))}))
-	h.wantNotForwarded(t, h.send(newRequest(t, http.MethodPost, targetsPath, body)), http.StatusServiceUnavailable)
-	h.wantNotForwarded(t, h.send(newRequest(t, http.MethodPost, registrationPath, registration)), http.StatusServiceUnavailable)
+	for path, body := range map[string]string{targetsPath: body, registrationPath: registration} {
+		h := newHarness(t)
+		h.store.SetFault(failAt(kvtest.Write))
+		h.wantNotForwarded(t, h.send(newRequest(t, http.MethodPost, path, body)), http.StatusServiceUnavailable)
 
-	h.ObserveOnly = true
-	h.upstream.answer = h.created()
-	if a := h.send(newRequest(t, http.MethodPost, targetsPath, body)); a.Code != http.StatusCreated {
-		t.Errorf("answered %d, %v", a.Code, a.err)
+		h.ObserveOnly = true
+		h.upstream.answer = h.created()
+		if a := h.send(newRequest(t, http.MethodPost, path, body)); a.err != nil || a.Code != http.StatusCreated {
+			t.Errorf("%s: answered %d, %v", path, a.Code, a.err)
+		}
+	}
+	h := newHarness(t)
+	h.store.SetFault(failAt(kvtest.Write))
+	h.upstream.answer = respond(http.StatusOK, `{"statusCode":1200}`)
+	if a := h.send(newRequest(t, http.MethodPost, registrationPath, `{"uafResponse":"[]"}`)); a.err != nil || a.Code != http.StatusOK {
+		t.Errorf("a registration without a target: answered %d, %v", a.Code, a.err)
 	}
 }
 
@@ -929,15 +963,17 @@ func TestMarkingHasAnEnd(t *testing.T) {
 	for _, path := range []string{targetsPath + "/target", devicePath} {
 		for _, method := range []string{http.MethodPatch, http.MethodDelete} {
 			h := newHarness(t)
+			r := newRequest(t, method, path, "jws")
+			r.Header.Set("Device-Signature", h.modification(nil))
 			h.Deadline = 50 * time.Millisecond
-			h.store.SetFault(func(ctx context.Context, _ storetest.Op) error {
+			h.store.SetFault(func(ctx context.Context, _ kvtest.Op) error {
 				if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > h.Deadline {
 					t.Errorf("%s %s: the store is given until %s", method, path, deadline)
 				}
 				<-ctx.Done()
 				return ctx.Err()
 			})
-			h.wantNotForwarded(t, h.send(newRequest(t, method, path, "jws")), http.StatusServiceUnavailable)
+			h.wantNotForwarded(t, h.send(r), http.StatusServiceUnavailable)
 		}
 	}
 }
@@ -985,7 +1021,7 @@ func TestHalfAChangeMarksNothing(t *testing.T) {
 			if a := h.send(r); a.err == nil {
 				t.Errorf("%s: status %d", name, a.status())
 			}
-			if state := h.record().State; state != targets.Active {
+			if state := h.record().State(); state != targets.Active {
 				t.Errorf("%s: the target is %s", name, state)
 			}
 		}
@@ -1013,7 +1049,7 @@ func TestLargeModificationIsInDoubt(t *testing.T) {
 		if err := h.ServeHTTP(httptest.NewRecorder(), r, next); err != nil {
 			t.Fatal(err)
 		}
-		if state := h.record().State; state != targets.Stale {
+		if state := h.record().State(); state != targets.Stale {
 			t.Errorf("declared %t: the target is %s", declared, state)
 		}
 	}

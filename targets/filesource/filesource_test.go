@@ -19,7 +19,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,7 +39,7 @@ func target(id string) *targets.Target {
 	return &targets.Target{
 		Namespace: "bank", ID: id, Username: "jeff", DeviceID: "device-1", Address: "push-token", Dispatcher: "fcm",
 		EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(),
-		Source: "create", Created: at, Updated: at, State: targets.Active,
+		Source: "create", Created: at, Updated: at,
 	}
 }
 
@@ -119,8 +119,8 @@ func TestEmptyFile(t *testing.T) {
 
 func TestInactiveRecordsDoNotCount(t *testing.T) {
 	stale, expired := target("stale"), target("expired")
-	stale.State, stale.Doubt, stale.Settled = targets.Stale, []string{"encryption_key"}, targets.Active
-	expired.State = targets.Expired
+	stale.Unsure = []string{"encryption_key"}
+	expired.Expired = expired.Address
 	s, _, logged := newSource(t, line(stale)+line(expired)+line(target("one")))
 	for _, id := range []string{"stale", "expired"} {
 		if found, err := s.Find(t.Context(), ref(id)); !errors.Is(err, targets.ErrNotFound) {
@@ -169,10 +169,11 @@ func TestBadFiles(t *testing.T) {
 		"unknown member":        {line(target("one"), `"canary":1`), "line 1: "},
 		"unknown user member":   {line(target("one"), `"user":{"canary":1}`), "line 1: "},
 		"user without username": {line(nameless, withUser("canary")), "line 1: it has a user"},
-		"newer schema":          {good + `{"schema":2,"id":"canary"}`, "line 2: schema 2"},
+		"newer schema":          {good + `{"schema":3,"id":"canary"}`, "line 2: schema 3"},
 		"no schema":             {`{"id":"canary"}`, "line 1: "},
 		"no id":                 {strings.Replace(good, `"id":"one"`, `"id":""`, 1), "line 1: "},
-		"no state":              {strings.Replace(good, `"state":"active"`, `"state":"canary"`, 1), "the record has no known state"},
+		"unknown state":         {strings.Replace(good, `"schema":2`, `"schema":1,"state":"canary"`, 1), "line 1: "},
+		"no state":              {strings.Replace(good, `"schema":2`, `"schema":1`, 1), "line 1: "},
 		"no thumbprint":         {strings.Replace(good, "thumbprint", "ext_id", 1), "encryption key and thumbprint"},
 		"array":                 {"[" + strings.TrimSpace(good) + "]", "line 1: "},
 		"bad UTF-8":             {strings.Replace(good, "jeff", "\xff", 1), "line 1: "},
@@ -355,7 +356,7 @@ func TestDirectory(t *testing.T) {
 	s, _, _ := newSource(t, line(target("one"))+line(weak))
 	var events []string
 	d := &targets.Directory{
-		Store: new(storetest.Memory), Namespace: "bank",
+		Store: new(kvtest.Memory), Namespace: "bank",
 		Sources: []targets.NamedSource{{Name: "file", KeySource: s}},
 		Events:  func(e targets.Event) { events = append(events, e.Source+" "+string(e.Name)+" "+e.Reason) },
 	}

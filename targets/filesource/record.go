@@ -11,7 +11,7 @@ import (
 
 // record is a line of the file.
 type record struct {
-	targets.Target
+	targets.Record
 	User *user `json:"user,omitempty"`
 }
 
@@ -34,7 +34,7 @@ func parse(line []byte) (*record, error) {
 	}
 	r := new(record)
 	err := json.Unmarshal(line, r, json.RejectUnknownMembers(true))
-	if err != nil || version.Schema < 1 || r.ID == "" {
+	if err != nil || version.Schema < 1 || r.ID == "" || r.Upgrade() != nil {
 		return nil, errors.New("it is not the record of a dispatch target")
 	}
 	if r.User != nil && r.Username == "" {

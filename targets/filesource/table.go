@@ -84,7 +84,7 @@ func (t *table) add(line []byte, offset int64) error {
 	if r.User != nil {
 		t.users = append(t.users, entry{t.hashOfUser(r.Username), offset})
 	}
-	if r.State != targets.Active {
+	if r.State() != targets.Active {
 		t.inactive++
 	}
 	return nil
@@ -166,7 +166,7 @@ func (t *table) target(ref targets.Ref) (*targets.Target, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case r.Namespace == ref.Namespace && r.ID == ref.ID && r.State == targets.Active:
+		case r.Namespace == ref.Namespace && r.ID == ref.ID && r.State() == targets.Active:
 			return &r.Target, nil
 		}
 	}

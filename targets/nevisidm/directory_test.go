@@ -6,17 +6,18 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func newDirectory(t *testing.T, server *idm.Server) (*targets.Directory, *[]targets.Event) {
 	t.Helper()
 	var events []targets.Event
 	return &targets.Directory{
-		Store: new(storetest.Memory), Namespace: "bank",
+		Store: new(kvtest.Memory), Namespace: "bank",
 		Sources: []targets.NamedSource{{Name: "nevisidm", KeySource: newSource(t, server, nil)}},
 		Events:  func(e targets.Event) { events = append(events, e) },
 	}, &events
@@ -32,7 +33,7 @@ func TestDirectoryKeepsWhatItFinds(t *testing.T) {
 			t.Fatal(err)
 		}
 		key, err := d.Key(found)
-		if err != nil || key.Thumbprint() != rsaKey.Thumbprint() || found.Source != "nevisidm" || found.State != targets.Active ||
+		if err != nil || key.Thumbprint() != rsaKey.Thumbprint() || found.Source != "nevisidm" || found.State() != targets.Active ||
 			found.SignatureKey == nil {
 			t.Errorf("release %d: found %+v, key error %v", release, found, err)
 		}
@@ -95,11 +96,19 @@ func TestDirectoryTellsTroubleFromNothing(t *testing.T) {
 func TestDirectoryRepairsStaleRecords(t *testing.T) {
 	server := start(t, idm.Options{})
 	d, _ := newDirectory(t, server)
-	desc := &nevisfido.TargetDescription{DeviceID: "device-1", EncryptionKey: ecKey.JWK()}
+	signer, err := encrypt.GenerateSigningKey("P-256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature, err := signer.Sign([]byte(`{"dispatchTargetId":"one"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc := &nevisfido.TargetDescription{DeviceID: "device-1", EncryptionKey: ecKey.JWK(), SignatureKey: signer.JWK()}
 	if err := d.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate); err != nil {
 		t.Fatal(err)
 	}
-	change, err := d.BeginDevice(t.Context(), "device-1", false)
+	change, err := d.BeginDevice(t.Context(), "device-1", signature, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +117,7 @@ func TestDirectoryRepairsStaleRecords(t *testing.T) {
 	}
 	server.SetTarget("u-1", phone("one"))
 	found, err := d.Find(of(t, "u-1"), "one")
-	if err != nil || found.State != targets.Active || found.Thumbprint != rsaKey.Thumbprint() {
+	if err != nil || found.State() != targets.Active || found.Thumbprint != rsaKey.Thumbprint() {
 		t.Errorf("found %+v, error %v", found, err)
 	}
 }

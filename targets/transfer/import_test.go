@@ -12,7 +12,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 	"github.com/oob-dispatch/oob-dispatch/targets/transfer"
 )
 
@@ -20,13 +20,12 @@ func TestRoundTrip(t *testing.T) {
 	first := empty()
 	lines := crowd(t, 2000)
 	expired, stale, keyless := target(2000), target(2001), target(2002)
-	expired.State = targets.Expired
-	stale.State, stale.Settled, stale.Modified = targets.Stale, targets.Active, 1_777_000_000_000
-	stale.Doubt = []string{"encryption_key"}
-	stale.Marks = []targets.Mark{{ID: "x", At: noon, Members: []string{"name"}}}
+	expired.Expired = expired.Address
+	stale.Unsure, stale.Modified = []string{"encryption_key"}, 1_777_000_000_000
+	stale.Fence = &targets.Fence{Changes: []targets.FencedChange{{ID: "x", Since: noon}}, Members: []string{"name"}}
 	keyless.EncryptionKey, keyless.Thumbprint, keyless.SignatureKey = nil, "", nil
-	// Nothing but doubt is known of this one.
-	stub := &targets.Target{ID: "stub", Source: targets.SourceModify, Updated: noon, State: targets.Stale, Settled: targets.Active, Doubt: []string{"name"}}
+	// Nothing is known of this one but what is unsure.
+	stub := &targets.Target{ID: "stub", Source: targets.SourceModify, Updated: noon, Unsure: []string{"name"}}
 	for _, record := range []*targets.Target{expired, stale, keyless, stub} {
 		lines += encode(t, record)
 	}
@@ -72,11 +71,11 @@ func TestRefusedLines(t *testing.T) {
 		{"other letter case", with(t, record, map[string]any{"id": nil, "ID": "secret"}), "not_a_record"},
 		{"number for an id", with(t, record, map[string]any{"id": 4}), "not_a_record"},
 		{"unknown state", with(t, record, map[string]any{"state": "secret"}), "not_a_record"},
-		{"no state", with(t, record, map[string]any{"state": nil}), "not_a_record"},
+		{"no state", with(t, record, map[string]any{"schema": 1}), "not_a_record"},
 		{"thumbprint without key", with(t, record, map[string]any{"encryption_key": nil}), "not_a_record"},
 		{"bad time", with(t, record, map[string]any{"updated": "secret"}), "not_a_record"},
 		{"too large a record", with(t, record, map[string]any{"name": strings.Repeat("x", targets.MaxRecord)}), "not_a_record"},
-		{"newer schema", with(t, record, map[string]any{"schema": 2, "color": "secret"}), "newer_schema"},
+		{"newer schema", with(t, record, map[string]any{"schema": 3, "color": "secret"}), "newer_schema"},
 		{"other namespace", with(t, record, map[string]any{"namespace": "secret"}), "other_namespace"},
 		{"updated in the future", with(t, record, map[string]any{"updated": noon.Add(2 * time.Hour)}), "in_the_future"},
 		{"created in the future", with(t, record, map[string]any{"created": noon.Add(2 * time.Hour)}), "in_the_future"},
@@ -159,8 +158,8 @@ func TestRecordMadeByHand(t *testing.T) {
 	now := noon.Add(time.Hour)
 	got := load(t, store, "a")
 	want := &targets.Target{
-		Schema: 1, ID: "a", Address: "token", EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(),
-		Source: transfer.SourceImport, Created: now, Updated: now, State: targets.Active,
+		Schema: targets.SchemaVersion, ID: "a", Address: "token", EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(),
+		Source: transfer.SourceImport, Created: now, Updated: now,
 	}
 	if report.Users != 1 || !reflect.DeepEqual(got, want) {
 		t.Errorf("report %+v, stored %+v", report, got)
@@ -258,7 +257,7 @@ func TestDryRunStoresNothing(t *testing.T) {
 	if report.Added != 600 || report.RefusedLines() != 1 || len(store.Dump()) > 0 {
 		t.Errorf("report %+v, stored %d bytes", report, len(store.Dump()))
 	}
-	store.SetFault(func(context.Context, storetest.Op) error { return errors.New("down") })
+	store.SetFault(func(context.Context, kvtest.Op) error { return errors.New("down") })
 	if report, err := im.Run(t.Context(), strings.NewReader(crowd(t, 1))); err == nil || report.Lines != 0 {
 		t.Errorf("store down: report %+v, error %v", report, err)
 	}
@@ -277,6 +276,36 @@ func TestNamespaces(t *testing.T) {
 	mustRun(t, newImport(store), encode(t, target(0)))
 	if exported(t, store, "bank") != encode(t, bank) || exported(t, store, "") != encode(t, target(0)) {
 		t.Error("an export has targets of another namespace")
+	}
+}
+
+// An import that ended early is repeated: what is stored already stays as it is,
+// and the rest is added.
+func TestRepeatedAfterAFailure(t *testing.T) {
+	lines := crowd(t, 1000) + "x\n" + crowd(t, 2500)
+	store := empty()
+	im := newImport(store)
+	im.Jobs = 1
+	writes := 0
+	store.SetFault(func(_ context.Context, op kvtest.Op) error {
+		if op == kvtest.Write {
+			if writes++; writes > 700 {
+				return errors.New("down")
+			}
+		}
+		return nil
+	})
+	report, err := im.Run(t.Context(), strings.NewReader(lines))
+	if err == nil || report.Lines == 0 || report.Lines > 700 || report.Added != report.Lines {
+		t.Fatalf("report %+v, error %v", report, err)
+	}
+	store.SetFault(nil)
+	report = mustRun(t, im, lines)
+	if report.Added != 1800 || report.Unchanged != 1700 || report.RefusedLines() != 1 || report.Refused["not_json"].Lines[0] != 1001 {
+		t.Errorf("repeated: %+v", report)
+	}
+	if exported(t, store, "") != crowd(t, 2500) {
+		t.Error("not all was stored")
 	}
 }
 

@@ -18,7 +18,7 @@ type endless struct {
 	stored atomic.Int64
 }
 
-func (s *endless) Update(_ context.Context, _ targets.Ref, change targets.Change) error {
+func (s *endless) Update(_ context.Context, _ targets.Ref, change targets.Edit) error {
 	next, err := change(nil)
 	if next != nil {
 		s.stored.Add(1)

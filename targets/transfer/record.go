@@ -47,7 +47,7 @@ func refuse(reason, format string, args ...any) *refusal {
 
 // record is a line. The user is for the file key source; no store keeps it.
 type record struct {
-	targets.Target
+	targets.Record
 	User jsontext.Value `json:"user,omitempty"`
 }
 
@@ -88,7 +88,10 @@ func parse(l line) (*record, *refusal) {
 	if member, ok := errors.AsType[*strict.SemanticError](err); ok {
 		return nil, refuse(reasonNotRecord, "it has a member that records have not, or a value of another type, at byte %d", member.ByteOffset)
 	}
-	if err != nil || r.Schema < 1 || r.ID == "" {
+	if err == nil && byHand(&r.Target) && r.Status == "" && r.Schema == 1 {
+		r.Status = targets.Active
+	}
+	if err != nil || r.Schema < 1 || r.ID == "" || r.Upgrade() != nil {
 		return nil, refuse(reasonNotRecord, "it is not the record of a dispatch target: schema and id are needed")
 	}
 	return r, nil
@@ -103,9 +106,6 @@ func (im *Import) check(t *targets.Target) *refusal {
 	}
 	if byHand(t) {
 		t.Created = time.Time{}
-		if t.State == "" {
-			t.State = targets.Active
-		}
 		if t.Source == "" {
 			t.Source = SourceImport
 		}

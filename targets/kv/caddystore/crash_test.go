@@ -101,14 +101,14 @@ func TestKill(t *testing.T) {
 		switch {
 		case err != nil:
 			t.Fatalf("round %d: %v", round, err)
-		case record.State == targets.Stale:
+		case record.State() == targets.Stale:
 			stales++
 		case record.Name == applied:
 			rights++
 		default:
 			t.Errorf("round %d: the record is %+v, nevisFIDO has name %q", round, record, applied)
 		}
-		ids, err := d.Store.OfDevice(t.Context(), "", "device-1")
+		ids, err := d.Store.OfDevice(t.Context(), "", "device-1", "")
 		if err != nil || strings.Join(ids, " ") != "one" {
 			t.Errorf("round %d: the device lists %q, error %v", round, ids, err)
 		}

@@ -20,7 +20,7 @@ func BenchmarkStore(b *testing.B) {
 	for name, f := range map[string]func(i int) error{
 		"load":     func(i int) error { _, err := s.Load(b.Context(), refs[i%len(refs)]); return err },
 		"update":   func(i int) error { return s.Update(b.Context(), refs[i%len(refs)], increment) },
-		"ofDevice": func(i int) error { _, err := s.OfDevice(b.Context(), "", fmt.Sprint(i)); return err },
+		"ofDevice": func(i int) error { _, err := s.OfDevice(b.Context(), "", fmt.Sprint(i), "jeff"); return err },
 		"take":     func(int) error { _, err := s.TakeAll(b.Context(), counts); return err },
 	} {
 		b.Run(name, func(b *testing.B) {

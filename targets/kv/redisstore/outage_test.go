@@ -39,7 +39,7 @@ func mustNotRead(t *testing.T, s *Store, because string) {
 	t.Helper()
 	_, loadErr := s.Load(t.Context(), ref)
 	_, unknownErr := s.Load(t.Context(), nosuc)
-	_, deviceErr := s.OfDevice(t.Context(), "bank", "device-1")
+	_, deviceErr := s.OfDevice(t.Context(), "bank", "device-1", "jeff")
 	_, getErr := s.Get(t.Context(), claimstest.ID(time.Now()))
 	for op, err := range map[string]error{"Load": loadErr, "Load of nobody": unknownErr, "OfDevice": deviceErr, "Get": getErr} {
 		mustFail(t, op, err, because)
@@ -78,7 +78,7 @@ func mustBeUp(t *testing.T, s *Store) {
 	if _, err := s.Load(t.Context(), nosuc); !errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("an unknown target: %v", err)
 	}
-	if ids, err := s.OfDevice(t.Context(), "bank", "device-1"); err != nil || len(ids) != 1 {
+	if ids, err := s.OfDevice(t.Context(), "bank", "device-1", "jeff"); err != nil || len(ids) != 1 {
 		t.Errorf("the device has %q, error %v", ids, err)
 	}
 	if _, err := s.TakeAll(t.Context(), []targets.Count{limit}); err != nil {
@@ -158,7 +158,7 @@ func operations(s *Store) map[string]func() error {
 	return map[string]func() error{
 		"Load":     func() error { _, err := s.Load(ctx, ref); return err },
 		"Update":   func() error { return s.Update(ctx, ref, increment) },
-		"OfDevice": func() error { _, err := s.OfDevice(ctx, "bank", "device-1"); return err },
+		"OfDevice": func() error { _, err := s.OfDevice(ctx, "bank", "device-1", "jeff"); return err },
 		"TakeAll":  func() error { _, err := s.TakeAll(ctx, []targets.Count{limit}); return err },
 		"Put":      func() error { return s.Put(ctx, claimstest.ID(time.Now()), nil, time.Now()) },
 		"Get":      func() error { _, err := s.Get(ctx, claimstest.ID(time.Now())); return found(err) },

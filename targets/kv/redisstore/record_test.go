@@ -111,7 +111,7 @@ func TestSealedDeviceCannotBeChanged(t *testing.T) {
 			if err := s.shared.HSet(t.Context(), key, entry, bad).Err(); err != nil {
 				t.Fatal(err)
 			}
-			if ids, err := s.OfDevice(t.Context(), "", "device-1"); err == nil {
+			if ids, err := s.OfDevice(t.Context(), "", "device-1", "jeff"); err == nil {
 				t.Errorf("%s: the device has %q", name, ids)
 			}
 		}
@@ -149,13 +149,13 @@ func TestReseal(t *testing.T) {
 			t.Errorf("with the old key alone: %v", err)
 		}
 	}
-	if ids, err := fresh.OfDevice(t.Context(), "", "device-1"); err != nil || !slices.Equal(ids, []string{"one", "two"}) {
+	if ids, err := fresh.OfDevice(t.Context(), "", "device-1", "jeff"); err != nil || !slices.Equal(ids, []string{"one", "two"}) {
 		t.Errorf("the device has %q, error %v", ids, err)
 	}
 	if err := fresh.Update(t.Context(), refs[0], to(nil)); err != nil {
 		t.Fatal(err)
 	}
-	if ids, err := fresh.OfDevice(t.Context(), "", "device-1"); err != nil || !slices.Equal(ids, []string{"two"}) {
+	if ids, err := fresh.OfDevice(t.Context(), "", "device-1", "jeff"); err != nil || !slices.Equal(ids, []string{"two"}) {
 		t.Errorf("afterwards the device has %q, error %v", ids, err)
 	}
 }
@@ -235,7 +235,7 @@ func TestDevicesAreCompleteWhateverHappensAtOnce(t *testing.T) {
 	}
 	for i := range 3 {
 		device := fmt.Sprint("device-", i)
-		ids, err := sidecars[0].OfDevice(t.Context(), "", device)
+		ids, err := sidecars[0].OfDevice(t.Context(), "", device, "jeff")
 		if err != nil || !slices.Equal(ids, want[device]) {
 			t.Errorf("%s lists %q, has %q; error %v", device, ids, want[device], err)
 		}
@@ -292,7 +292,7 @@ func TestClearingUpTakesNothingOfOthers(t *testing.T) {
 				if record, err := second.Load(t.Context(), one); err == nil && record.DeviceID == device {
 					want = []string{"one"}
 				}
-				ids, err := second.OfDevice(t.Context(), "", device)
+				ids, err := second.OfDevice(t.Context(), "", device, "jeff")
 				if err != nil || !slices.Equal(ids, want) {
 					t.Errorf("%s, interrupted before %s: %s lists %q, has %q; error %v", name, command, device, ids, want, err)
 				}
@@ -335,7 +335,7 @@ func TestCrashLeavesDevicesComplete(t *testing.T) {
 	refs := []targets.Ref{{ID: "one"}, {ID: "two"}}
 	steps := []struct {
 		ref    targets.Ref
-		change targets.Change
+		change targets.Edit
 	}{
 		{refs[0], to(storetest.Target(refs[0]))},
 		{refs[1], to(storetest.Target(refs[1]))},
@@ -367,7 +367,7 @@ func TestCrashLeavesDevicesComplete(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ids, err := after.OfDevice(t.Context(), "", record.DeviceID)
+				ids, err := after.OfDevice(t.Context(), "", record.DeviceID, "jeff")
 				if err != nil || !slices.Contains(ids, ref.ID) {
 					t.Errorf("crash at command %d: device %q lists %q without %q, error %v", at, record.DeviceID, ids, ref.ID, err)
 				}

@@ -212,7 +212,7 @@ func readRaw(t testing.TB, s *Store, ref targets.Ref) []byte {
 	return r.record
 }
 
-func to(next *targets.Target) targets.Change {
+func to(next *targets.Target) targets.Edit {
 	return func(*targets.Target) (*targets.Target, error) { return next, nil }
 }
 

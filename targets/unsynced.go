@@ -1,0 +1,264 @@
+package targets
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/targets/internal/keylock"
+)
+
+// Bounds of what a process keeps, in bytes: some 50,000 changes. The reserve is
+// for requests that are under way when it is said to be full.
+const (
+	maxUnsynced      = 16 << 20
+	unsyncedReserve  = 1 << 20
+	unsyncedOverhead = 256 // of the map, and more
+)
+
+// Unsynced is what nevisFIDO has done and the store did not take. To every
+// Directory that shares it, it is part of the records at once; Directory.Run
+// writes it as soon as the store takes it. What is not written when the process
+// ends is lost.
+//
+// Share one between the directories of the same store and namespace, over a
+// change of the configuration (SharedUnsynced). It holds the locks of the
+// targets that change, too, which outlive a configuration for the same reason.
+// The zero Unsynced is ready for use; a nil one keeps and locks nothing.
+type Unsynced struct {
+	mu      sync.Mutex
+	waiting map[Ref]waiting
+	size    int
+	last    uint64 // number
+	lost    bool   // there was no room for something
+
+	changing keylock.Table // targets that nevisFIDO is asked to change
+	writing  keylock.Table // targets whose record is written
+}
+
+// waiting is what the store is to be told of a target.
+type waiting struct {
+	number  uint64  // another one after each addition; 0 where nothing waits
+	record  *Target // that nevisFIDO has created; never changed
+	changed bool    // nevisFIDO has changed it since, or may have
+	asked   int     // how many changes nevisFIDO is being asked for, without a fence
+	source  string  // of the change
+	gone    string  // an address
+}
+
+func (w waiting) unsure() bool { return w.changed || w.asked > 0 }
+
+func (w waiting) cost(ref Ref) int {
+	if w.number == 0 {
+		return 0
+	}
+	cost := unsyncedOverhead + len(ref.Namespace) + len(ref.ID) + len(w.gone)
+	if r := w.record; r != nil {
+		cost += 2*unsyncedOverhead + len(r.Username) + len(r.DeviceID) + len(r.Name) + len(r.Address) + len(r.EncryptionKey) + len(r.SignatureKey)
+	}
+	return cost
+}
+
+var sharedUnsynced sync.Map // of *Unsynced, by Ref{location, namespace}
+
+// SharedUnsynced returns the Unsynced of the process for the store at a
+// location, and a namespace in it.
+func SharedUnsynced(location, namespace string) *Unsynced {
+	u, _ := sharedUnsynced.LoadOrStore(Ref{location, namespace}, new(Unsynced))
+	return u.(*Unsynced)
+}
+
+// Len returns how many targets wait to be written.
+func (u *Unsynced) Len() int { return len(u.refs()) }
+
+// Full tells that nevisFIDO should be asked for no more targets until the store
+// takes what is waiting.
+func (u *Unsynced) Full() bool {
+	if u == nil {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.size > maxUnsynced-unsyncedReserve
+}
+
+// Overflowed tells that there was no room for a change, so that no record can be
+// trusted until the process ends.
+func (u *Unsynced) Overflowed() bool {
+	if u == nil {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.lost
+}
+
+func (u *Unsynced) refs() []Ref {
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Collect(maps.Keys(u.waiting))
+}
+
+func (u *Unsynced) of(ref Ref) waiting {
+	if u == nil {
+		return waiting{}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.waiting[ref]
+}
+
+// update edits what waits for a target, if there is room for it.
+func (u *Unsynced) update(ref Ref, edit func(*waiting)) {
+	if u == nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	before := u.waiting[ref]
+	after := before
+	edit(&after)
+	if u.last++; after.record != nil || after.unsure() || after.gone != "" {
+		after.number = u.last
+	} else {
+		after = waiting{}
+	}
+	grown := after.cost(ref) - before.cost(ref)
+	switch {
+	case grown > 0 && u.size+grown > maxUnsynced:
+		u.lost = true
+		return
+	case after.number == 0:
+		delete(u.waiting, ref)
+	case u.waiting == nil:
+		u.waiting = map[Ref]waiting{ref: after}
+	default:
+		u.waiting[ref] = after
+	}
+	u.size += grown
+}
+
+// change keeps that nevisFIDO has changed a target, or may have.
+func (u *Unsynced) change(ref Ref, source string) {
+	u.update(ref, func(w *waiting) { w.source, w.changed = source, true })
+}
+
+// create keeps a target that nevisFIDO has made, which says all of it.
+func (u *Unsynced) create(t *Target) {
+	u.update(t.Ref(), func(w *waiting) { w.record, w.changed, w.gone = t, false, "" })
+}
+
+// expire keeps that an address is gone, unless that takes the room of something
+// else: it does no harm to find it out again.
+func (u *Unsynced) expire(ref Ref, address string) {
+	if !u.Full() {
+		u.update(ref, func(w *waiting) { w.gone = address })
+	}
+}
+
+// ask keeps that nevisFIDO is asked for a change without a fence, until answer.
+func (u *Unsynced) ask(ref Ref, source string) {
+	u.update(ref, func(w *waiting) { w.asked++; w.source = source })
+}
+
+// answer ends ask.
+func (u *Unsynced) answer(ref Ref, o outcome) {
+	u.update(ref, func(w *waiting) { w.asked, w.changed = max(0, w.asked-1), w.changed || o != refused })
+}
+
+// written takes away what was written, if nothing was added since.
+func (u *Unsynced) written(ref Ref, w waiting) {
+	if w.number == 0 {
+		return
+	}
+	u.update(ref, func(now *waiting) {
+		if now.number == w.number {
+			now.record, now.changed, now.gone = nil, false, ""
+		}
+	})
+}
+
+// lock keeps other changes of a target within the process waiting, so that
+// nevisFIDO sees them in the order in which they are recorded.
+func (u *Unsynced) lock(ctx context.Context, ref Ref) (unlock func(), err error) {
+	if u == nil {
+		return func() {}, nil
+	}
+	return u.changing.Lock(ctx, ref.Hash())
+}
+
+// hold returns what waits for a target and keeps others from writing its record:
+// what is waiting must not be written over what ended it.
+func (u *Unsynced) hold(ctx context.Context, ref Ref) (w waiting, release func(), err error) {
+	if u == nil {
+		return waiting{}, func() {}, nil
+	}
+	release, err = u.writing.Lock(ctx, ref.Hash())
+	return u.of(ref), release, err
+}
+
+// Bounds of Run.
+const (
+	flushInterval = time.Second
+	flushFails    = 3 // of one round
+)
+
+// Run writes what is waiting into the store, until the context ends.
+func (d *Directory) Run(ctx context.Context) {
+	ticker := time.NewTicker(flushInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			d.Flush(ctx)
+		}
+	}
+}
+
+// Flush tries once to write what is waiting. It ends early if the store fails.
+func (d *Directory) Flush(ctx context.Context) {
+	const doing = "writing what the store was not told"
+	asItIs := func(_ Ref, current *Target) (*Target, []Event) { return current, nil }
+	fails := 0
+	for _, ref := range d.Unsynced.refs() {
+		err := d.update(ctx, ref, doing, asItIs)
+		if record := d.Unsynced.of(ref).record; record != nil && isCorrupt(err) {
+			err = d.overwrite(ctx, ref, doing, record.Source, asItIs)
+		}
+		if err != nil && !isCorrupt(err) {
+			fails++
+		}
+		if fails == flushFails || ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// withUnsynced adds to a record, nil for none, what the store was not told.
+func (d *Directory) withUnsynced(ref Ref, t *Target, w waiting) (*Target, []Event) {
+	var events []Event
+	switch {
+	case w.record == nil:
+	case t != nil && t.Updated.After(w.record.Updated): // by another process, which may know more or less
+		t, events = d.distrust(ref, t, w.record.Source, whyUnrecorded)
+	default:
+		created := *w.record
+		t = &created
+	}
+	if t != nil && w.gone == t.Address && t.quarantine() {
+		t.Updated = d.now()
+		events = append(events, t.event(EventExpired, sourceDispatch, whyUnrecorded))
+	}
+	if w.unsure() {
+		next, stale := d.distrust(ref, t, w.source, whyUnrecorded)
+		return next, append(events, stale...)
+	}
+	return t, events
+}
