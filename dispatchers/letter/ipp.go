@@ -17,6 +17,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
 const (
@@ -250,7 +251,7 @@ func (p *printer) post(ctx context.Context, body *document, expect string) ([]by
 	}
 	answer, err := p.transport.RoundTrip(r)
 	if err != nil {
-		return nil, httpclient.Classify(asking, err)
+		return nil, httpsend.Classify(asking, err)
 	}
 	defer answer.Body.Close()
 	switch {
@@ -261,7 +262,7 @@ func (p *printer) post(ctx context.Context, body *document, expect string) ([]by
 	}
 	content, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	if err != nil {
-		return nil, httpclient.Classify(asking, err)
+		return nil, httpsend.Classify(asking, err)
 	}
 	if len(content) > maxAnswer {
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: the answer is too big", asking)

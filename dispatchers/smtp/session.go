@@ -13,7 +13,7 @@ import (
 	gosmtp "github.com/wneessen/go-mail/smtp"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
 // The commands and mechanisms are go-mail's. Its Client, which opens sessions
@@ -151,7 +151,7 @@ type outgoing struct {
 func (n *session) do(ctx context.Context, at stage, f func() error) error {
 	if ctx.Err() != nil { // nothing of this part is out
 		n.broken = true
-		return httpclient.Classify(at.String(), ctx.Err())
+		return httpsend.Classify(at.String(), ctx.Err())
 	}
 	n.conn.left = maxAnswers
 	stop := context.AfterFunc(ctx, func() { _ = n.conn.SetDeadline(time.Unix(1, 0)) })
