@@ -87,10 +87,10 @@ func withBody(r *http.Request, body []byte) *http.Request {
 	return r
 }
 
-// uncoded asks for an answer without content coding: a coded one could not be
+// acceptIdentity asks for an answer without content coding: a coded one could not be
 // read. The caller cannot have that header dropped on the way, as it could by
 // naming it in Connection (RFC 9110, section 7.6.1).
-func uncoded(r *http.Request) *http.Request {
+func acceptIdentity(r *http.Request) *http.Request {
 	r.Header.Set("Accept-Encoding", "identity")
 	connection := strings.Join(r.Header.Values("Connection"), ",")
 	if !strings.Contains(strings.ToLower(connection), "accept-encoding") {
@@ -106,9 +106,9 @@ func uncoded(r *http.Request) *http.Request {
 	return r
 }
 
-// plainJSON reports whether headers announce JSON in UTF-8 without content
+// isPlainJSON reports whether headers announce JSON in UTF-8 without content
 // coding, in exactly one way of reading them.
-func plainJSON(h http.Header) bool {
+func isPlainJSON(h http.Header) bool {
 	return coding(h) == "" && isJSON(h)
 }
 
