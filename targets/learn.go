@@ -38,14 +38,16 @@ func (d *Directory) BeginLearn(ctx context.Context) error {
 	case d.live():
 		return nil
 	}
-	return d.tryStore(ctx)
+	return d.Writable(ctx)
 }
 
 // tryInterval is how often the store is written at most to try it.
 const tryInterval = time.Second
 
-// tryStore writes something into the store and takes it away again.
-func (d *Directory) tryStore(ctx context.Context) error {
+// Writable tells whether the store can be written: it writes something and takes
+// it away again, at most once a second while it works. The error is
+// ErrUnavailable.
+func (d *Directory) Writable(ctx context.Context) error {
 	if time.Since(time.Unix(0, d.writable.Load())) < tryInterval {
 		return nil
 	}
