@@ -102,6 +102,10 @@ func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[strin
 				"configure key_source nevisidm or file, or take the value from the request, such as {http.request.header.X-User-Email}",
 				zap.String("dispatcher", d.Name))
 		}
+		for _, name := range placeholder.Unknown(d.Address.Placeholders()) {
+			h.logger.Warn("the option address holds a placeholder that Caddy does not know, so that nothing can be sent; check its spelling",
+				zap.String("dispatcher", d.Name), zap.String("placeholder", name))
+		}
 		c, err := d.channel(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("dispatcher %q: %w", d.Name, err)

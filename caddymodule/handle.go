@@ -17,7 +17,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
-	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
 var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$`)
@@ -73,7 +73,7 @@ func (h *Handler) checkLifetimes() error {
 }
 
 // handles sets up short links where a dispatcher has them.
-func (h *Handler) handles(log *slog.Logger, store targets.Store, channels map[string]*delivery.Channel) (*shortlink.Links, error) {
+func (h *Handler) handles(log *slog.Logger, store *kv.Store, channels map[string]*delivery.Channel) (*shortlink.Links, error) {
 	var paths []string
 	for _, d := range h.Dispatchers {
 		handle := channels[d.Name].ShortLinks
@@ -92,15 +92,11 @@ func (h *Handler) handles(log *slog.Logger, store targets.Store, channels map[st
 	if paths == nil {
 		return nil, nil
 	}
-	kept, ok := store.(shortlink.Store)
-	if !ok {
-		return nil, fmt.Errorf("a dispatcher has the option handle, and the store %T keeps no links; use another store, such as: store caddy", store)
-	}
 	if err := h.checkLifetimes(); err != nil {
 		return nil, err
 	}
 	slices.Sort(paths)
-	return &shortlink.Links{Store: kept, Namespace: h.Namespace, Paths: slices.Compact(paths), Timeout: time.Duration(h.Deadline), Log: log}, nil
+	return &shortlink.Links{Store: store, Namespace: h.Namespace, Paths: slices.Compact(paths), Timeout: time.Duration(h.Deadline), Log: log}, nil
 }
 
 // keepFromLog leaves a request for the page of a short link out of the access

@@ -11,7 +11,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func newKey(key int) map[string]any {
@@ -153,7 +153,7 @@ func TestOverlappingChanges(t *testing.T) {
 }
 
 func TestFenceCannotBeWritten(t *testing.T) {
-	for _, op := range []storetest.Op{storetest.Update, storetest.Write} {
+	for _, op := range []kvtest.Op{kvtest.Update, kvtest.Write} {
 		f := newFixture()
 		f.learn(t, nil)
 		withFault(f, op, errors.New("no space left"))
@@ -214,7 +214,7 @@ func TestFenceThatComesLateIsTakenBack(t *testing.T) {
 		}
 		f.now = f.now.Add(time.Hour)
 		f.Flush(t.Context())
-		f.store.SetFault(func(context.Context, storetest.Op) error {
+		f.store.SetFault(func(context.Context, kvtest.Op) error {
 			t.Error("the store is asked for ever")
 			return nil
 		})
@@ -242,8 +242,8 @@ func TestFenceOfUncertainWriteIsTakenBack(t *testing.T) {
 		f := newFixture()
 		f.learn(t, nil)
 		failed := false
-		f.store.SetFault(func(_ context.Context, op storetest.Op) error {
-			if op != storetest.Written || failed {
+		f.store.SetFault(func(_ context.Context, op kvtest.Op) error {
+			if op != kvtest.Written || failed {
 				return nil
 			}
 			failed = true
@@ -268,7 +268,7 @@ func TestFinishWithStoreDown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		withFault(f, storetest.Write, errFull)
+		withFault(f, kvtest.Write, errFull)
 		if err := c.Finish(t.Context(), status); !errors.Is(err, targets.ErrUnavailable) {
 			t.Errorf("status %d: error %v, want ErrUnavailable", status, err)
 		}
@@ -297,7 +297,7 @@ func TestFinishWithStoreDown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		withFault(f, storetest.Write, errFull)
+		withFault(f, kvtest.Write, errFull)
 		_ = c.Finish(t.Context(), 204)
 		f.store.SetFault(nil)
 		between(f.another())
@@ -313,7 +313,7 @@ func TestChangeOutlivesTheRequest(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	f.store.SetFault(func(context.Context, storetest.Op) error { cancel(); return nil })
+	f.store.SetFault(func(context.Context, kvtest.Op) error { cancel(); return nil })
 	p, err := f.BeginModify(ctx, "one", f.jws(newKey(1)))
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestModifyAppliesEveryMember(t *testing.T) {
@@ -321,7 +321,7 @@ func TestApplyDispatcherWithStoreDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	withFault(f, storetest.Write, errors.New("no space left"))
+	withFault(f, kvtest.Write, errors.New("no space left"))
 	if err := p.ApplyDispatcher(t.Context()); !errors.Is(err, targets.ErrUnavailable) {
 		t.Errorf("error %v, want ErrUnavailable", err)
 	}

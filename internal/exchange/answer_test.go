@@ -13,7 +13,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // The caller gets nevisFIDO's text, with nothing but the outcome changed.
@@ -255,7 +255,7 @@ func TestForgettingFails(t *testing.T) {
 	h := newHarness(t)
 	h.push()
 	h.scriptResult("dispatchTargetNotFound")
-	h.store.SetFault(failAt(storetest.Write))
+	h.store.SetFault(failAt(kvtest.Write))
 	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetNotFound)
 	h.wantLog(`"level":"warn"`, "forgetting")
 }
@@ -264,7 +264,7 @@ func TestUnknownToNevisFIDOWithoutATarget(t *testing.T) {
 	h := newHarness(t)
 	h.link(Off)
 	h.scriptResult("dispatchTargetNotFound")
-	h.store.SetFault(failAt(storetest.Update))
+	h.store.SetFault(failAt(kvtest.Update))
 	h.send(newRequest(t, http.MethodPost, authentication, `{"dispatcher":"link"}`)).wantResult(t, nevisfido.DispatchTargetNotFound)
 	if strings.Contains(h.logs.String(), "forgetting") {
 		t.Error("the store was asked to forget nothing")

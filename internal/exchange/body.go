@@ -44,6 +44,17 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return body, nil
 }
 
+// discardBody reads what is left of a request that is refused, at most limit
+// bytes: some HTTP/2 clients never see an answer that is sent before they have
+// sent their body (RFC 9113, section 8.1).
+func discardBody(w http.ResponseWriter, r *http.Request, limit int64) {
+	controller := http.NewResponseController(w)
+	ours, servers := readDeadlines(r)
+	_ = controller.SetReadDeadline(ours)
+	_, _ = io.CopyN(io.Discard, r.Body, limit)
+	_ = controller.SetReadDeadline(servers)
+}
+
 // readDeadlines returns by when a body has to be read as a whole, and by when
 // the server wants it: zero for no limit.
 func readDeadlines(r *http.Request) (ours, servers time.Time) {

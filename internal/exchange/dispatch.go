@@ -20,6 +20,7 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 	}
 	d, failure := x.choose(r, op, request)
 	if failure == nil && d.Channel == nil { // nevisFIDO's own
+		x.passed(x.whyPassed(request.Dispatcher))
 		return next(w, withBody(r, body))
 	}
 	var l *lease

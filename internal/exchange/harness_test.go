@@ -28,7 +28,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -63,7 +63,7 @@ type harness struct {
 	exchanges []*Exchange // that were made of it
 
 	tb       testing.TB
-	store    *storetest.Memory
+	store    *kvtest.Memory
 	upstream *upstream
 	seen     *observed
 	logs     *logBuffer
@@ -98,7 +98,7 @@ func newHarness(tb testing.TB) *harness {
 	tb.Helper()
 	h := &harness{
 		tb:        tb,
-		store:     new(storetest.Memory),
+		store:     new(kvtest.Memory),
 		upstream:  new(upstream),
 		seen:      new(observed),
 		logs:      new(logBuffer),
@@ -206,8 +206,8 @@ func (h *harness) edit(change func(*targets.Target)) {
 func (h *harness) ref() targets.Ref { return targets.Ref{ID: h.targetID} }
 
 // failAt makes the store fail at one point of its work.
-func failAt(at storetest.Op) func(context.Context, storetest.Op) error {
-	return func(_ context.Context, op storetest.Op) error {
+func failAt(at kvtest.Op) func(context.Context, kvtest.Op) error {
+	return func(_ context.Context, op kvtest.Op) error {
 		if op == at {
 			return errors.New("disk full")
 		}
@@ -574,6 +574,7 @@ type observed struct {
 	mu      sync.Mutex
 	records []Record
 	limited []dispatchers.Scope
+	passed  []string
 }
 
 func (o *observed) Exchanged(r Record) {
@@ -586,6 +587,12 @@ func (o *observed) Limited(scope dispatchers.Scope) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.limited = append(o.limited, scope)
+}
+
+func (o *observed) Passed(reason string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.passed = append(o.passed, reason)
 }
 
 // one returns the record of the only exchange.

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"regexp"
@@ -11,14 +12,14 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/claimstest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 const handleURL = "https://fido.example.com/oob"
 
 // withShortLinks lets channels have short links.
-func (h *harness) withShortLinks() *claimstest.Memory {
-	store := new(claimstest.Memory)
+func (h *harness) withShortLinks() *kvtest.Memory {
+	store := new(kvtest.Memory)
 	h.Links = &shortlink.Links{Store: store, Paths: []string{"/oob"}, Timeout: time.Minute, Log: h.Log}
 	return store
 }
@@ -70,7 +71,7 @@ func TestShortLink(t *testing.T) {
 		t.Errorf("LinkConfigured is %t, LinkShort %t, {oob.link} is %q", m.LinkConfigured, m.LinkShort, m.Expand("{oob.link}", nil))
 	}
 
-	for id, content := range store.All() {
+	for id, content := range store.Links() {
 		for what, secret := range map[string]string{"token": h.token, "handle": path[len("/oob/"):]} {
 			if contains(content, secret) || contains([]byte(id), secret) {
 				t.Errorf("the store shows the %s: %s: %s", what, id, content)
@@ -93,7 +94,7 @@ func TestShortLink(t *testing.T) {
 	if opened.Token != h.token {
 		t.Errorf("the device reads another token than that of the answer")
 	}
-	if len(store.All()) != 0 {
+	if len(store.Links()) != 0 {
 		t.Error("the link is still kept")
 	}
 	h.wantLog("a short link was followed", m.ID)
@@ -119,8 +120,8 @@ func TestClearMessagesKeepTheirLinks(t *testing.T) {
 			}
 			h.dispatch("sms").wantResult(t, nevisfido.Dispatched)
 			m := g.one(t)
-			if short := shortLink.MatchString(m.Link); short != c.short || len(store.All()) != 0 != c.short {
-				t.Errorf("a short link: %t, kept: %d", short, len(store.All()))
+			if short := shortLink.MatchString(m.Link); short != c.short || len(store.Links()) != 0 != c.short {
+				t.Errorf("a short link: %t, kept: %d", short, len(store.Links()))
 			}
 			if !c.short && !strings.HasPrefix(m.Link, "myapp://open?dispatchTokenResponse=") {
 				t.Errorf("the link is %q", m.Link)
@@ -154,40 +155,40 @@ func TestEveryMemberHasItsOwnShortLink(t *testing.T) {
 	one, two := h.smsAs("one", Required), h.smsAs("two", Required)
 	h.compose("both", allOf("one", "two"))
 	h.dispatch("both").wantResult(t, nevisfido.Dispatched)
-	if a, b := one.one(t).Link, two.one(t).Link; a == b || len(store.All()) != 2 {
-		t.Errorf("links %q and %q, %d kept", a, b, len(store.All()))
+	if a, b := one.one(t).Link, two.one(t).Link; a == b || len(store.Links()) != 2 {
+		t.Errorf("links %q and %q, %d kept", a, b, len(store.Links()))
 	}
 }
 
 func TestShortLinkThatCannotBeMade(t *testing.T) {
 	for name, c := range map[string]struct {
-		make   func(*harness, *Channel, *claimstest.Memory)
+		make   func(*harness, *Channel, *kvtest.Memory)
 		want   nevisfido.DispatchResult
 		class  dispatchers.Class
 		reason string
 	}{
 		"store down": {
-			func(_ *harness, _ *Channel, store *claimstest.Memory) {
-				store.SetFault(func(string) error { return errors.New("disk full") })
+			func(_ *harness, _ *Channel, store *kvtest.Memory) {
+				store.SetFault(func(context.Context, kvtest.Op) error { return errors.New("disk full") })
 			},
 			nevisfido.InternalError, dispatchers.Broken, "store_unavailable",
 		},
 		"no link": {
-			func(h *harness, c *Channel, _ *claimstest.Memory) {
+			func(h *harness, c *Channel, _ *kvtest.Memory) {
 				c.BaseURL, h.RedeemURL = "", redeemURL
 				h.upstream.answer = h.dispatched("successful dispatch")
 			},
 			nevisfido.InternalError, dispatchers.Broken, "base_url",
 		},
 		"nevisFIDO's link is a script": {
-			func(h *harness, c *Channel, _ *claimstest.Memory) {
+			func(h *harness, c *Channel, _ *kvtest.Memory) {
 				c.BaseURL = ""
 				h.upstream.answer = h.dispatched(strings.Replace(h.plainLink(h.token), upstreamBase, "javascript:alert(1)//", 1))
 			},
 			nevisfido.InternalError, dispatchers.Broken, "base_url",
 		},
 		"too long": {
-			func(_ *harness, c *Channel, _ *claimstest.Memory) {
+			func(_ *harness, c *Channel, _ *kvtest.Memory) {
 				c.BaseURL = "myapp://open?a=" + strings.Repeat("a", shortlink.MaxContent)
 			},
 			nevisfido.DispatchError, dispatchers.Refused, "link_too_long",
@@ -199,8 +200,8 @@ func TestShortLinkThatCannotBeMade(t *testing.T) {
 			g := h.sms(Required)
 			c.make(h, h.Channels["sms"], store)
 			h.dispatch("sms").wantResult(t, c.want)
-			if len(g.messages()) != 0 || len(store.All()) != 0 {
-				t.Errorf("%d messages were sent, %d links are kept", len(g.messages()), len(store.All()))
+			if len(g.messages()) != 0 || len(store.Links()) != 0 {
+				t.Errorf("%d messages were sent, %d links are kept", len(g.messages()), len(store.Links()))
 			}
 			if r := h.seen.one(t); r.Class != c.class || r.Reason != c.reason {
 				t.Errorf("the observer was told %s (%s)", r.Class, r.Reason)
@@ -226,7 +227,7 @@ func TestNoShortLinkUnlessAskedFor(t *testing.T) {
 	store := h.withShortLinks()
 	g := h.link(Required)
 	h.dispatch("link").wantResult(t, nevisfido.Dispatched)
-	if m := g.one(t); m.LinkConfigured || !strings.HasPrefix(m.Link, upstreamBase+"?dispatchTokenResponse=") || len(store.All()) != 0 {
-		t.Errorf("LinkConfigured %t, link %q, %d kept", m.LinkConfigured, m.Link, len(store.All()))
+	if m := g.one(t); m.LinkConfigured || !strings.HasPrefix(m.Link, upstreamBase+"?dispatchTokenResponse=") || len(store.Links()) != 0 {
+		t.Errorf("LinkConfigured %t, link %q, %d kept", m.LinkConfigured, m.Link, len(store.Links()))
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/claimstest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 const page = "https://fido.example.com/oob"
@@ -64,10 +64,10 @@ func visit(t *testing.T, l *shortlink.Links, method, path string) *httptest.Resp
 }
 
 func TestOnlyAButtonOpensTheApp(t *testing.T) {
-	store := new(claimstest.Memory)
+	store := new(kvtest.Memory)
 	l, log := newLinks(store)
 	path := shorten(t, l, appLink, soon())
-	for id, content := range store.All() {
+	for id, content := range store.Links() {
 		if handle := path[len("/oob/"):]; strings.Contains(id+string(content), handle) {
 			t.Errorf("the store shows the handle: %s: %s", id, content)
 		}
@@ -88,8 +88,8 @@ func TestOnlyAButtonOpensTheApp(t *testing.T) {
 	if w := visit(t, l, "POST", path); w.Code != http.StatusSeeOther || w.Header().Get("Location") != appLink {
 		t.Errorf("POST: status %d, Location %q", w.Code, w.Header().Get("Location"))
 	}
-	if len(store.All()) != 0 || !strings.Contains(log.String(), `msg="a short link was followed" token=message-id`) {
-		t.Errorf("%d links are kept, the log says %s", len(store.All()), log)
+	if len(store.Links()) != 0 || !strings.Contains(log.String(), `msg="a short link was followed" token=message-id`) {
+		t.Errorf("%d links are kept, the log says %s", len(store.Links()), log)
 	}
 	for _, method := range []string{"POST", "GET", "HEAD"} {
 		if w := visit(t, l, method, path); w.Code != http.StatusNotFound || w.Header().Get("Location") != "" {
@@ -99,7 +99,7 @@ func TestOnlyAButtonOpensTheApp(t *testing.T) {
 }
 
 func TestALinkIsFollowedOnce(t *testing.T) {
-	l, _ := newLinks(new(claimstest.Memory))
+	l, _ := newLinks(new(kvtest.Memory))
 	path := shorten(t, l, appLink, soon())
 	var followed, gone atomic.Int32
 	var all sync.WaitGroup
@@ -124,7 +124,7 @@ func TestALinkIsFollowedOnce(t *testing.T) {
 // Whoever guesses learns nothing: what does not exist, what has expired and
 // what is of another namespace look the same.
 func TestInvalidLinks(t *testing.T) {
-	store := new(claimstest.Memory)
+	store := new(kvtest.Memory)
 	l, _ := newLinks(store)
 	other, _ := newLinks(store)
 	other.Namespace = "tenant"
@@ -149,11 +149,11 @@ func TestInvalidLinks(t *testing.T) {
 
 func TestStoreTrouble(t *testing.T) {
 	for op, method := range map[string]string{"get": "GET", "take": "POST"} {
-		store := new(claimstest.Memory)
+		store := new(kvtest.Memory)
 		l, log := newLinks(store)
 		path := shorten(t, l, appLink, soon())
-		store.SetFault(func(failing string) error {
-			if failing == op {
+		store.SetFault(func(_ context.Context, failing kvtest.Op) error {
+			if string(failing) == op {
 				return errors.New("connection refused")
 			}
 			return nil
@@ -221,8 +221,8 @@ func TestOtherSpellings(t *testing.T) {
 		"/x/..%2foob/" + handle, "/oob%5c" + handle, "/./oob/" + handle, "/oob;x=1/" + handle, "/oob%20/" + handle, "/oob./" + handle,
 	} {
 		t.Run(path, func(t *testing.T) {
-			store := new(claimstest.Memory)
-			store.SetFault(func(op string) error { t.Errorf("the store was asked: %s", op); return nil })
+			store := new(kvtest.Memory)
+			store.SetFault(func(_ context.Context, op kvtest.Op) error { t.Errorf("the store was asked: %s", op); return nil })
 			l, _ := newLinks(store)
 			for _, method := range []string{"GET", "POST"} {
 				if w := visit(t, l, method, path); w.Code != http.StatusNotFound {
@@ -241,7 +241,7 @@ func TestOtherSpellings(t *testing.T) {
 
 // A visitor who goes away while the link is taken does not lose it half way.
 func TestVisitorGoesAway(t *testing.T) {
-	l, _ := newLinks(new(claimstest.Memory))
+	l, _ := newLinks(new(kvtest.Memory))
 	ctx, cancel := context.WithCancel(t.Context())
 	r := httptest.NewRequestWithContext(ctx, "POST", shorten(t, l, appLink, soon()), nil)
 	cancel()
@@ -252,7 +252,7 @@ func TestVisitorGoesAway(t *testing.T) {
 }
 
 func TestShortenRefuses(t *testing.T) {
-	store := new(claimstest.Memory)
+	store := new(kvtest.Memory)
 	l, _ := newLinks(store)
 	for link, want := range map[string]error{
 		"": shortlink.ErrUnusable, "https://example.com/": shortlink.ErrUnusable,
@@ -263,9 +263,9 @@ func TestShortenRefuses(t *testing.T) {
 			t.Errorf("%.40s: %v", link, err)
 		}
 	}
-	store.SetFault(func(string) error { return errors.New("disk full") })
+	store.SetFault(func(context.Context, kvtest.Op) error { return errors.New("disk full") })
 	_, err := l.Shorten(t.Context(), page, appLink, "id", soon())
-	if err == nil || errors.Is(err, shortlink.ErrUnusable) || errors.Is(err, shortlink.ErrTooLong) || len(store.All()) != 0 {
+	if err == nil || errors.Is(err, shortlink.ErrUnusable) || errors.Is(err, shortlink.ErrTooLong) || len(store.Links()) != 0 {
 		t.Errorf("with the store down: %v", err)
 	}
 }
