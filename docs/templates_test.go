@@ -139,3 +139,24 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 		t.Errorf("the page describes %q, templates see %q", got, want)
 	}
 }
+
+// ticketMember is the first cell of a row of the ticket's table.
+var ticketMember = regexp.MustCompile("(?m)^\\| `([a-z0-9]+)` \\|")
+
+// TestEveryMemberOfTheTicketIsDescribed compares docs/letters.md with the code.
+func TestEveryMemberOfTheTicketIsDescribed(t *testing.T) {
+	page, err := os.ReadFile("letters.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got []string
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[letter.Ticket]()) {
+		want = append(want, field.Tag.Get("json"))
+	}
+	for _, match := range ticketMember.FindAllStringSubmatch(string(page), -1) {
+		got = append(got, match[1])
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the page describes %q, a ticket has %q", got, want)
+	}
+}
