@@ -113,6 +113,7 @@ func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[strin
 		if c.Encryption == delivery.Off {
 			h.logger.Warn("this dispatcher sends messages in clear", zap.String("dispatcher", d.Name))
 		}
+		h.warnOfLifetime(d.Name, d.Operations, c.Traits.MinLifetime)
 		channels[d.Name] = c
 	}
 	return channels, nil

@@ -72,6 +72,23 @@ type Error struct {
 	Err error
 }
 
+// The reasons that several dispatchers have in common. A dispatcher has
+// constants of its own for those that only it has.
+const (
+	ReasonNoAddress        = "no_address"
+	ReasonBadAddress       = "bad_address"
+	ReasonNoLink           = "base_url"
+	ReasonEncoding         = "encoding"
+	ReasonTooBig           = "too_big"
+	ReasonRateLimited      = "rate_limited"
+	ReasonUnavailable      = "unavailable"
+	ReasonUnauthorized     = "unauthorized"
+	ReasonNotFound         = "not_found"
+	ReasonRedirect         = "redirect"
+	ReasonRejected         = "rejected"
+	ReasonUnexpectedStatus = "unexpected_status"
+)
+
 // Fail makes an *Error. The cause is formatted as fmt.Errorf does.
 func Fail(class Class, reason, format string, args ...any) *Error {
 	return &Error{Class: class, Reason: reason, Err: fmt.Errorf(format, args...)}

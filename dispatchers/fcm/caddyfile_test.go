@@ -18,90 +18,53 @@ import (
 )
 
 func TestCaddyfile(t *testing.T) {
-	tests := []struct {
-		name, input string
-		want        Dispatcher
-	}{
-		{"least", `fcm {
-			credentials /etc/oob/fcm.json
-		}`, Dispatcher{Credentials: "/etc/oob/fcm.json"}},
-		{"no block", `fcm`, Dispatcher{}},
-		{"all", `fcm {
-			credentials {env.FCM_CREDENTIALS}
-			project my-bank
-			endpoint https://fcm.example.com
-			dry_run
-			ttl 90s
-			title "Login at {http.request.host}"
-			body {oob.notification.body}
-			keep_unregistered
-			proxy http://user:pass@proxy.example.com:3128
-			ca /etc/oob/ca.pem
-			client_cert /etc/oob/cert.pem /etc/oob/key.pem
-		}`, Dispatcher{
-			Credentials: "{env.FCM_CREDENTIALS}", Project: "my-bank", Endpoint: "https://fcm.example.com",
-			DryRun: true, TTL: caddy.Duration(90 * time.Second),
-			Title: "Login at {http.request.host}", Body: "{oob.notification.body}", KeepUnregistered: true,
-			Options: httpclient.Options{
-				Proxy: "http://user:pass@proxy.example.com:3128", CA: "/etc/oob/ca.pem",
-				ClientCert: &httpclient.ClientCert{Cert: "/etc/oob/cert.pem", Key: "/etc/oob/key.pem"},
-			},
-		}},
-		{"application default", `fcm {
-			application_default
-			project my-bank
-		}`, Dispatcher{ApplicationDefault: true, Project: "my-bank"}},
+	var got FCM
+	err := got.UnmarshalCaddyfile(caddyfile.NewTestDispenser(`fcm {
+		credentials {env.FCM_CREDENTIALS}
+		project my-bank
+		endpoint https://fcm.example.com
+		dry_run
+		ttl 90s
+		title "Login at {http.request.host}"
+		body {oob.notification.body}
+		keep_unregistered
+		proxy http://user:pass@proxy.example.com:3128
+		ca /etc/oob/ca.pem
+		client_cert /etc/oob/cert.pem /etc/oob/key.pem
+	}`))
+	want := FCM{
+		Credentials: "{env.FCM_CREDENTIALS}", Project: "my-bank", Endpoint: "https://fcm.example.com",
+		DryRun: true, TTL: caddy.Duration(90 * time.Second),
+		Title: "Login at {http.request.host}", Body: "{oob.notification.body}", KeepUnregistered: true,
+		Options: httpclient.Options{
+			Proxy: "http://user:pass@proxy.example.com:3128", CA: "/etc/oob/ca.pem",
+			ClientCert: &httpclient.ClientCert{Cert: "/etc/oob/cert.pem", Key: "/etc/oob/key.pem"},
+		},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var got Dispatcher
-			if err := got.UnmarshalCaddyfile(caddyfile.NewTestDispenser(tt.input)); err != nil {
-				t.Fatal(err)
-			}
-			if !reflect.DeepEqual(got, tt.want) {
-				t.Errorf("got %+v, want %+v", got, tt.want)
-			}
-		})
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if err := new(FCM).UnmarshalCaddyfile(caddyfile.NewTestDispenser("fcm {\n application_default\n project my-bank\n}")); err != nil {
+		t.Error(err)
 	}
 }
 
+// The form of options is conf's matter; these are the rules of this module.
 func TestCaddyfileRefuses(t *testing.T) {
-	tests := []struct{ name, input, want string }{
-		{"argument of the type", "fcm push {\n}", "no arguments"},
-		{"unknown option", "fcm {\n credential x\n}", "unrecognized option 'credential'"},
-		{"option without argument", "fcm {\n credentials\n}", "credentials takes exactly one argument"},
-		{"empty argument", "fcm {\n credentials \"\"\n}", "credentials takes exactly one argument"},
-		{"superfluous argument", "fcm {\n project a b\n}", "project takes exactly one argument"},
-		{"title without quotes", "fcm {\n title Please confirm\n}", "quote one that has spaces"},
-		{"superfluous block", "fcm {\n dry_run {\n }\n}", "unrecognized option '{'"},
-		{"given twice", "fcm {\n body a\n body b\n}", "body is given twice"},
-		{"flag given twice", "fcm {\n dry_run\n dry_run\n}", "dry_run is given twice"},
-		{"flag with argument", "fcm {\n keep_unregistered yes\n}", "keep_unregistered takes no arguments"},
-		{"application_default with a path", "fcm {\n application_default /x\n}", "application_default takes no arguments"},
-		{"ttl without unit", "fcm {\n ttl 60\n}", "duration"},
-		{"ttl zero", "fcm {\n ttl 0s\n}", "duration"},
-		{"ttl too long", "fcm {\n ttl 29d\n}", "28d"},
-		{"ttl twice", "fcm {\n ttl 1m\n ttl 2m\n}", "ttl is given twice"},
-		{"proxy without argument", "fcm {\n proxy\n}", "proxy takes one argument"},
-		{"proxy superfluous", "fcm {\n proxy http://u:canary@h canary\n}", "proxy takes one argument"},
-		{"proxy twice", "fcm {\n proxy http://u:canary@h\n proxy http://u:canary@h\n}", "proxy is given twice"},
-		{"ca twice", "fcm {\n ca a\n ca b\n}", "ca is given twice"},
-		{"client_cert without key", "fcm {\n client_cert a\n}", "client_cert takes two arguments"},
-		{"client_cert twice", "fcm {\n client_cert a b\n client_cert a b\n}", "client_cert is given twice"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			err := new(Dispatcher).UnmarshalCaddyfile(caddyfile.NewTestDispenser(tt.input))
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Fatalf("got %v, want an error with %q", err, tt.want)
-			}
-			if !strings.Contains(err.Error(), "Testfile:") {
-				t.Errorf("the error %q does not name the line", err)
-			}
-			if strings.Contains(err.Error(), "canary") {
-				t.Errorf("the error %q quotes a secret", err)
-			}
-		})
+	for input, option := range map[string]string{
+		"fcm": "credentials",
+		"fcm {\n credentials a\n application_default\n}":       "application_default",
+		"fcm {\n credentials a\n project ../x\n}":              "project",
+		"fcm {\n credentials a\n endpoint http://x.example\n}": "endpoint",
+		"fcm {\n credentials a\n ttl 29d\n}":                   "ttl",
+		"fcm {\n credentials a\n title {oob.token}\n}":         "title",
+		"fcm {\n credentials a\n body {oob.data.}\n}":          "body",
+		"fcm {\n credentials a\n proxy canary\n}":              "proxy",
+	} {
+		err := new(FCM).UnmarshalCaddyfile(caddyfile.NewTestDispenser(input))
+		if err == nil || !strings.Contains(err.Error(), option) || !strings.Contains(err.Error(), "Testfile:") || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", input, err)
+		}
 	}
 }
 
@@ -120,7 +83,7 @@ func TestOptionsAtLoad(t *testing.T) {
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
 	tests := []struct {
 		name    string
-		options map[string]any // beside credentials
+		options map[string]any // in addition to credentials
 		want    string         // "" if it loads
 	}{
 		{"defaults", nil, ""},
@@ -142,8 +105,8 @@ func TestOptionsAtLoad(t *testing.T) {
 		{"endpoint with path", map[string]any{"endpoint": "https://fcm.example.com/v1"}, "endpoint: it must be scheme://host"},
 		{"endpoint without scheme", map[string]any{"endpoint": "fcm.googleapis.com"}, "endpoint: "},
 		{"endpoint with user", map[string]any{"endpoint": "https://canary@fcm.example.com"}, "endpoint: "},
-		{"negative ttl", map[string]any{"ttl": -1}, "ttl: "},
-		{"ttl too long", map[string]any{"ttl": int64(29 * 24 * time.Hour)}, "ttl: "},
+		{"negative ttl", map[string]any{"ttl": -1}, "ttl"},
+		{"ttl too long", map[string]any{"ttl": int64(29 * 24 * time.Hour)}, "ttl"},
 		{"unknown placeholder in title", map[string]any{"title": "{oob.token}"}, "title: unknown placeholder"},
 		{"unknown placeholder in body", map[string]any{"body": "{oob.data.}"}, "body: unknown placeholder"},
 		{"proxy of another kind", map[string]any{"proxy": "socks5://u:canary@proxy.example.com"}, "proxy: "},

@@ -1,137 +1,188 @@
 package fcm
 
 import (
-	"bytes"
 	"context"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/google"
-	"golang.org/x/oauth2/jwt"
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
-// scope is what the service account needs to be allowed.
-const scope = "https://www.googleapis.com/auth/firebase.messaging"
+const (
+	// scope is what the service account needs to be allowed.
+	scope = "https://www.googleapis.com/auth/firebase.messaging"
+	// defaultTokenURI is Google's token endpoint, for key files without one.
+	defaultTokenURI = "https://oauth2.googleapis.com/token" //nolint:gosec // no secret
+	// assertionLifetime is the longest that Google takes.
+	assertionLifetime = time.Hour
+	// clockSkew is how far this machine's clock may be ahead of Google's.
+	clockSkew = 10 * time.Second
+)
 
-const fetchingToken = "fetching an access token from Google" //nolint:gosec // no secret
-
-// tokenSource makes one request for an access token.
+// tokenSource makes requests for an access token.
 type tokenSource interface {
-	fetch(ctx context.Context, transport http.RoundTripper) (*oauth2.Token, error)
+	request(ctx context.Context, now time.Time) (*http.Request, error)
 }
 
 // serviceAccount is a key file of the type service_account. Files of other
 // types can name URLs and commands of their own and are never loaded.
 type serviceAccount struct {
-	project string
-	config  *jwt.Config
+	project  string
+	email    string
+	tokenURI string
+	signer   jose.Signer
 }
+
+var errNoServiceAccount = errors.New("it is not the JSON key file of a service account")
 
 // parseServiceAccount reads a key file. The project, where it is set, has to
 // be the file's. Errors do not quote the file.
 func parseServiceAccount(content []byte, project string) (*serviceAccount, error) {
 	var file struct {
-		Type      string `json:"type"`
-		ProjectID string `json:"project_id"`
+		Type         string `json:"type"`
+		ProjectID    string `json:"project_id"`
+		ClientEmail  string `json:"client_email"`
+		PrivateKeyID string `json:"private_key_id"`
+		PrivateKey   string `json:"private_key"`
+		TokenURI     string `json:"token_uri"`
 	}
 	if err := json.Unmarshal(content, &file); err != nil {
-		return nil, errors.New("it is not the JSON key file of a service account")
+		return nil, errNoServiceAccount
 	}
 	if file.Type != "service_account" {
 		return nil, errors.New(`its "type" is not "service_account", the only kind of credentials that is accepted`)
 	}
-	config, err := google.JWTConfigFromJSON(content, scope)
-	if err != nil || config.Email == "" {
-		return nil, errors.New("it is not the JSON key file of a service account")
-	}
-	if err := checkPrivateKey(config.PrivateKey); err != nil {
+	key, err := parsePrivateKey(file.PrivateKey)
+	if err != nil {
 		return nil, err
 	}
-	if _, err := httpclient.ParseURL("its token_uri", config.TokenURL); err != nil {
+	signer, err := jose.NewSigner(
+		jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: key, KeyID: file.PrivateKeyID}},
+		new(jose.SignerOptions).WithType("JWT"))
+	if err != nil || file.ClientEmail == "" {
+		return nil, errNoServiceAccount
+	}
+	a := &serviceAccount{project: project, email: file.ClientEmail, tokenURI: defaultTokenURI, signer: signer}
+	if file.TokenURI != "" {
+		a.tokenURI = file.TokenURI
+	}
+	if _, err := httpclient.ParseURL("its token_uri", a.tokenURI); err != nil {
 		return nil, err
 	}
 	switch {
 	case project == "":
-		project = file.ProjectID
+		a.project = file.ProjectID
 	case file.ProjectID != "" && file.ProjectID != project:
 		return nil, errors.New("its project_id differs from the project that is configured or was loaded first: take the key file of that project, or remove project")
 	}
-	if project == "" {
+	if a.project == "" {
 		return nil, errors.New("it has no project_id; configure project <id>")
 	}
-	return &serviceAccount{project: project, config: config}, nil
+	return a, nil
 }
 
-func checkPrivateKey(text []byte) error {
-	block, _ := pem.Decode(text)
+func parsePrivateKey(text string) (*rsa.PrivateKey, error) {
+	block, _ := pem.Decode([]byte(text))
 	if block == nil {
-		return errors.New("its private_key is not a PEM text")
+		return nil, errors.New("its private_key is not a PEM text")
 	}
-	if _, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
-		return nil
+	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		return key, nil
 	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if _, ok := key.(*rsa.PrivateKey); err != nil || !ok {
-		return errors.New("its private_key is not an RSA key")
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, ok := parsed.(*rsa.PrivateKey)
+	if err != nil || !ok {
+		return nil, errors.New("its private_key is not an RSA key")
 	}
-	return nil
+	return key, nil
 }
 
-// fetch trades a signed assertion for an access token (RFC 7523).
-func (a *serviceAccount) fetch(ctx context.Context, transport http.RoundTripper) (*oauth2.Token, error) {
-	x := &tokenExchange{ctx: ctx, transport: transport}
-	client := &http.Client{Transport: x, CheckRedirect: keepRedirect}
-	token, err := a.config.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, client)).Token()
-	if x.err != nil {
-		return nil, noToken(fetchingToken, x.err)
-	}
-	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		return nil, refusedToken(e.Response, e.Body)
-	}
-	if err != nil || token.AccessToken == "" {
-		return nil, notOAuth()
-	}
-	return token, nil
-}
-
-func keepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
-// tokenExchange gives the request of oauth2/jwt what that package leaves out:
-// the context, a bound for the answer, and an error that can be told apart.
-type tokenExchange struct {
-	ctx       context.Context
-	transport http.RoundTripper
-	err       error
-}
-
-func (x *tokenExchange) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := x.transport.RoundTrip(r.WithContext(x.ctx))
+// request trades a signed assertion for an access token (RFC 7523).
+func (a *serviceAccount) request(ctx context.Context, now time.Time) (*http.Request, error) {
+	claims, err := json.Marshal(map[string]any{
+		"iss": a.email, "scope": scope, "aud": a.tokenURI,
+		"iat": now.Add(-clockSkew).Unix(), "exp": now.Add(assertionLifetime - clockSkew).Unix(),
+	})
 	if err != nil {
-		x.err = err
 		return nil, err
 	}
-	defer answer.Body.Close()
-	body, err := readAnswer(answer.Body)
+	signature, err := a.signer.Sign(claims)
 	if err != nil {
-		x.err = err
 		return nil, err
 	}
-	answer.Body = io.NopCloser(bytes.NewReader(body))
-	return answer, nil
+	assertion, err := signature.CompactSerialize()
+	if err != nil {
+		return nil, err
+	}
+	form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {assertion}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, a.tokenURI, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return r, nil
 }
+
+// metadataServer gives tokens to machines in Google's cloud. It is part of the
+// machine, so requests to it use no proxy.
+type metadataServer struct{ url string }
+
+// metadataHost is where every machine in Google's cloud finds the server,
+// unless GCE_METADATA_HOST names another.
+const metadataHost = "169.254.169.254"
+
+func newMetadataServer() *metadataServer {
+	host := os.Getenv("GCE_METADATA_HOST")
+	if host == "" {
+		host = metadataHost
+	}
+	return &metadataServer{"http://" + host + "/computeMetadata/v1/instance/service-accounts/default/token?scopes=" + url.QueryEscape(scope)}
+}
+
+func (s *metadataServer) request(ctx context.Context, _ time.Time) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+	if err != nil {
+		return nil, errors.New("GCE_METADATA_HOST is not a host")
+	}
+	r.Header.Set("Metadata-Flavor", "Google")
+	return r, nil
+}
+
+// oauth is the service that gives access tokens.
+type oauth struct{ httpsend.Service }
+
+func newOAuth(transport http.RoundTripper) *oauth {
+	return &oauth{httpsend.Service{
+		Name: "Google's token service", Doing: "fetching an access token", ReadsBody: true, Transport: transport,
+		Statuses: httpsend.Table{
+			http.StatusTooManyRequests: tokensUnavailable,
+			5:                          tokensUnavailable,
+			4:                          noTokenService,
+			3:                          noTokenService,
+			2:                          noTokenService,
+		},
+	}}
+}
+
+var (
+	tokensUnavailable = httpsend.Temporary(reasonOAuthUnavailable, "it may be overloaded")
+	noTokenService    = httpsend.Broken(reasonOAuthRefused,
+		"this is not an answer of a token service; check token_uri in the credentials file, and the proxy")
+)
 
 // oauthErrors are the error codes of RFC 6749, section 5.2, that Google uses.
 var oauthErrors = []string{
@@ -139,89 +190,51 @@ var oauthErrors = []string{
 	"invalid_scope", "unauthorized_client", "unsupported_grant_type",
 }
 
-// refusedToken says what an error of the token endpoint means.
-func refusedToken(answer *http.Response, body []byte) error {
-	status := answer.StatusCode
+// grant is an access token as it was given.
+type grant struct {
+	token    string
+	lifetime time.Duration // 0: unknown
+}
+
+// fetch makes one request for an access token.
+func (o *oauth) fetch(ctx context.Context, s tokenSource) (grant, error) {
+	r, err := s.request(ctx, time.Now())
+	if err != nil {
+		return grant{}, dispatchers.Fail(dispatchers.Broken, reasonOAuthRefused, "%s: %w", o.Doing, err)
+	}
+	answer, err := o.Do(ctx, r)
 	switch {
-	case status == http.StatusProxyAuthRequired:
-		return httpclient.Classify(fetchingToken, &httpclient.ProxyError{Status: status})
-	case status == http.StatusTooManyRequests, status >= http.StatusInternalServerError:
-		e := dispatchers.Fail(dispatchers.Temporary, reasonOAuthUnavailable, "%s: it answered %d", fetchingToken, status)
-		e.RetryAfter = httpclient.RetryAfter(answer.Header, time.Now())
-		return e
+	case errors.Is(err, httpsend.ErrBodyTooBig):
+		return grant{}, o.Failed(answer, noTokenService)
+	case err != nil:
+		return grant{}, err
 	}
 	var content struct {
-		Error string `json:"error"`
+		Token    string  `json:"access_token"`
+		Lifetime seconds `json:"expires_in"`
+		Error    string  `json:"error"`
 	}
-	_ = json.Unmarshal(body, &content)
-	if !slices.Contains(oauthErrors, content.Error) {
-		return dispatchers.Fail(dispatchers.Broken, reasonOAuthRefused,
-			"%s: it answered %d; check token_uri in the credentials file, and the proxy", fetchingToken, status)
+	malformed := json.Unmarshal(answer.Body, &content) != nil
+	switch code := content.Error; {
+	case answer.Status == http.StatusOK && !malformed && content.Token != "":
+		return grant{content.Token, time.Duration(content.Lifetime)}, nil
+	case answer.Status == http.StatusOK:
+		return grant{}, o.Failed(answer, noTokenService)
+	case answer.Status/100 == 4 && slices.Contains(oauthErrors, code):
+		return grant{}, o.Failed(answer, httpsend.Broken(reasonOAuthRefused,
+			code+"; was the service account's key deleted, or is this machine's clock wrong?"))
 	}
-	return dispatchers.Fail(dispatchers.Broken, reasonOAuthRefused,
-		"%s: it answered %s; was the service account's key deleted, or is this machine's clock wrong?",
-		fetchingToken, content.Error)
+	return grant{}, o.Unsuccessful(answer)
 }
 
-// noToken says what it means that there was no whole answer.
-func noToken(doing string, err error) error {
-	if errors.Is(err, errAnswerTooBig) {
-		return notOAuth()
-	}
-	return httpclient.Classify(doing, err)
-}
+// seconds is a number of seconds that may be a text or have a fraction; 0 for
+// what is not a number.
+type seconds time.Duration
 
-func notOAuth() error {
-	return dispatchers.Fail(dispatchers.Broken, reasonOAuthRefused,
-		"%s: the answer is not one of a token service; check token_uri in the credentials file, and the proxy", fetchingToken)
-}
-
-// metadataServer gives tokens to machines in Google's cloud. It is part of the
-// machine, so no proxy stands in between.
-type metadataServer struct {
-	url       string
-	transport http.RoundTripper
-}
-
-// metadataHost is where every machine in Google's cloud finds the server,
-// unless GCE_METADATA_HOST tells otherwise.
-const metadataHost = "169.254.169.254"
-
-func newMetadataServer(transport http.RoundTripper) *metadataServer {
-	host := os.Getenv("GCE_METADATA_HOST")
-	if host == "" {
-		host = metadataHost
+func (s *seconds) UnmarshalJSON(text []byte) error {
+	n, err := strconv.ParseFloat(strings.Trim(string(text), `"`), 64)
+	if err == nil && n > 0 {
+		*s = seconds(min(n, maxLifetime.Seconds()) * float64(time.Second))
 	}
-	return &metadataServer{
-		url: "http://" + host + "/computeMetadata/v1/instance/service-accounts/default/token?scopes=" +
-			url.QueryEscape(scope),
-		transport: transport,
-	}
-}
-
-func (s *metadataServer) fetch(ctx context.Context, _ http.RoundTripper) (*oauth2.Token, error) {
-	const doing = "fetching an access token from the metadata server"
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
-	if err != nil {
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonOAuthRefused, "%s: GCE_METADATA_HOST is not a host", doing)
-	}
-	r.Header.Set("Metadata-Flavor", "Google")
-	answer, err := s.transport.RoundTrip(r)
-	if err != nil {
-		return nil, httpclient.Classify(doing, err)
-	}
-	defer answer.Body.Close()
-	body, err := readAnswer(answer.Body)
-	if err != nil {
-		return nil, noToken(doing, err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		return nil, refusedToken(answer, body)
-	}
-	var token oauth2.Token
-	if json.Unmarshal(body, &token) != nil || token.AccessToken == "" {
-		return nil, notOAuth()
-	}
-	token.Expiry = time.Now().Add(time.Duration(token.ExpiresIn) * time.Second)
-	return &token, nil
+	return nil
 }

@@ -2,8 +2,6 @@ package fcm
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -159,27 +157,5 @@ func TestHangEndsWithTheContext(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// endless is an answer without end that counts what is read of it.
-type endless struct{ read int }
-
-func (e *endless) Read(p []byte) (int, error) {
-	e.read += len(p)
-	return len(p), nil
-}
-
-func TestReadingIsBounded(t *testing.T) {
-	e := &endless{}
-	if _, err := readAnswer(e); !errors.Is(err, errAnswerTooBig) {
-		t.Errorf("got %v", err)
-	}
-	if e.read > 2*maxAnswer {
-		t.Errorf("read %d bytes of an endless answer", e.read)
-	}
-	whole, err := readAnswer(io.LimitReader(&endless{}, maxAnswer))
-	if err != nil || len(whole) != maxAnswer {
-		t.Errorf("an answer of the largest size: %d bytes, %v", len(whole), err)
 	}
 }

@@ -10,25 +10,25 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
-	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
-func init() {
-	caddy.RegisterModule(Dispatcher{})
-}
+func init() { caddy.RegisterModule(FCM{}) }
 
 // Defaults and bounds of the options.
 const (
@@ -38,15 +38,15 @@ const (
 	MaxTTL          = 28 * 24 * time.Hour // FCM keeps no message longer
 )
 
-// Dispatcher delivers push messages to Android and Apple phones by the FCM
+// FCM delivers push messages to Android and Apple phones by the FCM
 // HTTP v1 API. A message carries the out-of-band payload as the data members
-// nma_data, nma_data_content_type and nma_data_version, beside a visible
+// nma_data, nma_data_content_type and nma_data_version, with a visible
 // notification. A registration token that FCM calls UNREGISTERED ends the
 // target: it is quarantined until it is modified.
 //
 // Each attempt is exactly one request. A repeated attempt bears the same
 // collapse key, so that the phone shows one notification.
-type Dispatcher struct {
+type FCM struct {
 	// Path of a service account's JSON key file, as Google's console offers
 	// it; the type in it must be "service_account". A changed file is used
 	// without a restart. Placeholders are resolved at load.
@@ -78,10 +78,10 @@ type Dispatcher struct {
 	// Title of the notification, a template. Default:
 	// {oob.notification.title}. If title and body are empty, a short text
 	// that fits the operation is shown: iOS needs a visible notification.
-	Title string `json:"title,omitempty"`
+	Title dispatchers.Template `json:"title,omitempty"`
 
 	// Body of the notification, a template. Default: {oob.notification.body}.
-	Body string `json:"body,omitempty"`
+	Body dispatchers.Template `json:"body,omitempty"`
 
 	// Do not quarantine a target whose registration token FCM calls
 	// UNREGISTERED. The caller learns of it all the same, and the next
@@ -93,115 +93,111 @@ type Dispatcher struct {
 	sendURL   string
 	source    func() tokenSource
 	tokens    *tokenCache
+	service   httpsend.Service
 	transport *http.Transport
-	metadata  *http.Transport
+	metadata  *http.Transport // nil unless the metadata server is used
 }
 
+var options = conf.Join(conf.Table[FCM]{
+	conf.Path("credentials", func(f *FCM) *string { return &f.Credentials }),
+	conf.Flag("application_default", func(f *FCM) *bool { return &f.ApplicationDefault }),
+	conf.Placeholder("project", func(f *FCM) *string { return &f.Project }, checkProject),
+	conf.Placeholder("endpoint", func(f *FCM) *string { return &f.Endpoint }, checkEndpoint),
+	conf.Flag("dry_run", func(f *FCM) *bool { return &f.DryRun }),
+	conf.Duration("ttl", func(f *FCM) *caddy.Duration { return &f.TTL }, MaxTTL, 0),
+	conf.Text("title", func(f *FCM) *dispatchers.Template { return &f.Title }, dispatchers.CheckTemplate),
+	conf.Text("body", func(f *FCM) *dispatchers.Template { return &f.Body }, dispatchers.CheckTemplate),
+	conf.Flag("keep_unregistered", func(f *FCM) *bool { return &f.KeepUnregistered }),
+}, conf.Embed(httpclient.Table, func(f *FCM) *httpclient.Options { return &f.Options }))
+
 // CaddyModule returns the Caddy module information.
-func (Dispatcher) CaddyModule() caddy.ModuleInfo {
+func (FCM) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  dispatchers.Namespace + ".fcm",
-		New: func() caddy.Module { return new(Dispatcher) },
+		New: func() caddy.Module { return new(FCM) },
 	}
+}
+
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
+//
+//	fcm {
+//		credentials         <path>
+//		application_default
+//		project             <id>
+//		endpoint            <scheme://host>
+//		dry_run
+//		ttl                 <duration>
+//		title               <template>
+//		body                <template>
+//		keep_unregistered
+//		proxy               <url>
+//		ca                  <file>
+//		client_cert         <cert_file> <key_file>
+//	}
+//
+// One of credentials and application_default is needed. A project has to be
+// that of the credentials.
+func (f *FCM) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, f) }
+
+// Check implements conf.Checker.
+func (f *FCM) Check() error {
+	switch {
+	case f.ApplicationDefault && f.Credentials != "":
+		return conf.Errorf("application_default", "credentials and application_default exclude each other: remove one")
+	case f.Credentials == "" && !f.ApplicationDefault:
+		return errors.New("credentials <path> of a service account's key file is needed, or application_default")
+	}
+	return nil
+}
+
+var validProject = regexp.MustCompile(`^[A-Za-z0-9.:-]+$`)
+
+// checkProject reports whether a project id can be part of a path: letters,
+// digits, hyphens, and the dots and colon of ids with a domain.
+func checkProject(id string) error {
+	if !validProject.MatchString(id) || strings.Trim(id, ".") == "" {
+		return errors.New("it is not a project id, such as my-bank-12345 (letters, digits, hyphens)")
+	}
+	return nil
+}
+
+func checkEndpoint(endpoint string) error {
+	u, err := httpclient.ServiceURL(endpoint)
+	switch {
+	case err != nil:
+		return err
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "":
+		return errors.New("it must be scheme://host, without a path")
+	}
+	return nil
 }
 
 // Provision reads the credentials. It dials nothing.
-func (f *Dispatcher) Provision(ctx caddy.Context) error {
+func (f *FCM) Provision(ctx caddy.Context) error {
 	logger := dispatchers.Logger(ctx)
-	if err := f.CheckOptions(); err != nil {
-		return err
-	}
-	f.setDefaults()
-	if err := f.loadCredentials(logger); err != nil {
-		return err
-	}
-	if err := f.setSendURL(); err != nil {
-		return err
-	}
-	transport, err := httpclient.NewTransport(f.Options, logger)
+	err := options.Provision(f, logger)
 	if err != nil {
 		return err
 	}
-	f.transport = transport
-	f.tokens = newTokenCache(transport)
+	f.Title, f.Body = cmp.Or(f.Title, DefaultTitle), cmp.Or(f.Body, DefaultBody)
+	if f.transport, err = httpclient.NewTransport(f.Options, logger); err != nil {
+		return err
+	}
+	f.tokens = &tokenCache{fetch: newOAuth(f.transport).fetch}
+	if err := f.loadCredentials(logger); err != nil {
+		return err
+	}
+	f.sendURL = strings.TrimSuffix(cmp.Or(f.Endpoint, DefaultEndpoint), "/") + "/v1/projects/" + f.Project + "/messages:send"
+	f.service = httpsend.Service{Name: "FCM", Doing: "sending to FCM", Statuses: bare, ReadsBody: true, Transport: f.transport}
 	if f.DryRun {
 		logger.Warn("dry_run: FCM checks the messages of this dispatcher and delivers none")
 	}
 	return nil
 }
 
-// CheckOptions implements dispatchers.OptionChecker.
-func (f *Dispatcher) CheckOptions() error {
-	switch {
-	case f.ApplicationDefault && f.Credentials != "":
-		return errors.New("credentials and application_default exclude each other: remove one")
-	case f.Credentials == "" && !f.ApplicationDefault:
-		return errors.New("credentials <path> of a service account's key file is needed, or application_default")
-	case f.TTL < 0 || time.Duration(f.TTL) > MaxTTL:
-		return errors.New("ttl: it must be positive and at most 28 days")
-	}
-	if err := checkTitle(f.Title); err != nil {
-		return err
-	}
-	return checkBody(f.Body)
-}
-
-func checkTitle(title string) error {
-	if err := dispatchers.Template(title).Check(); err != nil {
-		return fmt.Errorf("title: %w", err)
-	}
-	return nil
-}
-
-func checkBody(body string) error {
-	if err := dispatchers.Template(body).Check(); err != nil {
-		return fmt.Errorf("body: %w", err)
-	}
-	return nil
-}
-
-func checkProject(project string) error {
-	return placeholder.Check("project", project, func(id string) error {
-		if !validProject(id) {
-			return errNoProject
-		}
-		return nil
-	})
-}
-
-var errNoProject = errors.New("it is not a project id, such as my-bank-12345 (letters, digits, hyphens)")
-
-func checkEndpoint(endpoint string) error {
-	return httpclient.CheckURL("endpoint", endpoint, plainEndpoint)
-}
-
-func plainEndpoint(u *url.URL) error {
-	if u.Path != "" && u.Path != "/" || u.RawQuery != "" {
-		return errors.New("it must be scheme://host, without a path")
-	}
-	return nil
-}
-
-func (f *Dispatcher) setDefaults() {
-	f.Title = cmp.Or(f.Title, DefaultTitle)
-	f.Body = cmp.Or(f.Body, DefaultBody)
-	f.Endpoint = cmp.Or(f.Endpoint, DefaultEndpoint)
-}
-
-func (f *Dispatcher) loadCredentials(logger *slog.Logger) error {
-	if f.Project != "" {
-		project, err := placeholder.Resolve("project", f.Project)
-		if err != nil {
-			return err
-		}
-		f.Project = project
-	}
+func (f *FCM) loadCredentials(logger *slog.Logger) error {
 	if f.Credentials != "" {
-		path, err := placeholder.ResolvePath("credentials", f.Credentials)
-		if err != nil {
-			return err
-		}
-		return f.openServiceAccount("credentials", path, logger)
+		return f.openServiceAccount("credentials", f.Credentials, logger)
 	}
 	if path := os.Getenv("GOOGLE_APPLICATION_CREDENTIALS"); path != "" {
 		return f.openServiceAccount("application_default", path, logger)
@@ -209,17 +205,17 @@ func (f *Dispatcher) loadCredentials(logger *slog.Logger) error {
 	if f.Project == "" {
 		return errors.New("project <id> is needed: GOOGLE_APPLICATION_CREDENTIALS names no file that could tell it")
 	}
-	metadata, err := httpclient.NewTransport(httpclient.Options{}, logger)
-	if err != nil {
+	var err error
+	if f.metadata, err = httpclient.NewTransport(httpclient.Options{}, logger); err != nil {
 		return err
 	}
-	f.metadata = metadata
-	server := newMetadataServer(metadata)
+	f.tokens.fetch = newOAuth(f.metadata).fetch
+	server := newMetadataServer()
 	f.source = func() tokenSource { return server }
 	return nil
 }
 
-func (f *Dispatcher) openServiceAccount(option, path string, logger *slog.Logger) error {
+func (f *FCM) openServiceAccount(option, path string, logger *slog.Logger) error {
 	parse := func(content []byte) (*serviceAccount, error) { return parseServiceAccount(content, f.Project) }
 	file, err := watchedfile.Open(option, path, parse, logger)
 	if err != nil {
@@ -227,27 +223,12 @@ func (f *Dispatcher) openServiceAccount(option, path string, logger *slog.Logger
 	}
 	f.Project = file.Value().project
 	f.source = func() tokenSource { return file.Value() }
-	return nil
-}
-
-func (f *Dispatcher) setSendURL() error {
-	if !validProject(f.Project) {
-		return fmt.Errorf("project: %w", errNoProject)
-	}
-	u, err := httpclient.ParseURL("endpoint", f.Endpoint)
-	if err != nil {
-		return err
-	}
-	if err := plainEndpoint(u); err != nil {
-		return fmt.Errorf("endpoint: %w", err)
-	}
-	f.sendURL = u.Scheme + "://" + u.Host + "/v1/projects/" + f.Project + "/messages:send"
-	return nil
+	return checkProject(f.Project)
 }
 
 // Cleanup closes idle connections. When a configuration is replaced, the
 // requests of the old one go on for a while: they still get access tokens.
-func (f *Dispatcher) Cleanup() error {
+func (f *FCM) Cleanup() error {
 	for _, t := range []*http.Transport{f.transport, f.metadata} {
 		if t != nil {
 			t.CloseIdleConnections()
@@ -257,12 +238,12 @@ func (f *Dispatcher) Cleanup() error {
 }
 
 // Traits implements dispatchers.Dispatcher.
-func (*Dispatcher) Traits() dispatchers.Traits {
+func (*FCM) Traits() dispatchers.Traits {
 	return dispatchers.Traits{PayloadOnly: true, BuiltIn: nevisfido.BuiltInFCM}
 }
 
 // Dispatch implements dispatchers.Dispatcher.
-func (f *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
+func (f *FCM) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
 	body, err := f.encode(m, time.Now())
 	if err != nil {
 		return dispatchers.Receipt{}, err
@@ -273,10 +254,10 @@ func (f *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (disp
 	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
 }
 
-// Check fetches an access token and has FCM refuse a message to nobody: that
+// Probe fetches an access token and has FCM refuse a message to nobody: that
 // FCM looks at it at all proves that the project, the service account and the
 // way there are in order. Nothing is sent.
-func (f *Dispatcher) Check(ctx context.Context) error {
+func (f *FCM) Probe(ctx context.Context) error {
 	err := f.send(ctx, checkRequest())
 	if e, ok := errors.AsType[*dispatchers.Error](err); ok && e.Reason == reasonInvalidArgument {
 		return nil
@@ -286,8 +267,9 @@ func (f *Dispatcher) Check(ctx context.Context) error {
 
 // Interface guards
 var (
-	_ caddy.Provisioner         = (*Dispatcher)(nil)
-	_ caddy.CleanerUpper        = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
-	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
+	_ caddy.Provisioner      = (*FCM)(nil)
+	_ caddy.CleanerUpper     = (*FCM)(nil)
+	_ caddyfile.Unmarshaler  = (*FCM)(nil)
+	_ dispatchers.Dispatcher = (*FCM)(nil)
+	_ conf.Checker           = (*FCM)(nil)
 )

@@ -58,13 +58,13 @@ func credentialsFile(t *testing.T, s *google.Server) string {
 }
 
 // load provisions a dispatcher as a configuration does.
-func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
+func load(t *testing.T, options map[string]any) (*FCM, error) {
 	t.Helper()
-	return dispatcherstest.Load[*Dispatcher](t, "fcm", options)
+	return dispatcherstest.Load[*FCM](t, "fcm", options)
 }
 
 // newDispatcher loads a dispatcher that sends to s; more adds options.
-func newDispatcher(t *testing.T, s *google.Server, more map[string]any) *Dispatcher {
+func newDispatcher(t *testing.T, s *google.Server, more map[string]any) *FCM {
 	t.Helper()
 	options := map[string]any{"credentials": credentialsFile(t, s), "endpoint": s.URL()}
 	maps.Copy(options, more)
@@ -204,22 +204,22 @@ func TestConcurrentDispatchesShareOneAccessToken(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
+func TestProbe(t *testing.T) {
 	s := startGoogle(t, google.Options{})
 	f := newDispatcher(t, s, nil)
-	if err := f.Check(t.Context()); err != nil {
+	if err := f.Probe(t.Context()); err != nil {
 		t.Errorf("in order: %v", err)
 	}
 	s.RevokeTokens()
 	s.ScriptOAuth(google.OAuthError("invalid_grant"))
-	if err := f.Check(t.Context()); err == nil {
+	if err := f.Probe(t.Context()); err == nil {
 		t.Error("a rejected access token passed")
 	}
-	dispatcherstest.WantFailure(t, f.Check(t.Context()), dispatchers.Broken, "oauth_refused")
+	dispatcherstest.WantFailure(t, f.Probe(t.Context()), dispatchers.Broken, "oauth_refused")
 
 	other := newDispatcher(t, s, nil)
 	s.Close()
-	dispatcherstest.WantFailure(t, other.Check(t.Context()), dispatchers.Temporary, "connection")
+	dispatcherstest.WantFailure(t, other.Probe(t.Context()), dispatchers.Temporary, "connection")
 }
 
 // A reload does not wait for the exchanges of the old configuration.
@@ -235,7 +235,7 @@ func TestDispatchAfterCleanup(t *testing.T) {
 }
 
 func TestCleanupAfterFailedProvision(t *testing.T) {
-	if err := new(Dispatcher).Cleanup(); err != nil {
+	if err := new(FCM).Cleanup(); err != nil {
 		t.Error(err)
 	}
 }

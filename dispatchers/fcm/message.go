@@ -33,14 +33,14 @@ type sendRequest struct {
 }
 
 // encode makes the body of the request.
-func (f *Dispatcher) encode(m *dispatchers.Message, now time.Time) ([]byte, error) {
+func (f *FCM) encode(m *dispatchers.Message, now time.Time) ([]byte, error) {
 	if err := checkAddress(m.Address); err != nil {
 		return nil, err
 	}
 	title, body := f.notification(m)
 	data := m.Envelope.Fields()
 	if n := payloadSize(data, title, body); n > maxPayload {
-		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooBig,
+		return nil, dispatchers.Fail(dispatchers.Refused, dispatchers.ReasonTooBig,
 			"the message has %d bytes, FCM takes %d; shorten dispatchInformation or the title and body", n, maxPayload)
 	}
 	ttl := f.ttl(m, now)
@@ -71,7 +71,7 @@ func (f *Dispatcher) encode(m *dispatchers.Message, now time.Time) ([]byte, erro
 		},
 	})
 	if err != nil {
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonEncoding, "encoding the message for FCM failed")
+		return nil, dispatchers.Fail(dispatchers.Broken, dispatchers.ReasonEncoding, "encoding the message for FCM failed")
 	}
 	return out, nil
 }
@@ -79,9 +79,9 @@ func (f *Dispatcher) encode(m *dispatchers.Message, now time.Time) ([]byte, erro
 func checkAddress(address string) error {
 	switch {
 	case address == "":
-		return dispatchers.Fail(dispatchers.NoTarget, reasonNoAddress, "the target has no FCM registration token")
+		return dispatchers.Fail(dispatchers.NoTarget, dispatchers.ReasonNoAddress, "the target has no FCM registration token")
 	case len(address) > maxAddress, strings.ContainsFunc(address, unprintable):
-		return dispatchers.Fail(dispatchers.Refused, reasonBadAddress, "the target's address is not an FCM registration token")
+		return dispatchers.Fail(dispatchers.Refused, dispatchers.ReasonBadAddress, "the target's address is not an FCM registration token")
 	}
 	return nil
 }
@@ -90,9 +90,9 @@ func unprintable(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r
 
 // notification returns what the phone shows. It is never empty: an iOS app
 // gets the message when the user taps the notification.
-func (f *Dispatcher) notification(m *dispatchers.Message) (title, body string) {
-	title = oneLine(m.Expand(dispatchers.Template(f.Title), nil))
-	body = oneLine(m.Expand(dispatchers.Template(f.Body), nil))
+func (f *FCM) notification(m *dispatchers.Message) (title, body string) {
+	title = oneLine(m.Expand(f.Title, nil))
+	body = oneLine(m.Expand(f.Body, nil))
 	if title == "" && body == "" {
 		title = neutralTitle(m.Operation)
 	}
@@ -121,7 +121,7 @@ func neutralTitle(o nevisfido.Operation) string {
 }
 
 // ttl returns how long the message is worth keeping, in whole seconds.
-func (f *Dispatcher) ttl(m *dispatchers.Message, now time.Time) time.Duration {
+func (f *FCM) ttl(m *dispatchers.Message, now time.Time) time.Duration {
 	ttl := time.Duration(f.TTL)
 	switch {
 	case ttl > 0:

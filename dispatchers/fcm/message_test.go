@@ -13,7 +13,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
-func encoded(t *testing.T, f *Dispatcher, m *dispatchers.Message, now time.Time) map[string]any {
+func encoded(t *testing.T, f *FCM, m *dispatchers.Message, now time.Time) map[string]any {
 	t.Helper()
 	body, err := f.encode(m, now)
 	if err != nil {
@@ -59,7 +59,7 @@ func TestTimeToLive(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m := message("phone")
 			m.Expires = tt.expires
-			got := encoded(t, &Dispatcher{TTL: caddy.Duration(tt.ttl)}, m, now)
+			got := encoded(t, &FCM{TTL: caddy.Duration(tt.ttl)}, m, now)
 			if ttl := at(t, got, "android", "ttl"); ttl != tt.want {
 				t.Errorf("ttl %v, want %s", ttl, tt.want)
 			}
@@ -96,7 +96,7 @@ func TestNotification(t *testing.T) {
 				v, ok := map[string]string{"oob.notification.title": tt.title, "oob.notification.body": tt.body}[name]
 				return v, ok
 			}
-			got := encoded(t, &Dispatcher{Title: DefaultTitle, Body: DefaultBody}, m, time.Now())
+			got := encoded(t, &FCM{Title: DefaultTitle, Body: DefaultBody}, m, time.Now())
 			for _, path := range [][]string{{"notification"}, {"apns", "payload", "aps", "alert"}} {
 				shown, ok := at(t, got, path...).(map[string]any)
 				if !ok {
@@ -132,7 +132,7 @@ func TestAddress(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			// No transport: an attempt to send would panic.
-			_, err := new(Dispatcher).Dispatch(t.Context(), message(tt.address))
+			_, err := new(FCM).Dispatch(t.Context(), message(tt.address))
 			e := dispatcherstest.WantFailure(t, err, tt.class, tt.reason)
 			if strings.Contains(e.Error(), "canary") {
 				t.Errorf("the error %q holds the address", &e)
@@ -142,7 +142,7 @@ func TestAddress(t *testing.T) {
 }
 
 func TestSizeLimit(t *testing.T) {
-	f := &Dispatcher{}
+	f := &FCM{}
 	m := message("phone")
 	frame := payloadSize(m.Envelope.Sealed("").Fields(), neutralTitle(m.Operation), "")
 	m.Envelope = m.Envelope.Sealed(strings.Repeat("x", maxPayload-frame))
@@ -157,7 +157,7 @@ func TestSizeLimit(t *testing.T) {
 func TestCollapseKeyFitsApple(t *testing.T) {
 	m := message("phone")
 	m.ID = strings.Repeat("i", 100)
-	got := encoded(t, &Dispatcher{}, m, time.Now())
+	got := encoded(t, &FCM{}, m, time.Now())
 	if id, _ := at(t, got, "apns", "headers", "apns-collapse-id").(string); len(id) != 64 {
 		t.Errorf("apns-collapse-id has %d bytes, want 64", len(id))
 	}

@@ -5,81 +5,149 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
-const sending = "sending to FCM"
+// The reasons of failed attempts that only FCM has.
+const (
+	reasonUnregistered     = "unregistered"
+	reasonInvalidArgument  = "invalid_argument"
+	reasonSenderIDMismatch = "sender_id_mismatch"
+	reasonThirdPartyAuth   = "third_party_auth_error"
+	reasonQuotaExceeded    = "quota_exceeded"
+	reasonInternal         = "internal"
+	reasonTokenRejected    = "token_rejected"
+	reasonUnauthenticated  = "unauthenticated"
+	reasonPermissionDenied = "permission_denied"
+	reasonUnexpectedAnswer = "unexpected_answer"
+	reasonOAuthRefused     = "oauth_refused"
+	reasonOAuthUnavailable = "oauth_unavailable"
+)
 
-// maxAnswer bounds what is read of an answer, in bytes.
-const maxAnswer = 64 << 10
+// fcmError is a status together with the code in the FcmError detail.
+type fcmError struct {
+	status int
+	code   string
+}
 
-var errAnswerTooBig = errors.New("the answer is too big")
+// documented are the errors of the FCM reference (ErrorCode). A code counts
+// only along with its status: a target is not given up because of half a sign.
+var documented = map[fcmError]httpsend.Meaning{
+	{404, "UNREGISTERED"}: httpsend.Expired(reasonUnregistered,
+		"the app was removed from the phone, or has another registration token now"),
+	{400, "INVALID_ARGUMENT"}: httpsend.Refused(reasonInvalidArgument,
+		"the address is not an FCM registration token, or FCM does not take the message"),
+	{403, "SENDER_ID_MISMATCH"}: httpsend.Refused(reasonSenderIDMismatch,
+		"the registration token belongs to an app of another Firebase project"),
+	{401, "THIRD_PARTY_AUTH_ERROR"}: httpsend.Refused(reasonThirdPartyAuth, "check the APNs key in the Firebase console"),
+	{429, "QUOTA_EXCEEDED"}:         httpsend.Temporary(reasonQuotaExceeded, "too many messages"),
+	{503, "UNAVAILABLE"}:            httpsend.Temporary(dispatchers.ReasonUnavailable, "FCM is overloaded"),
+	{500, "INTERNAL"}:               httpsend.Temporary(reasonInternal, "FCM failed"),
+}
+
+// bare are answers without such a detail: of Google's front, of a proxy, of
+// whatever is at a wrong endpoint.
+var bare = httpsend.Table{
+	http.StatusBadRequest: httpsend.Refused(reasonInvalidArgument, "FCM does not take the message"),
+	http.StatusUnauthorized: httpsend.Temporary(reasonTokenRejected,
+		"the access token was no longer accepted; the next attempt fetches another"),
+	http.StatusForbidden: httpsend.Broken(reasonPermissionDenied,
+		"enable the FCM API in the project and give the service account the right cloudmessaging.messages.create"),
+	http.StatusNotFound:            httpsend.Broken(dispatchers.ReasonNotFound, "check project and endpoint"),
+	http.StatusTooManyRequests:     httpsend.Temporary(reasonQuotaExceeded, "too many messages"),
+	http.StatusInternalServerError: httpsend.Temporary(reasonInternal, "FCM failed"),
+
+	5: httpsend.Temporary(dispatchers.ReasonUnavailable, "FCM or something on the way to it is not available"),
+	4: notFCM,
+	3: notFCM,
+	2: notFCM,
+}
+
+var (
+	notFCM         = httpsend.Broken(reasonUnexpectedAnswer, "this is not an answer of FCM; check endpoint and proxy")
+	newTokenFailed = httpsend.Broken(reasonUnauthenticated,
+		"a new access token was not accepted; check the service account, its project and endpoint")
+)
 
 // send makes one request, after one for an access token if there is none that
 // is good.
-func (f *Dispatcher) send(ctx context.Context, body []byte) error {
+func (f *FCM) send(ctx context.Context, body []byte) error {
 	token, fresh, err := f.tokens.get(ctx, f.source())
 	if err != nil {
 		return err
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, f.sendURL, bytes.NewReader(body))
 	if err != nil {
-		return dispatchers.Fail(dispatchers.Broken, reasonEncoding, "making the request to FCM: check endpoint and project")
+		return dispatchers.Fail(dispatchers.Broken, dispatchers.ReasonEncoding, "making the request to FCM: check endpoint and project")
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-GOOG-API-FORMAT-VERSION", "2") // errors with an FcmError detail
 
-	// A RoundTripper follows no redirect. It repeats a request only where the
-	// server has not seen it: on a connection that was just closed (GOAWAY).
-	answer, err := f.transport.RoundTrip(r)
-	if err != nil {
-		return f.broken(err)
-	}
-	defer answer.Body.Close()
-	content, err := readAnswer(answer.Body)
+	answer, err := f.service.Do(ctx, r)
 	switch {
-	case errors.Is(err, errAnswerTooBig):
-		return notFCM(answer.StatusCode)
+	case errors.Is(err, httpsend.ErrBodyTooBig):
+		return f.service.Failed(answer, notFCM)
 	case err != nil:
-		return f.broken(err)
-	case answer.StatusCode == http.StatusOK:
-		return checkReceipt(content)
+		return err
+	case answer.Status == http.StatusOK:
+		return f.checkReceipt(answer)
 	}
-	e := f.refusal(answer, content, fresh)
+	e := f.refusal(answer, fresh)
 	if e.Reason == reasonTokenRejected || e.Reason == reasonUnauthenticated {
 		f.tokens.drop(token)
 	}
 	return e
 }
 
-// broken closes idle connections as well, so that the next attempt does not
-// meet another one that died along with this.
-func (f *Dispatcher) broken(err error) error {
-	f.transport.CloseIdleConnections()
-	return httpclient.Classify(sending, err)
+// refusal says what an answer other than 200 means; fresh is whether the
+// access token was fetched for this attempt.
+func (f *FCM) refusal(answer httpsend.Answer, fresh bool) *dispatchers.Error {
+	meaning, ok := documented[fcmError{answer.Status, errorCode(answer.Body)}]
+	switch {
+	case ok:
+	case answer.Status == http.StatusUnauthorized && fresh:
+		meaning = newTokenFailed
+	default:
+		return f.service.Unsuccessful(answer)
+	}
+	e := f.service.Failed(answer, meaning)
+	e.KeepTarget = e.Class == dispatchers.Expired && f.KeepUnregistered
+	return e
+}
+
+// errorCode returns the code in the FcmError detail of an error answer.
+func errorCode(content []byte) string {
+	var answer struct {
+		Error struct {
+			Details []struct {
+				Type      string `json:"@type"`
+				ErrorCode string `json:"errorCode"`
+			} `json:"details"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(content, &answer) != nil {
+		return ""
+	}
+	for _, d := range answer.Error.Details {
+		if d.Type == "type.googleapis.com/google.firebase.fcm.v1.FcmError" {
+			return d.ErrorCode
+		}
+	}
+	return ""
 }
 
 // checkReceipt tells FCM's answer from that of something else on the way.
-func checkReceipt(content []byte) error {
+func (f *FCM) checkReceipt(answer httpsend.Answer) error {
 	var receipt struct {
 		Name string `json:"name"`
 	}
-	if json.Unmarshal(content, &receipt) != nil || !strings.HasPrefix(receipt.Name, "projects/") {
-		return notFCM(http.StatusOK)
+	if json.Unmarshal(answer.Body, &receipt) != nil || !strings.HasPrefix(receipt.Name, "projects/") {
+		return f.service.Failed(answer, notFCM)
 	}
 	return nil
-}
-
-func readAnswer(body io.Reader) ([]byte, error) {
-	content, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
-	if err == nil && len(content) > maxAnswer {
-		err = errAnswerTooBig
-	}
-	return content, err
 }

@@ -80,7 +80,7 @@ func TestSquidRefuses(t *testing.T) {
 	for status, class := range map[int]dispatchers.Class{
 		http.StatusForbidden: dispatchers.Broken, http.StatusBadGateway: dispatchers.Temporary,
 	} {
-		for host, doing := range map[string]string{oauthHost(s): fetchingToken, sendHost(s): sending} {
+		for host, doing := range map[string]string{oauthHost(s): "fetching an access token", sendHost(s): "sending to FCM"} {
 			p := squidtest.Start(t, squidtest.Options{Refuse: map[string]int{host: status}})
 			before := s.TokenRequests()
 			_, err := newDispatcher(t, s, throughSquid(t, s, p, p.URL())).Dispatch(t.Context(), message(s.Register()))
@@ -88,7 +88,7 @@ func TestSquidRefuses(t *testing.T) {
 			if !strings.Contains(e.Error(), doing) {
 				t.Errorf("%d for %s: %v", status, host, &e)
 			}
-			if fetched := s.TokenRequests() > before; fetched != (doing == sending) {
+			if fetched := s.TokenRequests() > before; fetched != (doing == "sending to FCM") {
 				t.Errorf("%d for %s: a token was fetched: %v", status, host, fetched)
 			}
 		}

@@ -2,25 +2,26 @@ package fcm
 
 import (
 	"context"
-	"net/http"
 	"sync"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
 const (
 	// fetchTimeout bounds one request for an access token.
 	fetchTimeout = 10 * time.Second
 	// refreshAhead is how long before its end a token is replaced while it
-	// still serves, margin how long before its end it no longer does; both
-	// are less for tokens with a short life.
+	// is still used, margin how long before its end it no longer is; both are
+	// less for tokens with a short life.
 	refreshAhead = 5 * time.Minute
 	margin       = 30 * time.Second
 	// pause is the least between two requests ahead of need.
 	pause = 10 * time.Second
-	// unknownLifetime is for tokens without expires_in.
+	// unknownLifetime is for tokens without expires_in, maxLifetime the bound
+	// of those with one.
 	unknownLifetime = 5 * time.Minute
+	maxLifetime     = 24 * time.Hour
 )
 
 // accessToken is a token and when to replace it.
@@ -31,10 +32,12 @@ type accessToken struct {
 }
 
 // tokenCache holds the present access token. Requests for a new one are made
-// once for all who wait, and outlive those who give up waiting.
+// once for all who wait, and outlive those who give up waiting. (ReuseTokenSource
+// of x/oauth2 waits without a context, and repeats a failed request for each
+// who waits.)
 type tokenCache struct {
-	transport http.RoundTripper
-	fetches   sync.WaitGroup
+	fetch   func(context.Context, tokenSource) (grant, error)
+	fetches sync.WaitGroup
 
 	mu        sync.Mutex
 	token     *accessToken
@@ -51,10 +54,6 @@ type tokenFetch struct {
 	err    error
 }
 
-func newTokenCache(transport http.RoundTripper) *tokenCache {
-	return &tokenCache{transport: transport}
-}
-
 // get returns an access token of the source, and whether it is fresh: fetched
 // while the caller waited.
 func (c *tokenCache) get(ctx context.Context, s tokenSource) (token string, fresh bool, err error) {
@@ -65,7 +64,7 @@ func (c *tokenCache) get(ctx context.Context, s tokenSource) (token string, fres
 	select {
 	case <-fetch.done:
 	case <-ctx.Done():
-		return "", false, httpclient.Classify(fetchingToken, ctx.Err())
+		return "", false, httpsend.Classify("waiting for an access token", ctx.Err())
 	}
 	if fetch.err != nil {
 		return "", false, fetch.err
@@ -79,16 +78,16 @@ func (c *tokenCache) present(s tokenSource) (*accessToken, *tokenFetch) {
 	defer c.mu.Unlock()
 	now, t := time.Now(), c.token
 	if t == nil || t.source != s || !now.Before(t.until) {
-		return nil, c.fetch(s)
+		return nil, c.start(s)
 	}
 	if now.After(t.refresh) && now.After(c.nextAhead) {
-		c.fetch(s)
+		c.start(s)
 	}
 	return t, nil
 }
 
-// fetch joins the request that is under way or starts one. The lock is held.
-func (c *tokenCache) fetch(s tokenSource) *tokenFetch {
+// start joins the request that is under way or starts one. The lock is held.
+func (c *tokenCache) start(s tokenSource) *tokenFetch {
 	if c.fetching != nil && c.fetching.source == s {
 		return c.fetching
 	}
@@ -102,14 +101,14 @@ func (c *tokenCache) run(f *tokenFetch) {
 	defer close(f.done)
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
-	token, err := f.source.fetch(ctx, c.transport)
+	g, err := c.fetch(ctx, f.source)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	c.nextAhead = now.Add(pause)
 	if f.err = err; err == nil {
-		f.token = newAccessToken(token.AccessToken, f.source, now, token.Expiry)
+		f.token = newAccessToken(g, f.source, now)
 	}
 	if c.fetching != f {
 		return // the credentials have changed meanwhile
@@ -120,13 +119,14 @@ func (c *tokenCache) run(f *tokenFetch) {
 	}
 }
 
-func newAccessToken(value string, s tokenSource, now, expiry time.Time) *accessToken {
-	if !expiry.After(now) {
-		expiry = now.Add(unknownLifetime)
+func newAccessToken(g grant, s tokenSource, now time.Time) *accessToken {
+	life := g.lifetime
+	if life == 0 {
+		life = unknownLifetime
 	}
-	life := expiry.Sub(now)
+	expiry := now.Add(life)
 	return &accessToken{
-		value:   value,
+		value:   g.token,
 		source:  s,
 		refresh: expiry.Add(-min(refreshAhead, life/4)),
 		until:   expiry.Add(-min(margin, life/10)),

@@ -3,14 +3,11 @@ package fcm
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/oauth2"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
@@ -155,25 +152,16 @@ func TestNewCredentialsGetANewToken(t *testing.T) {
 	}
 }
 
-// fetchFunc is a token source of its own.
-type fetchFunc struct {
-	f func(ctx context.Context) (*oauth2.Token, error)
-}
-
-func (s *fetchFunc) fetch(ctx context.Context, _ http.RoundTripper) (*oauth2.Token, error) {
-	return s.f(ctx)
-}
-
 func TestLateTokenOfOldCredentialsIsNotKept(t *testing.T) {
-	c := newTokenCache(nil)
 	started, release := make(chan struct{}), make(chan struct{})
-	slow := &fetchFunc{func(context.Context) (*oauth2.Token, error) {
+	slow, quick := &serviceAccount{}, &serviceAccount{}
+	c := &tokenCache{fetch: func(_ context.Context, s tokenSource) (grant, error) {
+		if s == quick {
+			return grant{token: "new"}, nil
+		}
 		close(started)
 		<-release
-		return &oauth2.Token{AccessToken: "old"}, nil
-	}}
-	quick := &fetchFunc{func(context.Context) (*oauth2.Token, error) {
-		return &oauth2.Token{AccessToken: "new"}, nil
+		return grant{token: "old"}, nil
 	}}
 	late := make(chan string, 1)
 	go func() {
@@ -276,12 +264,12 @@ func TestTokenIsReplacedAheadOfItsEnd(t *testing.T) {
 func TestShortLivedTokens(t *testing.T) {
 	now := time.Now()
 	for _, life := range []time.Duration{time.Second, time.Minute, time.Hour} {
-		got := newAccessToken("x", nil, now, now.Add(life))
+		got := newAccessToken(grant{"x", life}, nil, now)
 		if !got.refresh.After(now) || !got.until.After(got.refresh) || !got.until.Before(now.Add(life)) {
 			t.Errorf("life %v: refresh after %v, until %v", life, got.refresh.Sub(now), got.until.Sub(now))
 		}
 	}
-	if got := newAccessToken("x", nil, now, time.Time{}); !got.until.After(now) {
+	if got := newAccessToken(grant{token: "x"}, nil, now); !got.until.After(now) {
 		t.Error("a token without expires_in is never used")
 	}
 }

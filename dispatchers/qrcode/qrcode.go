@@ -7,23 +7,26 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/qr"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
-// Dispatcher answers the caller with a PNG picture of a QR code, in base64.
+func init() { caddy.RegisterModule(QRCode{}) }
+
+// QRCode answers the caller with a PNG picture of a QR code, in base64.
 // With the dispatcher's `base_url` the code holds a link that opens the app,
 // which any camera can follow; without it the code holds the bare message,
 // which only the app can read.
 //
 // A request's `encodingParameters` (`width`, `height`, `foregroundColor`,
 // `backgroundColor`) win over these options.
-type Dispatcher struct {
+type QRCode struct {
 	// The width and height of the picture in pixels, 64 to 1024. Default:
 	// 300, or larger where the message needs it
 	Size int `json:"size,omitempty"`
@@ -39,27 +42,58 @@ type Dispatcher struct {
 	// The color behind them, which has to be clearly lighter. Default: white
 	Background string `json:"background,omitempty"`
 
-	options qr.Options
+	drawing qr.Options
+}
+
+var options = conf.Table[QRCode]{
+	conf.Int("size", func(q *QRCode) *int { return &q.Size }, qr.MinSize, qr.MaxSize, 0),
+	conf.OneOf("level", func(q *QRCode) *qr.Level { return &q.Level }, qr.LevelAuto, qr.LevelL, qr.LevelM, qr.LevelQ, qr.LevelH),
+	conf.Custom("colors", func(q *QRCode, d *caddyfile.Dispenser) error {
+		args, err := conf.Values(d, 2, `colors takes two quoted colors, such as: colors "#047d82" "#ffffff"`)
+		if err != nil {
+			return err
+		}
+		q.Foreground, q.Background = args[0], args[1]
+		return nil
+	}, func(q *QRCode) error {
+		_, err := q.options()
+		return err
+	}),
 }
 
 // CaddyModule returns the Caddy module information.
-func (Dispatcher) CaddyModule() caddy.ModuleInfo {
+func (QRCode) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  dispatchers.Namespace + ".qr_code",
-		New: func() caddy.Module { return new(Dispatcher) },
+		New: func() caddy.Module { return new(QRCode) },
 	}
 }
 
-// Provision checks the options.
-func (q *Dispatcher) Provision(caddy.Context) error { return q.CheckOptions() }
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Colors are
+// quoted, because # starts a comment. Syntax:
+//
+//	qr_code {
+//		size   <pixels>
+//		level  auto|L|M|Q|H
+//		colors "<foreground>" "<background>"
+//	}
+func (q *QRCode) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, q) }
 
-// CheckOptions implements dispatchers.OptionChecker.
-func (q *Dispatcher) CheckOptions() error {
-	q.options = qr.Options{Size: q.Size, Level: q.Level}
-	if err := setColors(&q.options, q.Foreground, q.Background); err != nil {
-		return err
+// Provision checks the options.
+func (q *QRCode) Provision(ctx caddy.Context) error {
+	err := options.Provision(q, dispatchers.Logger(ctx))
+	if err == nil {
+		q.drawing, err = q.options()
 	}
-	return q.options.Validate()
+	return err
+}
+
+func (q *QRCode) options() (qr.Options, error) {
+	o := qr.Options{Size: q.Size, Level: q.Level}
+	if err := setColors(&o, q.Foreground, q.Background); err != nil {
+		return o, err
+	}
+	return o, o.Validate()
 }
 
 func setColors(o *qr.Options, foreground, background string) error {
@@ -80,47 +114,50 @@ func setColors(o *qr.Options, foreground, background string) error {
 }
 
 // Traits implements dispatchers.Dispatcher.
-func (*Dispatcher) Traits() dispatchers.Traits { return dispatchers.Traits{AnswersCaller: true} }
+func (*QRCode) Traits() dispatchers.Traits { return dispatchers.Traits{AnswersCaller: true} }
+
+// The reasons of failed attempts.
+const (
+	reasonWishes  = "encoding_parameters"
+	reasonDrawing = "qr_code"
+	reasonBusy    = "busy"
+)
 
 // Dispatch implements dispatchers.Dispatcher.
-func (q *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
-	options, err := q.wanted(m.EncodingParameters)
+func (q *QRCode) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
+	wanted, err := q.wanted(m.EncodingParameters)
 	if err != nil {
-		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Refused, "encoding_parameters", "reading the request's wishes: %w", err)
+		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Refused, reasonWishes, "reading encodingParameters: %w", err)
 	}
-	content := m.Envelope.Encoded()
-	if m.LinkConfigured {
-		content = m.Link
-	}
-	picture, err := qr.PNG(ctx, content, options)
+	picture, err := qr.PNG(ctx, m.CodeContent(), wanted)
 	switch {
 	case errors.Is(err, qr.ErrTooLong), errors.Is(err, qr.ErrSize), errors.Is(err, qr.ErrContent):
-		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Refused, "qr_code", "drawing the QR code: %w", err)
+		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Refused, reasonDrawing, "drawing the QR code: %w", err)
 	case err != nil && ctx.Err() != nil:
-		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Temporary, "busy", "drawing the QR code: %w", err)
+		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Temporary, reasonBusy, "drawing the QR code: %w", err)
 	case err != nil:
-		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Broken, "qr_code", "drawing the QR code: %w", err)
+		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Broken, reasonDrawing, "drawing the QR code: %w", err)
 	}
 	return dispatchers.Receipt{Response: base64.StdEncoding.EncodeToString(picture)}, nil
 }
 
 // wanted returns the options with a request's encodingParameters put in.
-func (q *Dispatcher) wanted(encodingParameters []byte) (qr.Options, error) {
-	o := q.options
+func (q *QRCode) wanted(encodingParameters []byte) (qr.Options, error) {
+	o := q.drawing
 	p, err := nevisfido.ParseEncodingParameters(encodingParameters)
 	if err != nil {
 		return o, err
 	}
 	o.Width, o.Height = cmp.Or(p.Width, o.Width), cmp.Or(p.Height, o.Height)
 	if err := setColors(&o, p.ForegroundColor, p.BackgroundColor); err != nil {
-		return o, fmt.Errorf("encodingParameters: %w", err)
+		return o, err
 	}
 	return o, o.Validate()
 }
 
 // Interface guards
 var (
-	_ caddy.Provisioner         = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
-	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
+	_ caddy.Provisioner      = (*QRCode)(nil)
+	_ caddyfile.Unmarshaler  = (*QRCode)(nil)
+	_ dispatchers.Dispatcher = (*QRCode)(nil)
 )

@@ -22,10 +22,10 @@ type format struct {
 func formatOf(contentType string) (format, error) {
 	media, params, err := mime.ParseMediaType(contentType)
 	if err != nil {
-		return format{}, errors.New("content_type: it is not a media type, such as application/json")
+		return format{}, errors.New("it is not a media type, such as application/json")
 	}
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
-		return format{}, errors.New("content_type: the only charset is utf-8")
+		return format{}, errors.New("the only charset is utf-8")
 	}
 	switch {
 	case media == "application/json", strings.HasSuffix(media, "+json"):
@@ -37,7 +37,7 @@ func formatOf(contentType string) (format, error) {
 	case media == "text/plain":
 		return format{"text", cleanText, func(string) error { return nil }}, nil
 	}
-	return format{}, errors.New("content_type: it is none that values can be escaped for: " +
+	return format{}, errors.New("it is none that values can be escaped for: " +
 		"application/json, application/x-www-form-urlencoded, application/xml or text/plain")
 }
 
@@ -49,7 +49,7 @@ func escapeJSON(value string) string {
 func checkJSON(body string) error {
 	var value any
 	if err := json.Unmarshal([]byte(body), &value); err != nil {
-		return errors.New("placeholders have to stand inside of strings")
+		return errors.New("placeholders belong inside of strings")
 	}
 	return nil
 }
@@ -76,7 +76,7 @@ func checkXML(body string) error {
 		case errors.Is(err, io.EOF) && elements > 0:
 			return nil
 		case err != nil:
-			return errors.New("placeholders have to stand inside of elements or quoted attributes")
+			return errors.New("placeholders belong inside of elements or quoted attributes")
 		}
 		if _, ok := token.(xml.StartElement); ok {
 			elements++

@@ -3,10 +3,8 @@ package webhook
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -14,21 +12,21 @@ import (
 )
 
 // request makes the request for a message, but for its context.
-func (w *Dispatcher) request(m *dispatchers.Message, now time.Time) (*http.Request, error) {
-	own, err := w.values(m)
+func (p *plan) request(m *dispatchers.Message, now time.Time) (*http.Request, error) {
+	own, err := p.values(m)
 	if err != nil {
 		return nil, err
 	}
-	u, err := w.expandURL(m, own)
+	u, err := p.url.expand(m, own)
 	if err != nil {
 		return nil, dispatchers.Fail(dispatchers.Refused, reasonBadValue, "filling in the option url: %w", err)
 	}
-	body, err := w.content(m, own)
+	body, err := p.content(m, own)
 	if err != nil {
 		return nil, err
 	}
 	r := &http.Request{
-		Method: w.Method,
+		Method: p.method,
 		URL:    u,
 		Host:   u.Host,
 		Header: http.Header{},
@@ -37,64 +35,45 @@ func (w *Dispatcher) request(m *dispatchers.Message, now time.Time) (*http.Reque
 		Body:          io.NopCloser(bytes.NewReader(body)),
 		ContentLength: int64(len(body)),
 	}
-	for name, s := range w.headers {
+	for name, s := range p.headers {
 		r.Header.Set(name, strings.TrimSpace(s.expand(m, own, cleanHeader)))
 	}
 	id := own[idPlaceholder]
-	r.Header.Set("Content-Type", w.ContentType)
+	r.Header.Set("Content-Type", p.contentType)
 	r.Header.Set("Idempotency-Key", id)
-	if len(w.keys) > 0 {
-		sign(r.Header, w.keys, id, now, body)
+	if len(p.keys) > 0 {
+		sign(r.Header, p.keys, id, now, body)
 	}
 	return r, nil
 }
 
 // values returns those of our own placeholders.
-func (w *Dispatcher) values(m *dispatchers.Message) (values, error) {
-	if w.needsAddress && m.Address == "" {
-		return nil, dispatchers.Fail(dispatchers.NoTarget, reasonNoAddress,
+func (p *plan) values(m *dispatchers.Message) (values, error) {
+	if p.needsAddress && m.Address == "" {
+		return nil, dispatchers.Fail(dispatchers.NoTarget, dispatchers.ReasonNoAddress,
 			"there is no address for {webhook.address}; see the option address of dispatcher %q", m.Dispatcher)
 	}
-	if w.needsLink && m.Link == "" {
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonNoLink,
+	if p.needsLink && m.Link == "" {
+		return nil, dispatchers.Fail(dispatchers.Broken, dispatchers.ReasonNoLink,
 			"there is no link for {oob.link}: configure base_url of dispatcher %q", m.Dispatcher)
 	}
 	// The id has no dots (Standard Webhooks, signature scheme).
 	own := values{addressPlaceholder: m.Address, idPlaceholder: m.DeliveryID()}
-	if w.text == nil {
+	if p.text == nil {
 		return own, nil
 	}
-	text := strings.TrimSpace(w.text.expand(m, own, cleanText))
-	if n := segments(text); w.SMSSegments > 0 && n > w.SMSSegments {
+	text := strings.TrimSpace(p.text.expand(m, own, cleanText))
+	if n := segments(text); p.maxSegments > 0 && n > p.maxSegments {
 		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong,
-			"the text needs %d SMS segments and sms_segments allows %d", n, w.SMSSegments)
+			"the text needs %d SMS segments and sms_segments allows %d", n, p.maxSegments)
 	}
 	own[textPlaceholder] = text
 	return own, nil
 }
 
-var errDotSegment = errors.New("a value makes a dot segment of the path")
-
-// expandURL puts values into path and query. Values that would climb in the
-// path are refused, encoded slashes included, because servers differ in what
-// they decode when.
-func (w *Dispatcher) expandURL(m *dispatchers.Message, own values) (*url.URL, error) {
-	rest := setting{template: w.path}.expand(m, own, escapeURL)
-	u, err := url.Parse(w.origin + rest)
-	if err != nil {
-		return nil, errors.New("path or query are not those of a URL")
-	}
-	for segment := range strings.FieldsFuncSeq(u.Path, func(r rune) bool { return r == '/' || r == '\\' }) {
-		if segment == "." || segment == ".." {
-			return nil, errDotSegment
-		}
-	}
-	return u, nil
-}
-
-func (w *Dispatcher) content(m *dispatchers.Message, own values) ([]byte, error) {
-	if w.body != nil {
-		return []byte(w.body.expand(m, own, w.escape)), nil
+func (p *plan) content(m *dispatchers.Message, own values) ([]byte, error) {
+	if p.body != nil {
+		return []byte(p.body.expand(m, own, p.escape)), nil
 	}
 	b := defaultBody{
 		ID:         own[idPlaceholder],
@@ -117,12 +96,12 @@ func (w *Dispatcher) content(m *dispatchers.Message, own values) ([]byte, error)
 	}
 	body, err := json.Marshal(b)
 	if err != nil {
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonEncoding, "encoding the message as JSON failed")
+		return nil, dispatchers.Fail(dispatchers.Broken, dispatchers.ReasonEncoding, "encoding the message as JSON failed")
 	}
 	return body, nil
 }
 
-// defaultBody is described at Dispatcher.Body.
+// defaultBody is described at Webhook.Body.
 type defaultBody struct {
 	ID         string            `json:"id"`
 	Operation  string            `json:"operation"`

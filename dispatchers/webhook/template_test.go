@@ -27,7 +27,7 @@ var hostile = []string{
 }
 
 // send dispatches and returns what arrived.
-func send(t *testing.T, s *gateway.Server, w *Dispatcher, m *dispatchers.Message) gateway.Message {
+func send(t *testing.T, s *gateway.Server, w *Webhook, m *dispatchers.Message) gateway.Message {
 	t.Helper()
 	before := len(s.Requests())
 	if _, err := w.Dispatch(t.Context(), m); err != nil {
@@ -162,10 +162,8 @@ func TestLiteralCredentialsAreWarnedAbout(t *testing.T) {
 		"harmless":    {"Accept", "application/json", false},
 	} {
 		var log bytes.Buffer
-		w := &Dispatcher{Headers: map[string]dispatchers.Template{c.header: dispatchers.Template(c.value)}}
-		if err := w.setHeaders(slog.New(slog.NewTextHandler(&log, nil))); err != nil {
-			t.Fatal(err)
-		}
+		w := &Webhook{Headers: map[string]dispatchers.Template{c.header: dispatchers.Template(c.value)}}
+		w.warnLiterals(slog.New(slog.NewTextHandler(&log, nil)))
 		if warned := log.Len() > 0; warned != c.warned || strings.Contains(log.String(), password) {
 			t.Errorf("%s: logged %s", name, log.String())
 		}
@@ -181,11 +179,11 @@ func TestWithoutAddressOrLink(t *testing.T) {
 		class   dispatchers.Class
 		reason  string
 	}{
-		"address in url":    {map[string]any{"url": s.URL() + "/{webhook.address}"}, dispatchers.NoTarget, reasonNoAddress},
-		"address in header": {map[string]any{"headers": map[string]string{"X-To": "{webhook.address}"}}, dispatchers.NoTarget, reasonNoAddress},
-		"address in body":   {map[string]any{"body": `"{webhook.address}"`}, dispatchers.NoTarget, reasonNoAddress},
-		"address in text":   {map[string]any{"text": "{webhook.address}"}, dispatchers.NoTarget, reasonNoAddress},
-		"link in text":      {map[string]any{"text": "{oob.link}"}, dispatchers.Broken, reasonNoLink},
+		"address in url":    {map[string]any{"url": s.URL() + "/{webhook.address}"}, dispatchers.NoTarget, dispatchers.ReasonNoAddress},
+		"address in header": {map[string]any{"headers": map[string]string{"X-To": "{webhook.address}"}}, dispatchers.NoTarget, dispatchers.ReasonNoAddress},
+		"address in body":   {map[string]any{"body": `"{webhook.address}"`}, dispatchers.NoTarget, dispatchers.ReasonNoAddress},
+		"address in text":   {map[string]any{"text": "{webhook.address}"}, dispatchers.NoTarget, dispatchers.ReasonNoAddress},
+		"link in text":      {map[string]any{"text": "{oob.link}"}, dispatchers.Broken, dispatchers.ReasonNoLink},
 	} {
 		w := newDispatcher(t, s.URL(), c.options)
 		_, err := w.Dispatch(t.Context(), m)
@@ -197,7 +195,7 @@ func TestWithoutAddressOrLink(t *testing.T) {
 	if n := len(s.Requests()); n != 0 {
 		t.Errorf("%d requests", n)
 	}
-	if traits := new(Dispatcher).Traits(); !traits.AddressOptional || traits.AnswersCaller {
+	if traits := new(Webhook).Traits(); !traits.AddressOptional || traits.AnswersCaller {
 		t.Errorf("traits %+v", traits)
 	}
 }
@@ -340,7 +338,7 @@ func TestOptionsThatAreRefused(t *testing.T) {
 }
 
 func TestCaddyfile(t *testing.T) {
-	var w Dispatcher
+	var w Webhook
 	err := w.UnmarshalCaddyfile(caddyfile.NewTestDispenser("webhook {\n" +
 		"url https://sms.example.com/send?to={webhook.address}\n" +
 		"method PUT\n" +
@@ -403,14 +401,14 @@ func TestCaddyfileFormsThatAreRefused(t *testing.T) {
 		{"timeout 1s"},
 		{"headers X a"},
 	} {
-		err := new(Dispatcher).UnmarshalCaddyfile(caddyfile.NewTestDispenser("webhook {\n" + strings.Join(lines, "\n") + "\n}"))
+		err := new(Webhook).UnmarshalCaddyfile(caddyfile.NewTestDispenser("webhook {\n" + strings.Join(lines, "\n") + "\n}"))
 		if err == nil {
 			t.Errorf("accepted: %s", lines)
 		} else if strings.Contains(err.Error(), password) {
 			t.Errorf("%v quotes a secret", err)
 		}
 	}
-	if new(Dispatcher).UnmarshalCaddyfile(caddyfile.NewTestDispenser("webhook https://x")) == nil {
+	if new(Webhook).UnmarshalCaddyfile(caddyfile.NewTestDispenser("webhook https://x")) == nil {
 		t.Error("accepted an argument")
 	}
 }
@@ -419,12 +417,12 @@ func FuzzURL(f *testing.F) {
 	for _, value := range slices.Concat(hostile, []string{"..", "@evil.example.com", "//evil.example.com"}) {
 		f.Add(value)
 	}
-	w := &Dispatcher{URL: "https://sms.example.com/a/{oob.data.x}/b?q={oob.data.x}"}
-	if err := w.setURL(nil); err != nil {
+	template, err := newURL("https://sms.example.com/a/{oob.data.x}/b?q={oob.data.x}", sampleValue)
+	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		u, err := w.expandURL(message(map[string]string{"oob.data.x": value}), nil)
+		u, err := template.expand(message(map[string]string{"oob.data.x": value}), nil)
 		if err != nil {
 			return
 		}

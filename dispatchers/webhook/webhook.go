@@ -1,20 +1,30 @@
-// Package webhook delivers out-of-band messages with an HTTP request of the
-// operator's making: to an SMS provider, another push service, or a system of
-// the house.
+// Package webhook delivers out-of-band messages with an HTTP request that the
+// operator composes: to an SMS provider, another push service, or an internal
+// system.
 package webhook
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
-// Dispatcher posts a message to a URL. The host stands in the configuration
+func init() { caddy.RegisterModule(Webhook{}) }
+
+// Webhook posts a message to a URL. The host stands in the configuration
 // and never comes from a request; redirects are not followed. Each attempt is
 // exactly one request, and all attempts bear the same `Idempotency-Key`.
 //
@@ -27,7 +37,7 @@ import (
 // An answer other than those of `success` is a failure: 408, 425, 429 and 5xx
 // are temporary, 410 says that the address is gone for good, all others that
 // the message was refused. What the body of an answer says does not matter.
-type Dispatcher struct {
+type Webhook struct {
 	// Where to send, a template: https, or http if the host is this machine.
 	// Placeholders of a request may stand in path and query only; their values
 	// are percent-encoded. Needed.
@@ -80,45 +90,120 @@ type Dispatcher struct {
 
 	httpclient.Options
 
-	checking     bool // whether this instance is for CheckOptions only
-	origin       string
-	path         dispatchers.Template // and query
-	headers      map[string]setting
-	body         *setting // nil for the default
-	text         *setting
-	escape       func(string) string
-	keys         [][]byte
-	success      []statusRange
-	needsAddress bool
-	needsLink    bool
-	transport    *http.Transport
+	plan      *plan
+	service   httpsend.Service
+	transport *http.Transport
 }
+
+const maxSegments = 255 // the parts of a concatenated message are counted in one byte
+
+var options = conf.Join(conf.Table[Webhook]{
+	conf.Text("url", func(w *Webhook) *dispatchers.Template { return &w.URL }, nil),
+	conf.OneOf("method", func(w *Webhook) *string { return &w.Method }, http.MethodPost, http.MethodPut, http.MethodPatch),
+	conf.Repeated("header", readHeader, nil),
+	conf.Text("content_type", func(w *Webhook) *string { return &w.ContentType }, nil),
+	conf.Text("body", func(w *Webhook) *dispatchers.Template { return &w.Body }, nil),
+	conf.Text("text", func(w *Webhook) *dispatchers.Template { return &w.Text }, nil),
+	conf.Int("sms_segments", func(w *Webhook) *int { return &w.SMSSegments }, 1, maxSegments, 0),
+	conf.Each("secret", func(w *Webhook) *[]string { return &w.Secrets }, func(text string) error {
+		_, err := parseSecret(text)
+		return err
+	}),
+	conf.Words("success", func(w *Webhook) *[]string { return &w.Success }, func(text string) error {
+		_, err := parseStatus(text)
+		return err
+	}),
+}, conf.Embed(httpclient.Table, func(w *Webhook) *httpclient.Options { return &w.Options }))
 
 // CaddyModule returns the Caddy module information.
-func (Dispatcher) CaddyModule() caddy.ModuleInfo {
+func (Webhook) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  dispatchers.Namespace + ".webhook",
-		New: func() caddy.Module { return new(Dispatcher) },
+		New: func() caddy.Module { return new(Webhook) },
 	}
 }
 
-// Provision checks the options and resolves the secrets. It dials nothing.
-func (w *Dispatcher) Provision(ctx caddy.Context) error {
-	logger := dispatchers.Logger(ctx)
-	if err := w.set(logger); err != nil {
-		return err
-	}
-	w.needsAddress, w.needsLink = w.uses(addressPlaceholder), w.uses("oob.link")
-	transport, err := httpclient.NewTransport(w.Options, logger)
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
+//
+//	webhook {
+//		url          <template>
+//		method       POST|PUT|PATCH
+//		header       <name> <template>
+//		content_type <media_type>
+//		body         <template>
+//		text         <template>
+//		sms_segments <max>
+//		secret       <whsec_…>
+//		success      <status...>
+//		proxy        <url>
+//		ca           <file>
+//		client_cert  <cert_file> <key_file>
+//	}
+//
+// header and secret may repeat. Backticks quote a body that holds quotes:
+//
+//	body `{"to":"{webhook.address}","text":"{webhook.text}"}`
+func (w *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, w) }
+
+func readHeader(w *Webhook, d *caddyfile.Dispenser) error {
+	args, err := conf.Values(d, 2, "header takes two values: a name and a value; put one that has spaces in quotes")
 	if err != nil {
 		return err
 	}
-	w.transport = transport
+	if w.Headers == nil {
+		w.Headers = map[string]dispatchers.Template{}
+	}
+	if _, twice := w.Headers[args[0]]; twice {
+		return errors.New("header: it is given twice with the same name; remove one")
+	}
+	w.Headers[args[0]] = dispatchers.Template(args[1])
+	_, err = newHeaders(map[string]dispatchers.Template{args[0]: dispatchers.Template(args[1])}, sampleValue)
+	return err
+}
+
+// Check implements conf.Checker.
+func (w *Webhook) Check() error {
+	_, err := newPlan(w, sampleValue)
+	return err
+}
+
+// Provision checks the options and resolves placeholders. It dials nothing.
+func (w *Webhook) Provision(ctx caddy.Context) error {
+	logger := dispatchers.Logger(ctx)
+	err := options.Provision(w, logger)
+	if err != nil {
+		return err
+	}
+	if w.plan, err = newPlan(w, placeholder.Resolve); err != nil {
+		return err
+	}
+	for _, text := range w.Secrets {
+		key, err := parseSecret(text)
+		if err != nil {
+			return err // never: the option was checked
+		}
+		w.plan.keys = append(w.plan.keys, key)
+	}
+	w.warnLiterals(logger)
+	if w.transport, err = httpclient.NewTransport(w.Options, logger); err != nil {
+		return err
+	}
+	w.service = httpsend.Service{Name: "the webhook", Doing: "sending to the webhook", Statuses: statuses, Transport: w.transport}
 	return nil
 }
 
+// warnLiterals warns about credentials in headers that are part of the
+// configuration.
+func (w *Webhook) warnLiterals(logger *slog.Logger) {
+	for name, template := range w.Headers {
+		if looksSecret(name) && len(template.Placeholders()) == 0 {
+			placeholder.WarnLiteral("header "+name, logger)
+		}
+	}
+}
+
 // Cleanup closes idle connections.
-func (w *Dispatcher) Cleanup() error {
+func (w *Webhook) Cleanup() error {
 	if w.transport != nil {
 		w.transport.CloseIdleConnections()
 	}
@@ -126,24 +211,69 @@ func (w *Dispatcher) Cleanup() error {
 }
 
 // Traits implements dispatchers.Dispatcher.
-func (*Dispatcher) Traits() dispatchers.Traits { return dispatchers.Traits{AddressOptional: true} }
+func (*Webhook) Traits() dispatchers.Traits { return dispatchers.Traits{AddressOptional: true} }
+
+// The reasons of failed attempts that only a webhook has.
+const (
+	reasonTooLong  = "too_long"
+	reasonBadValue = "bad_value"
+	reasonGone     = "gone"
+)
+
+var statuses = httpsend.Table{
+	http.StatusGone:         httpsend.Expired(reasonGone, "the address is gone for good"),
+	http.StatusUnauthorized: unauthorized,
+	http.StatusForbidden:    unauthorized,
+	http.StatusNotFound:     httpsend.Refused(dispatchers.ReasonNotFound, "check url"),
+
+	4: httpsend.Refused(dispatchers.ReasonRejected, "it does not take the message; check body and content_type"),
+	3: httpsend.Refused(dispatchers.ReasonRedirect, "redirects are not followed; configure the final url"),
+	2: httpsend.Refused(dispatchers.ReasonUnexpectedStatus, "success does not name this status"),
+}
+
+var unauthorized = httpsend.Refused(dispatchers.ReasonUnauthorized,
+	"check the credentials in header, secret and client_cert")
 
 // Dispatch implements dispatchers.Dispatcher.
-func (w *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
-	r, err := w.request(m, time.Now())
+func (w *Webhook) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
+	r, err := w.plan.request(m, time.Now())
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}
-	if err := w.send(ctx, r); err != nil {
+	answer, err := w.service.Do(ctx, r)
+	if err != nil {
 		return dispatchers.Receipt{}, err
+	}
+	if !w.plan.successful(answer.Status) {
+		return dispatchers.Receipt{}, w.service.Unsuccessful(answer)
 	}
 	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
 }
 
+// statusRange is the statuses from first to last.
+type statusRange struct{ first, last int }
+
+func parseStatus(text string) (statusRange, error) {
+	if text == "2xx" || text == "4xx" {
+		first := int(text[0]-'0') * 100
+		return statusRange{first, first + 99}, nil
+	}
+	status, err := strconv.Atoi(text)
+	if class := status / 100; err != nil || class != 2 && class != 4 {
+		return statusRange{}, errors.New("a status is 2xx, 4xx, or a number from 200 to 299 or 400 to 499")
+	}
+	return statusRange{status, status}, nil
+}
+
+func (p *plan) successful(status int) bool {
+	return slices.ContainsFunc(p.success, func(s statusRange) bool { return s.first <= status && status <= s.last })
+}
+
 // Interface guards
 var (
-	_ caddy.Provisioner         = (*Dispatcher)(nil)
-	_ caddy.CleanerUpper        = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
-	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
+	_ caddy.Provisioner      = (*Webhook)(nil)
+	_ caddy.CleanerUpper     = (*Webhook)(nil)
+	_ caddyfile.Unmarshaler  = (*Webhook)(nil)
+	_ dispatchers.Dispatcher = (*Webhook)(nil)
+	_ conf.Checker           = (*Webhook)(nil)
 )

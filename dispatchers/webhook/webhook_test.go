@@ -51,13 +51,13 @@ func startGateway(t *testing.T, o gateway.Options) *gateway.Server {
 }
 
 // load provisions a dispatcher as a configuration does.
-func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
+func load(t *testing.T, options map[string]any) (*Webhook, error) {
 	t.Helper()
-	return dispatcherstest.Load[*Dispatcher](t, "webhook", options)
+	return dispatcherstest.Load[*Webhook](t, "webhook", options)
 }
 
 // newDispatcher loads a dispatcher that sends to a URL; more adds options.
-func newDispatcher(t *testing.T, url string, more map[string]any) *Dispatcher {
+func newDispatcher(t *testing.T, url string, more map[string]any) *Webhook {
 	t.Helper()
 	options := map[string]any{"url": url}
 	maps.Copy(options, more)
@@ -207,7 +207,7 @@ func TestSignatures(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if c.class != "" {
-			wantFailure(t, err, c.class, reasonUnauthorized)
+			wantFailure(t, err, c.class, dispatchers.ReasonUnauthorized)
 		}
 	}
 }
@@ -268,29 +268,29 @@ func TestAnswers(t *testing.T) {
 		reason string
 	}{
 		200: {}, 201: {}, 202: {}, 204: {}, 299: {},
-		301: {dispatchers.Refused, reasonRedirect},
-		302: {dispatchers.Refused, reasonRedirect},
-		304: {dispatchers.Refused, reasonRedirect},
-		307: {dispatchers.Refused, reasonRedirect},
-		308: {dispatchers.Refused, reasonRedirect},
-		400: {dispatchers.Refused, reasonRejected},
-		401: {dispatchers.Refused, reasonUnauthorized},
-		403: {dispatchers.Refused, reasonUnauthorized},
-		404: {dispatchers.Refused, reasonNotFound},
+		301: {dispatchers.Refused, dispatchers.ReasonRedirect},
+		302: {dispatchers.Refused, dispatchers.ReasonRedirect},
+		304: {dispatchers.Refused, dispatchers.ReasonRedirect},
+		307: {dispatchers.Refused, dispatchers.ReasonRedirect},
+		308: {dispatchers.Refused, dispatchers.ReasonRedirect},
+		400: {dispatchers.Refused, dispatchers.ReasonRejected},
+		401: {dispatchers.Refused, dispatchers.ReasonUnauthorized},
+		403: {dispatchers.Refused, dispatchers.ReasonUnauthorized},
+		404: {dispatchers.Refused, dispatchers.ReasonNotFound},
 		407: {dispatchers.Broken, "proxy"},
 		408: {dispatchers.Temporary, "timeout"},
-		409: {dispatchers.Refused, reasonRejected},
+		409: {dispatchers.Refused, dispatchers.ReasonRejected},
 		410: {dispatchers.Expired, reasonGone},
-		413: {dispatchers.Refused, reasonTooBig},
-		422: {dispatchers.Refused, reasonRejected},
+		413: {dispatchers.Refused, dispatchers.ReasonTooBig},
+		422: {dispatchers.Refused, dispatchers.ReasonRejected},
 		425: {dispatchers.Temporary, "timeout"},
-		429: {dispatchers.Temporary, reasonRateLimited},
-		500: {dispatchers.Temporary, reasonUnavailable},
-		502: {dispatchers.Temporary, reasonUnavailable},
-		503: {dispatchers.Temporary, reasonUnavailable},
-		504: {dispatchers.Temporary, reasonUnavailable},
-		599: {dispatchers.Temporary, reasonUnavailable},
-		799: {dispatchers.Refused, reasonUnexpectedStatus},
+		429: {dispatchers.Temporary, dispatchers.ReasonRateLimited},
+		500: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
+		502: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
+		503: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
+		504: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
+		599: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
+		799: {dispatchers.Refused, dispatchers.ReasonUnexpectedStatus},
 	} {
 		s.Script(gateway.Status(status, http.Header{"Retry-After": {"7"}, "Location": {"/elsewhere"}}))
 		before := len(s.Requests())
@@ -314,7 +314,7 @@ func TestAnswers(t *testing.T) {
 func TestConfiguredSuccess(t *testing.T) {
 	s := startGateway(t, gateway.Options{})
 	w := newDispatcher(t, s.URL(), map[string]any{"success": []string{"202", "409"}})
-	for status, want := range map[int]string{202: "", 409: "", 200: reasonUnexpectedStatus, 204: reasonUnexpectedStatus, 400: reasonRejected} {
+	for status, want := range map[int]string{202: "", 409: "", 200: dispatchers.ReasonUnexpectedStatus, 204: dispatchers.ReasonUnexpectedStatus, 400: dispatchers.ReasonRejected} {
 		s.Script(gateway.Status(status, nil))
 		_, err := w.Dispatch(t.Context(), message(nil))
 		if want == "" && err != nil {
@@ -411,7 +411,7 @@ func TestWebhookNoSSRF(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		s.Script(gateway.Status(status, http.Header{"Location": {internal.URL}}))
 		_, err := w.Dispatch(t.Context(), message(nil))
-		wantFailure(t, err, dispatchers.Refused, reasonRedirect)
+		wantFailure(t, err, dispatchers.Refused, dispatchers.ReasonRedirect)
 	}
 	for _, value := range []string{
 		internal.URL, "//" + host + "/", "@" + host, "\\\\" + host, "#@" + host, "?x=" + internal.URL, "\r\nHost: " + host, "%0d%0aHost:%20" + host,
@@ -481,7 +481,7 @@ func TestClientCertificate(t *testing.T) {
 	defer server.Close()
 	ca := caFile(t, server)
 	_, err := newDispatcher(t, server.URL, map[string]any{"ca": ca}).Dispatch(t.Context(), message(nil))
-	wantFailure(t, err, dispatchers.Refused, reasonUnauthorized)
+	wantFailure(t, err, dispatchers.Refused, dispatchers.ReasonUnauthorized)
 
 	der, err := x509.MarshalPKCS8PrivateKey(server.TLS.Certificates[0].PrivateKey)
 	if err != nil {

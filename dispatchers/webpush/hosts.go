@@ -1,6 +1,7 @@
 package webpush
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ type hostRule struct {
 	byName bool // exact, and the operator's own
 }
 
-// A name ends in a label that is no number: else some resolvers read it as an
+// A name ends in a label that is not a number, because some resolvers read it as an
 // IP address. A wildcard has two labels at least.
 var validRule = regexp.MustCompile(`^(\*\.(?:[a-z0-9_-]+\.)+|(?:[a-z0-9_-]+\.)*)([a-z0-9_-]*[a-z][a-z0-9_-]*)(?::([0-9]{1,5}))?$`)
 
@@ -35,18 +36,23 @@ func parseRules(texts []string) ([]hostRule, error) {
 	}
 	rules := make([]hostRule, 0, len(texts))
 	for _, text := range texts {
-		part := validRule.FindStringSubmatch(strings.ToLower(text))
-		if part == nil {
-			return nil, fmt.Errorf("allow: %q is not the name of a host such as push.example.com or *.push.example.com", text)
+		rule, err := parseRule(text)
+		if err != nil {
+			return nil, fmt.Errorf("allow: %w", err)
 		}
-		name, wildcard := strings.CutPrefix(part[1]+part[2], "*")
-		rule := hostRule{name: name, port: httpsPort, exact: !wildcard, byName: own && !wildcard}
-		if part[3] != "" {
-			rule.port = part[3]
-		}
+		rule.byName = own && rule.exact
 		rules = append(rules, rule)
 	}
 	return rules, nil
+}
+
+func parseRule(text string) (hostRule, error) {
+	part := validRule.FindStringSubmatch(strings.ToLower(text))
+	if part == nil {
+		return hostRule{}, fmt.Errorf("%q is not the name of a host such as push.example.com or *.push.example.com", text)
+	}
+	name, wildcard := strings.CutPrefix(part[1]+part[2], "*")
+	return hostRule{name: name, port: cmp.Or(part[3], httpsPort), exact: !wildcard}, nil
 }
 
 func (r hostRule) matches(host, port string) bool {
@@ -60,13 +66,13 @@ func (r hostRule) matches(host, port string) bool {
 }
 
 // allows reports whether an endpoint may be at a host.
-func (p *Dispatcher) allows(host, port string) bool {
+func (p *WebPush) allows(host, port string) bool {
 	return slices.ContainsFunc(p.hosts, func(r hostRule) bool { return r.matches(host, port) })
 }
 
 // dial connects to a push service: to a private address only where the
 // operator named the host.
-func (p *Dispatcher) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (p *WebPush) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -92,7 +98,7 @@ func publicOnly(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// special are unicast ranges that are not on the internet, beside those that
+// special are unicast ranges that are not on the internet, in addition to those that
 // package netip knows, and ranges that lead to IPv4 addresses (IANA registries
 // of special-purpose addresses).
 var special = []netip.Prefix{

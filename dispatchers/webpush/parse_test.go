@@ -73,7 +73,7 @@ func TestSubscriptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Dispatcher{hosts: rules}
+	p := &WebPush{hosts: rules}
 	change := func(old, new string) string { return strings.Replace(good, old, new, 1) }
 	for name, c := range map[string]struct {
 		address string
@@ -87,26 +87,26 @@ func TestSubscriptions(t *testing.T) {
 		"Mozilla":               {change("fcm.googleapis.com/fcm/send", "updates.push.services.mozilla.com/wpush/v2"), ""},
 		"Microsoft":             {change("fcm.googleapis.com/fcm/send", "wns2-par02p.notify.windows.com/w"), ""},
 		"Apple":                 {change("fcm.googleapis.com/fcm/send", "web.push.apple.com"), ""},
-		"nothing":               {"", reasonNoAddress},
+		"nothing":               {"", dispatchers.ReasonNoAddress},
 		"expired":               {change("null", "1"), reasonExpired},
-		"an FCM token":          {"abc:APA91bxyz", reasonBadAddress},
-		"a mail address":        {"jeff@example.com", reasonBadAddress},
-		"a list":                {"[" + good + "]", reasonBadAddress},
-		"a second value":        {good + "{}", reasonBadAddress},
-		"twice an endpoint":     {change(`{"endpoint"`, `{"endpoint":"https://x/","endpoint"`), reasonBadAddress},
-		"another letter case":   {change(`"keys"`, `"Keys"`), reasonBadAddress},
-		"bad UTF-8":             {change("/x", "/\xff"), reasonBadAddress},
-		"too long":              {change("/x", "/"+strings.Repeat("x", maxAddress)), reasonBadAddress},
-		"no auth":               {change(auth, ""), reasonBadAddress},
-		"short auth":            {change(auth, auth[:20]), reasonBadAddress},
-		"standard base64":       {change(auth, strings.ReplaceAll(auth, "_", "/")), reasonBadAddress},
-		"no key":                {change(p256dh, ""), reasonBadAddress},
-		"off the curve":         {change(p256dh, p256dh[:len(p256dh)-4]+"AAAA"), reasonBadAddress},
-		"compressed key":        {change(p256dh, "A"+p256dh[1:44]), reasonBadAddress},
-		"http":                  {change("https:", "http:"), reasonBadAddress},
-		"a user":                {change("https://", "https://u:p@"), reasonBadAddress},
-		"a fragment":            {change("/x", "/x#y"), reasonBadAddress},
-		"no endpoint":           {change("https://fcm.googleapis.com/fcm/send/x", ""), reasonBadAddress},
+		"an FCM token":          {"abc:APA91bxyz", dispatchers.ReasonBadAddress},
+		"a mail address":        {"jeff@example.com", dispatchers.ReasonBadAddress},
+		"a list":                {"[" + good + "]", dispatchers.ReasonBadAddress},
+		"a second value":        {good + "{}", dispatchers.ReasonBadAddress},
+		"twice an endpoint":     {change(`{"endpoint"`, `{"endpoint":"https://x/","endpoint"`), dispatchers.ReasonBadAddress},
+		"another letter case":   {change(`"keys"`, `"Keys"`), dispatchers.ReasonBadAddress},
+		"bad UTF-8":             {change("/x", "/\xff"), dispatchers.ReasonBadAddress},
+		"too long":              {change("/x", "/"+strings.Repeat("x", maxAddress)), dispatchers.ReasonBadAddress},
+		"no auth":               {change(auth, ""), dispatchers.ReasonBadAddress},
+		"short auth":            {change(auth, auth[:20]), dispatchers.ReasonBadAddress},
+		"standard base64":       {change(auth, strings.ReplaceAll(auth, "_", "/")), dispatchers.ReasonBadAddress},
+		"no key":                {change(p256dh, ""), dispatchers.ReasonBadAddress},
+		"off the curve":         {change(p256dh, p256dh[:len(p256dh)-4]+"AAAA"), dispatchers.ReasonBadAddress},
+		"compressed key":        {change(p256dh, "A"+p256dh[1:44]), dispatchers.ReasonBadAddress},
+		"http":                  {change("https:", "http:"), dispatchers.ReasonBadAddress},
+		"a user":                {change("https://", "https://u:p@"), dispatchers.ReasonBadAddress},
+		"a fragment":            {change("/x", "/x#y"), dispatchers.ReasonBadAddress},
+		"no endpoint":           {change("https://fcm.googleapis.com/fcm/send/x", ""), dispatchers.ReasonBadAddress},
 		"no host":               {change("https://fcm.googleapis.com", "https:"), reasonEndpointNotAllowed},
 		"another port":          {change(".com/", ".com:8443/"), reasonEndpointNotAllowed},
 		"another host":          {change("fcm.googleapis.com", "evil.example.com"), reasonEndpointNotAllowed},
@@ -118,9 +118,9 @@ func TestSubscriptions(t *testing.T) {
 		"an IP address":         {change("fcm.googleapis.com", "142.250.1.1"), reasonEndpointNotAllowed},
 		"an IPv6 address":       {change("fcm.googleapis.com", "[2a00:1450::1]"), reasonEndpointNotAllowed},
 		"a number":              {change("fcm.googleapis.com", "2130706433"), reasonEndpointNotAllowed},
-		"another host in front": {change("https://fcm", `https://evil.example.com\\@fcm`), reasonBadAddress},
-		"spaces in the host":    {change("fcm.goo", "evil .goo"), reasonBadAddress},
-		"encoded host":          {change("fcm.goo", "evil.example.com%2f.goo"), reasonBadAddress},
+		"another host in front": {change("https://fcm", `https://evil.example.com\\@fcm`), dispatchers.ReasonBadAddress},
+		"spaces in the host":    {change("fcm.goo", "evil .goo"), dispatchers.ReasonBadAddress},
+		"encoded host":          {change("fcm.goo", "evil.example.com%2f.goo"), dispatchers.ReasonBadAddress},
 	} {
 		s, err := p.subscription(c.address, time.Now())
 		if c.reason == "" {
@@ -150,7 +150,7 @@ func FuzzSubscription(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	p := &Dispatcher{hosts: rules}
+	p := &WebPush{hosts: rules}
 	f.Fuzz(func(t *testing.T, address string) {
 		s, err := p.subscription(address, time.Unix(1_800_000_000, 0))
 		if err != nil {
@@ -182,7 +182,7 @@ func TestOwnListReplacesTheDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Dispatcher{hosts: rules}
+	p := &WebPush{hosts: rules}
 	for host, port := range map[string]string{"fcm.googleapis.com": "443", "push.example.com": "443", "a.up.example.com": "8443"} {
 		if p.allows(host, port) {
 			t.Errorf("%s:%s is allowed", host, port)
@@ -284,7 +284,7 @@ func TestOptionsThatAreRefused(t *testing.T) {
 }
 
 func TestCaddyfile(t *testing.T) {
-	var p Dispatcher
+	var p WebPush
 	err := p.UnmarshalCaddyfile(caddyfile.NewTestDispenser(`web_push {
 		vapid /etc/vapid.json
 		allow push.example.com *.up.example.com
@@ -303,10 +303,9 @@ func TestCaddyfile(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	for _, bad := range []string{
-		"web_push x", "web_push {\nvapid\n}", "web_push {\nvapid a b\n}", "web_push {\nvapid a\nvapid b\n}", "web_push {\nallow\n}",
-		"web_push {\nallow https://x.y\n}", "web_push {\nallow 127.0.0.1\n}", "web_push {\nttl 1m\n}", "web_push {\nproxy\n}", "web_push {\nclient_cert a\n}",
+		"web_push", "web_push {\nvapid a\nallow https://x.y\n}", "web_push {\nvapid a\nallow 127.0.0.1\n}", "web_push {\nvapid a\nclient_cert a\n}",
 	} {
-		if new(Dispatcher).UnmarshalCaddyfile(caddyfile.NewTestDispenser(bad)) == nil {
+		if new(WebPush).UnmarshalCaddyfile(caddyfile.NewTestDispenser(bad)) == nil {
 			t.Errorf("accepted: %s", bad)
 		}
 	}

@@ -25,9 +25,9 @@ type subscription struct {
 }
 
 // subscription reads an address. The errors do not quote it.
-func (p *Dispatcher) subscription(address string, now time.Time) (*subscription, error) {
+func (p *WebPush) subscription(address string, now time.Time) (*subscription, error) {
 	if address == "" {
-		return nil, dispatchers.Fail(dispatchers.NoTarget, reasonNoAddress, "the target has no push subscription")
+		return nil, dispatchers.Fail(dispatchers.NoTarget, dispatchers.ReasonNoAddress, "the target has no push subscription")
 	}
 	var content struct {
 		Endpoint string `json:"endpoint"`
@@ -71,5 +71,5 @@ func (p *Dispatcher) subscription(address string, now time.Time) (*subscription,
 }
 
 func badAddress(what string) error {
-	return dispatchers.Fail(dispatchers.Refused, reasonBadAddress, "the target's address is not a push subscription: %s", what)
+	return dispatchers.Fail(dispatchers.Refused, dispatchers.ReasonBadAddress, "the target's address is not a push subscription: %s", what)
 }

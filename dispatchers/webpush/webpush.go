@@ -2,7 +2,7 @@
 // browsers and to phones without Google's services.
 //
 // RFC 8291 and RFC 8292 are a few lines each over the standard library, and
-// stand here: the library webpush-go signs and encrypts with Go's deprecated
+// are written here: the library webpush-go signs and encrypts with Go's deprecated
 // curve arithmetic, ignores the expiry that it is given, prefixes a subject
 // that is a mailto: URL once more, and sends in the same call, so that a bad
 // subscription, a message too big and a failing network look alike.
@@ -14,12 +14,16 @@ import (
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
-	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 )
+
+func init() { caddy.RegisterModule(WebPush{}) }
 
 // DefaultAllow are the push services of the large browsers: Chrome and those
 // built on it, Chromium without Google's keys, Firefox, Edge, Safari.
@@ -31,7 +35,7 @@ var DefaultAllow = []string{
 	"*.push.apple.com",
 }
 
-// Dispatcher delivers push messages to browsers, and to apps that use
+// WebPush delivers push messages to browsers, and to apps that use
 // UnifiedPush. The address of a target is its subscription, as
 // `PushSubscription.toJSON()` writes it. The content is the out-of-band
 // payload as JSON, with the members `nma_data`, `nma_data_content_type` and
@@ -42,7 +46,7 @@ var DefaultAllow = []string{
 // A subscription that the push service does not know any more ends the target:
 // it is quarantined until it is modified. Each attempt is exactly one request;
 // a message that still waits is replaced by its repetition.
-type Dispatcher struct {
+type WebPush struct {
 	// Path of the VAPID key: a JSON file with `publicKey` and `privateKey` in
 	// base64url, as `web-push generate-vapid-keys --json` writes them, and
 	// `subject`, a `mailto:` or `https:` URL where push services reach you. A
@@ -53,7 +57,7 @@ type Dispatcher struct {
 	// The hosts of push services that endpoints may have: a name, or
 	// `*.suffix` for all names below one, with `:port` for one other than 443.
 	// A host that stands here by its name may have a private address, as a
-	// push service of the house has; all others may not. With `proxy` it is the
+	// internal push service has; all others may not. With `proxy` it is the
 	// proxy that resolves names and has to see to that. Replaces the default:
 	// the push services of Chrome, Firefox, Edge and Safari
 	Allow []string `json:"allow,omitempty"`
@@ -62,28 +66,55 @@ type Dispatcher struct {
 
 	hosts     []hostRule
 	vapid     *watchedfile.File[*vapidKey]
+	service   httpsend.Service
 	transport *http.Transport
 }
 
+var options = conf.Join(conf.Table[WebPush]{
+	conf.Path("vapid", func(p *WebPush) *string { return &p.VAPID }),
+	conf.MoreWords("allow", func(p *WebPush) *[]string { return &p.Allow }, func(text string) error {
+		_, err := parseRule(text)
+		return err
+	}),
+}, conf.Embed(httpclient.Table, func(p *WebPush) *httpclient.Options { return &p.Options }))
+
 // CaddyModule returns the Caddy module information.
-func (Dispatcher) CaddyModule() caddy.ModuleInfo {
+func (WebPush) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  dispatchers.Namespace + ".web_push",
-		New: func() caddy.Module { return new(Dispatcher) },
+		New: func() caddy.Module { return new(WebPush) },
 	}
 }
 
-// Provision reads the key. It dials nothing.
-func (p *Dispatcher) Provision(ctx caddy.Context) error {
-	logger := dispatchers.Logger(ctx)
-	if err := p.CheckOptions(); err != nil {
-		return err
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
+//
+//	web_push {
+//		vapid       <path>
+//		allow       <host...>
+//		proxy       <url>
+//		ca          <file>
+//		client_cert <cert_file> <key_file>
+//	}
+//
+// allow may repeat.
+func (p *WebPush) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, p) }
+
+// Check implements conf.Checker.
+func (p *WebPush) Check() error {
+	if p.VAPID == "" {
+		return errors.New("vapid <path> of a VAPID key is needed")
 	}
-	path, err := placeholder.ResolvePath("vapid", p.VAPID)
+	return nil
+}
+
+// Provision reads the key. It dials nothing.
+func (p *WebPush) Provision(ctx caddy.Context) error {
+	logger := dispatchers.Logger(ctx)
+	err := options.Provision(p, logger)
 	if err != nil {
 		return err
 	}
-	if p.vapid, err = watchedfile.Open("vapid", path, parseVAPID, logger); err != nil {
+	if p.vapid, err = watchedfile.Open("vapid", p.VAPID, parseVAPID, logger); err != nil {
 		return err
 	}
 	if p.hosts, err = parseRules(p.Allow); err != nil {
@@ -95,20 +126,12 @@ func (p *Dispatcher) Provision(ctx caddy.Context) error {
 	if p.Proxy == "" { // else it is the proxy that resolves names
 		p.transport.DialContext = p.dial
 	}
+	p.service = httpsend.Service{Name: "the push service", Doing: "sending to the push service", Statuses: statuses, Transport: p.transport}
 	return nil
 }
 
-// CheckOptions implements dispatchers.OptionChecker.
-func (p *Dispatcher) CheckOptions() error {
-	if p.VAPID == "" {
-		return errors.New("vapid <path> of a VAPID key is needed")
-	}
-	_, err := parseRules(p.Allow)
-	return err
-}
-
 // Cleanup closes idle connections.
-func (p *Dispatcher) Cleanup() error {
+func (p *WebPush) Cleanup() error {
 	if p.transport != nil {
 		p.transport.CloseIdleConnections()
 	}
@@ -116,24 +139,36 @@ func (p *Dispatcher) Cleanup() error {
 }
 
 // Traits implements dispatchers.Dispatcher.
-func (*Dispatcher) Traits() dispatchers.Traits { return dispatchers.Traits{PayloadOnly: true} }
+func (*WebPush) Traits() dispatchers.Traits { return dispatchers.Traits{PayloadOnly: true} }
 
 // Dispatch implements dispatchers.Dispatcher.
-func (p *Dispatcher) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
+func (p *WebPush) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
 	r, err := p.request(m)
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}
-	if err := p.send(ctx, r); err != nil {
+	answer, err := p.service.Do(ctx, r)
+	switch {
+	case errors.Is(err, errNotPublic):
+		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Refused, reasonPrivateAddress,
+			"the push service was not contacted: %w; if it is an internal one, name its host in the option allow", errNotPublic)
+	case err != nil:
 		return dispatchers.Receipt{}, err
 	}
-	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
+	switch answer.Status {
+	// RFC 8030 has 201, and 202 with receipts; push services of UnifiedPush
+	// answer 200.
+	case http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent:
+		return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
+	}
+	return dispatchers.Receipt{}, p.service.Unsuccessful(answer)
 }
 
 // Interface guards
 var (
-	_ caddy.Provisioner         = (*Dispatcher)(nil)
-	_ caddy.CleanerUpper        = (*Dispatcher)(nil)
-	_ dispatchers.Dispatcher    = (*Dispatcher)(nil)
-	_ dispatchers.OptionChecker = (*Dispatcher)(nil)
+	_ caddy.Provisioner      = (*WebPush)(nil)
+	_ caddy.CleanerUpper     = (*WebPush)(nil)
+	_ caddyfile.Unmarshaler  = (*WebPush)(nil)
+	_ dispatchers.Dispatcher = (*WebPush)(nil)
+	_ conf.Checker           = (*WebPush)(nil)
 )

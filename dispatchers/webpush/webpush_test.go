@@ -55,14 +55,14 @@ func newKey(t *testing.T) (content []byte, public string) {
 }
 
 // load provisions a dispatcher as a configuration does.
-func load(t *testing.T, options map[string]any) (*Dispatcher, error) {
+func load(t *testing.T, options map[string]any) (*WebPush, error) {
 	t.Helper()
-	return dispatcherstest.Load[*Dispatcher](t, "web_push", options)
+	return dispatcherstest.Load[*WebPush](t, "web_push", options)
 }
 
 // bench is a dispatcher, the push service that it sends to, and a browser.
 type bench struct {
-	*Dispatcher
+	*WebPush
 	service *pushservice.Server
 	browser *pushservice.Subscription
 	vapid   string // path
@@ -190,7 +190,7 @@ func TestSizes(t *testing.T) {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 		if !fits {
-			dispatcherstest.WantFailure(t, err, dispatchers.Refused, reasonTooBig)
+			dispatcherstest.WantFailure(t, err, dispatchers.Refused, dispatchers.ReasonTooBig)
 		}
 	}
 	if requests := b.service.Requests(); len(requests) != 1 || len(requests[0].Body) != 4096 {
@@ -216,21 +216,21 @@ func TestAnswers(t *testing.T) {
 		reason string
 	}{
 		200: {}, 201: {}, 202: {}, 204: {},
-		203: {dispatchers.Refused, reasonUnexpectedStatus},
-		301: {dispatchers.Refused, reasonRedirect},
-		307: {dispatchers.Refused, reasonRedirect},
-		400: {dispatchers.Refused, reasonRejected},
+		203: {dispatchers.Refused, dispatchers.ReasonUnexpectedStatus},
+		301: {dispatchers.Refused, dispatchers.ReasonRedirect},
+		307: {dispatchers.Refused, dispatchers.ReasonRedirect},
+		400: {dispatchers.Refused, dispatchers.ReasonRejected},
 		401: {dispatchers.Refused, reasonVAPID},
 		403: {dispatchers.Refused, reasonVAPID},
 		404: {dispatchers.Expired, reasonUnsubscribed},
 		407: {dispatchers.Broken, "proxy"},
 		408: {dispatchers.Temporary, "timeout"},
 		410: {dispatchers.Expired, reasonUnsubscribed},
-		413: {dispatchers.Refused, reasonTooBig},
+		413: {dispatchers.Refused, dispatchers.ReasonTooBig},
 		425: {dispatchers.Temporary, "timeout"},
-		429: {dispatchers.Temporary, reasonRateLimited},
-		500: {dispatchers.Temporary, reasonUnavailable},
-		503: {dispatchers.Temporary, reasonUnavailable},
+		429: {dispatchers.Temporary, dispatchers.ReasonRateLimited},
+		500: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
+		503: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
 	} {
 		b.service.Script(pushservice.Status(status, http.Header{"Retry-After": {"7"}, "Location": {"https://localhost:1/"}}))
 		before := len(b.service.Requests())
@@ -351,7 +351,7 @@ func TestWebPushNoSSRF(t *testing.T) {
 
 	b.service.Script(pushservice.Status(http.StatusTemporaryRedirect, http.Header{"Location": {"https://" + internal + "/"}}))
 	_, err = b.Dispatch(t.Context(), message(b.browser.JSON()))
-	dispatcherstest.WantFailure(t, err, dispatchers.Refused, reasonRedirect)
+	dispatcherstest.WantFailure(t, err, dispatchers.Refused, dispatchers.ReasonRedirect)
 
 	for _, endpoint := range []string{"127.0.0.1:" + port, "[::1]:" + port, "0x7f000001:" + port, "localhost.:" + port, b.service.Host() + "@" + internal} {
 		_, err = b.Dispatch(t.Context(), message(strings.Replace(b.browser.JSON(), b.service.Host(), endpoint, 1)))

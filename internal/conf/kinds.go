@@ -146,6 +146,13 @@ func Words[M any, S ~string](name string, field func(*M) *[]S, valid func(string
 	}
 }
 
+// MoreWords is Words for an option that may repeat.
+func MoreWords[M any, S ~string](name string, field func(*M) *[]S, valid func(string) error) Option[M] {
+	o := Words(name, field, valid)
+	o.repeats = true
+	return o
+}
+
 // Each is an option that may repeat, with one value a line, each a Secret.
 func Each[M any, S ~string](name string, field func(*M) *[]S, valid func(string) error) Option[M] {
 	return Option[M]{

@@ -139,7 +139,7 @@ func (c *Channel) attempts(ctx context.Context, m *dispatchers.Message, tell fun
 // attempt makes one attempt within the channel's timeout. A guest module that
 // panics is broken; it does not take the server down.
 func (c *Channel) attempt(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, *dispatchers.Error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	ctx, cancel := dispatchers.Attempt(ctx, c.Timeout)
 	defer cancel()
 	receipt, err := func() (receipt dispatchers.Receipt, err error) {
 		defer catchPanic(c.Name, &err)

@@ -4,15 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 )
 
-// The reasons of Classify.
+// The reasons of a Failure, fit for a metric label.
 const (
 	ReasonTimeout    = "timeout"
 	ReasonCanceled   = "canceled"
@@ -21,33 +20,50 @@ const (
 	ReasonConnection = "connection"
 )
 
-// opProxy is what net/http calls the way to a proxy.
+// opProxy is what net/http calls the connection to a proxy.
 const opProxy = "proxyconnect"
 
-// Classify says what an error of a transport means for an attempt. Its text
-// holds what was being done and the local cause; nothing that the other side
-// sent is in it, but for the names in a certificate that was not accepted.
-func Classify(doing string, err error) *dispatchers.Error {
+// Failure is what an error of a transport means. Its text holds what was being
+// done and the local cause. It holds nothing that the other side sent, except
+// the names in a certificate that was not accepted.
+type Failure struct {
+	Reason string
+	// Lasting is set where a repetition fails in the same way.
+	Lasting bool
+	Err     error
+}
+
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Explain says what an error of a transport means.
+func Explain(doing string, err error) *Failure {
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == opProxy {
 		doing, err = doing+": connecting to the proxy", e.Err
 	}
+	reason, lasting, cause := explain(err)
+	return &Failure{Reason: reason, Lasting: lasting, Err: fmt.Errorf("%s: %w", doing, cause)}
+}
+
+func explain(err error) (reason string, lasting bool, cause error) {
 	switch {
 	case errors.Is(err, context.Canceled):
-		return dispatchers.Fail(dispatchers.Temporary, ReasonCanceled, "%s: %w", doing, context.Canceled)
+		return ReasonCanceled, false, context.Canceled
 	case timedOut(err):
-		return dispatchers.Fail(dispatchers.Temporary, ReasonTimeout, "%s: %w", doing, context.DeadlineExceeded)
+		return ReasonTimeout, false, context.DeadlineExceeded
 	}
 	if e, ok := errors.AsType[*ProxyError](err); ok {
-		return dispatchers.Fail(proxyClass(e.Status), ReasonProxy, "%s: %w", doing, e)
+		return ReasonProxy, e.lasting(), e
 	}
 	if e, ok := tlsError(err); ok {
-		return dispatchers.Fail(dispatchers.Broken, ReasonTLS, "%s: %w", doing, e)
+		return ReasonTLS, true, e
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
-		return dispatchers.Fail(dispatchers.Temporary, ReasonConnection, "%s: %w", doing, e)
+		return ReasonConnection, false, e
 	}
-	return dispatchers.Fail(dispatchers.Temporary, ReasonConnection,
-		"%s: the connection broke before there was a whole answer", doing)
+	return ReasonConnection, false, errors.New("the connection broke before there was a whole answer")
 }
 
 func timedOut(err error) bool {
@@ -55,12 +71,20 @@ func timedOut(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || ok && e.Timeout()
 }
 
-// proxyClass: a proxy that fails may recover, one that refuses will not.
-func proxyClass(status int) dispatchers.Class {
-	if status >= http.StatusInternalServerError || status == http.StatusTooManyRequests {
-		return dispatchers.Temporary
+// ProxyError says that the proxy did not open a connection.
+type ProxyError struct{ Status int }
+
+func (e *ProxyError) Error() string {
+	text := fmt.Sprintf("the proxy answered %d %s", e.Status, http.StatusText(e.Status))
+	if e.Status == http.StatusProxyAuthRequired {
+		text += ": check user and password in proxy"
 	}
-	return dispatchers.Broken
+	return text
+}
+
+// lasting: a proxy that fails may recover, one that refuses will not.
+func (e *ProxyError) lasting() bool {
+	return e.Status < http.StatusInternalServerError && e.Status != http.StatusTooManyRequests
 }
 
 func tlsError(err error) (error, bool) {

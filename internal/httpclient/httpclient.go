@@ -213,18 +213,7 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && addr.Unmap().IsLoopback()
 }
 
-// ProxyError says that the proxy did not open a connection.
-type ProxyError struct{ Status int }
-
-func (e *ProxyError) Error() string {
-	text := fmt.Sprintf("the proxy answered %d %s", e.Status, http.StatusText(e.Status))
-	if e.Status == http.StatusProxyAuthRequired {
-		text += ": check user and password in proxy"
-	}
-	return text
-}
-
-// refuseProxyError stands in for the transport's own error, which quotes the
+// refuseProxyError replaces the transport's own error, which quotes the
 // proxy's text.
 func refuseProxyError(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
 	if answer.StatusCode == http.StatusOK {

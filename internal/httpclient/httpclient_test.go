@@ -28,7 +28,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/goleak"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
 
@@ -137,7 +136,7 @@ func TestVerificationIsNeverOff(t *testing.T) {
 	}
 	for name, tt := range tests {
 		_, err := get(t, tt.o, tt.url)
-		if e := Classify("x", err); err == nil || e.Class != dispatchers.Broken || e.Reason != ReasonTLS {
+		if e := Explain("x", err); err == nil || !e.Lasting || e.Reason != ReasonTLS {
 			t.Errorf("%s: got %v, want broken/tls", name, err)
 		}
 	}
@@ -151,7 +150,7 @@ func TestVerificationIsNeverOff(t *testing.T) {
 func TestClientCertificate(t *testing.T) {
 	url, ca := startTLS(t, &tls.Config{ClientAuth: tls.RequireAnyClientCert})
 	_, err := get(t, Options{CA: ca}, url)
-	if e := Classify("x", err); err == nil || e.Reason != ReasonTLS {
+	if e := Explain("x", err); err == nil || e.Reason != ReasonTLS {
 		t.Errorf("without a certificate: %v, want broken/tls", err)
 	}
 
@@ -250,7 +249,7 @@ func TestProxy(t *testing.T) {
 		t.Errorf("with the right password: %v", err)
 	}
 	_, err = get(t, Options{CA: ca, Proxy: "http://" + p.Addr()}, url)
-	if e := Classify("x", err); err == nil || e.Class != dispatchers.Broken || e.Reason != ReasonProxy {
+	if e := Explain("x", err); err == nil || !e.Lasting || e.Reason != ReasonProxy {
 		t.Errorf("without a password: %v, want broken/proxy", err)
 	}
 	if got := p.Counts(); got != (proxy.Counts{Connects: 1, Refused: 1}) {
@@ -258,10 +257,10 @@ func TestProxy(t *testing.T) {
 	}
 	p.Refuse(http.StatusServiceUnavailable)
 	_, err = get(t, Options{CA: ca, Proxy: p.URL()}, url)
-	if e := Classify("x", err); err == nil || e.Class != dispatchers.Temporary || e.Reason != ReasonProxy {
+	if e := Explain("x", err); err == nil || e.Lasting || e.Reason != ReasonProxy {
 		t.Errorf("a proxy that fails: %v, want temporary/proxy", err)
 	}
-	if strings.Contains(Classify("x", err).Error(), "refused 127") {
+	if strings.Contains(Explain("x", err).Error(), "refused 127") {
 		t.Error("the error quotes the proxy")
 	}
 }
@@ -335,19 +334,17 @@ func TestOptionsOfACaddyfileAreChecked(t *testing.T) {
 		"client_cert /cert.pem {canary}":             "client_cert (key): it holds a placeholder that is unknown here",
 		"client_cert \"-----BEGIN canary\" /key.pem": "client_cert (certificate): it takes the path of a file",
 	} {
-		d := caddyfile.NewTestDispenser(text)
-		d.Next()
-		known, err := UnmarshalOption(new(Options), d)
-		if !known || (err == nil) != (want == "") {
+		err := Table.Unmarshal(caddyfile.NewTestDispenser("x {\n"+text+"\n}"), new(Options))
+		if (err == nil) != (want == "") {
 			t.Errorf("%s: %v", text, err)
 		}
-		if err != nil && (!strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "Testfile:1") || strings.Contains(err.Error(), "canary")) {
+		if err != nil && (!strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "Testfile:2") || strings.Contains(err.Error(), "canary")) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
 }
 
-func TestClassify(t *testing.T) {
+func TestExplain(t *testing.T) {
 	deadline, cancel := context.WithTimeout(t.Context(), 0)
 	defer cancel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -360,30 +357,30 @@ func TestClassify(t *testing.T) {
 	defer plain.Close()
 	_, noTLS := get(t, Options{}, strings.Replace(plain.URL, "http:", "https:", 1))
 	tests := []struct {
-		name   string
-		err    error
-		class  dispatchers.Class
-		reason string
+		name    string
+		err     error
+		lasting bool
+		reason  string
 	}{
-		{"deadline", deadline.Err(), dispatchers.Temporary, "timeout"},
-		{"canceled", context.Canceled, dispatchers.Temporary, "canceled"},
-		{"time-out of a socket", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, dispatchers.Temporary, "timeout"},
-		{"nobody there", refused, dispatchers.Temporary, "connection"},
-		{"no such host", &net.DNSError{IsNotFound: true}, dispatchers.Temporary, "connection"},
-		{"cut off", io.ErrUnexpectedEOF, dispatchers.Temporary, "connection"},
-		{"other side's words", text{errors.New("canary")}, dispatchers.Temporary, "connection"},
-		{"alert", &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, dispatchers.Broken, "tls"},
-		{"no TLS spoken", noTLS, dispatchers.Broken, "tls"},
-		{"proxy refuses", &ProxyError{Status: 407}, dispatchers.Broken, "proxy"},
-		{"proxy forbids", &ProxyError{Status: 403}, dispatchers.Broken, "proxy"},
-		{"proxy overloaded", &ProxyError{Status: 429}, dispatchers.Temporary, "proxy"},
-		{"proxy cannot connect", &ProxyError{Status: 502}, dispatchers.Temporary, "proxy"},
+		{"deadline", deadline.Err(), false, "timeout"},
+		{"canceled", context.Canceled, false, "canceled"},
+		{"time-out of a socket", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, false, "timeout"},
+		{"nobody there", refused, false, "connection"},
+		{"no such host", &net.DNSError{IsNotFound: true}, false, "connection"},
+		{"cut off", io.ErrUnexpectedEOF, false, "connection"},
+		{"other side's words", text{errors.New("canary")}, false, "connection"},
+		{"alert", &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, true, "tls"},
+		{"no TLS spoken", noTLS, true, "tls"},
+		{"proxy refuses", &ProxyError{Status: 407}, true, "proxy"},
+		{"proxy forbids", &ProxyError{Status: 403}, true, "proxy"},
+		{"proxy overloaded", &ProxyError{Status: 429}, false, "proxy"},
+		{"proxy cannot connect", &ProxyError{Status: 502}, false, "proxy"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e := Classify("doing this", tt.err)
-			if e.Class != tt.class || e.Reason != tt.reason {
-				t.Errorf("got %s/%s, want %s/%s", e.Class, e.Reason, tt.class, tt.reason)
+			e := Explain("doing this", tt.err)
+			if e.Lasting != tt.lasting || e.Reason != tt.reason {
+				t.Errorf("got %v %s, want %v %s", e.Lasting, e.Reason, tt.lasting, tt.reason)
 			}
 			if s := e.Error(); !strings.Contains(s, "doing this: ") || strings.Contains(s, "canary") {
 				t.Errorf("the text is %q", s)

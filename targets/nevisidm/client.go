@@ -41,7 +41,7 @@ func (s *Source) get(ctx context.Context, doing, path string, query url.Values, 
 	s.authorize(r)
 	answer, err := s.transport.RoundTrip(r) // follows no redirect
 	if err != nil {
-		return httpclient.Classify(doing, err).Err
+		return httpclient.Explain(doing, err)
 	}
 	defer func() { _ = answer.Body.Close() }()
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
@@ -54,7 +54,7 @@ func (s *Source) get(ctx context.Context, doing, path string, query url.Values, 
 	body, err := io.ReadAll(io.LimitReader(answer.Body, s.MaxResponse+1))
 	switch {
 	case err != nil:
-		return httpclient.Classify(doing, err).Err
+		return httpclient.Explain(doing, err)
 	case int64(len(body)) > s.MaxResponse:
 		return fmt.Errorf("%s: the answer has more than %d bytes, the bound max_response", doing, s.MaxResponse)
 	}

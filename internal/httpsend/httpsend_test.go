@@ -1,4 +1,4 @@
-package httpclient
+package httpsend
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ func post(t *testing.T, url string) *http.Request {
 	return r
 }
 
-func TestStatus(t *testing.T) {
+func TestDo(t *testing.T) {
 	var redirected atomic.Bool
 	mux := http.NewServeMux()
 	mux.HandleFunc("/redirect", func(w http.ResponseWriter, _ *http.Request) {
@@ -44,13 +44,14 @@ func TestStatus(t *testing.T) {
 	defer s.Close()
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
+	service := Service{Doing: "asking", Transport: transport}
 
 	for path, want := range map[string]int{
 		"/redirect": http.StatusTemporaryRedirect, "/huge": http.StatusOK, "/endless": http.StatusAccepted, "/none": http.StatusNotFound,
 	} {
-		status, header, err := Status(t.Context(), transport, post(t, s.URL+path))
-		if err != nil || status != want || header.Get("Date") == "" {
-			t.Errorf("%s: got %d, %v, %v; want %d", path, status, header, err, want)
+		answer, err := service.Do(t.Context(), post(t, s.URL+path))
+		if err != nil || answer.Status != want || answer.Header.Get("Date") == "" || answer.Body != nil {
+			t.Errorf("%s: got %+v, %v; want %d", path, answer, err, want)
 		}
 	}
 	if redirected.Load() {
@@ -58,26 +59,56 @@ func TestStatus(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := Status(ctx, transport, post(t, s.URL)); !errors.Is(err, context.Canceled) {
+	if _, err := service.Do(ctx, post(t, s.URL)); !errors.Is(err, context.Canceled) {
 		t.Errorf("with an ended context: %v", err)
 	}
 }
 
-func TestStatusKeepsTheConnection(t *testing.T) {
+func TestDoKeepsTheConnection(t *testing.T) {
 	var peers []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peers = append(peers, r.RemoteAddr)
-		_, _ = w.Write(make([]byte, maxBody-1))
+		_, _ = w.Write(make([]byte, MaxBody-1))
 	}))
 	defer s.Close()
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
+	service := Service{Transport: transport}
 	for range 3 {
-		if _, _, err := Status(t.Context(), transport, post(t, s.URL)); err != nil {
+		if _, err := service.Do(t.Context(), post(t, s.URL)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if len(peers) != 3 || peers[0] != peers[1] || peers[1] != peers[2] {
 		t.Errorf("requests came from %v, want one connection", peers)
+	}
+}
+
+func TestBodiesAreBounded(t *testing.T) {
+	size := MaxBody
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, size)) }))
+	defer s.Close()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	service := Service{ReadsBody: true, Transport: transport}
+	if answer, err := service.Do(t.Context(), post(t, s.URL)); err != nil || len(answer.Body) != MaxBody {
+		t.Errorf("an answer of the largest size: %d bytes, %v", len(answer.Body), err)
+	}
+	size++
+	if answer, err := service.Do(t.Context(), post(t, s.URL)); !errors.Is(err, ErrBodyTooBig) || answer.Status != http.StatusOK {
+		t.Errorf("a larger one: %d, %v", answer.Status, err)
+	}
+}
+
+// A row of the service comes before the common ones, and the status before its
+// class.
+func TestTable(t *testing.T) {
+	own := Table{429: {Reason: "own"}, 4: {Reason: "own_class"}}
+	for status, want := range map[int]string{
+		429: "own", 400: "own_class", 408: "timeout", 413: "too_big", 500: "unavailable", 302: "redirect", 799: "unexpected_status", 204: "unexpected_status",
+	} {
+		if got := own.meaning(status).Reason; got != want {
+			t.Errorf("%d: got %s, want %s", status, got, want)
+		}
 	}
 }
