@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -66,14 +67,14 @@ func (a audited) Exchanged(r exchange.Record) {
 	})
 }
 
-func attemptFields(a exchange.Attempt) []zap.Field {
+func attemptFields(a delivery.Attempt) []zap.Field {
 	return []zap.Field{
 		zap.String("dispatcher", a.Dispatcher), zap.String("class", string(a.Class)),
 		known("reason", a.Reason), zap.Int64("ms", a.Took.Milliseconds()),
 	}
 }
 
-func fallbackFields(f exchange.Fallback) []zap.Field {
+func fallbackFields(f delivery.Fallback) []zap.Field {
 	return []zap.Field{zap.String("from", f.From), zap.String("to", f.To), known("reason", f.Reason)}
 }
 

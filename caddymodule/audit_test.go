@@ -19,6 +19,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
@@ -71,15 +72,17 @@ func unlost(t *testing.T) func(int64, error) {
 var fullRecord = exchange.Record{
 	Time:      time.Date(2026, 3, 4, 5, 6, 7, 890e6, time.FixedZone("", 3600)),
 	Operation: nevisfido.Authentication, Dispatcher: "chain", Delivered: "mail",
-	Target: "targetHash", Token: "tokenHash", Thumbprint: "thumbprint",
-	Alg: "ECDH-ES+A256KW", Enc: "A256GCM", Encryption: "sealed",
+	Target: "targetHash", Token: "tokenHash",
 	Result: nevisfido.Dispatched, Class: dispatchers.Delivered,
-	Attempts: []exchange.Attempt{
-		{Dispatcher: "push", Class: dispatchers.Temporary, Reason: "timeout", Took: 70 * time.Millisecond},
-		{Dispatcher: "mail", Class: dispatchers.Delivered, Took: 30 * time.Millisecond},
+	Took: 112 * time.Millisecond,
+	Report: delivery.Report{
+		Thumbprint: "thumbprint", Alg: "ECDH-ES+A256KW", Enc: "A256GCM", Encryption: "sealed",
+		Attempts: []delivery.Attempt{
+			{Dispatcher: "push", Class: dispatchers.Temporary, Reason: "timeout", Took: 70 * time.Millisecond},
+			{Dispatcher: "mail", Class: dispatchers.Delivered, Took: 30 * time.Millisecond},
+		},
+		Fallbacks: []delivery.Fallback{{From: "push", To: "mail", Reason: "timeout"}},
 	},
-	Fallbacks: []exchange.Fallback{{From: "push", To: "mail", Reason: "timeout"}},
-	Took:      112 * time.Millisecond,
 }
 
 var limitedRecord = exchange.Record{
@@ -92,11 +95,17 @@ var keyEvent = targets.Event{
 	Source: "create", Reason: "reason", Thumbprint: "thumbprint",
 }
 
+// silent observes nothing.
+type silent struct{}
+
+func (silent) Exchanged(exchange.Record) {}
+func (silent) Limited(dispatchers.Scope) {}
+
 func TestAuditLineMembers(t *testing.T) {
 	path := newAuditPath(t)
 	file := auditfile.New(path, unlost(t))
 	trail := fileTrail(file)
-	o := audited{exchange.NoObserver{}, trail}
+	o := audited{silent{}, trail}
 	o.Exchanged(fullRecord)
 	o.Exchanged(limitedRecord)
 	trail.target(keyEvent)
@@ -137,7 +146,7 @@ func TestAuditLineEscapes(t *testing.T) {
 	path := newAuditPath(t)
 	file := auditfile.New(path, unlost(t))
 	reason := "a\"}\n{\"seq\":1,\xff\u2028\\"
-	audited{exchange.NoObserver{}, fileTrail(file)}.Exchanged(exchange.Record{Reason: reason})
+	audited{silent{}, fileTrail(file)}.Exchanged(exchange.Record{Reason: reason})
 	file.Close()
 	lines := auditLines(t, path)
 	if len(lines) != 2 || lines[1]["reason"] != strings.ToValidUTF8(reason, "\ufffd") {
@@ -152,7 +161,7 @@ func TestAuditLog(t *testing.T) {
 	if err := h.openAudit(); err != nil {
 		t.Fatal(err)
 	}
-	audited{exchange.NoObserver{}, h.trail}.Exchanged(fullRecord)
+	audited{silent{}, h.trail}.Exchanged(fullRecord)
 	h.trail.target(keyEvent)
 	entries := logged.All()
 	if len(entries) != 2 || entries[0].LoggerName != "http.handlers.oob_dispatch.trail" || entries[0].Message != "dispatch" || entries[1].Message != "key_changed" {
@@ -324,7 +333,7 @@ func TestDispatchesGoOnWithoutAudit(t *testing.T) {
 func TestAuditVerifyCommand(t *testing.T) {
 	path := newAuditPath(t)
 	file := auditfile.New(path, unlost(t))
-	o := audited{exchange.NoObserver{}, fileTrail(file)}
+	o := audited{silent{}, fileTrail(file)}
 	for range 3 {
 		o.Exchanged(fullRecord)
 	}

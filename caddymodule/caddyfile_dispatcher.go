@@ -8,7 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -124,7 +124,7 @@ func (e *Dispatcher) encryptionOption(d *caddyfile.Dispenser) error {
 	}
 	switch policy {
 	case "required", "preferred", "off":
-		e.Encryption = exchange.Policy(policy)
+		e.Encryption = delivery.Policy(policy)
 		return nil
 	}
 	return d.Errf("encryption %q: it is required, preferred or off", policy)

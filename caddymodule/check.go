@@ -2,15 +2,15 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -97,9 +97,9 @@ func (h *Handler) checkWritten() error {
 
 // checkMembers finds composites that cannot work with the other dispatchers.
 func (h *Handler) checkMembers() error {
-	channels := make(map[string]*exchange.Channel, len(h.Dispatchers))
+	channels := make(map[string]*delivery.Channel, len(h.Dispatchers))
 	for _, d := range h.Dispatchers {
-		c := &exchange.Channel{Name: d.Name, Encryption: d.Encryption}
+		c := &delivery.Channel{Name: d.Name, Encryption: d.Encryption}
 		switch g := d.written.(type) {
 		case dispatchers.Composite:
 			c.Composite = g
@@ -108,12 +108,13 @@ func (h *Handler) checkMembers() error {
 		}
 		channels[d.Name] = c
 	}
-	err := exchange.CheckComposites(channels)
+	err := delivery.CheckComposites(channels)
 	if err == nil {
 		return nil
 	}
+	fault, ok := errors.AsType[*delivery.CompositeError](err)
 	for _, d := range h.Dispatchers {
-		if strings.HasPrefix(err.Error(), fmt.Sprintf("dispatcher %q ", d.Name)) {
+		if ok && d.Name == fault.Dispatcher {
 			return d.lines.errorAt(err)
 		}
 	}

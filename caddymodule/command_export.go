@@ -28,15 +28,12 @@ is 1; the others are written all the same.`,
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "File to write to, replacing it (default: standard output)")
 	cmd.RunE = withStore(func(ctx context.Context, cmd *cobra.Command, s *openStore, _ []string) error {
-		lister, err := s.lister()
-		if err != nil {
-			return err
-		}
 		n, damaged := 0, 0
 		write := func(w io.Writer) (err error) {
-			n, err = transfer.Export(ctx, lister, s.namespace, w, reportDamaged(cmd, &damaged))
+			n, err = transfer.Export(ctx, s.Store, s.namespace, w, reportDamaged(cmd, &damaged))
 			return err
 		}
+		var err error
 		if output == "" || output == "-" {
 			err = write(cmd.OutOrStdout())
 		} else {

@@ -88,16 +88,12 @@ func (f *forget) one(ctx context.Context, s *openStore, id string) (found bool, 
 }
 
 func (f *forget) removeUnread(ctx context.Context, s *openStore, id string) (found bool, err error) {
-	remover, ok := s.Store.(targets.Remover)
-	if !ok {
-		return false, fmt.Errorf("the store %T cannot remove records that it cannot read", s.Store)
-	}
 	_, err = s.Load(ctx, s.ref(id))
 	switch {
 	case !errors.Is(err, targets.ErrNotFound):
-		return true, remover.Remove(ctx, s.ref(id))
+		return true, s.Remove(ctx, s.ref(id))
 	case recordHash.MatchString(id):
-		return remover.RemoveHash(ctx, id)
+		return s.RemoveHash(ctx, id)
 	}
 	return false, nil
 }

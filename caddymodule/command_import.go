@@ -23,7 +23,7 @@ const (
 func importCommand() *cobra.Command {
 	o := &importOptions{overwrite: transfer.Newer}
 	cmd := &cobra.Command{
-		Use:   "import [<file>|-] [--dry-run] [--overwrite newer|never|always] [--resume <file>] [--strict] [--jobs <n>]",
+		Use:   "import [<file>|-] [--dry-run] [--overwrite newer|never|always] [--strict] [--jobs <n>]",
 		Short: "Stores dispatch targets that are given as lines of JSON",
 		Long: `
 Stores dispatch targets that are given one JSON record a line, in a file or on
@@ -35,14 +35,15 @@ A record that was made by hand needs schema (1) and id, and usually username,
 device_id, target (the address), dispatcher and encryption_key. Without updated
 it never replaces one that is there, unless by --overwrite always.
 
-With --resume, the file named there is told how far the import has come. The
-same command goes on from there, however it ended.`,
+An import that ended early is repeated with the same command: targets that are
+stored already are left alone.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Report what would happen, and change nothing")
 	flags.Var(&o.overwrite, "overwrite", "When to replace a target that is there: newer, never or always")
-	flags.StringVar(&o.state, "resume", "", "File that keeps how far the import has come")
+	flags.String("resume", "", "Not used any more")
+	_ = flags.MarkDeprecated("resume", "it is not used any more: repeat the import, which leaves alone what is stored already") // never fails: there is the flag
 	flags.BoolVar(&o.strict, "strict", false, "End with the first line that is refused")
 	flags.IntVar(&o.jobs, "jobs", defaultJobs, fmt.Sprintf("How many targets are stored at a time, 1 to %d", maxJobs))
 	cmd.RunE = withStore(o.run)
@@ -52,7 +53,6 @@ same command goes on from there, however it ended.`,
 // importOptions are the command's options.
 type importOptions struct {
 	overwrite      transfer.Overwrite
-	state          string
 	dryRun, strict bool
 	jobs           int
 }
@@ -61,9 +61,6 @@ func (o *importOptions) run(ctx context.Context, cmd *cobra.Command, s *openStor
 	if o.jobs < 1 || o.jobs > maxJobs {
 		return fmt.Errorf("--jobs has to be between 1 and %d", maxJobs)
 	}
-	if o.dryRun && o.state != "" {
-		return errors.New("--dry-run stores nothing that --resume could go on from: leave one away")
-	}
 	input, size, err := openInput(cmd, args)
 	if err != nil {
 		return err
@@ -71,7 +68,6 @@ func (o *importOptions) run(ctx context.Context, cmd *cobra.Command, s *openStor
 	defer input.Close()
 	im := &transfer.Import{
 		Store: s.Store, Namespace: s.namespace, Policy: s.policy, Overwrite: o.overwrite, Jobs: o.jobs, DryRun: o.dryRun, Strict: o.strict,
-		State: o.state, Destination: s.identity + " " + string(o.overwrite),
 	}
 	bar := &progressBar{out: cmd.ErrOrStderr(), total: size}
 	if isTerminal(cmd.ErrOrStderr()) {
@@ -79,9 +75,6 @@ func (o *importOptions) run(ctx context.Context, cmd *cobra.Command, s *openStor
 	}
 	report, err := im.Run(ctx, input)
 	bar.end()
-	if report == nil {
-		return err
-	}
 	if err != nil && ctx.Err() != nil {
 		err = errors.New("it was interrupted")
 	}
@@ -89,10 +82,8 @@ func (o *importOptions) run(ctx context.Context, cmd *cobra.Command, s *openStor
 		return err
 	}
 	switch {
-	case err != nil && o.state != "":
-		return fmt.Errorf("the import ended after line %d: %w; the same command goes on from there", report.Lines, err)
 	case err != nil:
-		return fmt.Errorf("the import ended after line %d: %w", report.Lines, err)
+		return fmt.Errorf("the import ended after line %d: %w; repeat it, which leaves alone what is stored already", report.Lines, err)
 	case report.RefusedLines() > 0:
 		return fmt.Errorf("%d of %d lines were refused", report.RefusedLines(), report.Lines)
 	}

@@ -27,10 +27,6 @@ ended with exit code 0.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.RunE = withStore(func(ctx context.Context, cmd *cobra.Command, s *openStore, _ []string) error {
-		resealer, ok := s.Store.(targets.Resealer)
-		if !ok {
-			return fmt.Errorf("the store %T does not seal its records", s.Store)
-		}
 		var options struct {
 			Seal []string `json:"seal"`
 		}
@@ -39,7 +35,7 @@ ended with exit code 0.`,
 		}
 		damaged := 0
 		report := reportDamaged(cmd, &damaged)
-		n, err := resealer.Reseal(ctx, func(e *targets.RecordError) error {
+		n, err := s.Reseal(ctx, func(e *targets.RecordError) error {
 			report(e)
 			return nil
 		})

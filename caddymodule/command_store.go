@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,16 +17,16 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
 // openStore is the store of one handler of a configuration that is not
 // running, or is in another process.
 type openStore struct {
-	targets.Store
+	*kv.Store
 	namespace string
 	policy    encrypt.Policy
 	raw       json.RawMessage // the store's configuration
-	identity  string          // of the store and the namespace
 	close     func()
 }
 
@@ -167,24 +165,11 @@ func (h *Handler) open(storage json.RawMessage) (*openStore, error) {
 		cancel()
 		return nil, err
 	}
-	// Caddy's own storage is below a folder of the user's.
-	identity := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", caddy.AppDataDir(), storage, raw, h.Namespace))
-	return &openStore{
-		Store: store, namespace: h.Namespace, policy: h.KeyPolicy.encryption(), raw: raw,
-		identity: hex.EncodeToString(identity[:]), close: cancel,
-	}, nil
+	return &openStore{Store: store, namespace: h.Namespace, policy: h.KeyPolicy.encryption(), raw: raw, close: cancel}, nil
 }
 
 func (s *openStore) ref(id string) targets.Ref {
 	return targets.Ref{Namespace: s.namespace, ID: id}
-}
-
-func (s *openStore) lister() (targets.Lister, error) {
-	l, ok := s.Store.(targets.Lister)
-	if !ok {
-		return nil, fmt.Errorf("the store %T cannot list its targets", s.Store)
-	}
-	return l, nil
 }
 
 // withStore makes a function that works on a store a command's.

@@ -41,11 +41,7 @@ stores, --namespace or --base-path chooses one.`,
 // eachTarget calls f for every target of the handler. Records that cannot be
 // read are reported on standard error and counted.
 func eachTarget(ctx context.Context, cmd *cobra.Command, s *openStore, f func(*targets.Target) error) (damaged int, err error) {
-	lister, err := s.lister()
-	if err != nil {
-		return 0, err
-	}
-	err = transfer.Walk(ctx, lister, s.namespace, f, reportDamaged(cmd, &damaged))
+	err = transfer.Walk(ctx, s.Store, s.namespace, f, reportDamaged(cmd, &damaged))
 	return damaged, err
 }
 

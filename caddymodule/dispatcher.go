@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -32,7 +32,7 @@ type Dispatcher struct {
 	// `preferred` sends it in clear only where the target has no key. `off`
 	// sends it as nevisFIDO gives it. Default: `preferred` for `qr_code` and
 	// `link`, `required` for all others
-	Encryption exchange.Policy `json:"encryption,omitempty"`
+	Encryption delivery.Policy `json:"encryption,omitempty"`
 
 	// Where the message goes, a template with placeholders such as
 	// `{oob.user.email}`. Default: the address of the target, if it was
@@ -88,8 +88,8 @@ const (
 var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // loadDispatchers loads them all. knowsUsers tells whether a key source does.
-func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[string]*exchange.Channel, error) {
-	channels := make(map[string]*exchange.Channel, len(h.Dispatchers))
+func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[string]*delivery.Channel, error) {
+	channels := make(map[string]*delivery.Channel, len(h.Dispatchers))
 	for _, d := range h.Dispatchers {
 		if !validName.MatchString(d.Name) {
 			return nil, fmt.Errorf("dispatcher %q: a name has 1 to 64 letters, digits, dots, underscores or hyphens", d.Name)
@@ -106,14 +106,11 @@ func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[strin
 		if err != nil {
 			return nil, fmt.Errorf("dispatcher %q: %w", d.Name, err)
 		}
-		if c.Encryption == exchange.Off {
+		if c.Encryption == delivery.Off {
 			h.logger.Warn("this dispatcher sends messages in clear", zap.String("dispatcher", d.Name))
 		}
 		h.warnOfLifetime(d.Name, d.Operations, c.Traits.MinLifetime)
 		channels[d.Name] = c
-	}
-	if err := exchange.CheckComposites(channels); err != nil {
-		return nil, err
 	}
 	return channels, nil
 }
@@ -126,7 +123,7 @@ func (d *Dispatcher) asksForUser() bool {
 }
 
 // channel loads the guest and puts it behind the common options.
-func (d *Dispatcher) channel(ctx caddy.Context) (*exchange.Channel, error) {
+func (d *Dispatcher) channel(ctx caddy.Context) (*delivery.Channel, error) {
 	if d.DispatcherRaw == nil {
 		return nil, errors.New("it has no dispatcher module; name its type")
 	}
@@ -134,7 +131,7 @@ func (d *Dispatcher) channel(ctx caddy.Context) (*exchange.Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &exchange.Channel{
+	c := &delivery.Channel{
 		Name:       d.Name,
 		Type:       guest.(caddy.Module).CaddyModule().ID.Name(),
 		Encryption: d.Encryption,
@@ -175,9 +172,9 @@ func (d *Dispatcher) channel(ctx caddy.Context) (*exchange.Channel, error) {
 }
 
 // complete sets the options of a dispatcher that sends by itself.
-func (d *Dispatcher) complete(c *exchange.Channel) error {
+func (d *Dispatcher) complete(c *delivery.Channel) error {
 	switch c.Encryption = d.encryption(c.Traits); c.Encryption {
-	case exchange.Required, exchange.Preferred, exchange.Off:
+	case delivery.Required, delivery.Preferred, delivery.Off:
 	default:
 		return fmt.Errorf("encryption %q: it is required, preferred or off", c.Encryption)
 	}
@@ -213,14 +210,14 @@ func (d *Dispatcher) complete(c *exchange.Channel) error {
 }
 
 // encryption returns the policy, or its default.
-func (d *Dispatcher) encryption(traits dispatchers.Traits) exchange.Policy {
+func (d *Dispatcher) encryption(traits dispatchers.Traits) delivery.Policy {
 	switch {
 	case d.Encryption != "":
 		return d.Encryption
 	case traits.AnswersCaller:
-		return exchange.Preferred
+		return delivery.Preferred
 	}
-	return exchange.Required
+	return delivery.Required
 }
 
 // ofMembers are the options that stand with the members of a composite.
@@ -231,7 +228,7 @@ func (d *Dispatcher) checkComposite() error {
 	if d.Address != "" || d.BaseURL != "" || d.Handle != "" || d.Timeout != 0 || d.Retries != nil {
 		return d.lines.errorAt(errors.New("address, base_url, handle, timeout and retries belong to the dispatchers that it uses"), ofMembers...)
 	}
-	if d.Encryption != "" && d.Encryption != exchange.Required {
+	if d.Encryption != "" && d.Encryption != delivery.Required {
 		return d.lines.errorAt(errors.New("encryption here can only be required; anything else belongs to the dispatchers that it uses"), "encryption")
 	}
 	return nil

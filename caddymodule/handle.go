@@ -4,24 +4,26 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
-	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
 var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$`)
 
 // completeHandle sets the URL of short links.
-func (d *Dispatcher) completeHandle(c *exchange.Channel) error {
+func (d *Dispatcher) completeHandle(c *delivery.Channel) error {
 	if d.Handle == "" {
 		return nil
 	}
@@ -36,7 +38,7 @@ func (d *Dispatcher) completeHandle(c *exchange.Channel) error {
 		return fmt.Errorf("handle: %w", err)
 	}
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
-	c.Handle = u.Scheme + "://" + u.Host + path
+	c.ShortLinks = u.Scheme + "://" + u.Host + path
 	return nil
 }
 
@@ -71,10 +73,10 @@ func (h *Handler) checkLifetimes() error {
 }
 
 // handles sets up short links where a dispatcher has them.
-func (h *Handler) handles(store targets.Store, channels map[string]*exchange.Channel) (*exchange.Handles, error) {
+func (h *Handler) handles(log *slog.Logger, store *kv.Store, channels map[string]*delivery.Channel) (*shortlink.Links, error) {
 	var paths []string
 	for _, d := range h.Dispatchers {
-		handle := channels[d.Name].Handle
+		handle := channels[d.Name].ShortLinks
 		if handle == "" {
 			continue
 		}
@@ -90,22 +92,18 @@ func (h *Handler) handles(store targets.Store, channels map[string]*exchange.Cha
 	if paths == nil {
 		return nil, nil
 	}
-	kept, ok := store.(shortlink.Store)
-	if !ok {
-		return nil, fmt.Errorf("a dispatcher has the option handle, and the store %T keeps no links; use another store, such as: store caddy", store)
-	}
 	if err := h.checkLifetimes(); err != nil {
 		return nil, err
 	}
 	slices.Sort(paths)
-	return &exchange.Handles{Store: kept, Namespace: h.Namespace, Paths: slices.Compact(paths)}, nil
+	return &shortlink.Links{Store: store, Namespace: h.Namespace, Paths: slices.Compact(paths), Timeout: time.Duration(h.Deadline), Log: log}, nil
 }
 
 // keepFromLog leaves a request for the page of a short link out of the access
 // log: its path is a secret until the link is used, and so is the answer's
 // Location.
 func (h *Handler) keepFromLog(r *http.Request) {
-	if h.exchange.Handles.Covers(r) {
+	if h.exchange.Links.Covers(r) {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 }

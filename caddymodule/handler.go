@@ -16,10 +16,12 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/caddystore" // the default store
 )
 
@@ -106,11 +108,10 @@ type Handler struct {
 	// The dispatchers that callers can name.
 	Dispatchers []*Dispatcher `json:"dispatchers,omitempty"`
 
-	exchange    *exchange.Exchange
-	limiterKey  string // set while the shared limiter is held
-	storeConfig string // JSON
-	auditPath   string // set while the shared audit file is held
-	trail       auditTrail
+	exchange   *exchange.Exchange
+	limiterKey string // set while the shared limiter is held
+	auditPath  string // set while the shared audit file is held
+	trail      auditTrail
 
 	logger *zap.Logger
 }
@@ -190,7 +191,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	handles, err := h.handles(store, channels)
+	handles, err := h.handles(ctx.Slogger(), store, channels)
 	if err != nil {
 		return err
 	}
@@ -215,37 +216,35 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	directory := h.directory(store, sources, metrics)
 	go directory.Run(ctx)
-	h.exchange = &exchange.Exchange{
+	h.exchange, err = exchange.New(exchange.Config{
+		Config: delivery.Config{
+			Channels:         channels,
+			OnExpired:        onExpired,
+			Targets:          directory,
+			Links:            handles,
+			RedeemURL:        h.RedeemURL,
+			Lifetimes:        h.lifetimes(),
+			Deadline:         time.Duration(h.Deadline),
+			VisualCodeDigits: h.VisualCode,
+			Lookup:           lookup,
+			User:             user,
+			Log:              ctx.Slogger(),
+		},
 		BasePath:           h.BasePath,
 		UpstreamDispatcher: h.UpstreamDispatcher,
-		RedeemURL:          h.RedeemURL,
-		Lifetimes:          h.lifetimes(),
-		Deadline:           time.Duration(h.Deadline),
 		MaxBody:            h.MaxBody,
-		VisualCodeDigits:   h.VisualCode,
 		ObserveOnly:        h.Observe,
-		User:               user,
-		Targets:            directory,
-		Handles:            handles,
-		Channels:           channels,
-		OnExpired:          onExpired,
 		Limits:             limits,
 		Limiter:            limiter,
-		Observer:           h.observer(metrics),
-		Log:                h.logger,
-		Lookup:             lookup,
 		ClientIP:           clientIP,
-	}
-	return nil
+		Observer:           h.observer(metrics),
+	})
+	return err
 }
 
 // directory puts the rules of learning and forgetting before the store.
-func (h *Handler) directory(store targets.Store, sources []targets.NamedSource, m *metrics) *targets.Directory {
-	location := h.storeConfig
-	if located, ok := store.(targets.Located); ok {
-		location = fmt.Sprintf("%T %s", store, located.Location())
-	}
-	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Unsynced: targets.SharedUnsynced(location, h.Namespace), Policy: h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge), Events: func(e targets.Event) {
+func (h *Handler) directory(store *kv.Store, sources []targets.NamedSource, m *metrics) *targets.Directory {
+	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Unsynced: targets.SharedUnsynced(store.Location(), h.Namespace), Policy: h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge), Events: func(e targets.Event) {
 		m.target(e)
 		h.trail.target(e)
 		fields := []zap.Field{
@@ -338,20 +337,19 @@ func (h *Handler) lifetimes() map[nevisfido.Operation]time.Duration {
 	return all
 }
 
-func (h *Handler) loadStore(ctx caddy.Context) (targets.Store, error) {
+func (h *Handler) loadStore(ctx caddy.Context) (*kv.Store, error) {
 	if h.StoreRaw == nil {
 		h.StoreRaw = json.RawMessage(`{"type": "caddy"}`)
 	}
-	h.storeConfig = string(h.StoreRaw) // loading takes it away
 	guest, err := ctx.LoadModule(h, "StoreRaw")
 	if err != nil {
 		return nil, fmt.Errorf("loading the store: %w", err)
 	}
-	store, ok := guest.(targets.Store)
+	store, ok := guest.(kv.Guest)
 	if !ok {
-		return nil, fmt.Errorf("the store module %T is no targets.Store", guest)
+		return nil, fmt.Errorf("the store module %T does not implement kv.Guest", guest)
 	}
-	return store, nil
+	return kv.Open(store), nil
 }
 
 // Cleanup gives back what Provision took. What goes on after its request was

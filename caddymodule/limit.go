@@ -11,6 +11,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
 // Limit allows a number of dispatches in any window of a given length.
@@ -86,8 +87,8 @@ func (sharedLimiter) Destruct() error { return nil }
 
 // limiter counts in the store where that is shared with other instances, and
 // in this process otherwise.
-func (h *Handler) limiter(store targets.Store) (targets.SharedCounter, error) {
-	if counter, ok := store.(targets.SharedCounter); ok {
+func (h *Handler) limiter(store *kv.Store) (targets.SharedCounter, error) {
+	if counter := store.Counter(); counter != nil {
 		return counter, nil
 	}
 	key := h.Namespace + "|" + h.BasePath

@@ -75,26 +75,22 @@ func (m *metrics) Exchanged(r exchange.Record) {
 	if r.Thumbprint != "" {
 		m.keyAge.Observe(r.KeyAge.Seconds())
 	}
-}
-
-// Attempted implements exchange.Observer.
-func (m *metrics) Attempted(a exchange.Attempt) {
-	m.attempts.WithLabelValues(a.Dispatcher, string(a.Class)).Inc()
-}
-
-// Encrypted implements exchange.Observer.
-func (m *metrics) Encrypted(alg, enc, outcome string) {
-	m.encryptions.WithLabelValues(alg, enc, outcome).Inc()
+	if r.Sealing != "" {
+		m.encryptions.WithLabelValues(r.Alg, r.Enc, r.Sealing).Inc()
+	}
+	for _, a := range r.Attempts {
+		if a.Made {
+			m.attempts.WithLabelValues(a.Dispatcher, string(a.Class)).Inc()
+		}
+	}
+	for _, f := range r.Fallbacks {
+		m.fallbacks.WithLabelValues(f.From, f.To, f.Reason).Inc()
+	}
 }
 
 // Limited implements exchange.Observer.
 func (m *metrics) Limited(scope dispatchers.Scope) {
 	m.limited.WithLabelValues(string(scope)).Inc()
-}
-
-// FellBack implements exchange.Observer.
-func (m *metrics) FellBack(f exchange.Fallback) {
-	m.fallbacks.WithLabelValues(f.From, f.To, f.Reason).Inc()
 }
 
 func (m *metrics) target(e targets.Event) {

@@ -8,14 +8,14 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 )
 
 const onExpired = "on_expired"
 
 // loadOnExpired loads the dispatcher that tells of expired targets; nil where
 // there is none.
-func (h *Handler) loadOnExpired(ctx caddy.Context) (*exchange.Channel, error) {
+func (h *Handler) loadOnExpired(ctx caddy.Context) (*delivery.Channel, error) {
 	if h.OnExpired == nil {
 		return nil, nil
 	}

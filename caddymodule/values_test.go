@@ -181,9 +181,9 @@ var refusedValues = []refusedValue{
 	{"fallback", "try d", "3", `dispatcher "d" contains itself`},
 	{"fallback", "try link\nretries 3", "", "address, base_url, handle, timeout and retries belong to the dispatchers that it uses"},
 	{"fallback", "try link\nencryption off", "", "encryption here can only be required"},
-	{"fallback", "try link\non failure", "", `on: there is no outcome "failure": name expired, no_target`},
+	{"fallback", "try link\non failure", "", `on: "failure" is not an outcome: name expired, no_target`},
 	{"fan_out", "to push", "3", `dispatcher "d" names the dispatcher "push", which is not configured`},
-	{"fan_out", "to link\nsucceed most", "", `succeed "most": it is first, any or all`},
+	{"fan_out", "to link\nsucceed most", "", `succeed: it takes first, any or all`},
 
 	{"qr_code", "size big", "", `size "big" is not a number of pixels`},
 	{"qr_code", "level X", "", `unknown QR code level "X": it is one of auto, L, M, Q, H`},

@@ -37,21 +37,43 @@ type Dispatcher interface {
 
 // Composite is a dispatcher made of dispatchers, such as a fallback.
 type Composite interface {
-	// Members returns the configured names of the dispatchers that it uses.
+	// Members returns the configured names of the dispatchers that it uses. It
+	// is called once all dispatchers are loaded, and before that on an instance
+	// that is not provisioned.
 	Members() []string
 
-	// Compose delivers by way of the members. Each call of deliver applies
-	// that member's own policy, address, timeout and retries.
-	Compose(ctx context.Context, m *Message, deliver Deliver) (Receipt, error)
+	// Compose delivers by way of the members. It may use them side by side.
+	Compose(ctx context.Context, d Delivery) (Receipt, error)
 }
 
-// Deliver hands the message of the present exchange to a member.
-type Deliver func(ctx context.Context, member string) (Receipt, error)
+// Delivery is one message on its way through a composite.
+type Delivery struct {
+	// Message is what all members have in common: it has no envelope, address
+	// or link.
+	Message *Message
+
+	// Members are the members that serve the operation of the message, in the
+	// order of Composite.Members; at least one.
+	Members []Member
+
+	// FellBack puts on record that the composite goes on to another member
+	// because one failed. It is never nil.
+	FellBack func(from, to Member, failure *Error)
+}
+
+// Member is a dispatcher that a composite uses, for one message.
+type Member struct {
+	Name string // as it is configured
+
+	// Deliver hands the message to the member, under the member's own policy,
+	// address, timeout, retries and limits.
+	Deliver func(ctx context.Context) (Receipt, error)
+}
 
 // Receipt is what a delivery brought.
 type Receipt struct {
 	// Response becomes dispatcherInformation.response. Any value that
-	// encodes as JSON; a string for all but composites.
+	// encodes as JSON; a string, except for composites.
 	Response any
 
 	// Dispatcher is the name to report where it is not the dispatcher's own:
@@ -59,8 +81,8 @@ type Receipt struct {
 	Dispatcher string
 
 	// Rest is set by composites that do not wait for all of their members,
-	// beside an error as well. It returns when the last has ended; the audit
-	// trail waits for that. It is called once.
+	// also together with an error. It returns when the last has ended; the
+	// audit trail waits for that. It is called once.
 	Rest func()
 }
 
@@ -127,7 +149,7 @@ type Limit struct {
 }
 
 // Message is what one attempt delivers. Dispatchers must not change it, keep
-// it, or log any part of it but the ID.
+// it, or log any part of it except the ID.
 type Message struct {
 	// ID is a keyed hash of the token: the same for every attempt and member
 	// of one exchange, different for every exchange, and safe to show.
@@ -161,15 +183,6 @@ type Message struct {
 	// EncodingParameters is the request's member of that name as it came;
 	// see nevisfido.ParseEncodingParameters.
 	EncodingParameters []byte
-
-	// Serves reports whether a member serves the operation of the message; a
-	// composite leaves out those that do not. At least one does. It is set in
-	// messages to Compose only.
-	Serves func(member string) bool
-
-	// FellBack is for composites to tell that they go on to another member
-	// because one failed. It is set in messages to Compose only.
-	FellBack func(from, to string, failure *Error)
 
 	// Lookup returns the value of a placeholder, given without braces. Use
 	// Expand.

@@ -5,8 +5,8 @@ import (
 	"log/slog"
 )
 
-// OptionChecker is what a dispatcher can implement beside Dispatcher or
-// Composite, so that an error in its options names a line of the Caddyfile.
+// OptionChecker can be implemented in addition to Dispatcher or Composite, so
+// that an error in its options names a line of the Caddyfile.
 // Stores and key sources can implement it as well.
 type OptionChecker interface {
 	// CheckOptions looks at how the options go together, and at their values

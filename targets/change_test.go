@@ -12,7 +12,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func newKey(key int) map[string]any {
@@ -405,7 +405,7 @@ func TestUnknownTargetWithOldSource(t *testing.T) {
 }
 
 func TestFenceCannotBeWritten(t *testing.T) {
-	for _, op := range []storetest.Op{storetest.Update, storetest.Write} {
+	for _, op := range []kvtest.Op{kvtest.Update, kvtest.Write} {
 		f := newFixture()
 		f.learn(t, nil)
 		withFault(f, op, errors.New("no space left"))
@@ -438,8 +438,8 @@ func TestFenceOfUncertainWriteIsTakenBack(t *testing.T) {
 		f := newFixture()
 		f.learn(t, nil)
 		failed := false
-		f.store.SetFault(func(_ context.Context, op storetest.Op) error {
-			if op != storetest.Written || failed {
+		f.store.SetFault(func(_ context.Context, op kvtest.Op) error {
+			if op != kvtest.Written || failed {
 				return nil
 			}
 			failed = true
@@ -462,7 +462,7 @@ func TestFinishWithStoreDownStaysStale(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		withFault(f, storetest.Write, errors.New("no space left"))
+		withFault(f, kvtest.Write, errors.New("no space left"))
 		if err := p.Finish(t.Context(), status); !errors.Is(err, targets.ErrUnavailable) {
 			t.Errorf("status %d: error %v, want ErrUnavailable", status, err)
 		}
@@ -477,7 +477,7 @@ func TestChangeOutlivesTheRequest(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	f.store.SetFault(func(context.Context, storetest.Op) error { cancel(); return nil })
+	f.store.SetFault(func(context.Context, kvtest.Op) error { cancel(); return nil })
 	p, err := f.BeginModify(ctx, "one", f.jws(newKey(1)))
 	if err != nil {
 		t.Fatal(err)
@@ -655,7 +655,7 @@ func TestApplyDispatcherWithStoreDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	withFault(f, storetest.Write, errors.New("no space left"))
+	withFault(f, kvtest.Write, errors.New("no space left"))
 	if err := p.ApplyDispatcher(t.Context()); !errors.Is(err, targets.ErrUnavailable) {
 		t.Errorf("error %v, want ErrUnavailable", err)
 	}

@@ -19,7 +19,7 @@ func (f *fixture) rewrite(t *testing.T, old, text string) {
 	if !strings.Contains(data, old) {
 		t.Fatalf("%s does not stand in %s", old, data)
 	}
-	f.store.Put(one, []byte(strings.Replace(data, old, text, 1)))
+	f.store.Set(one, []byte(strings.Replace(data, old, text, 1)))
 }
 
 // A record that cannot be read ends with what nevisFIDO says next of the target.
@@ -76,7 +76,7 @@ func TestDamagedRecordOfDevice(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.store.Put(one, []byte("sealed with a key that is not here"))
+			f.store.Set(one, []byte("sealed with a key that is not here"))
 			if err := p.Finish(t.Context(), status); err != nil {
 				t.Fatal(err)
 			}

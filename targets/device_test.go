@@ -12,7 +12,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // deviceSignature is what the device of target "one" signs now.
@@ -228,7 +228,7 @@ func TestChangeOfDeviceLooksAtTheRecords(t *testing.T) {
 }
 
 func TestChangeOfDeviceCannotBeFenced(t *testing.T) {
-	for _, op := range []storetest.Op{storetest.Load, storetest.OfDevice, storetest.Write} {
+	for _, op := range []kvtest.Op{kvtest.Load, kvtest.OfDevice, kvtest.Write} {
 		f := newFixture()
 		f.learn(t, nil)
 		withFault(f, op, errFull)
@@ -248,8 +248,8 @@ func TestChangeOfDeviceFencedByHalf(t *testing.T) {
 	f.learn(t, nil)
 	f.learnAs(t, "two", "jeff", "device-1")
 	writes := 0
-	f.store.SetFault(func(_ context.Context, op storetest.Op) error {
-		if op == storetest.Write {
+	f.store.SetFault(func(_ context.Context, op kvtest.Op) error {
+		if op == kvtest.Write {
 			if writes++; writes == 2 {
 				return errFull
 			}
@@ -266,7 +266,7 @@ func TestChangeOfDeviceFencedByHalf(t *testing.T) {
 
 func TestChangeOfDeviceThatCannotBeRecordedStaysStale(t *testing.T) {
 	for _, deletes := range []bool{false, true} {
-		for _, op := range []storetest.Op{storetest.OfDevice, storetest.Write} {
+		for _, op := range []kvtest.Op{kvtest.OfDevice, kvtest.Write} {
 			f := newFixture()
 			f.learn(t, nil)
 			c := f.beginDevice(t, deletes)
@@ -274,7 +274,7 @@ func TestChangeOfDeviceThatCannotBeRecordedStaysStale(t *testing.T) {
 			if err := c.Finish(t.Context(), 204); !errors.Is(err, targets.ErrUnavailable) {
 				t.Errorf("%s fails: error %v, want ErrUnavailable", op, err)
 			}
-			if op == storetest.Write {
+			if op == kvtest.Write {
 				f.mustState(t, targets.Stale)
 			}
 		}
@@ -334,7 +334,10 @@ func TestCrowdedDeviceID(t *testing.T) {
 	record := f.find(t)
 	for i := range crowd {
 		record.ID, record.Username, record.SignatureKey = fmt.Sprint("target-", i), fmt.Sprint("user-", i), signingKeys[i%2].JWK()
-		f.store.Put(record.Ref(), must(targets.Encode(record, record.Ref())))
+		one := *record
+		if err := f.store.Update(t.Context(), one.Ref(), func(*targets.Target) (*targets.Target, error) { return &one, nil }); err != nil {
+			t.Fatal(err)
+		}
 	}
 	want := bytes.Count(f.store.Dump(), []byte("\n"))
 	for i := range 100 {

@@ -14,7 +14,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // source is a key source that gives one answer.
@@ -85,9 +85,9 @@ func TestFindTellsTroubleFromAbsence(t *testing.T) {
 	down := errors.New("connection refused")
 	ref := targets.Ref{Namespace: "bank", ID: "one"}
 	for name, f := range map[string]*fixture{
-		"store down":                  withFault(newFixture(), storetest.Load, down),
-		"store down, source knows":    withFault(newFixture(named(found(1))...), storetest.Load, down),
-		"store cannot keep it":        withFault(newFixture(named(found(1))...), storetest.Write, down),
+		"store down":                  withFault(newFixture(), kvtest.Load, down),
+		"store down, source knows":    withFault(newFixture(named(found(1))...), kvtest.Load, down),
+		"store cannot keep it":        withFault(newFixture(named(found(1))...), kvtest.Write, down),
 		"source down":                 newFixture(named(&source{err: down})...),
 		"first source down":           newFixture(named(&source{err: down}, found(1))...),
 		"last source down":            newFixture(named(none(), &source{err: down})...),
@@ -100,7 +100,7 @@ func TestFindTellsTroubleFromAbsence(t *testing.T) {
 		}
 	}
 	f := newFixture(named(none())...)
-	f.store.Put(ref, []byte(`{"schema":1`))
+	f.store.Set(ref, []byte(`{"schema":1`))
 	if record, err := f.Find(t.Context(), "one"); !errors.Is(err, targets.ErrUnavailable) {
 		t.Errorf("damaged record: Find gave %+v, error %v, want ErrUnavailable", record, err)
 	}
@@ -131,8 +131,8 @@ func TestFindComparesTheRecord(t *testing.T) {
 	}
 }
 
-func withFault(f *fixture, op storetest.Op, err error) *fixture {
-	f.store.SetFault(func(_ context.Context, at storetest.Op) error {
+func withFault(f *fixture, op kvtest.Op, err error) *fixture {
+	f.store.SetFault(func(_ context.Context, at kvtest.Op) error {
 		if at == op {
 			return err
 		}
@@ -248,7 +248,7 @@ func TestDamagedRecordNeverGivesAnotherKey(t *testing.T) {
 		for _, flip := range []byte{0x01, 0x20, 0x80} {
 			damaged := append([]byte(nil), good...)
 			damaged[i] ^= flip
-			f.store.Put(ref, damaged)
+			f.store.Set(ref, damaged)
 			record, err := f.Find(t.Context(), "one")
 			if errors.Is(err, targets.ErrNotFound) {
 				t.Fatalf("byte %d damaged by %#x: the target is not found", i, flip)

@@ -13,7 +13,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // Keys are made once: tests tell them apart, no more.
@@ -53,14 +53,14 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 type fixture struct {
 	*targets.Directory
 	*clock
-	store  *storetest.Memory
+	store  *kvtest.Memory
 	events []targets.Event
 }
 
 type clock struct{ now time.Time }
 
 func newFixture(sources ...targets.NamedSource) *fixture {
-	f := &fixture{store: new(storetest.Memory), clock: &clock{noon}}
+	f := &fixture{store: new(kvtest.Memory), clock: &clock{noon}}
 	f.Directory = &targets.Directory{
 		Store: f.store, Sources: sources, Namespace: "bank", Unsynced: new(targets.Unsynced),
 		Now:    func() time.Time { return f.now },

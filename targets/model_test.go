@@ -13,7 +13,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // upstream is what nevisFIDO holds of the one target of a history.
@@ -52,10 +52,10 @@ type history struct {
 func newHistory(t *rapid.T) *history {
 	h := &history{t: t, now: noon, f: []*fixture{newFixture(), newFixture(), newFixture()}}
 	store := h.f[0].store
-	store.SetFault(func(_ context.Context, op storetest.Op) error {
-		if h.broken && (op == storetest.Write || op == storetest.Written) {
+	store.SetFault(func(_ context.Context, op kvtest.Op) error {
+		if h.broken && (op == kvtest.Write || op == kvtest.Written) {
 			// Half of the failing writes happen all the same.
-			if rapid.Bool().Draw(h.t, "fails at "+string(op)) || op == storetest.Written {
+			if rapid.Bool().Draw(h.t, "fails at "+string(op)) || op == kvtest.Written {
 				return errors.New("broken")
 			}
 		}

@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestDecodeHash(t *testing.T) {
-	data := must(targets.Encode(storetest.Target(one), one))
+	data := must(targets.Encode(kvtest.Target(one), one))
 	if got, err := targets.DecodeHash(data, one.Hash()); err != nil || got.Ref() != one {
 		t.Errorf("decoded %+v, error %v", got, err)
 	}

@@ -11,13 +11,13 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 var errFull = errors.New("no space left")
 
 // readOnly makes all writes fail.
-func (f *fixture) readOnly() { withFault(f, storetest.Write, errFull) }
+func (f *fixture) readOnly() { withFault(f, kvtest.Write, errFull) }
 
 // flush writes what is waiting, and fails if something is left.
 func (f *fixture) flush(t *testing.T) {
@@ -91,7 +91,7 @@ func TestUnsyncedChangeIsStale(t *testing.T) {
 			reloaded.Unsynced = f.Unsynced
 			reloaded.mustState(t, targets.Stale)
 			f.another().mustState(t, targets.Active) // which is why it has to be written
-			withFault(f, storetest.Load, errFull)
+			withFault(f, kvtest.Load, errFull)
 			if _, err := f.Find(t.Context(), "one"); !errors.Is(err, targets.ErrUnavailable) {
 				t.Errorf("Find gave error %v, want ErrUnavailable", err)
 			}
@@ -109,15 +109,15 @@ func TestUnsyncedChangeIsStale(t *testing.T) {
 // A target that nevisFIDO has made while the store fails serves at once here, and
 // everywhere when the store takes it.
 func TestUnsyncedTargetServes(t *testing.T) {
-	for _, op := range []storetest.Op{storetest.Update, storetest.Write, storetest.Written, storetest.Load} {
+	for _, op := range []kvtest.Op{kvtest.Update, kvtest.Write, kvtest.Written, kvtest.Load} {
 		for _, known := range []bool{false, true} {
 			f := newFixture()
 			if known {
 				f.learn(t, nil)
 				f.now = f.now.Add(time.Second)
 			}
-			f.store.SetFault(func(_ context.Context, at storetest.Op) error {
-				if at == op || op == storetest.Load && at == storetest.Update {
+			f.store.SetFault(func(_ context.Context, at kvtest.Op) error {
+				if at == op || op == kvtest.Load && at == kvtest.Update {
 					return errFull
 				}
 				return nil
@@ -127,7 +127,7 @@ func TestUnsyncedTargetServes(t *testing.T) {
 			if !errors.Is(err, targets.ErrUnavailable) || f.Unsynced.Len() != 1 {
 				t.Errorf("%s fails: error %v, %d are waiting", op, err, f.Unsynced.Len())
 			}
-			if known && op != storetest.Update && op != storetest.Load {
+			if known && op != kvtest.Update && op != kvtest.Load {
 				f.mustHaveSent(t, "learned", "key_changed")
 			} else {
 				f.mustHaveSent(t, "learned")
@@ -261,8 +261,8 @@ func TestChangeWhileAnotherIsWritten(t *testing.T) {
 	modifyUnrecorded(t, f, 204)
 	f.store.SetFault(nil)
 	done := false
-	f.store.SetFault(func(_ context.Context, op storetest.Op) error {
-		if op == storetest.Written && !done {
+	f.store.SetFault(func(_ context.Context, op kvtest.Op) error {
+		if op == kvtest.Written && !done {
 			done = true
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
@@ -439,7 +439,7 @@ func TestFlushEndsEarly(t *testing.T) {
 		unrecorded(t, c, err, 204)
 	}
 	asked := 0
-	f.store.SetFault(func(context.Context, storetest.Op) error {
+	f.store.SetFault(func(context.Context, kvtest.Op) error {
 		asked++
 		return errFull
 	})
@@ -453,15 +453,15 @@ func TestFlushEndsEarly(t *testing.T) {
 func TestBeginLearn(t *testing.T) {
 	for name, c := range map[string]struct {
 		sources []*source
-		fault   storetest.Op
+		fault   kvtest.Op
 		ok      bool
 	}{
 		"works":            {nil, "", true},
-		"cannot be read":   {nil, storetest.Update, false},
-		"read only":        {nil, storetest.Write, false},
-		"an old copy":      {[]*source{found(1)}, storetest.Write, false},
-		"a live source":    {[]*source{found(1), {live: true}}, storetest.Write, true},
-		"fails afterwards": {nil, storetest.Written, false},
+		"cannot be read":   {nil, kvtest.Update, false},
+		"read only":        {nil, kvtest.Write, false},
+		"an old copy":      {[]*source{found(1)}, kvtest.Write, false},
+		"a live source":    {[]*source{found(1), {live: true}}, kvtest.Write, true},
+		"fails afterwards": {nil, kvtest.Written, false},
 	} {
 		f := newFixture(named(c.sources...)...)
 		withFault(f, c.fault, errFull)

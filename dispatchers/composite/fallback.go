@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 )
 
 // Fallback tries dispatchers one after the other until one delivers. The
@@ -38,74 +39,24 @@ func (Fallback) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision checks the options.
-func (f *Fallback) Provision(caddy.Context) error {
-	if err := f.CheckOptions(); err != nil {
-		return err
-	}
-	if len(f.On) == 0 {
-		f.On = []dispatchers.Class{dispatchers.Expired, dispatchers.NoTarget, dispatchers.Temporary, dispatchers.Broken}
+var fallbackOptions = conf.Table[Fallback]{
+	members("try", func(f *Fallback) *[]string { return &f.Try }),
+	conf.Words("on", func(f *Fallback) *[]dispatchers.Class { return &f.On }, validClass),
+}
+
+func validClass(word string) error {
+	if !dispatchers.Class(word).Valid() {
+		return fmt.Errorf("%q is not an outcome: name expired, no_target, no_key, refused, temporary or broken", word)
 	}
 	return nil
 }
 
-// CheckOptions implements dispatchers.OptionChecker.
-func (f *Fallback) CheckOptions() error {
-	for _, class := range f.On {
-		if !class.Valid() {
-			return fmt.Errorf("on: there is no outcome %q", class)
-		}
+// Check implements conf.Checker.
+func (f *Fallback) Check() error {
+	if err := unique("on", f.On); err != nil {
+		return &conf.Error{Option: "on", Err: err}
 	}
-	return checkMembers("try", f.Try)
-}
-
-// Members implements dispatchers.Composite.
-func (f *Fallback) Members() []string { return f.Try }
-
-// Compose implements dispatchers.Composite.
-func (f *Fallback) Compose(ctx context.Context, m *dispatchers.Message, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
-	members, err := serving(m, f.Try)
-	if err != nil {
-		return dispatchers.Receipt{}, err
-	}
-	var failures []*dispatchers.Error
-	var rest rests // of members that are composites
-	for i, name := range members {
-		receipt, err := deliverWithin(ctx, len(members)-i, name, deliver)
-		rest.add(receipt.Rest)
-		if err == nil {
-			receipt.Rest = rest.wait()
-			return receipt, nil
-		}
-		failure := dispatchers.AsError(err)
-		failures = append(failures, failure)
-		if !slices.Contains(f.On, failure.Class) || ctx.Err() != nil {
-			break
-		}
-		if i+1 < len(members) {
-			tell(m, name, members[i+1], failure)
-		}
-	}
-	return dispatchers.Receipt{Rest: rest.wait()}, worst(failures)
-}
-
-// deliverWithin gives a member an equal share of the time that is left for it
-// and those after it: one that hangs must not use up all of it.
-func deliverWithin(ctx context.Context, left int, name string, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
-	deadline, ok := ctx.Deadline()
-	if !ok || left == 1 {
-		return deliver(ctx, name)
-	}
-	share, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
-	receipt, err := deliver(share, name)
-	receipt.After(cancel)
-	return receipt, err
-}
-
-func tell(m *dispatchers.Message, from, to string, failure *dispatchers.Error) {
-	if m.FellBack != nil {
-		m.FellBack(from, to, failure)
-	}
+	return needMembers("try", f.Try)
 }
 
 // UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
@@ -115,53 +66,77 @@ func tell(m *dispatchers.Message, from, to string, failure *dispatchers.Error) {
 //		on  expired|no_target|no_key|refused|temporary|broken …
 //	}
 func (f *Fallback) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := start(d); err != nil {
+	return fallbackOptions.Unmarshal(d, f)
+}
+
+// Provision checks the options.
+func (f *Fallback) Provision(ctx caddy.Context) error {
+	if err := fallbackOptions.Provision(f, ctx.Slogger()); err != nil {
 		return err
 	}
-	for d.NextBlock(0) {
-		switch d.Val() {
-		case "try":
-			if err := memberOption(d, &f.Try); err != nil {
-				return err
-			}
-		case "on":
-			if err := f.onOption(d); err != nil {
-				return err
-			}
-		default:
-			return d.Errf("unrecognized option %q of fallback", d.Val())
-		}
-	}
-	if len(f.Try) == 0 {
-		return d.Err("fallback names no dispatchers: add a line, such as: try push mail")
+	if len(f.On) == 0 {
+		f.On = []dispatchers.Class{dispatchers.Expired, dispatchers.NoTarget, dispatchers.Temporary, dispatchers.Broken}
 	}
 	return nil
 }
 
-func (f *Fallback) onOption(d *caddyfile.Dispenser) error {
-	if f.On != nil {
-		return d.Err("on stands once, with all outcomes")
-	}
-	for _, word := range d.RemainingArgs() {
-		class := dispatchers.Class(word)
-		if !class.Valid() {
-			return d.Errf("on: there is no outcome %q: name expired, no_target, no_key, refused, temporary or broken", word)
+// Members implements dispatchers.Composite.
+func (f *Fallback) Members() []string { return f.Try }
+
+// Compose implements dispatchers.Composite.
+func (f *Fallback) Compose(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
+	var failures []*dispatchers.Error
+	var rest []func() // of members that are composites
+	for i, member := range d.Members {
+		receipt, err := deliverWithin(ctx, len(d.Members)-i, member)
+		if receipt.Rest != nil {
+			rest = append(rest, receipt.Rest)
 		}
-		if slices.Contains(f.On, class) {
-			return d.Errf("on: the outcome %s is named twice", word)
+		if err == nil {
+			receipt.Rest = waitFor(rest)
+			return receipt, nil
 		}
-		f.On = append(f.On, class)
+		failure := dispatchers.AsError(err)
+		failures = append(failures, failure)
+		if !slices.Contains(f.On, failure.Class) || ctx.Err() != nil {
+			break
+		}
+		if i+1 < len(d.Members) {
+			d.FellBack(member, d.Members[i+1], failure)
+		}
 	}
-	if f.On == nil {
-		return d.Err("on takes one or more outcomes, such as: on expired temporary")
+	return dispatchers.Receipt{Rest: waitFor(rest)}, worst(failures)
+}
+
+// deliverWithin gives a member an equal share of the time that is left for it
+// and those after it: one that hangs must not use up all of it.
+func deliverWithin(ctx context.Context, left int, member dispatchers.Member) (dispatchers.Receipt, error) {
+	deadline, ok := ctx.Deadline()
+	if !ok || left == 1 {
+		return member.Deliver(ctx)
 	}
-	return nil
+	share, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
+	receipt, err := member.Deliver(share)
+	receipt.After(cancel)
+	return receipt, err
+}
+
+// waitFor returns what waits for all of the given; nil for nothing.
+func waitFor(rest []func()) func() {
+	if len(rest) == 0 {
+		return nil
+	}
+	return func() {
+		for _, wait := range rest {
+			wait()
+		}
+	}
 }
 
 // Interface guards
 var (
-	_ caddy.Provisioner         = (*Fallback)(nil)
-	_ dispatchers.Composite     = (*Fallback)(nil)
-	_ dispatchers.OptionChecker = (*Fallback)(nil)
-	_ caddyfile.Unmarshaler     = (*Fallback)(nil)
+	_ caddy.Provisioner     = (*Fallback)(nil)
+	_ dispatchers.Composite = (*Fallback)(nil)
+	_ caddyfile.Unmarshaler = (*Fallback)(nil)
+	_ conf.Checker          = (*Fallback)(nil)
 )

@@ -3,13 +3,13 @@ package composite
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 )
 
 // FanOut sends one message, with one token and one session, over several
@@ -48,23 +48,31 @@ func (FanOut) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+var fanOutOptions = conf.Table[FanOut]{
+	members("to", func(f *FanOut) *[]string { return &f.To }),
+	conf.OneOf("succeed", func(f *FanOut) *Rule { return &f.Succeed }, First, Any, All),
+}
+
+// Check implements conf.Checker.
+func (f *FanOut) Check() error { return needMembers("to", f.To) }
+
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
+//
+//	fan_out {
+//		to      <name…>
+//		succeed first|any|all
+//	}
+func (f *FanOut) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return fanOutOptions.Unmarshal(d, f)
+}
+
 // Provision checks the options.
-func (f *FanOut) Provision(caddy.Context) error {
-	if err := f.CheckOptions(); err != nil {
+func (f *FanOut) Provision(ctx caddy.Context) error {
+	if err := fanOutOptions.Provision(f, ctx.Slogger()); err != nil {
 		return err
 	}
 	f.Succeed = cmp.Or(f.Succeed, Any)
 	return nil
-}
-
-// CheckOptions implements dispatchers.OptionChecker.
-func (f *FanOut) CheckOptions() error {
-	switch f.Succeed {
-	case "", First, Any, All:
-	default:
-		return fmt.Errorf("succeed %q: it is first, any or all", f.Succeed)
-	}
-	return checkMembers("to", f.To)
 }
 
 // Members implements dispatchers.Composite.
@@ -77,17 +85,13 @@ type ended struct {
 }
 
 // Compose implements dispatchers.Composite.
-func (f *FanOut) Compose(ctx context.Context, m *dispatchers.Message, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
-	members, err := serving(m, f.To)
-	if err != nil {
-		return dispatchers.Receipt{}, err
-	}
-	ends := make(chan ended, len(members)) // so that none waits for a reader
+func (f *FanOut) Compose(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
+	ends := make(chan ended, len(d.Members)) // so that none waits for a reader
 	var rest sync.WaitGroup
-	for _, member := range members {
+	for _, member := range d.Members {
 		rest.Go(func() {
-			receipt, err := deliver(ctx, member)
-			ends <- ended{member, receipt, err}
+			receipt, err := member.Deliver(ctx)
+			ends <- ended{member.Name, receipt, err}
 			if receipt.Rest != nil {
 				receipt.Rest()
 			}
@@ -95,7 +99,7 @@ func (f *FanOut) Compose(ctx context.Context, m *dispatchers.Message, deliver di
 	}
 	responses := make(map[string]any)
 	var failures []*dispatchers.Error
-	for range members {
+	for range d.Members {
 		end := <-ends
 		if end.err != nil {
 			failures = append(failures, dispatchers.AsError(end.err))
@@ -109,49 +113,13 @@ func (f *FanOut) Compose(ctx context.Context, m *dispatchers.Message, deliver di
 	if len(responses) == 0 || f.Succeed == All && len(failures) > 0 {
 		return dispatchers.Receipt{Rest: rest.Wait}, worst(failures)
 	}
-	return dispatchers.Receipt{Response: responses, Dispatcher: m.Dispatcher, Rest: rest.Wait}, nil
-}
-
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	fan_out {
-//		to      <name…>
-//		succeed first|any|all
-//	}
-func (f *FanOut) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := start(d); err != nil {
-		return err
-	}
-	for d.NextBlock(0) {
-		switch d.Val() {
-		case "to":
-			if err := memberOption(d, &f.To); err != nil {
-				return err
-			}
-		case "succeed":
-			var rule string
-			if f.Succeed != "" || !d.Args(&rule) || d.NextArg() {
-				return d.Err("succeed stands once, with first, any or all")
-			}
-			switch f.Succeed = Rule(rule); f.Succeed {
-			case First, Any, All:
-			default:
-				return d.Errf("succeed %q: it is first, any or all", rule)
-			}
-		default:
-			return d.Errf("unrecognized option %q of fan_out", d.Val())
-		}
-	}
-	if len(f.To) == 0 {
-		return d.Err("fan_out names no dispatchers: add a line, such as: to push mail")
-	}
-	return nil
+	return dispatchers.Receipt{Response: responses, Dispatcher: d.Message.Dispatcher, Rest: rest.Wait}, nil
 }
 
 // Interface guards
 var (
-	_ caddy.Provisioner         = (*FanOut)(nil)
-	_ dispatchers.Composite     = (*FanOut)(nil)
-	_ dispatchers.OptionChecker = (*FanOut)(nil)
-	_ caddyfile.Unmarshaler     = (*FanOut)(nil)
+	_ caddy.Provisioner     = (*FanOut)(nil)
+	_ dispatchers.Composite = (*FanOut)(nil)
+	_ caddyfile.Unmarshaler = (*FanOut)(nil)
+	_ conf.Checker          = (*FanOut)(nil)
 )

@@ -11,8 +11,9 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // The caller gets nevisFIDO's text, with nothing but the outcome changed.
@@ -74,7 +75,7 @@ func TestVisualCodeIsShownOnSuccessOnly(t *testing.T) {
 	h := newHarness(t)
 	h.VisualCodeDigits = 6
 	g := h.push()
-	if got := h.dispatch("push").outcome(t).VisualCode; got != VisualCode(h.token, 6) {
+	if got := h.dispatch("push").outcome(t).VisualCode; got != delivery.VisualCode(h.token, 6) {
 		t.Errorf("got %q", got)
 	}
 	g.fails(dispatchers.Temporary)
@@ -254,7 +255,7 @@ func TestForgettingFails(t *testing.T) {
 	h := newHarness(t)
 	h.push()
 	h.scriptResult("dispatchTargetNotFound")
-	h.store.SetFault(failAt(storetest.Write))
+	h.store.SetFault(failAt(kvtest.Write))
 	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetNotFound)
 	h.wantLog(`"level":"warn"`, "forgetting")
 }
@@ -263,7 +264,7 @@ func TestUnknownToNevisFIDOWithoutATarget(t *testing.T) {
 	h := newHarness(t)
 	h.link(Off)
 	h.scriptResult("dispatchTargetNotFound")
-	h.store.SetFault(failAt(storetest.Update))
+	h.store.SetFault(failAt(kvtest.Update))
 	h.send(newRequest(t, http.MethodPost, authentication, `{"dispatcher":"link"}`)).wantResult(t, nevisfido.DispatchTargetNotFound)
 	if strings.Contains(h.logs.String(), "forgetting") {
 		t.Error("the store was asked to forget nothing")

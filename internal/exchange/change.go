@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
-	"go.uber.org/zap"
+	"log/slog"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -15,7 +15,7 @@ import (
 
 // changeCall is a request that changes dispatch targets.
 type changeCall struct {
-	subject zap.Field // for the log
+	subject slog.Attr // for the log
 
 	// begin makes the records stale, durably, and keeps other changes of them
 	// waiting until the change is finished.
@@ -34,7 +34,7 @@ func (x *Exchange) modifyTarget(w http.ResponseWriter, r *http.Request, id strin
 		return err
 	}
 	c := changeCall{
-		subject: zap.String("target", TargetHash(id)),
+		subject: slog.String("target", TargetHash(id)),
 		begin: func(ctx context.Context) (*targets.Change, error) {
 			return x.Targets.BeginModify(ctx, id, body)
 		},
@@ -52,7 +52,7 @@ func (x *Exchange) deleteTarget(w http.ResponseWriter, r *http.Request, id strin
 		return err
 	}
 	return x.change(w, upstream, changeCall{
-		subject: zap.String("target", TargetHash(id)),
+		subject: slog.String("target", TargetHash(id)),
 		begin: func(ctx context.Context) (*targets.Change, error) {
 			return x.Targets.BeginDelete(ctx, id)
 		},
@@ -72,7 +72,7 @@ func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route ne
 	}
 	signature := r.Header.Get(deviceSignature)
 	return x.change(w, upstream, changeCall{
-		subject: zap.String("device", keyedHash("device", route.ID)),
+		subject: slog.String("device", keyedHash("device", route.ID)),
 		begin: func(ctx context.Context) (*targets.Change, error) {
 			return x.Targets.BeginDevice(ctx, route.ID, signature, route.Call == nevisfido.DeleteDevice)
 		},
@@ -116,7 +116,7 @@ func (x *Exchange) begin(ctx context.Context, c changeCall) (*targets.Change, er
 	case x.ObserveOnly:
 		change.Unrecorded()
 		x.Log.Error("the store cannot be told of a change that is let through; if nevisFIDO makes it, nothing is sent to its dispatch targets until they are registered again, or a key source repairs them",
-			c.subject, zap.Error(err))
+			c.subject, slog.Any("error", err))
 	default:
 		return nil, statusError(http.StatusServiceUnavailable, "preparing the change of the dispatch target; nothing was forwarded: %w", err)
 	}
@@ -132,7 +132,7 @@ func (x *Exchange) finish(r *http.Request, c changeCall, change *targets.Change,
 		status = targets.Unsent
 	}
 	if err := change.Finish(ctx, status); err != nil {
-		x.Log.Error("a dispatch target stays stale after a change", c.subject, zap.Int("status", status), zap.Error(err))
+		x.Log.Error("a dispatch target stays stale after a change", c.subject, slog.Int("status", status), slog.Any("error", err))
 	}
 }
 
@@ -146,7 +146,7 @@ func (x *Exchange) appliesOurDispatcher(r *http.Request, c changeCall, change *t
 	ctx, cancel := x.detached(r)
 	defer cancel()
 	if err := change.ApplyDispatcher(ctx); err != nil {
-		x.Log.Error("changing the dispatcher of a dispatch target", c.subject, zap.Error(err))
+		x.Log.Error("changing the dispatcher of a dispatch target", c.subject, slog.Any("error", err))
 		return false
 	}
 	return true

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -19,23 +20,23 @@ import (
 // A composite that uses its members as a function says.
 type composite struct {
 	members []string
-	compose func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error)
+	compose func(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error)
 }
 
 func (c composite) Members() []string { return c.members }
 
-func (c composite) Compose(ctx context.Context, m *dispatchers.Message, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
-	if len(m.Envelope.Data) != 0 || m.Link != "" || m.Address != "" {
+func (c composite) Compose(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
+	if m := d.Message; len(m.Envelope.Data) != 0 || m.Link != "" || m.Address != "" {
 		return dispatchers.Receipt{}, errors.New("a composite is shown the message")
 	}
-	return c.compose(ctx, deliver)
+	return c.compose(ctx, d)
 }
 
 // firstOf tries its members in order.
 func firstOf(members ...string) composite {
-	return composite{members, func(ctx context.Context, deliver dispatchers.Deliver) (receipt dispatchers.Receipt, err error) {
-		for _, name := range members {
-			if receipt, err = deliver(ctx, name); err == nil {
+	return composite{members, func(ctx context.Context, d dispatchers.Delivery) (receipt dispatchers.Receipt, err error) {
+		for _, member := range d.Members {
+			if receipt, err = member.Deliver(ctx); err == nil {
 				return receipt, nil
 			}
 		}
@@ -45,23 +46,33 @@ func firstOf(members ...string) composite {
 
 // allOf delivers to its members side by side.
 func allOf(members ...string) composite {
-	return composite{members, func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+	return composite{members, func(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
 		responses := make(map[string]any)
 		var failures []error
 		var mu sync.Mutex
 		var wg sync.WaitGroup
-		for _, name := range members {
+		for _, member := range d.Members {
 			wg.Go(func() {
-				receipt, err := deliver(ctx, name)
+				receipt, err := member.Deliver(ctx)
 				mu.Lock()
 				defer mu.Unlock()
-				responses[name] = receipt.Response
+				responses[member.Name] = receipt.Response
 				failures = append(failures, err)
 			})
 		}
 		wg.Wait()
 		return dispatchers.Receipt{Response: responses}, errors.Join(failures...)
 	}}
+}
+
+// deliver delivers to the member with a name.
+func deliver(ctx context.Context, d dispatchers.Delivery, name string) (dispatchers.Receipt, error) {
+	for _, member := range d.Members {
+		if member.Name == name {
+			return member.Deliver(ctx)
+		}
+	}
+	return dispatchers.Receipt{}, errors.New("there is no such member")
 }
 
 func (h *harness) compose(name string, c composite) *Channel {
@@ -100,7 +111,7 @@ func TestCheckComposites(t *testing.T) {
 			for name, channel := range c.channels {
 				channel.Name = name
 			}
-			err := CheckComposites(c.channels)
+			err := delivery.CheckComposites(c.channels)
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -147,15 +158,12 @@ func TestCompositeFails(t *testing.T) {
 	if name := a.outcome(t).Information.Name; name != "c" {
 		t.Errorf("name %q", name)
 	}
-	for name, compose := range map[string]func(context.Context, dispatchers.Deliver) (dispatchers.Receipt, error){
-		"an error of no class": func(context.Context, dispatchers.Deliver) (dispatchers.Receipt, error) {
+	for name, compose := range map[string]func(context.Context, dispatchers.Delivery) (dispatchers.Receipt, error){
+		"an error of no class": func(context.Context, dispatchers.Delivery) (dispatchers.Receipt, error) {
 			return dispatchers.Receipt{}, errors.New("x")
 		},
-		"panics": func(context.Context, dispatchers.Deliver) (dispatchers.Receipt, error) { panic("x") },
-		"an unknown member": func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
-			return deliver(ctx, "nobody")
-		},
-		"a nil *Error": func(context.Context, dispatchers.Deliver) (dispatchers.Receipt, error) {
+		"panics": func(context.Context, dispatchers.Delivery) (dispatchers.Receipt, error) { panic("x") },
+		"a nil *Error": func(context.Context, dispatchers.Delivery) (dispatchers.Receipt, error) {
 			var failure *dispatchers.Error
 			return dispatchers.Receipt{}, failure
 		},
@@ -185,9 +193,6 @@ func TestSealedOnceForAllMembers(t *testing.T) {
 	}
 	if first.Address != h.pushToken || members[1].one(t).Address != "" {
 		t.Error("a member got the address of another")
-	}
-	if len(h.seen.encrypted) != 1 {
-		t.Errorf("sealed %d times", len(h.seen.encrypted))
 	}
 }
 
@@ -219,7 +224,7 @@ func TestPreferredBesideRequired(t *testing.T) {
 			h.register("push", nil) // no key
 			guests := []*guest{h.push(), h.link(Preferred)}
 			set(h)
-			if err := CheckComposites(h.Channels); err != nil {
+			if err := delivery.CheckComposites(h.Channels); err != nil {
 				t.Fatal(err)
 			}
 			h.dispatch("c").wantResult(t, nevisfido.DispatchError)
@@ -238,9 +243,9 @@ func TestClearBesideSealed(t *testing.T) {
 		h := newHarness(t)
 		h.link(Preferred)
 		h.add(Channel{Name: "clear", Encryption: Off, Traits: dispatchers.Traits{AnswersCaller: true}})
-		h.compose("c", composite{members, func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+		h.compose("c", composite{members, func(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
 			for _, name := range members {
-				if _, err := deliver(ctx, name); err != nil {
+				if _, err := deliver(ctx, d, name); err != nil {
 					return dispatchers.Receipt{}, err
 				}
 			}
@@ -343,13 +348,13 @@ func TestSlowMemberFinishes(t *testing.T) {
 		<-answered
 		return dispatchers.Receipt{}, ctx.Err()
 	}
-	h.compose("c", composite{[]string{"link", "push"}, func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+	h.compose("c", composite{[]string{"link", "push"}, func(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
 		go func() {
-			_, err := deliver(ctx, "push")
+			_, err := deliver(ctx, d, "push")
 			finished <- err
 		}()
 		<-started
-		return deliver(ctx, "link")
+		return deliver(ctx, d, "link")
 	}})
 	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
 	close(answered)
@@ -362,20 +367,16 @@ func TestFallbacksAreObserved(t *testing.T) {
 	h := newHarness(t)
 	h.push().fails(dispatchers.Temporary)
 	h.link(Required)
-	h.Channels["both"] = &Channel{Name: "both", Slots: make(chan struct{}, 1), Composite: told{firstOf("push", "link")}}
+	h.compose("both", composite{[]string{"push", "link"}, func(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
+		_, err := d.Members[0].Deliver(ctx)
+		d.FellBack(d.Members[0], d.Members[1], dispatchers.AsError(err))
+		return d.Members[1].Deliver(ctx)
+	}})
 	h.dispatch("both").wantResult(t, nevisfido.Dispatched)
-	want := Fallback{From: "push", To: "link", Reason: "scripted"}
-	if record := h.seen.one(t); !slices.Equal(record.Fallbacks, []Fallback{want}) || !slices.Equal(h.seen.fallbacks, []Fallback{want}) {
-		t.Errorf("observed %+v and %+v", record.Fallbacks, h.seen.fallbacks)
+	want := []delivery.Fallback{{From: "push", To: "link", Reason: "scripted"}}
+	if record := h.seen.one(t); !slices.Equal(record.Fallbacks, want) {
+		t.Errorf("on record: %+v", record.Fallbacks)
 	}
-}
-
-// told is a composite that tells of its fallback.
-type told struct{ composite }
-
-func (c told) Compose(ctx context.Context, m *dispatchers.Message, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
-	m.FellBack("push", "link", dispatchers.Fail(dispatchers.Temporary, "scripted", "scripted"))
-	return c.composite.Compose(ctx, m, deliver)
 }
 
 func TestEveryMembersOutcomeIsOnRecord(t *testing.T) {
@@ -385,11 +386,8 @@ func TestEveryMembersOutcomeIsOnRecord(t *testing.T) {
 	h.Channels["all"] = &Channel{Name: "all", Slots: make(chan struct{}, 1), Composite: firstOf("mail", "push")}
 	h.dispatch("all").wantResult(t, nevisfido.Dispatched)
 	attempts := h.seen.one(t).Attempts
-	if len(attempts) != 2 || attempts[0].Dispatcher != "mail" || attempts[0].Class != dispatchers.NoTarget || attempts[1].Class != dispatchers.Delivered {
+	if len(attempts) != 2 || attempts[0].Dispatcher != "mail" || attempts[0].Class != dispatchers.NoTarget || attempts[0].Made || attempts[1].Class != dispatchers.Delivered || !attempts[1].Made {
 		t.Errorf("on record: %+v", attempts)
-	}
-	if len(h.seen.attempts) != 1 {
-		t.Errorf("%d attempts were counted, want the one that was made", len(h.seen.attempts))
 	}
 }
 
@@ -403,10 +401,10 @@ func TestLateMembersAreOnRecord(t *testing.T) {
 		<-answered
 		return dispatchers.Receipt{}, ctx.Err()
 	}
-	h.compose("c", composite{[]string{"link", "push"}, func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+	h.compose("c", composite{[]string{"link", "push"}, func(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
 		var rest sync.WaitGroup
-		rest.Go(func() { _, _ = deliver(ctx, "push") })
-		receipt, err := deliver(ctx, "link")
+		rest.Go(func() { _, _ = deliver(ctx, d, "push") })
+		receipt, err := deliver(ctx, d, "link")
 		receipt.Rest = rest.Wait
 		return receipt, err
 	}})
@@ -430,11 +428,11 @@ func TestLateMembersOfAFailureAreOnRecord(t *testing.T) {
 		h.ObserveOnly = observe
 		h.link(Required)
 		waiting := make(chan struct{})
-		h.compose("c", composite{[]string{"link"}, func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+		h.compose("c", composite{[]string{"link"}, func(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
 			var rest sync.WaitGroup
 			rest.Go(func() {
 				<-waiting
-				_, _ = deliver(ctx, "link")
+				_, _ = deliver(ctx, d, "link")
 			})
 			wait := func() {
 				close(waiting)
@@ -467,25 +465,17 @@ func TestOperationsOfMembers(t *testing.T) {
 	h.push()
 	h.add(Channel{Name: "letter", Address: "Main Street 1", Operations: []nevisfido.Operation{nevisfido.Registration}})
 	h.compose("inner", firstOf("letter"))
-	serving := make(map[string]bool)
-	h.Channels["c"] = &Channel{Name: "c", Slots: make(chan struct{}, 1), Composite: asked{firstOf("push", "letter", "inner"), serving}}
+	var serving []string
+	h.compose("c", composite{[]string{"push", "letter", "inner"}, func(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
+		for _, member := range d.Members {
+			serving = append(serving, member.Name)
+		}
+		return deliver(ctx, d, "push")
+	}})
 	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
-	if !serving["push"] || serving["letter"] || serving["inner"] {
-		t.Errorf("serving: %v", serving)
+	if !slices.Equal(serving, []string{"push"}) {
+		t.Errorf("serving: %q", serving)
 	}
-}
-
-// asked is a composite that asks which of its members serve the operation.
-type asked struct {
-	composite
-	serving map[string]bool
-}
-
-func (c asked) Compose(ctx context.Context, m *dispatchers.Message, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
-	for _, name := range c.members {
-		c.serving[name] = m.Serves(name)
-	}
-	return c.composite.Compose(ctx, m, deliver)
 }
 
 // A source of users that hangs takes no more of the time than the member's
@@ -503,15 +493,15 @@ func TestUserLookupKeepsToTheTime(t *testing.T) {
 		h.add(Channel{Name: "mail", Type: "smtp", Address: "{oob.user.email}"})
 		h.add(Channel{Name: "sms", Type: "webhook", Address: "{oob.user.mobile}"})
 		h.link(Required)
-		h.compose("c", composite{[]string{"mail", "sms", "link"}, func(ctx context.Context, deliver dispatchers.Deliver) (dispatchers.Receipt, error) {
+		h.compose("c", composite{[]string{"mail", "sms", "link"}, func(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
 			for _, name := range []string{"mail", "sms"} {
 				share, cancel := context.WithTimeout(ctx, time.Second)
-				if _, err := deliver(share, name); err == nil {
+				if _, err := deliver(share, d, name); err == nil {
 					t.Errorf("%s delivered to nobody", name)
 				}
 				cancel()
 			}
-			return deliver(ctx, "link")
+			return deliver(ctx, d, "link")
 		}})
 		start := time.Now()
 		h.dispatch("c").wantResult(t, nevisfido.Dispatched)

@@ -2,18 +2,21 @@
 // that recognises nevisFIDO's out-of-band calls, takes over the delivery of
 // dispatch messages, and learns dispatch targets from the calls that manage
 // them. It knows nothing of Caddy.
+//
+// A dispatch is read and chosen (dispatch.go), admitted (admit.go), forwarded
+// (upstream.go), delivered (package delivery) and reported (report.go).
 package exchange
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
-	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -40,49 +43,67 @@ func statusError(status int, format string, args ...any) error {
 	return &StatusError{status, fmt.Errorf(format, args...)}
 }
 
-// Exchange handles requests. All fields are set before the first request and
-// never changed afterwards.
-type Exchange struct {
+// Config is what an Exchange works with. It must not change after New.
+type Config struct {
+	delivery.Config
+
 	BasePath           string // such as "/nevisfido"
 	UpstreamDispatcher string // what nevisFIDO is asked for in place of our dispatchers
-	RedeemURL          string // "/<operation>" is appended; "" where nevisFIDO's link tells it
-	Lifetimes          map[nevisfido.Operation]time.Duration
-	Deadline           time.Duration // for all delivery work of one request
-	MaxBody            int64         // bytes, of a dispatch request and of its answer
-	VisualCodeDigits   int           // 0 for none
-	ObserveOnly        bool          // learn and report, intercept nothing
+	MaxBody            int64  // bytes, of a dispatch request and of its answer
+	ObserveOnly        bool   // learn and report, intercept nothing
 
-	Targets   *targets.Directory
-	Handles   *Handles // nil where no channel has short links
-	Channels  map[string]*Channel
-	OnExpired *Channel // told when a target is quarantined; may be nil
-	Limits    []dispatchers.Limit
-	Limiter   targets.SharedCounter
-	Observer  Observer
-	Log       *zap.Logger
+	Limits  []dispatchers.Limit // of all dispatchers together
+	Limiter targets.SharedCounter
 
-	// Lookup resolves a placeholder that is not one of ours.
-	Lookup func(r *http.Request, placeholder string) (string, bool)
-
-	// User returns what the key sources know of a user; nil where there are
-	// none that know users.
-	User func(ctx context.Context, username string) (*targets.User, error)
-
-	// ClientIP returns the address that "limit client" counts.
+	// ClientIP returns the address that "limit client" counts; nil for none.
 	ClientIP func(r *http.Request) string
 
-	background background
+	Observer Observer // nil for none
+}
+
+// Exchange handles requests.
+type Exchange struct {
+	Config
+	courier *delivery.Courier
+}
+
+// New makes an Exchange. It fails where a setting is missing, and with a
+// *delivery.CompositeError where dispatchers cannot work with each other.
+func New(c Config) (*Exchange, error) {
+	switch {
+	case c.Targets == nil, c.Limiter == nil:
+		return nil, errors.New("an exchange needs a directory of targets and a limiter")
+	case c.UpstreamDispatcher == "":
+		return nil, errors.New("an exchange needs the name of an upstream dispatcher")
+	case c.Deadline <= 0, c.MaxBody <= 0:
+		return nil, errors.New("an exchange needs a deadline and a largest body above zero")
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Observer == nil {
+		c.Observer = noObserver{}
+	}
+	if c.ClientIP == nil {
+		c.ClientIP = func(*http.Request) string { return "" }
+	}
+	courier, err := delivery.New(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	return &Exchange{c, courier}, nil
 }
 
 // Wait waits for the work that goes on after its request was answered; each
 // piece takes Deadline at most. It is for servers that are about to exit.
-func (x *Exchange) Wait() { x.background.wait() }
+func (x *Exchange) Wait() { x.courier.Wait() }
 
 // ServeHTTP handles one request. What is not one of the calls of interest goes
 // straight through, unbuffered.
 func (x *Exchange) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) error {
-	if x.Handles.Covers(r) {
-		return x.claim(w, r)
+	if x.Links.Covers(r) {
+		x.Links.ServeHTTP(w, r)
+		return nil
 	}
 	route, err := nevisfido.Recognise(x.BasePath, r.Method, r.URL.EscapedPath())
 	if err != nil && !x.ObserveOnly {
@@ -119,3 +140,8 @@ func (x *Exchange) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) 
 func (x *Exchange) detached(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(r.Context()), x.Deadline)
 }
+
+func keyedHash(kind, value string) string { return keyedhash.Of(kind, value) }
+
+// TargetHash stands for the id of a dispatch target in logs.
+func TargetHash(id string) string { return keyedHash("target", id) }

@@ -12,7 +12,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestOperations(t *testing.T) {
@@ -322,7 +322,7 @@ func TestQuarantineOfANewerAddress(t *testing.T) {
 func TestQuarantineThatCannotBeStored(t *testing.T) {
 	h := newHarness(t)
 	h.push().fails(dispatchers.Expired)
-	h.store.SetFault(failAt(storetest.Write))
+	h.store.SetFault(failAt(kvtest.Write))
 	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetExpired)
 	h.wantLog(`"level":"warn"`, "quarantining")
 }

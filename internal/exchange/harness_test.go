@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -21,14 +22,13 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,13 +42,28 @@ const (
 	redeemURL    = "https://fido.example.com/nevisfido/token/redeem"
 )
 
+type (
+	Channel = delivery.Channel
+	Policy  = delivery.Policy
+)
+
+const (
+	Required  = delivery.Required
+	Preferred = delivery.Preferred
+	Off       = delivery.Off
+)
+
 // A harness is an Exchange with a scripted nevisFIDO behind it, channels that
 // keep what they are handed, and a store in memory. When the test ends, its
 // log is searched for everything that is secret.
 type harness struct {
-	*Exchange
+	Config // may be changed between requests
+
+	mu        sync.Mutex
+	exchanges []*Exchange // that were made of it
+
 	tb       testing.TB
-	store    *storetest.Memory
+	store    *kvtest.Memory
 	upstream *upstream
 	seen     *observed
 	logs     *logBuffer
@@ -83,7 +98,7 @@ func newHarness(tb testing.TB) *harness {
 	tb.Helper()
 	h := &harness{
 		tb:        tb,
-		store:     new(storetest.Memory),
+		store:     new(kvtest.Memory),
 		upstream:  new(upstream),
 		seen:      new(observed),
 		logs:      new(logBuffer),
@@ -96,25 +111,60 @@ func newHarness(tb testing.TB) *harness {
 		signer:    must[*encrypt.SigningKey](tb)(signingKey()),
 	}
 	h.email = h.username + "@example.com"
-	encoder := zap.NewProductionEncoderConfig()
-	h.Exchange = &Exchange{
+	h.Config = Config{
+		Config: delivery.Config{
+			Lifetimes: map[nevisfido.Operation]time.Duration{nevisfido.Authentication: 2 * time.Minute},
+			Deadline:  time.Minute,
+			Targets:   &targets.Directory{Store: h.store, Unsynced: new(targets.Unsynced)},
+			Channels:  make(map[string]*Channel),
+			Log:       newLog(h.logs),
+		},
 		BasePath:           "/nevisfido",
 		UpstreamDispatcher: nevisfido.BuiltInLink,
-		Lifetimes:          map[nevisfido.Operation]time.Duration{nevisfido.Authentication: 2 * time.Minute},
-		Deadline:           time.Minute,
 		MaxBody:            64 << 10,
-		Targets:            &targets.Directory{Store: h.store, Unsynced: new(targets.Unsynced)},
-		Channels:           make(map[string]*Channel),
 		Limiter:            NewMemoryLimiter(),
 		Observer:           h.seen,
-		Log:                zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(encoder), h.logs, zapcore.DebugLevel)),
-		Lookup:             func(*http.Request, string) (string, bool) { return "", false },
 		ClientIP:           func(*http.Request) string { return "192.0.2.1" },
 	}
 	h.register("push", h.device)
 	h.upstream.answer = h.dispatched(h.plainLink(h.token))
 	tb.Cleanup(func() { h.searchLogs(tb) })
 	return h
+}
+
+// newLog writes JSON as Caddy does, with levels in small letters.
+func newLog(to io.Writer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.LevelKey {
+			a.Value = slog.StringValue(strings.ToLower(a.Value.String()))
+		}
+		return a
+	}}))
+}
+
+// exchange makes an Exchange of the present configuration.
+func (h *harness) exchange() *Exchange {
+	h.tb.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x, err := New(h.Config)
+	if err != nil {
+		h.tb.Fatal(err)
+	}
+	h.exchanges = append(h.exchanges, x)
+	return x
+}
+
+// ServeHTTP has the present configuration handle a request.
+func (h *harness) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) error {
+	return h.exchange().ServeHTTP(w, r, next)
+}
+
+// Wait waits for what goes on after its request was answered.
+func (h *harness) Wait() {
+	for _, x := range h.exchanges {
+		x.Wait()
+	}
 }
 
 // register makes the target known, as a create call does.
@@ -156,8 +206,8 @@ func (h *harness) edit(change func(*targets.Target)) {
 func (h *harness) ref() targets.Ref { return targets.Ref{ID: h.targetID} }
 
 // failAt makes the store fail at one point of its work.
-func failAt(at storetest.Op) func(context.Context, storetest.Op) error {
-	return func(_ context.Context, op storetest.Op) error {
+func failAt(at kvtest.Op) func(context.Context, kvtest.Op) error {
+	return func(_ context.Context, op kvtest.Op) error {
 		if op == at {
 			return errors.New("disk full")
 		}
@@ -461,7 +511,7 @@ var sealed = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{45}`)
 // anything that is secret.
 func (h *harness) searchLogs(tb testing.TB) {
 	tb.Helper()
-	told := fmt.Sprintf("%+v %+v", h.seen.records, h.seen.attempts)
+	told := fmt.Sprintf("%+v", h.seen.records)
 	log := []byte(h.logs.String() + h.errors.String() + told)
 	for what, secret := range map[string]string{
 		"token": h.token, "target id": h.targetID, "push token": h.pushToken, "username": h.username, "address": h.email,
@@ -513,8 +563,6 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-func (b *logBuffer) Sync() error { return nil }
-
 func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -523,36 +571,15 @@ func (b *logBuffer) String() string {
 
 // observed keeps what the observer is told.
 type observed struct {
-	mu        sync.Mutex
-	records   []Record
-	attempts  []Attempt
-	encrypted []string
-	limited   []dispatchers.Scope
-	fallbacks []Fallback
+	mu      sync.Mutex
+	records []Record
+	limited []dispatchers.Scope
 }
 
 func (o *observed) Exchanged(r Record) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.records = append(o.records, r)
-}
-
-func (o *observed) Attempted(a Attempt) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.attempts = append(o.attempts, a)
-}
-
-func (o *observed) Encrypted(alg, enc, outcome string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.encrypted = append(o.encrypted, strings.TrimSpace(alg+" "+enc+" "+outcome))
-}
-
-func (o *observed) FellBack(f Fallback) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.fallbacks = append(o.fallbacks, f)
 }
 
 func (o *observed) Limited(scope dispatchers.Scope) {

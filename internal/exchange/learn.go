@@ -2,9 +2,8 @@ package exchange
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
-
-	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -109,7 +108,7 @@ func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Nex
 	}
 	if err != nil {
 		x.Log.Error("learning a dispatch target: until the store takes it, only this process knows of it",
-			zap.String("call", l.source), zap.String("target", TargetHash(created.ID)), zap.Error(err))
+			slog.String("call", l.source), slog.String("target", TargetHash(created.ID)), slog.Any("error", err))
 	}
 	return rec.relay()
 }
@@ -131,6 +130,6 @@ func (x *Exchange) unidentified(l creation, err error) {
 		why = targets.WhySeveralIDs
 	}
 	x.Log.Warn("nevisFIDO's answer does not tell which dispatch target it has made; the target stays unknown to this sidecar",
-		zap.String("call", l.source), zap.String("reason", why), zap.Error(err))
+		slog.String("call", l.source), slog.String("reason", why), slog.Any("error", err))
 	x.Targets.Unidentified(l.source, why)
 }

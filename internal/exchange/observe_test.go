@@ -9,9 +9,10 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestObservedDispatchesPassUntouched(t *testing.T) {
@@ -103,13 +104,13 @@ func TestObservingForeseesWhatHappens(t *testing.T) {
 						add(h, policy)
 						h.send(r)
 						record := h.seen.one(t)
+						if observe && (len(record.Attempts)+len(record.Fallbacks) != 0 || record.Sealing != "" || record.Result != Observed) {
+							t.Errorf("observing counts as dispatching: %+v", record)
+						}
 						seen = append(seen, Record{
 							Dispatcher: record.Dispatcher, Delivered: record.Delivered, Class: record.Class, Reason: record.Reason,
-							Encryption: record.Encryption, Alg: record.Alg, Enc: record.Enc, Thumbprint: record.Thumbprint,
+							Report: delivery.Report{Encryption: record.Encryption, Alg: record.Alg, Enc: record.Enc, Thumbprint: record.Thumbprint},
 						})
-						if observe && (len(h.seen.attempts)+len(h.seen.encrypted)+len(h.seen.fallbacks) != 0 || record.Result != Observed) {
-							t.Errorf("observing counts as dispatching: %+v", h.seen)
-						}
 					}
 					if !reflect.DeepEqual(seen[0], seen[1]) {
 						t.Errorf("foreseen %+v\nhappened %+v", seen[0], seen[1])
@@ -144,7 +145,7 @@ func TestObservingNeverStandsInTheWay(t *testing.T) {
 	h := newHarness(t)
 	h.ObserveOnly = true
 	h.push()
-	h.store.SetFault(failAt(storetest.Update))
+	h.store.SetFault(failAt(kvtest.Update))
 	h.upstream.answer = respond(http.StatusNoContent, "")
 	for _, r := range []*http.Request{
 		newRequest(t, http.MethodPatch, targetsPath+"/"+h.targetID, "a.b.c"),

@@ -15,7 +15,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // wantNotForwarded checks that a request was answered with a status and went
@@ -217,7 +217,7 @@ func TestTargetOfAnotherDispatcher(t *testing.T) {
 func TestNoDispatcherAndNoStore(t *testing.T) {
 	h := newHarness(t)
 	h.push()
-	h.store.SetFault(failAt(storetest.Load))
+	h.store.SetFault(failAt(kvtest.Load))
 	a := h.send(newRequest(t, http.MethodPost, authentication, `{"dispatchTargetId":"`+h.targetID+`"}`))
 	a.wantResult(t, nevisfido.InternalError)
 	if len(h.upstream.calls()) != 0 {

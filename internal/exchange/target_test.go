@@ -18,7 +18,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 const registrationPath = "/nevisfido/uaf/1.1/registration"
@@ -411,7 +411,7 @@ func TestQueryTargets(t *testing.T) {
 		"ours":           {prepare: func(*harness) {}, renamed: true},
 		"not ours":       {prepare: func(h *harness) { h.register("firebase-cloud-messaging", nil) }},
 		"unknown":        {prepare: func(h *harness) { h.edit(func(t *targets.Target) { t.Dispatcher = "" }) }},
-		"store down":     {prepare: func(h *harness) { h.store.SetFault(failAt(storetest.Load)) }},
+		"store down":     {prepare: func(h *harness) { h.store.SetFault(failAt(kvtest.Load)) }},
 		"gzip":           {prepare: func(*harness) {}, next: func(n Next) Next { return with(n, "Content-Encoding", "gzip") }},
 		"another status": {prepare: func(*harness) {}, next: func(n Next) Next { return respondStatus(n, 403) }, status: 403},
 	} {
@@ -533,7 +533,7 @@ func TestNoDispatchToADeletedTarget(t *testing.T) {
 // If the record cannot be marked, nevisFIDO is not asked.
 func TestMarkingFails(t *testing.T) {
 	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
-		for _, at := range []storetest.Op{storetest.Update, storetest.Write} {
+		for _, at := range []kvtest.Op{kvtest.Update, kvtest.Write} {
 			h := newHarness(t)
 			h.store.SetFault(failAt(at))
 			a := h.send(newRequest(t, method, targetPath(h.targetID), h.modification(map[string]any{"target": "new"})))
@@ -551,7 +551,7 @@ func TestMarkingFails(t *testing.T) {
 func TestCommittingFails(t *testing.T) {
 	h := newHarness(t)
 	h.upstream.answer = func(w http.ResponseWriter, _ *http.Request) error {
-		h.store.SetFault(failAt(storetest.Update))
+		h.store.SetFault(failAt(kvtest.Update))
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
@@ -571,7 +571,7 @@ func TestModifyToADispatcherOfOurs(t *testing.T) {
 	for name, c := range map[string]struct {
 		members map[string]any
 		status  int
-		fault   storetest.Op // after nevisFIDO's answer
+		fault   kvtest.Op // after nevisFIDO's answer
 		forged  bool
 		want    int
 		stored  string
@@ -584,7 +584,7 @@ func TestModifyToADispatcherOfOurs(t *testing.T) {
 		"another target":         {members: map[string]any{"dispatcher": "mail", "dispatchTargetId": "x"}, status: 422, want: 422, stored: "push"},
 		"an old one":             {members: map[string]any{"dispatcher": "mail", "creationTimeInEpochMillis": 1}, status: 422, want: 422, stored: "push"},
 		"forged":                 {members: map[string]any{"dispatcher": "mail"}, forged: true, status: 422, want: 422, stored: "push"},
-		"that cannot be applied": {members: map[string]any{"dispatcher": "mail"}, fault: storetest.Write, status: 422, want: 422, stored: "push"},
+		"that cannot be applied": {members: map[string]any{"dispatcher": "mail"}, fault: kvtest.Write, status: 422, want: 422, stored: "push"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t)
@@ -859,7 +859,7 @@ func TestChangeOfADeviceIsMarked(t *testing.T) {
 
 func TestChangeOfADeviceThatCannotBeMarked(t *testing.T) {
 	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
-		for _, at := range []storetest.Op{storetest.OfDevice, storetest.Update, storetest.Write} {
+		for _, at := range []kvtest.Op{kvtest.OfDevice, kvtest.Update, kvtest.Write} {
 			h := newHarness(t)
 			h.store.SetFault(failAt(at))
 			h.wantNotForwarded(t, h.changeDevice(method, ""), http.StatusServiceUnavailable)
@@ -883,7 +883,7 @@ func TestObservedChangeWhileTheStoreFails(t *testing.T) {
 				h.push()
 				dispatched := h.upstream.answer
 				h.ObserveOnly = true
-				h.store.SetFault(func(context.Context, storetest.Op) error { return errors.New("down") })
+				h.store.SetFault(func(context.Context, kvtest.Op) error { return errors.New("down") })
 				h.upstream.answer = respond(status, "")
 				path := targetPath(h.targetID)
 				if device {
@@ -914,7 +914,7 @@ func TestStoreFailsAfterACreation(t *testing.T) {
 	g := h.push()
 	dispatched := h.upstream.answer
 	h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
-		h.store.SetFault(func(context.Context, storetest.Op) error { return errors.New("down") })
+		h.store.SetFault(func(context.Context, kvtest.Op) error { return errors.New("down") })
 		return h.created()(w, r)
 	}
 	body, key := newTarget(t, "push")
@@ -940,7 +940,7 @@ func TestCreationWhileTheStoreFails(t *testing.T) {
 	registration := string(toJSON(t, map[string]any{"context": string(toJSON(t, map[string]any{"dispatchTarget": body}))}))
 	for path, body := range map[string]string{targetsPath: body, registrationPath: registration} {
 		h := newHarness(t)
-		h.store.SetFault(failAt(storetest.Write))
+		h.store.SetFault(failAt(kvtest.Write))
 		h.wantNotForwarded(t, h.send(newRequest(t, http.MethodPost, path, body)), http.StatusServiceUnavailable)
 
 		h.ObserveOnly = true
@@ -950,7 +950,7 @@ func TestCreationWhileTheStoreFails(t *testing.T) {
 		}
 	}
 	h := newHarness(t)
-	h.store.SetFault(failAt(storetest.Write))
+	h.store.SetFault(failAt(kvtest.Write))
 	h.upstream.answer = respond(http.StatusOK, `{"statusCode":1200}`)
 	if a := h.send(newRequest(t, http.MethodPost, registrationPath, `{"uafResponse":"[]"}`)); a.err != nil || a.Code != http.StatusOK {
 		t.Errorf("a registration without a target: answered %d, %v", a.Code, a.err)
@@ -966,7 +966,7 @@ func TestMarkingHasAnEnd(t *testing.T) {
 			r := newRequest(t, method, path, "jws")
 			r.Header.Set("Device-Signature", h.modification(nil))
 			h.Deadline = 50 * time.Millisecond
-			h.store.SetFault(func(ctx context.Context, _ storetest.Op) error {
+			h.store.SetFault(func(ctx context.Context, _ kvtest.Op) error {
 				if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > h.Deadline {
 					t.Errorf("%s %s: the store is given until %s", method, path, deadline)
 				}

@@ -1,7 +1,7 @@
-// Package shortlink is the contract for keeping what is too large for its medium,
-// such as a sealed message for an SMS, until the one who got a short handle in
-// its place comes for it. It is free of Caddy; stores of dispatch targets
-// implement it beside their own contract.
+// Package shortlink keeps what is too large for its medium, such as a sealed
+// message for an SMS, until the recipient of a short handle comes for it
+// (links.go), and holds the contract of the stores that keep it. Stores of
+// dispatch targets implement that contract in addition to their own.
 //
 // A store never sees a handle, only the id that is made of it: whoever can
 // read the store cannot claim what is in it.

@@ -19,7 +19,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -356,7 +356,7 @@ func TestDirectory(t *testing.T) {
 	s, _, _ := newSource(t, line(target("one"))+line(weak))
 	var events []string
 	d := &targets.Directory{
-		Store: new(storetest.Memory), Namespace: "bank",
+		Store: new(kvtest.Memory), Namespace: "bank",
 		Sources: []targets.NamedSource{{Name: "file", KeySource: s}},
 		Events:  func(e targets.Event) { events = append(events, e.Source+" "+string(e.Name)+" "+e.Reason) },
 	}

@@ -10,14 +10,14 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func newDirectory(t *testing.T, server *idm.Server) (*targets.Directory, *[]targets.Event) {
 	t.Helper()
 	var events []targets.Event
 	return &targets.Directory{
-		Store: new(storetest.Memory), Namespace: "bank",
+		Store: new(kvtest.Memory), Namespace: "bank",
 		Sources: []targets.NamedSource{{Name: "nevisidm", KeySource: newSource(t, server, nil)}},
 		Events:  func(e targets.Event) { events = append(events, e) },
 	}, &events

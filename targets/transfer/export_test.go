@@ -18,8 +18,8 @@ func TestExportReportsDamagedRecords(t *testing.T) {
 	store := empty()
 	mustRun(t, newImport(store), crowd(t, 5))
 	damaged := targets.Ref{Namespace: "bank", ID: "damaged"}
-	store.Put(damaged, []byte("{"))
-	store.Put(targets.Ref{ID: "newer"}, []byte(`{"schema":2}`))
+	store.Set(damaged, []byte("{"))
+	store.Set(targets.Ref{ID: "newer"}, []byte(`{"schema":2}`))
 	reported := make(map[string]bool)
 	var out bytes.Buffer
 	n, err := transfer.Export(t.Context(), store, "", &out, func(e *targets.RecordError) { reported[e.Hash] = true })
@@ -29,7 +29,7 @@ func TestExportReportsDamagedRecords(t *testing.T) {
 }
 
 // twice lists everything two times, as Redis may while it rehashes.
-type twice struct{ targets.Lister }
+type twice struct{ transfer.Lister }
 
 func (l twice) Each(ctx context.Context, f func(*targets.Target, error) error) error {
 	if err := l.Lister.Each(ctx, f); err != nil {
@@ -41,7 +41,7 @@ func (l twice) Each(ctx context.Context, f func(*targets.Target, error) error) e
 func TestExportWritesEachTargetOnce(t *testing.T) {
 	store := empty()
 	mustRun(t, newImport(store), crowd(t, 50))
-	store.Put(targets.Ref{ID: "damaged"}, []byte("{"))
+	store.Set(targets.Ref{ID: "damaged"}, []byte("{"))
 	damaged := 0
 	var out bytes.Buffer
 	n, err := transfer.Export(t.Context(), twice{store}, "", &out, func(*targets.RecordError) { damaged++ })
@@ -82,7 +82,9 @@ func TestWriteFile(t *testing.T) {
 			return errors.Join(err, failure)
 		})
 	}
-	write(t, path+".tmp", "left by a process that was killed")
+	if err := os.WriteFile(path+".tmp", []byte("left by a process that was killed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, text := range []string{"one", "two"} {
 		if err := put(text, nil); err != nil {
 			t.Fatal(err)

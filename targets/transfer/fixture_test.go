@@ -12,7 +12,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 	"github.com/oob-dispatch/oob-dispatch/targets/transfer"
 )
 
@@ -90,7 +90,7 @@ func with(t testing.TB, record *targets.Target, members map[string]any) string {
 
 func newImport(s targets.Store) *transfer.Import {
 	return &transfer.Import{
-		Store: s, Overwrite: transfer.Newer, Jobs: 8, Destination: "here",
+		Store: s, Overwrite: transfer.Newer, Jobs: 8,
 		Now: func() time.Time { return noon.Add(time.Hour) },
 	}
 }
@@ -105,7 +105,7 @@ func mustRun(t *testing.T, im *transfer.Import, lines string) *transfer.Report {
 }
 
 // exported returns the records of a store, sorted.
-func exported(t *testing.T, l targets.Lister, namespace string) string {
+func exported(t *testing.T, l transfer.Lister, namespace string) string {
 	t.Helper()
 	var out bytes.Buffer
 	n, err := transfer.Export(t.Context(), l, namespace, &out, func(e *targets.RecordError) { t.Error(e) })
@@ -128,4 +128,4 @@ func load(t *testing.T, s targets.Store, id string) *targets.Target {
 	return record
 }
 
-func empty() *storetest.Memory { return new(storetest.Memory) }
+func empty() *kvtest.Memory { return new(kvtest.Memory) }

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,27 +28,16 @@ type Import struct {
 	Strict    bool             // end with the first line that is refused
 	Now       func() time.Time // nil means time.Now
 
-	// State is the path of a file that says how far the import has come, or
-	// empty. It is written when a batch of lines is durable, and read at the
-	// beginning, so that an import that was killed goes on from there. The
-	// lines after that are stored again, which changes nothing. Destination
-	// is any text that says where to; a state with another one is an error.
-	State       string
-	Destination string
-
 	// Progress, if not nil, is called between batches with what is done.
 	Progress func(r *Report, bytes int64)
 }
 
 // Run imports all lines. The report is that of the lines that are done, also
-// beside an error: then the lines after report.Lines are not, or not all. It is
-// nil where the import cannot begin. A refused line is no error unless Strict.
+// where there is an error: then the lines after report.Lines are not, or not all.
+// To import the same lines again changes nothing. A refused line is not an error
+// unless Strict is set.
 func (im *Import) Run(ctx context.Context, input io.Reader) (*Report, error) {
-	l := newLines(input)
-	report, err := im.resume(l)
-	if err != nil {
-		return nil, err
-	}
+	l, report := newLines(input), new(Report)
 	for {
 		if err := ctx.Err(); err != nil {
 			return report, err
@@ -59,41 +49,36 @@ func (im *Import) Run(ctx context.Context, input io.Reader) (*Report, error) {
 		if err != nil {
 			return report, err
 		}
-		next := report.clone()
-		next.Lines = l.number
-		if err := im.batch(ctx, batch, next); err != nil {
+		if err := im.batch(ctx, batch, report); err != nil {
 			return report, err
 		}
-		report = next
-		if err := im.save(l, report); err != nil {
-			return report, err
-		}
+		report.Lines = l.number
 		if im.Progress != nil {
 			im.Progress(report, l.bytes)
 		}
 	}
 }
 
-// batch stores lines and adds them to the report.
+// batch stores lines and adds them to the report, unless there is an error.
 func (im *Import) batch(ctx context.Context, batch []line, report *Report) error {
 	records, refusals := im.vetAll(batch)
 	for i, why := range refusals {
-		switch {
-		case why != nil && im.Strict:
+		if why != nil && im.Strict {
 			return fmt.Errorf("line %d: %s", batch[i].number, why.text)
-		case why != nil:
-			report.refuse(batch[i].number, why)
-		case records[i].User != nil:
-			report.Users++
 		}
 	}
 	outcomes, err := im.putAll(ctx, batch, records)
 	if err != nil {
 		return err
 	}
-	for i, o := range outcomes {
-		if records[i] != nil {
-			report.count(o)
+	for i, record := range records {
+		if record == nil {
+			report.refuse(batch[i].number, refusals[i])
+			continue
+		}
+		report.count(outcomes[i])
+		if record.User != nil {
+			report.Users++
 		}
 	}
 	return nil
@@ -170,4 +155,66 @@ func (im *Import) now() time.Time {
 		return time.Now().UTC()
 	}
 	return im.Now().UTC()
+}
+
+// Overwrite says what happens to a target that the store holds already.
+type Overwrite string
+
+// The ways to treat a target that the store holds already.
+const (
+	// Newer replaces a record by one that was updated after it, but never a
+	// modification of the device by an older one of the same registration.
+	Newer  Overwrite = "newer"
+	Never  Overwrite = "never"
+	Always Overwrite = "always"
+)
+
+// Set implements pflag.Value.
+func (o *Overwrite) Set(text string) error {
+	switch value := Overwrite(text); value {
+	case Newer, Never, Always:
+		*o = value
+		return nil
+	}
+	return errors.New("use newer, never or always")
+}
+
+// String implements pflag.Value.
+func (o *Overwrite) String() string { return string(*o) }
+
+// Type implements pflag.Value.
+func (*Overwrite) Type() string { return "when" }
+
+type outcome int
+
+const (
+	added outcome = iota
+	replaced
+	unchanged
+	kept
+)
+
+// of tells what becomes of a record where the store holds the present one.
+func (o Overwrite) of(present, next *targets.Target) outcome {
+	switch {
+	case present == nil:
+		return added
+	case same(present, next):
+		return unchanged
+	case o == Always, o == Newer && newer(next, present):
+		return replaced
+	default:
+		return kept
+	}
+}
+
+func newer(a, b *targets.Target) bool {
+	older := a.Created.Equal(b.Created) && a.Modified < b.Modified
+	return a.Updated.After(b.Updated) && !older
+}
+
+func same(a, b *targets.Target) bool {
+	textA, errA := targets.Encode(a, a.Ref())
+	textB, errB := targets.Encode(b, b.Ref())
+	return errA == nil && errB == nil && bytes.Equal(textA, textB)
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 	"github.com/oob-dispatch/oob-dispatch/targets/transfer"
 )
 
@@ -257,7 +257,7 @@ func TestDryRunStoresNothing(t *testing.T) {
 	if report.Added != 600 || report.RefusedLines() != 1 || len(store.Dump()) > 0 {
 		t.Errorf("report %+v, stored %d bytes", report, len(store.Dump()))
 	}
-	store.SetFault(func(context.Context, storetest.Op) error { return errors.New("down") })
+	store.SetFault(func(context.Context, kvtest.Op) error { return errors.New("down") })
 	if report, err := im.Run(t.Context(), strings.NewReader(crowd(t, 1))); err == nil || report.Lines != 0 {
 		t.Errorf("store down: report %+v, error %v", report, err)
 	}
@@ -276,6 +276,36 @@ func TestNamespaces(t *testing.T) {
 	mustRun(t, newImport(store), encode(t, target(0)))
 	if exported(t, store, "bank") != encode(t, bank) || exported(t, store, "") != encode(t, target(0)) {
 		t.Error("an export has targets of another namespace")
+	}
+}
+
+// An import that ended early is repeated: what is stored already stays as it is,
+// and the rest is added.
+func TestRepeatedAfterAFailure(t *testing.T) {
+	lines := crowd(t, 1000) + "x\n" + crowd(t, 2500)
+	store := empty()
+	im := newImport(store)
+	im.Jobs = 1
+	writes := 0
+	store.SetFault(func(_ context.Context, op kvtest.Op) error {
+		if op == kvtest.Write {
+			if writes++; writes > 700 {
+				return errors.New("down")
+			}
+		}
+		return nil
+	})
+	report, err := im.Run(t.Context(), strings.NewReader(lines))
+	if err == nil || report.Lines == 0 || report.Lines > 700 || report.Added != report.Lines {
+		t.Fatalf("report %+v, error %v", report, err)
+	}
+	store.SetFault(nil)
+	report = mustRun(t, im, lines)
+	if report.Added != 1800 || report.Unchanged != 1700 || report.RefusedLines() != 1 || report.Refused["not_json"].Lines[0] != 1001 {
+		t.Errorf("repeated: %+v", report)
+	}
+	if exported(t, store, "") != crowd(t, 2500) {
+		t.Error("not all was stored")
 	}
 }
 

@@ -3,11 +3,8 @@ package transfer
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -29,30 +26,16 @@ type line struct {
 	tooLong bool // then there is no text
 }
 
-// lines reads the input. It knows how much has been read, and the hash of that.
+// lines reads the input, and counts what has been read.
 type lines struct {
 	input  *bufio.Reader
-	sum    hash.Hash
 	bytes  int64
 	number int64
 }
 
 func newLines(input io.Reader) *lines {
-	return &lines{input: bufio.NewReaderSize(input, maxLine), sum: sha256.New()}
+	return &lines{input: bufio.NewReaderSize(input, maxLine)}
 }
-
-// skip passes over what a state says has been done.
-func (l *lines) skip(s *state) error {
-	if n, err := io.CopyN(l.sum, l.input, s.Bytes); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading the input: %w", err)
-	} else if n < s.Bytes || l.hash() != s.SHA256 {
-		return errors.New("the input does not begin with what was imported so far")
-	}
-	l.bytes, l.number = s.Bytes, s.Report.Lines
-	return nil
-}
-
-func (l *lines) hash() string { return hex.EncodeToString(l.sum.Sum(nil)) }
 
 // batch returns the next lines. The error is io.EOF behind the last one.
 func (l *lines) batch() ([]line, error) {
@@ -101,7 +84,6 @@ func (l *lines) next() (line, error) {
 
 func (l *lines) take() ([]byte, error) {
 	text, err := l.input.ReadSlice('\n')
-	l.sum.Write(text)
 	l.bytes += int64(len(text))
 	return text, err
 }

@@ -46,12 +46,6 @@ func (r *Report) Reasons() []string {
 	})
 }
 
-func (r *Report) clone() *Report {
-	c := *r
-	c.Refused = maps.Clone(r.Refused)
-	return &c
-}
-
 func (r *Report) count(o outcome) {
 	switch o {
 	case added:
@@ -74,8 +68,7 @@ func (r *Report) refuse(number int64, why *refusal) {
 		refusal.Text = why.text
 	}
 	if len(refusal.Lines) < maxListed {
-		// Not in place: the report of the lines before shares it.
-		refusal.Lines = append(slices.Clip(refusal.Lines), number)
+		refusal.Lines = append(refusal.Lines, number)
 	}
 	r.Refused[why.reason] = refusal
 }

@@ -4,8 +4,17 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/targets/internal/keylock"
 )
+
+// maxCalls bounds the calls under way, those included that the storage does not
+// come back from.
+const maxCalls = 128
+
+// locks are those of the process, by storage key: during a reload two stores
+// use the same storage.
+var locks keylock.Table
 
 // held is the lock of a storage key. It is freed when the last user is done: a
 // write that the storage does not come back from may still happen, and must
@@ -16,10 +25,8 @@ type held struct {
 }
 
 // hold locks a storage key against others of this process.
-func (s *Store) hold(ctx context.Context, key string) (*held, error) {
-	waiting, cancel := context.WithTimeout(ctx, time.Duration(s.Timeout))
-	defer cancel()
-	unlock, err := locks.Lock(waiting, key)
+func (s *Store) hold(ctx context.Context, place string) (*held, error) {
+	unlock, err := locks.Lock(ctx, place)
 	if err != nil {
 		return nil, fmt.Errorf("waiting for another change of the record: %w", err)
 	}
@@ -34,19 +41,13 @@ func (h *held) release() {
 	}
 }
 
-// call makes one call of the storage and waits for its end, but not beyond the
-// timeout: storages need not honour the context. The lock, if there is one, is
-// held until the call has really ended.
+// call makes one call of the storage and waits for its end, but not longer than
+// the context: storages need not honour it. The lock, if there is one, is held
+// until the call has really ended.
 func (s *Store) call(ctx context.Context, h *held, f func(context.Context) ([]byte, error)) ([]byte, error) {
-	return s.callFor(ctx, time.Duration(s.Timeout), h, f)
-}
-
-func (s *Store) callFor(ctx context.Context, timeout time.Duration, h *held, f func(context.Context) ([]byte, error)) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	select {
 	case s.calls <- struct{}{}:
 	case <-ctx.Done():

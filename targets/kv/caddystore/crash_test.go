@@ -108,7 +108,7 @@ func TestKill(t *testing.T) {
 		default:
 			t.Errorf("round %d: the record is %+v, nevisFIDO has name %q", round, record, applied)
 		}
-		ids, err := d.Store.OfDevice(t.Context(), "", "device-1", "jeff")
+		ids, err := d.Store.OfDevice(t.Context(), "", "device-1", "")
 		if err != nil || strings.Join(ids, " ") != "one" {
 			t.Errorf("round %d: the device lists %q, error %v", round, ids, err)
 		}

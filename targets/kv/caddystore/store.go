@@ -1,8 +1,10 @@
-// Package caddystore keeps dispatch targets in a Caddy storage.
+// Package caddystore keeps the values of package kv in a Caddy storage.
 package caddystore
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,28 +12,25 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/certmagic"
+	strict "github.com/go-json-experiment/json"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
+	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/internal/keylock"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/seal"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
-const (
-	// defaultTimeout leaves room for a few calls within a dispatch's deadline.
-	defaultTimeout = 2 * time.Second
-
-	// maxCalls bounds the calls under way, those included that the storage
-	// does not come back from.
-	maxCalls = 128
-)
+func init() { caddy.RegisterModule(Store{}) }
 
 // Store keeps dispatch targets in Caddy's configured storage: the file system
 // unless another storage module is configured. Each target is one record, and
-// each device another that lists its targets, under keys that are hashes
-// beneath `oob/targets` and `oob/devices`; `caddy storage export` backs them up.
+// each user's device another that lists its targets, under keys that are hashes
+// below `oob/targets` and `oob/devices`; `caddy storage export` backs them up.
 //
-// Caddy storages know no compare-and-swap. Updates are atomic within one
+// Caddy storages have no compare-and-swap. Updates are atomic within one
 // process, across config reloads; where several processes share a storage, the
 // last writer wins. The storage module must tell "not found" from "down": one
 // that reports an outage as not found makes targets unknown for its duration.
@@ -42,16 +41,12 @@ type Store struct {
 	// any `caddy.storage` module.
 	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
 
-	// How long to wait for each call of the storage. Default: 2s.
-	Timeout caddy.Duration `json:"timeout,omitempty"`
-
-	seal.Options
+	kv.Options
 
 	storage  certmagic.Storage
 	location string
-	ring     *seal.Ring
 	calls    chan struct{} // one element for each call under way
-	sweeper  *sweeper      // of claims that have expired
+	sweeper  *sweeper      // of short links that have expired
 }
 
 // CaddyModule returns the Caddy module information.
@@ -62,15 +57,46 @@ func (Store) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+var options = conf.Join(
+	conf.Table[Store]{conf.Custom("storage", (*Store).readStorage, nil)},
+	conf.Embed(kv.OptionTable, func(s *Store) *kv.Options { return &s.Options }),
+)
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	store caddy {
+//		storage <module> [<args>] { … }
+//		timeout <duration>
+//		seal <keyfile...>
+//		accept_unsealed
+//	}
+//
+// Every option may be missing, and so may the block.
+func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, s) }
+
+func (s *Store) readStorage(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return errors.New("storage takes the name of a storage module, such as file_system")
+	}
+	name := d.Val()
+	module, err := caddyfile.UnmarshalModule(d, "caddy.storage."+name)
+	if err != nil {
+		return conf.Located(err)
+	}
+	if _, ok := module.(caddy.StorageConverter); !ok {
+		return fmt.Errorf("storage: the module caddy.storage.%s is not a Caddy storage", name)
+	}
+	s.StorageRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
+	return nil
+}
+
 // Provision sets up the store. It does not touch the storage.
 func (s *Store) Provision(ctx caddy.Context) error {
-	ring, err := seal.Load(s.Options, ctx.Slogger())
-	if err != nil {
+	if err := options.Provision(s, ctx.Slogger()); err != nil {
 		return err
 	}
-	s.ring = ring
 	if s.StorageRaw == nil {
-		s.start(ctx.Storage())
+		s.start(ctx.Storage(), "")
 		return nil
 	}
 	own := string(s.StorageRaw) // loading forgets it
@@ -80,219 +106,184 @@ func (s *Store) Provision(ctx caddy.Context) error {
 	}
 	converter, ok := module.(caddy.StorageConverter)
 	if !ok {
-		return fmt.Errorf("storage module %T is no Caddy storage", module)
+		return fmt.Errorf("the storage module %T is not a Caddy storage", module)
 	}
 	storage, err := converter.CertMagicStorage()
 	if err != nil {
 		return fmt.Errorf("creating storage: %w", err)
 	}
-	s.start(storage)
-	if _, named := storage.(fmt.Stringer); !named {
-		s.location += " " + own
-	}
+	s.start(storage, own)
 	return nil
 }
 
-func (s *Store) start(storage certmagic.Storage) {
-	s.storage, s.location = storage, fmt.Sprintf("%T", storage)
+// start sets the storage. One that does not tell where it is goes by its
+// options.
+func (s *Store) start(storage certmagic.Storage, own string) {
 	if named, ok := storage.(fmt.Stringer); ok {
-		s.location += " " + named.String()
+		own = named.String()
 	}
+	s.storage, s.location = storage, fmt.Sprintf("caddy %T %s", storage, own)
 	s.calls = make(chan struct{}, maxCalls)
 	s.sweeper = new(sweeper)
-	if s.Timeout == 0 {
-		s.Timeout = caddy.Duration(defaultTimeout)
-	}
 }
 
-// Validate checks the options.
-func (s *Store) Validate() error {
-	if s.Timeout < 0 {
-		return fmt.Errorf("timeout must be positive, not %s", time.Duration(s.Timeout))
+// Cleanup ends the work that goes on outside requests.
+func (s *Store) Cleanup() error {
+	if s.sweeper != nil {
+		s.sweeper.stop()
 	}
 	return nil
 }
 
-// locks are those of the process, by storage key: during a reload two stores
-// use the same storage.
-var locks keylock.Table
-
-// Load implements targets.Store.
-func (s *Store) Load(ctx context.Context, ref targets.Ref) (*targets.Target, error) {
-	data, err := s.readSealed(ctx, targetKey(ref))
-	if err != nil {
-		return nil, err
-	}
-	if data == nil {
-		return nil, targets.ErrNotFound
-	}
-	t, _, err := s.decode(data, ref)
-	return t, err
-}
-
-// decode opens and reads a record.
-func (s *Store) decode(data []byte, ref targets.Ref) (t *targets.Target, record []byte, err error) {
-	record, _, err = s.ring.Open(data, targetKey(ref))
-	if err == nil {
-		t, err = targets.Decode(record, ref)
-	}
-	if err != nil {
-		return nil, nil, &targets.RecordError{Hash: ref.Hash(), Err: err}
-	}
-	return t, record, nil
-}
-
-// Remove implements targets.Remover. Its device goes on listing the target.
-func (s *Store) Remove(ctx context.Context, ref targets.Ref) error {
-	_, err := s.RemoveHash(ctx, ref.Hash())
-	return err
-}
-
-// RemoveHash implements targets.Remover.
-func (s *Store) RemoveHash(ctx context.Context, hash string) (found bool, err error) {
-	if !isHash(hash) {
-		return false, fmt.Errorf("%.80q is not the hash of a record", hash)
-	}
-	key := hashKey(targetPrefix, hash)
-	h, err := s.hold(ctx, key)
-	if err != nil {
-		return false, err
-	}
-	defer h.release()
-	data, err := s.readSealed(ctx, key)
-	if data == nil || err != nil {
-		return false, err
-	}
-	return true, s.remove(ctx, h, key)
-}
-
-// Location implements targets.Located. A storage of its own that does not tell
-// where it is goes by its options.
+// Location implements kv.Backend.
 func (s *Store) Location() string { return s.location }
 
-// Update implements targets.Store. A crash between its steps leaves at worst a
-// device that lists a target which it has no more: before a target gets a
-// device, the device gets the target, and the other way round in the end.
-func (s *Store) Update(ctx context.Context, ref targets.Ref, change targets.Edit) error {
-	return s.update(ctx, ref, change, false)
+// Counter implements kv.Backend: Caddy storages cannot count.
+func (*Store) Counter() targets.SharedCounter { return nil }
+
+const (
+	linkFolder   = "oob/claims" // short links that expire in the same hour are in one folder
+	formerFolder = "oob/devices"
+)
+
+func folderOf(kind kv.Kind) string {
+	switch kind {
+	case kv.Devices:
+		return "oob/lists"
+	case kv.Links:
+		return linkFolder
+	}
+	return "oob/targets"
 }
 
-// Heal implements targets.Store. The device of a record that cannot be read
-// goes on listing the target.
-func (s *Store) Heal(ctx context.Context, ref targets.Ref, change targets.Edit) error {
-	return s.update(ctx, ref, change, true)
+// Place implements kv.Backend. It is the storage's key. The first digits divide
+// the values among folders.
+func (s *Store) Place(key kv.Key) string {
+	digits := 2
+	if key.Kind == kv.Links {
+		digits = shortlink.PeriodDigits
+	}
+	return folderOf(key.Kind) + "/" + key.Name[:digits] + "/" + key.Name[digits:]
 }
 
-func (s *Store) update(ctx context.Context, ref targets.Ref, change targets.Edit, heal bool) error {
-	key := targetKey(ref)
-	h, err := s.hold(ctx, key)
+// Get implements kv.Backend.
+func (s *Store) Get(ctx context.Context, key kv.Key) (*kv.Value, error) {
+	return s.read(ctx, s.Place(key))
+}
+
+// Swap implements kv.Backend, within this process.
+func (s *Store) Swap(ctx context.Context, key kv.Key, old *kv.Value, data []byte) (done bool, err error) {
+	place := s.Place(key)
+	h, err := s.hold(ctx, place)
+	if err != nil {
+		return false, err
+	}
+	defer h.release()
+	v, err := s.read(ctx, place)
+	switch {
+	case err != nil:
+		return false, err
+	case (v == nil) != (old == nil) || v != nil && v.Version != old.Version:
+		return false, nil
+	case data == nil:
+		return true, s.remove(ctx, h, place)
+	}
+	return true, s.write(ctx, h, place, data)
+}
+
+// Delete implements kv.Backend.
+func (s *Store) Delete(ctx context.Context, key kv.Key) (found bool, err error) {
+	v, err := s.taken(ctx, key)
+	return v != nil, err
+}
+
+// Put implements kv.Backend.
+func (s *Store) Put(ctx context.Context, key kv.Key, data []byte, _ time.Time) error {
+	place := s.Place(key)
+	h, err := s.hold(ctx, place)
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	data, err := s.readSealed(ctx, key)
-	if err != nil {
+	if err := s.write(ctx, h, place, data); err != nil {
 		return err
 	}
-	var current *targets.Target
-	var record []byte
-	oldDevice := ""
-	if data != nil {
-		current, record, err = s.decode(data, ref)
-		switch {
-		case err == nil:
-			oldDevice = current.DeviceID // the change may overwrite it
-		case !heal || errors.Is(err, targets.ErrNewer):
-			return err
-		}
-	}
-	next, err := change(current)
-	if err != nil {
-		return err
-	}
-	newDevice := ""
-	if next != nil {
-		newDevice = next.DeviceID
-	}
-	if newDevice != oldDevice && newDevice != "" {
-		if err := s.enlist(ctx, ref, newDevice); err != nil {
-			return err
-		}
-	}
-	if err := s.put(ctx, h, key, ref, data != nil, record, next); err != nil {
-		return err
-	}
-	if newDevice != oldDevice && oldDevice != "" {
-		// The target is stored. An entry too many does no harm.
-		_ = s.delist(ctx, ref, oldDevice)
-	}
+	s.sweeper.start(s.sweep) //nolint:contextcheck // the sweep outlives the request
 	return nil
 }
 
-// put makes next the record of a target. There is one or not; present is that
-// which can be read.
-func (s *Store) put(ctx context.Context, h *held, key string, ref targets.Ref, there bool, present []byte, next *targets.Target) error {
-	if next == nil {
-		if !there {
-			return nil
-		}
-		return s.remove(ctx, h, key)
-	}
-	record, err := targets.Encode(next, ref)
-	if err != nil {
-		return err
-	}
-	if present != nil && string(record) == string(present) {
-		return nil
-	}
-	return s.write(ctx, h, key, record)
-}
-
-// The keys hold hashes only: ids are the callers', and storages make paths of
-// keys. The first byte divides the records among 256 folders.
-const (
-	targetPrefix = "oob/targets/"
-	devicePrefix = "oob/devices/"
-)
-
-func targetKey(ref targets.Ref) string { return storageKey(targetPrefix, ref) }
-
-func storageKey(prefix string, ref targets.Ref) string { return hashKey(prefix, ref.Hash()) }
-
-func hashKey(prefix, hash string) string { return prefix + hash[:2] + "/" + hash[2:] }
-
-// read returns the record under a key, nil where there is none.
-func (s *Store) read(ctx context.Context, key string) ([]byte, error) {
-	data, err := s.readSealed(ctx, key)
-	if data == nil || err != nil {
+// Take implements kv.Backend. Where several processes share a storage, each of
+// them may get the data if they take it at the same moment.
+func (s *Store) Take(ctx context.Context, key kv.Key) ([]byte, error) {
+	v, err := s.taken(ctx, key)
+	if v == nil || err != nil {
 		return nil, err
 	}
-	record, _, err := s.ring.Open(data, key)
-	if err != nil {
-		return nil, fmt.Errorf("opening what the storage holds: %w", err)
-	}
-	return record, nil
+	return v.Data, nil
 }
 
-// readSealed returns what is under a key as it is, nil where there is nothing.
-func (s *Store) readSealed(ctx context.Context, key string) ([]byte, error) {
+// taken deletes what is under a key and returns it.
+func (s *Store) taken(ctx context.Context, key kv.Key) (*kv.Value, error) {
+	place := s.Place(key)
+	h, err := s.hold(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	defer h.release()
+	v, err := s.read(ctx, place)
+	if v == nil || err != nil {
+		return nil, err
+	}
+	return v, s.remove(ctx, h, place)
+}
+
+// FormerDevice implements kv.Former.
+func (s *Store) FormerDevice(ctx context.Context, name string, open func(data []byte, place string) ([]byte, error)) ([]string, error) {
+	place := formerFolder + "/" + name[:2] + "/" + name[2:]
+	v, err := s.read(ctx, place)
+	if v == nil || err != nil {
+		return nil, err
+	}
+	data, err := open(v.Data, place)
+	if err != nil {
+		return nil, fmt.Errorf("opening the list of a device's targets: %w", err)
+	}
+	var device struct {
+		Schema    int      `json:"schema"`
+		Namespace string   `json:"namespace,omitempty"`
+		DeviceID  string   `json:"device_id"`
+		Targets   []string `json:"targets"`
+	}
+	err = strict.Unmarshal(data, &device, strict.RejectUnknownMembers(true))
+	if err != nil || device.Schema != 1 || (targets.Ref{Namespace: device.Namespace, ID: device.DeviceID}).Hash() != name {
+		return nil, errors.New("reading the list of a device's targets: the record is damaged, or that of another device")
+	}
+	return device.Targets, nil
+}
+
+// DropFormer implements kv.Former.
+func (s *Store) DropFormer(ctx context.Context) error {
+	return s.each(ctx, formerFolder, func(place, _ string) error { return s.remove(ctx, nil, place) })
+}
+
+// read returns what is under a key of the storage, nil where there is nothing.
+func (s *Store) read(ctx context.Context, place string) (*kv.Value, error) {
 	data, err := s.call(ctx, nil, func(ctx context.Context) ([]byte, error) {
-		return s.storage.Load(ctx, key)
+		return s.storage.Load(ctx, place)
 	})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading from storage: %w", err)
-	case data == nil:
-		return []byte{}, nil
 	}
-	return data, nil
+	sum := sha256.Sum256(data)
+	return &kv.Value{Data: append([]byte{}, data...), Version: hex.EncodeToString(sum[:])}, nil
 }
 
-func (s *Store) write(ctx context.Context, h *held, key string, record []byte) error {
+func (s *Store) write(ctx context.Context, h *held, place string, data []byte) error {
 	_, err := s.call(ctx, h, func(ctx context.Context) ([]byte, error) {
-		return nil, s.storage.Store(ctx, key, s.ring.Seal(record, key))
+		return nil, s.storage.Store(ctx, place, data)
 	})
 	if err != nil {
 		return fmt.Errorf("writing to storage: %w", err)
@@ -300,9 +291,9 @@ func (s *Store) write(ctx context.Context, h *held, key string, record []byte) e
 	return nil
 }
 
-func (s *Store) remove(ctx context.Context, h *held, key string) error {
+func (s *Store) remove(ctx context.Context, h *held, place string) error {
 	_, err := s.call(ctx, h, func(ctx context.Context) ([]byte, error) {
-		return nil, s.storage.Delete(ctx, key)
+		return nil, s.storage.Delete(ctx, place)
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("deleting from storage: %w", err)
@@ -312,10 +303,9 @@ func (s *Store) remove(ctx context.Context, h *held, key string) error {
 
 // Interface guards
 var (
-	_ caddy.Provisioner = (*Store)(nil)
-	_ caddy.Validator   = (*Store)(nil)
-	_ targets.Store     = (*Store)(nil)
-	_ targets.Remover   = (*Store)(nil)
-
-	_ targets.Located = (*Store)(nil)
+	_ caddy.Provisioner     = (*Store)(nil)
+	_ caddy.CleanerUpper    = (*Store)(nil)
+	_ caddyfile.Unmarshaler = (*Store)(nil)
+	_ kv.Guest              = (*Store)(nil)
+	_ kv.Former             = (*Store)(nil)
 )

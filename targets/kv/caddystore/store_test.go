@@ -14,75 +14,44 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/seal"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // newStore returns a store that waits long: these tests are not about time.
-func newStore(storage certmagic.Storage) *Store {
-	s := &Store{Timeout: caddy.Duration(time.Minute)}
-	s.start(storage)
+func newStore(storage certmagic.Storage) *kv.Store { return hasty(storage, time.Minute) }
+
+func hasty(storage certmagic.Storage, timeout time.Duration) *kv.Store {
+	return kv.New(newBackend(storage), nil, timeout)
+}
+
+func newBackend(storage certmagic.Storage) *Store {
+	s := &Store{Options: kv.Options{Timeout: caddy.Duration(time.Minute)}}
+	s.start(storage, "")
+	s.location = fmt.Sprintf("%p", storage)
 	return s
 }
 
+// place is the storage's key of a record.
+func place(ref targets.Ref) string {
+	return new(Store).Place(kv.Key{Kind: kv.Records, Name: ref.Hash()})
+}
+
 func TestStoreKeepsTheContract(t *testing.T) {
-	t.Run("hostile storage", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) targets.Store { return newStore(newHostileStorage(t)) })
-	})
-	t.Run("file storage", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) targets.Store {
-			return newStore(&certmagic.FileStorage{Path: t.TempDir()})
-		})
-	})
-}
-
-func TestUnreadableRecordIsUnavailable(t *testing.T) {
-	storage := newHostileStorage(t)
-	storetest.RunUnreadable(t, newStore(storage), func(ref targets.Ref, data []byte) {
-		storage.put(targetKey(ref), data)
-	})
-}
-
-func TestTwoReleases(t *testing.T) {
-	for _, r := range []*seal.Ring{nil, ring(t, 1)} {
-		storage := newHostileStorage(t)
-		s := sealed(storage, r)
-		storetest.RunVersions(t, s, func(ref targets.Ref) []byte {
-			record, _, err := r.Open(storage.get(targetKey(ref)), targetKey(ref))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return record
-		}, func(ref targets.Ref, data []byte) {
-			storage.put(targetKey(ref), r.Seal(data, targetKey(ref)))
-		})
-	}
-}
-
-func TestUnreadableDeviceIsUnavailable(t *testing.T) {
-	for name, data := range map[string]string{
-		"empty":          ``,
-		"not JSON":       `[`,
-		"another device": `{"schema":1,"device_id":"device-2","targets":["x"]}`,
-		"another tenant": `{"schema":1,"namespace":"x","device_id":"device-1","targets":["x"]}`,
-		"newer release":  `{"schema":2,"device_id":"device-1","targets":["x"]}`,
-		"unknown member": `{"schema":1,"device_id":"device-1","ids":["x"]}`,
-		"too long":       `{"schema":1,"device_id":"device-1","targets":["x"]}` + strings.Repeat(" ", maxDevice),
+	for name, storage := range map[string]func(t *testing.T) certmagic.Storage{
+		"hostile": func(t *testing.T) certmagic.Storage {
+			s := newHostileStorage(t)
+			s.mayList = true
+			return s
+		},
+		"files": func(t *testing.T) certmagic.Storage { return &certmagic.FileStorage{Path: t.TempDir()} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			storage := newHostileStorage(t)
-			s := newStore(storage)
-			storage.put(deviceKey(targets.Ref{ID: "device-1"}), []byte(data))
-			if ids, err := s.OfDevice(t.Context(), "", "device-1", "jeff"); err == nil {
-				t.Errorf("the device has %q", ids)
-			}
-			ref := targets.Ref{ID: "one"}
-			if err := s.Update(t.Context(), ref, to(storetest.Target(ref))); err == nil {
-				t.Error("a target was stored that its device does not list")
-			}
-			if _, err := s.Load(t.Context(), ref); !errors.Is(err, targets.ErrNotFound) {
-				t.Errorf("loading gave %v, want ErrNotFound", err)
-			}
+			kvtest.Run(t, func(t *testing.T) kv.Backend {
+				b := newBackend(storage(t))
+				b.sweeper.closed = true // the storages of this test have no short links that expire
+				return b
+			})
 		})
 	}
 }
@@ -124,8 +93,7 @@ func TestPanicOfStorageIsAnError(t *testing.T) {
 
 func TestSlowStorageTimesOut(t *testing.T) {
 	storage := newHostileStorage(t)
-	s := newStore(storage)
-	s.Timeout = caddy.Duration(time.Millisecond)
+	s := hasty(storage, time.Millisecond)
 	answer := make(chan struct{})
 	storage.setFault(func(int, string, string) error { <-answer; return nil })
 	ref := targets.Ref{ID: "one"}
@@ -136,15 +104,15 @@ func TestSlowStorageTimesOut(t *testing.T) {
 		t.Errorf("Update returned %v, want a timeout", err)
 	}
 	close(answer)
-	s.Timeout = caddy.Duration(time.Minute)
-	if _, err := s.Load(t.Context(), ref); !errors.Is(err, targets.ErrNotFound) {
+	if _, err := newStore(storage).Load(t.Context(), ref); !errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("after the storage came back Load returned %v, want ErrNotFound", err)
 	}
 }
 
 func TestStuckCallsAreBounded(t *testing.T) {
 	storage := newHostileStorage(t)
-	s := newStore(storage)
+	backend := newBackend(storage)
+	s := kv.New(backend, nil, time.Minute)
 	answer := make(chan struct{})
 	t.Cleanup(func() { close(answer) })
 	started := make(chan struct{}, maxCalls)
@@ -167,7 +135,7 @@ func TestStuckCallsAreBounded(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
-	s.Timeout = caddy.Duration(time.Millisecond)
+	s = kv.New(backend, nil, time.Millisecond)
 	if _, err := s.Load(t.Context(), targets.Ref{ID: "one more"}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a call too many returned %v", err)
 	}
@@ -181,7 +149,7 @@ func TestLateWriteDoesNotOverwrite(t *testing.T) {
 	storage := newHostileStorage(t)
 	s := newStore(storage)
 	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(storetest.Target(ref))); err != nil {
+	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
 		t.Fatal(err)
 	}
 	writing, goOn := make(chan struct{}), make(chan struct{})
@@ -203,68 +171,19 @@ func TestLateWriteDoesNotOverwrite(t *testing.T) {
 	storage.setFault(nil)
 
 	// A second instance, as after a reload, waits for its turn.
-	other := newStore(storage)
-	other.Timeout = caddy.Duration(time.Millisecond)
-	if err := other.Update(t.Context(), ref, rename("too early")); !errors.Is(err, context.DeadlineExceeded) {
+	if err := hasty(storage, 10*time.Millisecond).Update(t.Context(), ref, rename("too early")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("an update beside the stuck one returned %v", err)
 	}
 	close(goOn)
+	seen := ""
 	if err := newStore(storage).Update(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
-		if current.Name != "first" {
-			t.Errorf("the next update sees %q, want the late write", current.Name)
-		}
-		current.Name = "second"
+		seen, current.Name = current.Name, "second"
 		return current, nil
-	}); err != nil {
-		t.Fatal(err)
+	}); err != nil || seen != "first" {
+		t.Fatalf("the next update replaced %q, want the late write; error %v", seen, err)
 	}
 	if got, err := s.Load(t.Context(), ref); err != nil || got.Name != "second" {
 		t.Errorf("in the end there is %+v, error %v", got, err)
-	}
-}
-
-func TestInstancesOfOneProcessDoNotRace(t *testing.T) {
-	storage := newHostileStorage(t)
-	instances := []*Store{newStore(storage), newStore(storage)}
-	ref := targets.Ref{ID: "one"}
-	record := storetest.Target(ref)
-	record.Modified = 0
-	if err := instances[0].Update(t.Context(), ref, to(record)); err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for i := range 100 {
-		wg.Go(func() {
-			err := instances[i%2].Update(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
-				current.Modified++
-				return current, nil
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if got, err := instances[0].Load(t.Context(), ref); err != nil || got.Modified != 100 {
-		t.Errorf("after 100 increments there is %+v, error %v", got, err)
-	}
-}
-
-func TestEqualRecordIsNotWritten(t *testing.T) {
-	storage := newHostileStorage(t)
-	s := newStore(storage)
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(storetest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
-	storage.setFault(func(_ int, op, _ string) error {
-		if op != "load" {
-			t.Errorf("%s was called", op)
-		}
-		return nil
-	})
-	if err := s.Update(t.Context(), ref, to(storetest.Target(ref))); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -272,7 +191,7 @@ func TestStaleReadGivesTheOlderRecord(t *testing.T) {
 	storage := newHostileStorage(t)
 	s := newStore(storage)
 	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(storetest.Target(ref))); err != nil {
+	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Update(t.Context(), ref, rename("new")); err != nil {
@@ -280,7 +199,7 @@ func TestStaleReadGivesTheOlderRecord(t *testing.T) {
 	}
 	storage.stale = true
 	got, err := s.Load(t.Context(), ref)
-	if err != nil || got.Name != storetest.Target(ref).Name || got.Thumbprint == "" {
+	if err != nil || got.Name != kvtest.Target(ref).Name || got.Thumbprint == "" {
 		t.Errorf("a stale read gave %+v, error %v", got, err)
 	}
 }
@@ -293,8 +212,8 @@ func TestCrashLeavesDevicesComplete(t *testing.T) {
 		ref    targets.Ref
 		change targets.Edit
 	}{
-		{refs[0], to(storetest.Target(refs[0]))},
-		{refs[1], to(storetest.Target(refs[1]))},
+		{refs[0], to(kvtest.Target(refs[0]))},
+		{refs[1], to(kvtest.Target(refs[1]))},
 		{refs[0], func(current *targets.Target) (*targets.Target, error) {
 			if current == nil {
 				return nil, nil

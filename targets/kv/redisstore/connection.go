@@ -23,23 +23,16 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/internal/keylock"
 )
 
 // clients are shared by stores of the same configuration, so that a reload
 // keeps the connections.
 var clients = caddy.NewUsagePool()
 
-type shared struct {
-	redis.UniversalClient
-
-	// locks spare the sidecar conflicts with itself. What keeps the records
-	// right is that Redis compares before it writes.
-	locks keylock.Table
-}
+type shared struct{ redis.UniversalClient }
 
 // Destruct implements caddy.Destructor.
-func (s *shared) Destruct() error { return s.Close() }
+func (s shared) Destruct() error { return s.Close() }
 
 // connection is what a client is made of.
 type connection struct {
@@ -70,7 +63,7 @@ func (s *Store) share(c *connection) error {
 		if err != nil {
 			return nil, err
 		}
-		return &shared{UniversalClient: client}, nil
+		return &shared{client}, nil
 	})
 	if err != nil {
 		return err
@@ -79,7 +72,7 @@ func (s *Store) share(c *connection) error {
 	return nil
 }
 
-// connection checks the options and resolves their placeholders.
+// connection resolves the placeholders of the options.
 func (s *Store) connection() (*connection, error) {
 	c := &connection{
 		Username: s.Username, Password: s.Password, Master: s.SentinelMaster, Cluster: s.Cluster,
@@ -88,16 +81,15 @@ func (s *Store) connection() (*connection, error) {
 	if err := s.setAddresses(c); err != nil {
 		return nil, err
 	}
-	if s.Password != "" {
-		if _, err := placeholder.ResolveSecret("password", s.Password, s.logger); err != nil {
-			return nil, err
-		}
-	}
 	var err error
-	if c.MasterPassword = s.SentinelPassword; c.MasterPassword != "" {
-		if c.MasterPassword, err = placeholder.ResolveSecret("sentinel_password", c.MasterPassword, s.logger); err != nil {
-			return nil, err
-		}
+	if s.Password != "" { // to find out early
+		_, err = placeholder.ResolveSecret("password", s.Password, s.logger)
+	}
+	if err == nil && s.SentinelPassword != "" {
+		c.MasterPassword, err = placeholder.ResolveSecret("sentinel_password", s.SentinelPassword, s.logger)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if c.MasterUsername, err = resolve("sentinel_username", s.SentinelUsername); err != nil {
 		return nil, err
@@ -108,20 +100,15 @@ func (s *Store) connection() (*connection, error) {
 	return c, s.setTLS(c)
 }
 
-func (s *Store) checkNumber() error {
-	if len(s.Addresses) == 0 {
-		return errors.New("addresses: name Redis, such as rediss://redis.example.com:6379")
+// resolve is placeholder.Resolve for an option that may be missing.
+func resolve(option, text string) (string, error) {
+	if text == "" {
+		return "", nil
 	}
-	if len(s.Addresses) > 1 && s.SentinelMaster == "" && !s.Cluster {
-		return errors.New("several addresses are those of Sentinels, with sentinel_master, or of a cluster, with cluster")
-	}
-	return nil
+	return placeholder.Resolve(option, text)
 }
 
 func (s *Store) setAddresses(c *connection) error {
-	if err := s.checkNumber(); err != nil {
-		return err
-	}
 	for i, text := range s.Addresses {
 		value, err := placeholder.Resolve("addresses", text)
 		if err != nil {
@@ -152,7 +139,8 @@ type address struct {
 	local    bool
 }
 
-// parseAddress quotes nothing: somebody may have put a password in.
+// parseAddress reads an address. Its errors do not quote it: somebody may have
+// put a password in.
 func parseAddress(text string, sentinel bool) (address, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Opaque != "" || u.RawQuery != "" || u.Fragment != "" {
@@ -165,7 +153,7 @@ func parseAddress(text string, sentinel bool) (address, error) {
 		return address{text: u.Path, local: true}, nil
 	}
 	if u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" {
-		return address{}, errors.New("it is none of redis://host:port, rediss://host:port and unix:///path")
+		return address{}, errors.New("it has to be redis://host:port, rediss://host:port or unix:///path")
 	}
 	port := u.Port()
 	switch {

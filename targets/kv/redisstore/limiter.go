@@ -15,6 +15,9 @@ var takeText string
 
 var takeScript = redis.NewScript(takeText)
 
+// Counter implements kv.Backend.
+func (s *Store) Counter() targets.SharedCounter { return s }
+
 // TakeAll implements targets.SharedCounter. The keys have a hash tag in common,
 // so that one node of a cluster counts for all: otherwise a dispatch could not
 // be counted for a target, a user and a client at once, or for none of them.
@@ -28,7 +31,7 @@ func (s *Store) TakeAll(ctx context.Context, counts []targets.Count) (reached in
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	keys := s.counterKeys(counts)
-	args := []any{newToken()}
+	args := []any{newVersion()}
 	for _, c := range counts {
 		args = append(args, c.N, max(c.Window.Microseconds(), 1))
 	}

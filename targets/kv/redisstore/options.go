@@ -1,62 +1,249 @@
 package redisstore
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
 	"strings"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
-// CheckOptions implements dispatchers.OptionChecker.
-func (s *Store) CheckOptions() error {
-	o := *s
-	o.KeyPrefix = cmp.Or(s.KeyPrefix, defaultPrefix)
-	if err := o.check(); err != nil {
+func init() { caddy.RegisterModule(Store{}) }
+
+const defaultPrefix = "oob:"
+
+// Store keeps dispatch targets in Redis (6.2 and later) or Valkey: a single
+// server, one behind Sentinel, or a cluster. Any number of sidecars share it:
+// updates are atomic among them, and limits are counted once for all. Records
+// of a newer release are left alone by an older one, so that both can run side
+// by side during an upgrade.
+//
+// While Redis is down, read-only, loading or out of memory, targets are
+// unavailable, and nothing is dispatched. It recovers by itself.
+//
+// Redis has to keep what it is given: set `maxmemory-policy noeviction`, since
+// an evicted record is an unknown target and an evicted counter a limit that
+// starts anew, and `appendonly yes`. With replicas, set `min-replicas-to-write
+// 1`: a failover loses what had not reached the new master, such as the
+// deletion of a target. An ACL user needs `~oob:* +get +set +del +getdel
+// +getrange +hgetall +zadd +zcard +zscore +zpopmax +zremrangebyscore
+// +pexpire +time +eval +evalsha`, in a cluster `+command +cluster|slots` too,
+// and for the maintenance commands `+scan`.
+//
+// Whoever can write to Redis can swap a device's key unless the records are
+// sealed.
+type Store struct {
+	// Where Redis is: `redis://host:6379`, `rediss://host:6379` for TLS, or
+	// `unix:///path`; of Sentinel with `sentinel_master`, several of a
+	// cluster with `cluster`. A path such as `/1` is the number of the
+	// database. Placeholders are resolved at load.
+	Addresses []string `json:"addresses,omitempty"`
+
+	// The ACL user. Placeholders are resolved. Default: Redis's default user
+	Username string `json:"username,omitempty"`
+
+	// The password, best as a placeholder such as `{file./path}`, which is
+	// resolved for each new connection. Default: none
+	Password string `json:"password,omitempty"`
+
+	// The name of the master that the Sentinels at the addresses watch.
+	// Default: none, the addresses are Redis's own
+	SentinelMaster string `json:"sentinel_master,omitempty"`
+
+	// The ACL user at the Sentinels. Placeholders are resolved at load.
+	SentinelUsername string `json:"sentinel_username,omitempty"`
+
+	// The password at the Sentinels. Placeholders are resolved at load.
+	SentinelPassword string `json:"sentinel_password,omitempty"`
+
+	// The addresses are of nodes of a cluster, which tell the others. One
+	// node of the cluster counts for all limits.
+	Cluster bool `json:"cluster,omitempty"`
+
+	// What every key begins with: letters, digits and `:._/-`. Default:
+	// `oob:`
+	KeyPrefix string `json:"key_prefix,omitempty"`
+
+	// File of PEM certificates to trust in place of the system's. Read when
+	// the configuration is loaded.
+	CA string `json:"ca,omitempty"`
+
+	// The certificate to present to Redis. Changed files are used for new
+	// connections without a restart.
+	ClientCert *httpclient.ClientCert `json:"client_cert,omitempty"`
+
+	// The name that Redis's certificate has to be for. Default: the host that
+	// is connected to, which Sentinels and clusters often name by its IP
+	// address
+	ServerName string `json:"server_name,omitempty"`
+
+	kv.Options
+
+	shared    *shared
+	sharedKey string // set while shared is held
+	location  string
+	logger    *slog.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (Store) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  targets.StoreNamespace + ".redis",
+		New: func() caddy.Module { return new(Store) },
+	}
+}
+
+// options resolve nothing but what kv.OptionTable has: passwords and the user's
+// name are resolved for each connection.
+var options = conf.Join(
+	conf.Table[Store]{
+		conf.Argument(conf.Words("addresses", func(s *Store) *[]string { return &s.Addresses }, nil)),
+		text("username", func(s *Store) *string { return &s.Username }),
+		text("password", func(s *Store) *string { return &s.Password }),
+		text("sentinel_master", func(s *Store) *string { return &s.SentinelMaster }),
+		text("sentinel_username", func(s *Store) *string { return &s.SentinelUsername }),
+		text("sentinel_password", func(s *Store) *string { return &s.SentinelPassword }),
+		conf.Flag("cluster", func(s *Store) *bool { return &s.Cluster }),
+		conf.Text("key_prefix", func(s *Store) *string { return &s.KeyPrefix }, checkPrefix),
+		conf.Path("ca", func(s *Store) *string { return &s.CA }),
+		conf.Custom("client_cert", (*Store).readClientCert, nil),
+		text("server_name", func(s *Store) *string { return &s.ServerName }),
+	},
+	conf.Embed(kv.OptionTable, func(s *Store) *kv.Options { return &s.Options }),
+)
+
+func text(name string, field func(*Store) *string) conf.Option[Store] {
+	return conf.Text(name, field, func(value string) error { return placeholder.Check(name, value, nil) })
+}
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	store redis <url...> {
+//		username          <name>
+//		password          <placeholder>
+//		sentinel_master   <name>
+//		sentinel_username <name>
+//		sentinel_password <placeholder>
+//		cluster
+//		key_prefix        <text>
+//		ca                <file>
+//		client_cert       <cert_file> <key_file>
+//		server_name       <name>
+//		timeout           <duration>
+//		seal              <keyfile...>
+//		accept_unsealed
+//	}
+//
+// Every option may be missing, and so may the block. Errors quote no argument:
+// it may be a secret in the wrong place.
+func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, s) }
+
+func (s *Store) readClientCert(d *caddyfile.Dispenser) error {
+	args, err := conf.Values(d, 2, "client_cert takes two values: the file of the certificate and that of its key")
+	if err != nil {
 		return err
+	}
+	s.ClientCert = &httpclient.ClientCert{Cert: args[0], Key: args[1]}
+	return nil
+}
+
+// Provision sets up the store. It connects to nothing.
+func (s *Store) Provision(ctx caddy.Context) error {
+	s.logger = ctx.Slogger()
+	if err := options.Provision(s, s.logger); err != nil {
+		return err
+	}
+	if s.KeyPrefix == "" {
+		s.KeyPrefix = defaultPrefix
+	}
+	c, err := s.connection()
+	if err != nil {
+		return err
+	}
+	where := slices.Sorted(slices.Values(c.Addresses))
+	s.location = fmt.Sprintf("redis %q %d %q %q", where, c.Database, c.Master, s.KeyPrefix)
+	return s.share(c)
+}
+
+// Cleanup gives back what Provision took.
+func (s *Store) Cleanup() error {
+	if s.sharedKey == "" {
+		return nil
+	}
+	_, err := clients.Delete(s.sharedKey)
+	s.sharedKey = ""
+	return err
+}
+
+var goodPrefix = regexp.MustCompile(`^[A-Za-z0-9:._/-]+$`)
+
+func checkPrefix(prefix string) error {
+	if !goodPrefix.MatchString(prefix) {
+		return errors.New("it takes letters, digits and :._/-")
+	}
+	return nil
+}
+
+// Check implements conf.Checker.
+func (s *Store) Check() error {
+	switch {
+	case s.Cluster && s.SentinelMaster != "":
+		return conf.Errorf("cluster", "cluster and sentinel_master do not go together")
+	case s.SentinelMaster == "" && s.SentinelUsername != "":
+		return conf.Errorf("sentinel_username", "sentinel_username has no meaning without sentinel_master")
+	case s.SentinelMaster == "" && s.SentinelPassword != "":
+		return conf.Errorf("sentinel_password", "sentinel_password has no meaning without sentinel_master")
+	case s.Username != "" && s.Password == "":
+		return conf.Errorf("username", "username has no meaning without password")
+	case s.SentinelUsername != "" && s.SentinelPassword == "":
+		return conf.Errorf("sentinel_username", "sentinel_username has no meaning without sentinel_password")
 	}
 	if err := s.checkAddresses(); err != nil {
 		return err
 	}
-	for option, text := range map[string]string{
-		"username": s.Username, "password": s.Password, "sentinel_username": s.SentinelUsername,
-		"sentinel_password": s.SentinelPassword, "server_name": s.ServerName,
-	} {
-		if text == "" {
-			continue
-		}
-		if err := placeholder.Check(option, text, nil); err != nil {
-			return err
-		}
-	}
-	if len(s.Keys) == 0 && s.AcceptUnsealed {
-		return errors.New("accept_unsealed has no meaning without seal: remove it, or name the file of a key")
-	}
-	return nil
+	return s.Options.Check()
 }
 
 func (s *Store) checkAddresses() error {
-	if err := s.checkNumber(); err != nil {
-		return err
+	if len(s.Addresses) == 0 {
+		return conf.Errorf("addresses", "addresses: name Redis, such as rediss://redis.example.com:6379")
+	}
+	if len(s.Addresses) > 1 && s.SentinelMaster == "" && !s.Cluster {
+		return conf.Errorf("addresses", "several addresses are those of Sentinels, with sentinel_master, or of a cluster, with cluster")
 	}
 	encrypted := false
 	for i, text := range s.Addresses {
 		encrypted = encrypted || !strings.HasPrefix(text, "redis:") && !strings.HasPrefix(text, "unix:") // or not known yet
-		err := placeholder.Check(fmt.Sprintf("address %d", i+1), text, func(value string) error {
+		name := fmt.Sprintf("address %d", i+1)
+		err := placeholder.Check(name, text, func(value string) error {
 			_, err := parseAddress(value, s.SentinelMaster != "")
 			return err
 		})
 		if err != nil {
-			return err
+			return conf.Errorf("addresses", "%w", err)
 		}
 	}
-	if !encrypted && s.wantsTLS() {
-		return errWithoutTLS
+	if !encrypted && (s.CA != "" || s.ClientCert != nil || s.ServerName != "") {
+		return conf.Errorf("addresses", "%w", errWithoutTLS)
 	}
 	return nil
 }
 
-// Interface guard
-var _ dispatchers.OptionChecker = (*Store)(nil)
+var errWithoutTLS = errors.New("ca, client_cert and server_name have no meaning without TLS: use rediss:// addresses")
+
+// Interface guards
+var (
+	_ caddy.Provisioner     = (*Store)(nil)
+	_ caddy.CleanerUpper    = (*Store)(nil)
+	_ caddyfile.Unmarshaler = (*Store)(nil)
+)

@@ -1,201 +1,292 @@
-// Package redisstore keeps dispatch targets in Redis or Valkey, for several
-// sidecars at once, and counts their limits there.
+// Package redisstore keeps the values of package kv in Redis or Valkey, for
+// several sidecars at once, and counts their limits there.
 package redisstore
 
 import (
 	"context"
+	"crypto/rand"
+	_ "embed"
 	"errors"
 	"fmt"
-	"log/slog"
-	"regexp"
-	"slices"
+	"strings"
+	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
+	"github.com/redis/go-redis/v9"
 
-	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
-	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
-	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/seal"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
-const (
-	// defaultTimeout leaves room for a few operations within a dispatch's
-	// deadline.
-	defaultTimeout = 2 * time.Second
+// versionSize is the length of a version, in bytes.
+const versionSize = 8
 
-	defaultPrefix = "oob:"
-)
+// frameSize is what stands before the data: the version, and as many bytes in
+// which a former release kept something else. Short links have neither.
+const frameSize = 2 * versionSize
 
-// Store keeps dispatch targets in Redis (6.2 and later) or Valkey: a single
-// server, one behind Sentinel, or a cluster. Any number of sidecars share it:
-// updates are atomic among them, and limits are counted once for all. Records
-// of a newer release are left alone by an older one, so that both can run side
-// by side during an upgrade.
-//
-// While Redis is down, read-only, loading or out of memory, targets are
-// unavailable, and nothing is dispatched. It recovers by itself.
-//
-// Redis has to keep what it is given: set `maxmemory-policy noeviction`, since
-// an evicted record is an unknown target and an evicted counter a limit that
-// starts anew, and `appendonly yes`. With replicas, set `min-replicas-to-write
-// 1`: a failover loses what had not reached the new master, such as the
-// deletion of a target. An ACL user needs `~oob:* +get +set +del +getdel
-// +getrange +hgetall +hset +hdel +zadd +zcard +zscore +zpopmax +zremrangebyscore
-// +pexpire +time +eval +evalsha`, in a cluster `+command +cluster|slots` too,
-// and for the maintenance commands `+scan +info`.
-//
-// Whoever can write to Redis can swap a device's key unless the records are
-// sealed. The lists of a device's targets are sealed entry by entry: who can
-// write to Redis can still remove entries, so that a change of the device does
-// not reach its targets.
-type Store struct {
-	// Where Redis is: `redis://host:6379`, `rediss://host:6379` for TLS, or
-	// `unix:///path`; of Sentinel with `sentinel_master`, several of a
-	// cluster with `cluster`. A path such as `/1` is the number of the
-	// database. Placeholders are resolved at load.
-	Addresses []string `json:"addresses,omitempty"`
-
-	// The ACL user. Placeholders are resolved. Default: Redis's default user
-	Username string `json:"username,omitempty"`
-
-	// The password, best as a placeholder such as `{file./path}`, which is
-	// resolved for each new connection. Default: none
-	Password string `json:"password,omitempty"`
-
-	// The name of the master that the Sentinels at the addresses watch.
-	// Default: none, the addresses are Redis's own
-	SentinelMaster string `json:"sentinel_master,omitempty"`
-
-	// The ACL user at the Sentinels. Placeholders are resolved at load.
-	SentinelUsername string `json:"sentinel_username,omitempty"`
-
-	// The password at the Sentinels. Placeholders are resolved at load.
-	SentinelPassword string `json:"sentinel_password,omitempty"`
-
-	// The addresses are of nodes of a cluster, which tell the others. One
-	// node of the cluster counts for all limits.
-	Cluster bool `json:"cluster,omitempty"`
-
-	// What every key begins with: letters, digits and `:._/-`. Default:
-	// `oob:`
-	KeyPrefix string `json:"key_prefix,omitempty"`
-
-	// File of PEM certificates to trust in place of the system's. Read when
-	// the configuration is loaded.
-	CA string `json:"ca,omitempty"`
-
-	// The certificate to present to Redis. Changed files are used for new
-	// connections without a restart.
-	ClientCert *httpclient.ClientCert `json:"client_cert,omitempty"`
-
-	// The name that Redis's certificate has to be for. Default: the host that
-	// is connected to, which Sentinels and clusters often name by its IP
-	// address
-	ServerName string `json:"server_name,omitempty"`
-
-	// How long one operation may take, with everything that it asks of
-	// Redis. Default: 2s
-	Timeout caddy.Duration `json:"timeout,omitempty"`
-
-	seal.Options
-
-	shared    *shared
-	sharedKey string // set while shared is held
-	location  string
-	ring      *seal.Ring
-	logger    *slog.Logger
+func frame(data []byte) string {
+	version := newVersion()
+	return version + version + string(data)
 }
 
-// CaddyModule returns the Caddy module information.
-func (Store) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{
-		ID:  targets.StoreNamespace + ".redis",
-		New: func() caddy.Module { return new(Store) },
-	}
+// newVersion returns a text that is another each time.
+func newVersion() string {
+	version := make([]byte, versionSize)
+	_, _ = rand.Read(version) // never fails
+	return string(version)
 }
 
-// Provision sets up the store. It connects to nothing.
-func (s *Store) Provision(ctx caddy.Context) error {
-	s.logger = ctx.Slogger()
-	if s.KeyPrefix == "" {
-		s.KeyPrefix = defaultPrefix
+// unframe returns what Redis has under a key. A value that is too short is
+// damaged, and so is the data that is not in it.
+func unframe(kind kv.Kind, value string) *kv.Value {
+	switch {
+	case kind == kv.Links:
+		return &kv.Value{Data: []byte(value)}
+	case len(value) < frameSize:
+		return &kv.Value{Data: []byte{}, Version: value[:min(len(value), versionSize)]}
 	}
-	if s.Timeout == 0 {
-		s.Timeout = caddy.Duration(defaultTimeout)
-	}
-	if err := s.check(); err != nil {
-		return err
-	}
-	ring, err := seal.Load(s.Options, s.logger)
-	if err != nil {
-		return err
-	}
-	s.ring = ring
-	c, err := s.connection()
-	if err != nil {
-		return err
-	}
-	where := slices.Sorted(slices.Values(c.Addresses))
-	s.location = fmt.Sprintf("redis %q %d %q %q", where, c.Database, c.Master, s.KeyPrefix)
-	return s.share(c)
+	return &kv.Value{Data: []byte(value[frameSize:]), Version: value[:versionSize]}
 }
 
-// Location implements targets.Located.
+// formerPrefix is that of lists that a former release made.
+const formerPrefix = "device:"
+
+// prefix is what the keys of a kind begin with.
+func (s *Store) prefix(kind kv.Kind) string {
+	switch kind {
+	case kv.Devices:
+		return s.KeyPrefix + "list:"
+	case kv.Links:
+		return s.KeyPrefix + "claim:"
+	}
+	return s.KeyPrefix + "target:"
+}
+
+// Place implements kv.Backend. It is Redis's key.
+func (s *Store) Place(key kv.Key) string { return s.prefix(key.Kind) + key.Name }
+
+// Location implements kv.Backend.
 func (s *Store) Location() string { return s.location }
 
-var goodPrefix = regexp.MustCompile(`^[A-Za-z0-9:._/-]+$`)
-
-func (s *Store) check() error {
+// Get implements kv.Backend.
+func (s *Store) Get(ctx context.Context, key kv.Key) (*kv.Value, error) {
+	value, err := s.shared.Get(ctx, s.Place(key)).Result()
 	switch {
-	case s.Timeout < 0:
-		return fmt.Errorf("timeout must be positive, not %s", time.Duration(s.Timeout))
-	case !goodPrefix.MatchString(s.KeyPrefix):
-		return fmt.Errorf("key_prefix %q: it takes letters, digits and :._/-", s.KeyPrefix)
-	case s.Cluster && s.SentinelMaster != "":
-		return errors.New("cluster and sentinel_master do not go together")
-	case s.SentinelMaster == "" && (s.SentinelUsername != "" || s.SentinelPassword != ""):
-		return errors.New("sentinel_username and sentinel_password have no meaning without sentinel_master")
-	case s.Username != "" && s.Password == "":
-		return errors.New("username has no meaning without password")
-	case s.SentinelUsername != "" && s.SentinelPassword == "":
-		return errors.New("sentinel_username has no meaning without sentinel_password")
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading from redis: %w", err)
+	}
+	return unframe(key.Kind, value), nil
+}
+
+//go:embed swap.lua
+var swapText string
+
+var swapScript = redis.NewScript(swapText)
+
+// Swap implements kv.Backend.
+func (s *Store) Swap(ctx context.Context, key kv.Key, old *kv.Value, data []byte) (done bool, err error) {
+	version, value := "", ""
+	if old != nil {
+		version = old.Version
+	}
+	if data != nil {
+		value = frame(data)
+	}
+	n, err := swapScript.Run(ctx, s.shared, []string{s.Place(key)}, version, value).Int()
+	if err != nil {
+		return false, fmt.Errorf("writing to redis: %w", err)
+	}
+	return n == 1, nil
+}
+
+// Delete implements kv.Backend.
+func (s *Store) Delete(ctx context.Context, key kv.Key) (found bool, err error) {
+	n, err := s.shared.Del(ctx, s.Place(key)).Result()
+	if err != nil {
+		return false, fmt.Errorf("deleting from redis: %w", err)
+	}
+	return n > 0, nil
+}
+
+// Put implements kv.Backend. Redis drops the link by itself, by its own clock.
+func (s *Store) Put(ctx context.Context, key kv.Key, data []byte, expires time.Time) error {
+	left := max(time.Until(expires), 0).Truncate(time.Millisecond) + time.Millisecond // never dropped early, never kept for good
+	if err := s.shared.Set(ctx, s.Place(key), data, left).Err(); err != nil {
+		return fmt.Errorf("writing a short link to redis: %w", err)
 	}
 	return nil
 }
 
-// Cleanup gives back what Provision took.
-func (s *Store) Cleanup() error {
-	if s.sharedKey == "" {
-		return nil
+// Take implements kv.Backend.
+func (s *Store) Take(ctx context.Context, key kv.Key) ([]byte, error) {
+	cmd := once{redis.NewStringCmd(ctx, "getdel", s.Place(key))}
+	err := s.shared.Process(ctx, cmd)
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("taking a short link from redis: %w", err)
 	}
-	_, err := clients.Delete(s.sharedKey)
-	s.sharedKey = ""
+	return []byte(cmd.Val()), nil
+}
+
+// once is a command that the client does not repeat when its answer is lost:
+// the second answer to GETDEL would be that there is nothing.
+type once struct{ *redis.StringCmd }
+
+// NoRetry implements redis.Cmder.
+func (once) NoRetry() bool { return true }
+
+// FormerDevice implements kv.Former. The former release kept a hash, with an
+// entry for each target.
+func (s *Store) FormerDevice(ctx context.Context, name string, open func(data []byte, place string) ([]byte, error)) (ids []string, err error) {
+	key := s.KeyPrefix + formerPrefix + name
+	entries, err := s.shared.HGetAll(ctx, key).Result()
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of a device's targets from redis: %w", err)
+	}
+	for entry, value := range entries {
+		id, err := open([]byte(value), key+"/"+entry)
+		if err != nil {
+			return nil, fmt.Errorf("opening the list of a device's targets: %w", err)
+		}
+		ids = append(ids, string(id))
+	}
+	return ids, nil
+}
+
+// DropFormer implements kv.Former.
+func (s *Store) DropFormer(ctx context.Context) error {
+	return s.scan(ctx, s.KeyPrefix+formerPrefix, func(keys []string) error {
+		ctx, cancel := s.bound(ctx)
+		defer cancel()
+		_, err := s.shared.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, key := range keys {
+				p.Del(ctx, key)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("deleting from redis: %w", err)
+		}
+		return nil
+	})
+}
+
+// batch is about how many keys are in memory at a time.
+const batch = 500
+
+// Scan implements kv.Backend.
+func (s *Store) Scan(ctx context.Context, kind kv.Kind, f func(name string, v *kv.Value) error) error {
+	return s.scan(ctx, s.prefix(kind), func(keys []string) error {
+		values, err := s.readAll(ctx, keys)
+		if err != nil {
+			return err
+		}
+		for i, key := range keys {
+			if values[i] == nil { // gone meanwhile
+				continue
+			}
+			if err := f(strings.TrimPrefix(key, s.prefix(kind)), unframe(kind, *values[i])); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// readAll returns what is under the keys, nil where there is nothing.
+func (s *Store) readAll(ctx context.Context, keys []string) ([]*string, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	results, err := s.shared.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, key := range keys {
+			p.Get(ctx, key)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("reading from redis: %w", err)
+	}
+	values := make([]*string, len(keys))
+	for i, result := range results {
+		value, err := result.(*redis.StringCmd).Result()
+		switch {
+		case errors.Is(err, redis.Nil):
+		case err != nil:
+			return nil, fmt.Errorf("reading from redis: %w", err)
+		default:
+			values[i] = &value
+		}
+	}
+	return values, nil
+}
+
+// scan calls f with the keys that begin with a prefix, never concurrently, on
+// every master of a cluster at once.
+func (s *Store) scan(ctx context.Context, prefix string, f func(keys []string) error) error {
+	cluster, ok := s.shared.UniversalClient.(*redis.ClusterClient)
+	if !ok {
+		return s.scanNode(ctx, s.shared, prefix, f)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var mu sync.Mutex
+	var failed error
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		return s.scanNode(ctx, node, prefix, func(keys []string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if failed == nil {
+				failed = f(keys)
+			}
+			if failed != nil {
+				cancel() // the other nodes
+			}
+			return failed
+		})
+	})
+	if failed != nil {
+		return failed
+	}
 	return err
 }
 
-// bound ends an operation in time.
+func (s *Store) scanNode(ctx context.Context, node redis.Cmdable, prefix string, f func(keys []string) error) error {
+	for cursor := uint64(0); ; {
+		keys, next, err := s.scanOnce(ctx, node, cursor, prefix)
+		if err != nil {
+			return err
+		}
+		if err := f(keys); err != nil || next == 0 {
+			return err
+		}
+		cursor = next
+	}
+}
+
+func (s *Store) scanOnce(ctx context.Context, node redis.Cmdable, cursor uint64, prefix string) (keys []string, next uint64, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	keys, next, err = node.Scan(ctx, cursor, prefix+"*", batch).Result()
+	if err != nil {
+		return nil, 0, fmt.Errorf("listing redis: %w", err)
+	}
+	return keys, next, nil
+}
+
+// bound ends one step of a longer work, or of counting, in time.
 func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Duration(s.Timeout))
 }
 
-func (s *Store) targetKey(hash string) string { return s.KeyPrefix + "target:" + hash }
-
-func (s *Store) deviceKey(namespace, deviceID string) string {
-	return s.KeyPrefix + "device:" + targets.Ref{Namespace: namespace, ID: deviceID}.Hash()
-}
-
-// resolve is placeholder.Resolve for an option that may be missing.
-func resolve(option, text string) (string, error) {
-	if text == "" {
-		return "", nil
-	}
-	return placeholder.Resolve(option, text)
-}
-
 // Interface guards
 var (
-	_ caddy.Provisioner  = (*Store)(nil)
-	_ caddy.CleanerUpper = (*Store)(nil)
-	_ targets.Located    = (*Store)(nil)
+	_ kv.Guest  = (*Store)(nil)
+	_ kv.Former = (*Store)(nil)
 )

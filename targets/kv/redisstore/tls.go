@@ -11,14 +11,10 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 )
 
-var errWithoutTLS = errors.New("ca, client_cert and server_name have no meaning without TLS: use rediss:// addresses")
-
-func (s *Store) wantsTLS() bool { return s.CA != "" || s.ClientCert != nil || s.ServerName != "" }
-
-// setTLS checks the options of TLS and resolves their placeholders.
+// setTLS reads the files of TLS and resolves placeholders.
 func (s *Store) setTLS(c *connection) error {
 	if !c.TLS {
-		if s.wantsTLS() {
+		if s.CA != "" || s.ClientCert != nil || s.ServerName != "" {
 			return errWithoutTLS
 		}
 		return nil
@@ -28,11 +24,7 @@ func (s *Store) setTLS(c *connection) error {
 		return err
 	}
 	if s.CA != "" {
-		path, err := placeholder.Resolve("ca", s.CA)
-		if err != nil {
-			return err
-		}
-		if c.CA, err = watchedfile.ReadPublic("ca", path); err != nil {
+		if c.CA, err = watchedfile.ReadPublic("ca", s.CA); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,158 @@
+// Package delivery brings the message of one dispatch to the device: it makes
+// the message for each channel (payload.go, compile.go, placeholders.go), makes
+// the attempts, also by way of composites (send.go), and keeps on record how
+// they went (report.go). It knows nothing of HTTP calls between the relying
+// party and nevisFIDO.
+package delivery
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+)
+
+// Policy says when a message may leave without encryption.
+type Policy string
+
+// The encryption policies.
+const (
+	// Required never sends clear text: no key means no dispatch.
+	Required Policy = "required"
+	// Preferred sends clear text only where the target has no key.
+	Preferred Policy = "preferred"
+	// Off sends the message as nevisFIDO gives it.
+	Off Policy = "off"
+)
+
+// Channel is a configured dispatcher: the guest module with the options that
+// all dispatchers have.
+type Channel struct {
+	Name string // what callers ask for
+	Type string // of the guest module, such as "fcm"
+
+	// Exactly one of these is set.
+	Dispatcher dispatchers.Dispatcher
+	Composite  dispatchers.Composite
+
+	Traits     dispatchers.Traits
+	Encryption Policy
+	Address    dispatchers.Template // "" for the target's own
+	BaseURL    string               // of the link; "" for that of nevisFIDO's link
+	ShortLinks string               // base URL of short links, without a slash at its end; "" for long links
+	Timeout    time.Duration        // of one attempt
+	Retries    int                  // further attempts after a temporary failure
+	Operations []nevisfido.Operation
+	Limits     []dispatchers.Limit
+
+	// Slots bounds the dispatches that use the channel at the same time; its
+	// capacity is the bound.
+	Slots chan struct{}
+}
+
+// Acquire takes one of the channel's slots; release is nil where all are taken.
+func (c *Channel) Acquire() (release func()) {
+	select {
+	case c.Slots <- struct{}{}:
+		return func() { <-c.Slots }
+	default:
+		return nil
+	}
+}
+
+// bound is a channel that is bound to its members.
+type bound struct {
+	*Channel
+	members  []*bound // of a composite
+	mustSeal bool     // the channel, or one of its members, requires encryption
+}
+
+// serves reports whether the channel serves the operation: by its own option,
+// and with at least one member where it is a composite.
+func (c *bound) serves(op nevisfido.Operation) bool {
+	if len(c.Operations) != 0 && !slices.Contains(c.Operations, op) {
+		return false
+	}
+	return c.Composite == nil || slices.ContainsFunc(c.members, func(m *bound) bool { return m.serves(op) })
+}
+
+// inClear returns the name of a member with encryption off, "" where there is
+// none.
+func (c *bound) inClear() string {
+	for _, m := range c.members {
+		if m.Composite == nil && m.Encryption == Off {
+			return m.Name
+		}
+		if name := m.inClear(); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// CompositeError reports a composite that cannot work with the other
+// dispatchers.
+type CompositeError struct {
+	Dispatcher string // name of the composite
+	Err        error
+}
+
+func (e *CompositeError) Error() string { return fmt.Sprintf("dispatcher %q %v", e.Dispatcher, e.Err) }
+
+// Unwrap returns the cause.
+func (e *CompositeError) Unwrap() error { return e.Err }
+
+// CheckComposites returns a *CompositeError where a composite names a
+// dispatcher that does not exist, contains itself, or would send in clear what
+// another member has to encrypt. Of several faults it is always the same one.
+func CheckComposites(channels map[string]*Channel) error {
+	_, err := bind(channels)
+	return err
+}
+
+// bind binds composites to their members.
+func bind(channels map[string]*Channel) (map[string]*bound, error) {
+	all := make(map[string]*bound, len(channels))
+	for _, name := range slices.Sorted(maps.Keys(channels)) {
+		if err := bindOne(channels, all, name, nil); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func bindOne(channels map[string]*Channel, all map[string]*bound, name string, above []string) error {
+	fault := func(format string, args ...any) error { return &CompositeError{name, fmt.Errorf(format, args...)} }
+	if slices.Contains(above, name) {
+		return fault("contains itself")
+	}
+	if all[name] != nil {
+		return nil
+	}
+	c := &bound{Channel: channels[name], mustSeal: channels[name].Encryption == Required}
+	if c.Composite == nil {
+		all[name] = c
+		return nil
+	}
+	for _, member := range c.Composite.Members() {
+		if channels[member] == nil {
+			return fault("names the dispatcher %q, which is not configured", member)
+		}
+		if err := bindOne(channels, all, member, append(above, name)); err != nil {
+			return err
+		}
+		c.members = append(c.members, all[member])
+		c.mustSeal = c.mustSeal || all[member].mustSeal
+	}
+	if len(c.members) == 0 {
+		return fault("names no other dispatchers")
+	}
+	if member := c.inClear(); c.mustSeal && member != "" {
+		return fault("has to encrypt, and %q in it has encryption off; set that to preferred or required", member)
+	}
+	all[name] = c
+	return nil
+}

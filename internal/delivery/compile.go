@@ -1,0 +1,230 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// What becomes of a message, see Report.Encryption.
+const (
+	sealedByUs       = "sealed"
+	sealedByUpstream = "sealed_upstream"
+	clearText        = "clear"
+)
+
+// A plan says where a message goes over one channel, and how.
+type plan struct {
+	address    string       // "" where the channel needs none
+	encryption string       // sealedByUs, sealedByUpstream or clearText
+	key        *encrypt.Key // of sealedByUs
+}
+
+// plan decides about the message for one channel. With mustSeal it may not leave
+// in clear, whatever the channel's own policy. Nothing is sent, and nothing is
+// encrypted yet.
+func (r *run) plan(ctx context.Context, c *Channel, mustSeal bool) (plan, *dispatchers.Error) {
+	address, failure := r.address(ctx, c)
+	if failure != nil {
+		return plan{}, failure
+	}
+	if failure := r.usable(address); failure != nil {
+		return plan{}, failure
+	}
+	policy := c.Encryption
+	if mustSeal { // because another member has to
+		policy = Required
+	}
+	if r.payload.sealed {
+		return plan{address, sealedByUpstream, nil}, nil
+	}
+	inClear, failure := r.mayLeaveInClear(policy)
+	switch {
+	case failure != nil:
+		return plan{}, failure
+	case inClear:
+		return plan{address, clearText, nil}, nil
+	}
+	key, failure := r.key()
+	return plan{address, sealedByUs, key}, failure
+}
+
+// usable refuses a target whose key or address may have changed at nevisFIDO,
+// and an address that is in quarantine.
+func (r *run) usable(address string) *dispatchers.Error {
+	switch {
+	case r.Target == nil:
+		return nil
+	case r.Target.State() == targets.Stale && (address != "" || !r.payload.sealed):
+		return dispatchers.Fail(dispatchers.NoKey, "stale", "the dispatch target may have changed at nevisFIDO without this sidecar; it has to be modified or registered again")
+	case address != "" && address == r.Target.Address:
+		return Quarantined(r.Target)
+	}
+	return nil
+}
+
+// Quarantined returns a failure where the own address of a target is gone.
+func Quarantined(target *targets.Target) *dispatchers.Error {
+	if target == nil || target.State() != targets.Expired {
+		return nil
+	}
+	return dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")
+}
+
+// mayLeaveInClear decides about a message that nevisFIDO did not encrypt. With
+// preferred it may do so only without any key: a key that was refused, or that
+// nobody knows, is a key.
+func (r *run) mayLeaveInClear(policy Policy) (bool, *dispatchers.Error) {
+	switch {
+	case policy == Off:
+		return true, nil
+	case r.Request.TargetID != "" && r.Target == nil:
+		return false, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown, and nevisFIDO did not encrypt the message")
+	}
+	return policy == Preferred && (r.Target == nil || r.Target.Keyless()), nil
+}
+
+// address finds the recipient. The target's own address is right only for the
+// kind of channel that it was registered for.
+func (r *run) address(ctx context.Context, c *Channel) (string, *dispatchers.Error) {
+	optional := c.Traits.AnswersCaller || c.Traits.AddressOptional && c.Address == ""
+	if c.Address.Uses("oob.user.") {
+		if _, err := r.findUser(ctx); err != nil && !errors.Is(err, targets.ErrNotFound) {
+			return "", dispatchers.Fail(dispatchers.Broken, "user_unavailable", "finding the address of the user: %w", err)
+		}
+	}
+	var address string
+	switch {
+	case c.Address != "":
+		address = strings.Trim(r.baseMessage(c).Expand(c.Address, nil), " ")
+	case c.Traits.AnswersCaller:
+	case r.Target != nil && r.reaches(c, r.Target.Dispatcher):
+		address = r.Target.Address
+	}
+	switch {
+	case strings.ContainsFunc(address, unicode.IsControl):
+		return "", dispatchers.Fail(dispatchers.Refused, "address", "the address holds control characters")
+	case address == "" && !optional:
+		return "", dispatchers.Fail(dispatchers.NoTarget, "no_address", "the dispatch target has no address for dispatcher %q; see its option address", c.Name)
+	}
+	return address, nil
+}
+
+// reaches reports whether an address that was registered for a dispatcher's
+// name is one of this channel's kind.
+func (c *Courier) reaches(channel *Channel, name string) bool {
+	if registered, ours := c.Channels[name]; ours {
+		return registered.Type == channel.Type
+	}
+	return name != "" && name == channel.Traits.BuiltIn
+}
+
+// message makes the message that a plan describes.
+func (r *run) message(c *Channel, p plan) (*dispatchers.Message, *dispatchers.Error) {
+	envelope := r.payload.envelope
+	if p.encryption == sealedByUs {
+		var failure *dispatchers.Error
+		if envelope, failure = r.seal(); failure != nil {
+			return nil, failure
+		}
+	}
+	r.noteEncryption(p)
+	m := r.baseMessage(c)
+	m.Address, m.Envelope, m.LinkConfigured = p.address, envelope, c.BaseURL != ""
+	if base := cmp.Or(c.BaseURL, r.payload.upstreamBase); base != "" {
+		m.Link = nevisfido.Link(base, envelope)
+	}
+	return m, nil
+}
+
+func (r *run) noteEncryption(p plan) {
+	var age time.Duration
+	if p.key != nil {
+		age = r.Targets.KeyAge(r.Target)
+	}
+	r.journal.encrypted(p.encryption, p.key, age)
+}
+
+// baseMessage makes what a message holds apart from its content.
+func (r *run) baseMessage(c *Channel) *dispatchers.Message {
+	m := &dispatchers.Message{
+		ID:                 r.tokenHash(),
+		Operation:          r.Operation,
+		Dispatcher:         c.Name,
+		Expires:            r.Start.Add(r.Lifetimes[r.Operation]),
+		EncodingParameters: r.Request.Encoding,
+	}
+	m.Lookup = func(placeholder string) (string, bool) { return r.lookup(m, placeholder) }
+	return m
+}
+
+// shorten puts a short link into a message where the channel has such. A message
+// in clear keeps its own link: it is never kept anywhere.
+func (r *run) shorten(ctx context.Context, c *Channel, m *dispatchers.Message) *dispatchers.Error {
+	if c.ShortLinks == "" || m.Envelope.ContentType != nevisfido.ContentTypeSealed {
+		return nil
+	}
+	if m.Link == "" {
+		return dispatchers.Fail(dispatchers.Broken, "base_url", "nevisFIDO's answer carries no link: configure base_url of dispatcher %q", c.Name)
+	}
+	short, err := r.Links.Shorten(ctx, c.ShortLinks, m.Link, m.ID, m.Expires)
+	switch {
+	case errors.Is(err, shortlink.ErrUnusable):
+		return dispatchers.Fail(dispatchers.Broken, "base_url", "the base URL of the link cannot be used: %w", err)
+	case errors.Is(err, shortlink.ErrTooLong):
+		return dispatchers.Fail(dispatchers.Refused, "link_too_long", "the link is too long to be kept for a short one: %w", err)
+	case err != nil:
+		return dispatchers.Fail(dispatchers.Broken, "store_unavailable", "keeping the link that a short one leads to: %w", err)
+	}
+	m.Link, m.LinkConfigured, m.LinkShort = short, true, true
+	return nil
+}
+
+// findKey returns the key of the target. Whether it is missing or refused looks
+// the same to the caller.
+func (r *run) findKey() (*encrypt.Key, *dispatchers.Error) {
+	if r.Target == nil {
+		return nil, dispatchers.Fail(dispatchers.NoKey, "no_target", "encryption is required and the request names no dispatch target")
+	}
+	key, err := r.Targets.Key(r.Target)
+	switch {
+	case errors.Is(err, targets.ErrUnavailable):
+		r.sealingFailed("failed")
+		return nil, dispatchers.Fail(dispatchers.Broken, "damaged_record", "taking the key of the dispatch target: %w", err)
+	case err != nil:
+		r.sealingFailed("no_key")
+		return nil, dispatchers.Fail(dispatchers.NoKey, "no_key", "encryption is required and the dispatch target has no usable key: %w", err)
+	}
+	return key, nil
+}
+
+func (r *run) sealingFailed(how string) {
+	if !r.rehearsal {
+		r.journal.sealing(how)
+	}
+}
+
+// sealPayload encrypts the payload with the key of the target, once for all
+// channels.
+func (r *run) sealPayload() (nevisfido.Envelope, *dispatchers.Error) {
+	key, failure := r.key()
+	if failure != nil {
+		return nevisfido.Envelope{}, failure
+	}
+	jwe, err := key.Seal(r.payload.envelope.Data)
+	if err != nil {
+		r.sealingFailed("failed")
+		return nevisfido.Envelope{}, dispatchers.Fail(dispatchers.Broken, "seal", "encrypting the message: %w", err)
+	}
+	r.journal.sealing("sealed")
+	return r.payload.envelope.Sealed(jwe), nil
+}

@@ -1,0 +1,171 @@
+package delivery
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
+	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// Config is what all deliveries have in common. It must not change after New.
+type Config struct {
+	Channels  map[string]*Channel // by name
+	OnExpired *Channel            // told when a target is quarantined; nil for none
+	Targets   *targets.Directory
+	Links     *shortlink.Links // nil where no channel has short links
+
+	// RedeemURL is where devices redeem tokens; "/<operation>" is appended. It
+	// is "" where nevisFIDO's link tells.
+	RedeemURL string
+	Lifetimes map[nevisfido.Operation]time.Duration // of tokens
+
+	// Deadline is the time for all delivery work of one dispatch.
+	Deadline time.Duration
+
+	VisualCodeDigits int // 0 for no visual code
+
+	// Lookup resolves a placeholder that is not one of ours. nil knows none.
+	Lookup func(r *http.Request, placeholder string) (string, bool)
+
+	// User returns what the key sources know of a user; nil where there are
+	// none that know users.
+	User func(ctx context.Context, username string) (*targets.User, error)
+
+	Log *slog.Logger // nil for none
+}
+
+// Courier delivers messages.
+type Courier struct {
+	Config
+	channels   map[string]*bound
+	background *background
+}
+
+// New makes a Courier. The error is a *CompositeError.
+func New(c Config) (*Courier, error) {
+	channels, err := bind(c.Channels)
+	if err != nil {
+		return nil, err
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Lookup == nil {
+		c.Lookup = func(*http.Request, string) (string, bool) { return "", false }
+	}
+	return &Courier{c, channels, newBackground()}, nil
+}
+
+// Dispatch is one dispatch as it is known before nevisFIDO has made a token.
+type Dispatch struct {
+	HTTP      *http.Request // the caller's
+	Operation nevisfido.Operation
+	Request   *nevisfido.DispatchRequest
+	Target    *targets.Target // nil where the request names none, or one that we do not know
+	Channel   *Channel        // one of Config.Channels
+	Start     time.Time
+
+	// Admit lets the dispatch use a member of a composite. leave is called when
+	// the member has ended; with giveBack what was counted against its limits
+	// does not count.
+	Admit func(context.Context, *Channel) (leave func(giveBack bool), failure *dispatchers.Error)
+}
+
+// Serves reports whether a channel serves an operation: by its own option, and
+// with at least one member where it is a composite.
+func (c *Courier) Serves(channel *Channel, op nevisfido.Operation) bool {
+	return c.channels[channel.Name].serves(op)
+}
+
+// Outcome says how a delivery ended.
+type Outcome struct {
+	Receipt dispatchers.Receipt
+	Failure *dispatchers.Error // nil where it delivered
+
+	// Report returns what is on record by now. Where Receipt.Rest is set, more
+	// follows until that returns.
+	Report func() Report
+}
+
+// Deliver brings the message of a dispatch for which nevisFIDO has made a token.
+// It goes on when the caller goes away, because nevisFIDO has created the
+// session.
+func (c *Courier) Deliver(d Dispatch, answer *nevisfido.DispatchAnswer) Outcome {
+	r := c.newRun(d)
+	r.token = answer.Token
+	var failure *dispatchers.Error
+	if r.payload, failure = newPayload(d, answer, c.RedeemURL); failure != nil {
+		return r.outcome(dispatchers.Receipt{}, failure)
+	}
+	return r.deliver()
+}
+
+// Rehearse tells what Deliver would do with a message that nevisFIDO gives in
+// clear, without sending anything. What third parties would answer cannot be
+// known.
+func (c *Courier) Rehearse(d Dispatch) Outcome {
+	r := c.newRun(d)
+	r.rehearsal = true
+	return r.deliver()
+}
+
+// A run is one delivery. Its members are set before it begins.
+type run struct {
+	*Courier
+	Dispatch
+	token     string // "" in a rehearsal
+	payload   payload
+	rehearsal bool
+
+	journal *journal
+	user    *userLookup
+	key     func() (*encrypt.Key, *dispatchers.Error)       // of the target; runs once
+	seal    func() (nevisfido.Envelope, *dispatchers.Error) // seals the payload with it; runs once
+}
+
+func (c *Courier) newRun(d Dispatch) *run {
+	r := &run{Courier: c, Dispatch: d, journal: new(journal), user: new(userLookup)}
+	r.key = sync.OnceValues(r.findKey)
+	r.seal = sync.OnceValues(r.sealPayload)
+	return r
+}
+
+func (r *run) deliver() Outcome {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.HTTP.Context()), r.Deadline)
+	if r.Channel.Composite != nil && !r.rehearsal {
+		cancel = func() {} // members may go on until the deadline after one has delivered
+	}
+	defer cancel()
+	receipt, err := r.deliverVia(ctx, r.channels[r.Channel.Name], false)
+	if r.rehearsal && receipt.Rest != nil {
+		receipt.Rest()
+		receipt.Rest = nil
+	}
+	if err != nil {
+		return r.outcome(dispatchers.Receipt{Rest: receipt.Rest}, failureOf(err))
+	}
+	return r.outcome(receipt, nil)
+}
+
+func (r *run) outcome(receipt dispatchers.Receipt, failure *dispatchers.Error) Outcome {
+	return Outcome{Receipt: receipt, Failure: failure, Report: r.journal.now}
+}
+
+// tokenHash stands for the token in logs.
+func (r *run) tokenHash() string { return keyedhash.Of("token", r.token) }
+
+// Background does work that goes on after the request that began it was
+// answered.
+func (c *Courier) Background(work func()) { c.background.start(work) }
+
+// Wait waits for the work in the background, each piece of which takes Deadline
+// at most. It is for servers that are about to exit.
+func (c *Courier) Wait() { c.background.wait() }

@@ -1,0 +1,120 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// lookup resolves the placeholders of a message, and leaves the others to the
+// server. The token in clear is not among them.
+func (r *run) lookup(m *dispatchers.Message, placeholder string) (string, bool) {
+	name, ours := strings.CutPrefix(placeholder, "oob.")
+	if !ours {
+		return r.Lookup(r.HTTP, placeholder)
+	}
+	if member, ok := strings.CutPrefix(name, "data."); ok {
+		return r.Request.Data.Value(member)
+	}
+	if strings.HasPrefix(name, "user.") {
+		return r.userValue(name)
+	}
+	target := r.Target
+	if target == nil {
+		target = &targets.Target{}
+	}
+	switch name {
+	case "operation":
+		return string(r.Operation), true
+	case "dispatcher":
+		return m.Dispatcher, true
+	case "username":
+		return r.username(), true
+	case "target":
+		return target.Address, true
+	case "target_id":
+		return r.Request.TargetID, true
+	case "device_id":
+		return target.DeviceID, true
+	case "name":
+		return target.Name, true
+	case "notification.title":
+		return r.Request.Notification.Title, true
+	case "notification.body":
+		return r.Request.Notification.Body, true
+	case "visual_code":
+		return VisualCode(r.token, r.VisualCodeDigits), true
+	case "link":
+		return m.Link, true
+	case "message":
+		if m.Envelope.Data != nil {
+			return m.Envelope.Encoded(), true
+		}
+	}
+	return "", false
+}
+
+// username returns whose message it is: the target's owner, or else the name
+// that the caller gives.
+func (r *run) username() string {
+	if r.Target != nil {
+		return cmp.Or(r.Target.Username, r.Request.Username)
+	}
+	return r.Request.Username
+}
+
+// userLookup is what the key sources say of the user.
+type userLookup struct {
+	mu   sync.Mutex
+	done bool
+	user *targets.User
+	err  error
+}
+
+// findUser asks the key sources that know users, once, unless there was not the
+// time for an answer.
+func (r *run) findUser(ctx context.Context) (*targets.User, error) {
+	username := r.username()
+	if r.User == nil || username == "" {
+		return nil, targets.ErrNotFound
+	}
+	u := r.user
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.done {
+		return u.user, u.err
+	}
+	user, err := r.User(ctx, username)
+	if err == nil || ctx.Err() == nil {
+		u.done, u.user, u.err = true, user, err
+	}
+	return user, err
+}
+
+// leastForUser is for the notice of an expired target, whose dispatch may be
+// over.
+const leastForUser = time.Second
+
+func (r *run) userValue(name string) (string, bool) {
+	left := max(time.Until(r.Start.Add(r.Deadline)), leastForUser)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.HTTP.Context()), left)
+	defer cancel()
+	user, err := r.findUser(ctx)
+	if err != nil {
+		return "", true
+	}
+	switch name {
+	case "user.email":
+		return user.Email, true
+	case "user.mobile":
+		return user.Mobile, true
+	case "user.address":
+		return user.Address, true
+	}
+	return "", false
+}

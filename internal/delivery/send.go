@@ -1,0 +1,206 @@
+package delivery
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
+)
+
+// deliverVia delivers over one channel. With mustSeal the message may not leave
+// in clear. A composite may call it, for its members, from goroutines of its own.
+func (r *run) deliverVia(ctx context.Context, c *bound, mustSeal bool) (receipt dispatchers.Receipt, err error) {
+	defer catchPanic(c.Name, &err)
+	deliver := r.send
+	if c.Composite != nil {
+		deliver = r.compose
+	}
+	receipt, err = deliver(ctx, c, mustSeal)
+	if err == nil && receipt.Dispatcher == "" {
+		receipt.Dispatcher = c.Name
+	}
+	return receipt, err
+}
+
+// send delivers over a channel that is not a composite.
+func (r *run) send(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Receipt, error) {
+	p, failure := r.plan(ctx, c.Channel, mustSeal)
+	if failure != nil {
+		return dispatchers.Receipt{}, failure
+	}
+	if r.rehearsal {
+		r.noteEncryption(p)
+		return dispatchers.Receipt{}, nil
+	}
+	m, failure := r.message(c.Channel, p)
+	if failure == nil {
+		failure = r.shorten(ctx, c.Channel, m)
+	}
+	if failure != nil {
+		return dispatchers.Receipt{}, failure
+	}
+	receipt, failure := c.attempts(ctx, m, func(failure *dispatchers.Error, took time.Duration) {
+		r.journal.attempted(c.Name, failure, took)
+		if failure != nil {
+			r.Log.Warn("an attempt at a delivery failed", slog.String("dispatcher", c.Name), slog.String("token", r.tokenHash()), slog.Any("error", failure))
+		}
+	})
+	if failure != nil {
+		r.quarantine(ctx, c.Channel, m.Address, failure)
+		return receipt, failure
+	}
+	return receipt, nil
+}
+
+// compose lets a composite use its members. Where one of them must seal, all
+// must: none may send in clear what another had to encrypt.
+func (r *run) compose(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Receipt, error) {
+	mustSeal = mustSeal || c.mustSeal
+	d := dispatchers.Delivery{Message: r.baseMessage(c.Channel), FellBack: r.fellBack}
+	for _, member := range c.members {
+		if !member.serves(r.Operation) {
+			continue
+		}
+		d.Members = append(d.Members, dispatchers.Member{
+			Name:    member.Name,
+			Deliver: func(ctx context.Context) (dispatchers.Receipt, error) { return r.member(ctx, member, mustSeal) },
+		})
+	}
+	if len(d.Members) == 0 {
+		return dispatchers.Receipt{}, NotServed(c.Channel)
+	}
+	return c.Composite.Compose(ctx, d)
+}
+
+// NotServed is the failure of a channel that does not serve the operation.
+func NotServed(c *Channel) *dispatchers.Error {
+	return dispatchers.Fail(dispatchers.Refused, "operation", "dispatcher %q does not serve this operation; see its option operations", c.Name)
+}
+
+func (r *run) member(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Receipt, error) {
+	if r.rehearsal {
+		return r.deliverVia(ctx, c, mustSeal)
+	}
+	leave, failure := r.Admit(ctx, c.Channel)
+	if failure != nil {
+		r.journal.unattempted(c.Name, failure)
+		return dispatchers.Receipt{}, failure
+	}
+	receipt, err := r.deliverVia(ctx, c, mustSeal)
+	if err != nil {
+		failure = failureOf(err)
+		r.journal.unattempted(c.Name, failure)
+	}
+	leave(r.journal.now().GivesBack(c.Name, failure))
+	return receipt, err
+}
+
+func (r *run) fellBack(from, to dispatchers.Member, failure *dispatchers.Error) {
+	if r.rehearsal {
+		return
+	}
+	r.journal.fellBack(from.Name, to.Name, failure)
+	r.Log.Warn("falling back", slog.String("token", r.tokenHash()), slog.String("from", from.Name), slog.String("to", to.Name), slog.Any("error", failure))
+}
+
+// Pauses between attempts, unless the third party asks for a longer one.
+const (
+	firstPause = 250 * time.Millisecond
+	maxPause   = 4 * time.Second
+)
+
+// attempts makes attempts until one succeeds, fails for good, or the context's
+// deadline would pass before the next. tell is told of each.
+func (c *Channel) attempts(ctx context.Context, m *dispatchers.Message, tell func(*dispatchers.Error, time.Duration)) (dispatchers.Receipt, *dispatchers.Error) {
+	pause := firstPause
+	for attempt := 0; ; attempt++ {
+		start := time.Now()
+		receipt, failure := c.attempt(ctx, m)
+		tell(failure, time.Since(start))
+		if failure == nil || failure.Class != dispatchers.Temporary || attempt >= c.Retries {
+			return receipt, failure
+		}
+		wait := max(failure.RetryAfter, pause/2+rand.N(pause/2)) //nolint:gosec // jitter needs no secrecy
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
+			return receipt, failure
+		}
+		select {
+		case <-ctx.Done():
+			return receipt, failure
+		case <-time.After(wait):
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// attempt makes one attempt within the channel's timeout. A guest module that
+// panics is broken; it does not take the server down.
+func (c *Channel) attempt(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, *dispatchers.Error) {
+	ctx, cancel := dispatchers.Attempt(ctx, c.Timeout)
+	defer cancel()
+	receipt, err := func() (receipt dispatchers.Receipt, err error) {
+		defer catchPanic(c.Name, &err)
+		return c.Dispatcher.Dispatch(ctx, m)
+	}()
+	if err != nil {
+		return receipt, failureOf(err)
+	}
+	return receipt, nil
+}
+
+// catchPanic turns the panic of a guest module into an error. The value is not
+// shown: it may hold anything.
+func catchPanic(name string, err *error) {
+	if cause := recover(); cause != nil {
+		*err = dispatchers.Fail(dispatchers.Broken, "panic", "dispatcher %q panicked with a %T", name, cause)
+	}
+}
+
+// failureOf classifies the error of a guest module. None is ever taken for
+// success.
+func failureOf(err error) *dispatchers.Error {
+	failure := dispatchers.AsError(err)
+	if failure == nil || !failure.Class.Valid() {
+		return dispatchers.Fail(dispatchers.Broken, "unclassified", "the dispatcher returned an error of no known class")
+	}
+	return failure
+}
+
+// quarantine keeps further messages from an address that is gone. An address
+// that the operator took from elsewhere is not the target's fault.
+func (r *run) quarantine(ctx context.Context, c *Channel, address string, failure *dispatchers.Error) {
+	if failure.Class != dispatchers.Expired || failure.KeepTarget || r.Target == nil || address == "" || address != r.Target.Address {
+		return
+	}
+	target := slog.String("target", keyedhash.Of("target", r.Target.ID))
+	if err := r.Targets.Expire(ctx, r.Target); err != nil {
+		r.Log.Warn("quarantining a dispatch target whose address is gone", slog.String("dispatcher", c.Name), target, slog.Any("error", err))
+	}
+	r.giveNotice(target)
+}
+
+// giveNotice tells the relying party that the address of the target is gone.
+// The caller does not wait for that: it learns the same from its answer.
+func (r *run) giveNotice(target slog.Attr) {
+	c := r.OnExpired
+	if c == nil {
+		return
+	}
+	release := c.Acquire()
+	if release == nil {
+		r.Log.Warn("too many notices of expired targets are under way; this one is left out", target)
+		return
+	}
+	m := r.baseMessage(c)
+	r.Background(func() {
+		defer release()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.HTTP.Context()), r.Deadline)
+		defer cancel()
+		if _, failure := c.attempts(ctx, m, func(*dispatchers.Error, time.Duration) {}); failure != nil {
+			r.Log.Warn("the notice of an expired target was not delivered", target, slog.Any("error", failure))
+		}
+	})
+}

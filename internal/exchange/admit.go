@@ -1,0 +1,121 @@
+package exchange
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// A lease lets a dispatch use a channel.
+type lease struct {
+	release func()          // of the channel's slot; called once
+	counted []targets.Count // against the channel's own limits
+}
+
+// guard refuses what should not reach nevisFIDO at all.
+func (x *Exchange) guard(d *delivery.Dispatch) (*lease, *dispatchers.Error) {
+	if failure := refusesTarget(d); failure != nil {
+		return nil, failure
+	}
+	return x.admit(d.HTTP.Context(), d, d.Channel, x.Limits)
+}
+
+// refusesTarget refuses a target in quarantine. A composite may have members
+// with another address.
+func refusesTarget(d *delivery.Dispatch) *dispatchers.Error {
+	if d.Channel.Composite != nil {
+		return nil
+	}
+	return delivery.Quarantined(d.Target)
+}
+
+// admit takes a slot of a channel that serves the operation, and counts the
+// dispatch against the channel's limits and the given ones.
+func (x *Exchange) admit(ctx context.Context, d *delivery.Dispatch, c *delivery.Channel, limits []dispatchers.Limit) (*lease, *dispatchers.Error) {
+	if !x.courier.Serves(c, d.Operation) {
+		return nil, delivery.NotServed(c)
+	}
+	release := c.Acquire()
+	if release == nil {
+		return nil, dispatchers.Fail(dispatchers.Refused, "busy", "dispatcher %q has %d dispatches under way, its bound", c.Name, cap(c.Slots))
+	}
+	counted, failure := x.count(ctx, d, c, limits)
+	if failure != nil {
+		release()
+		return nil, failure
+	}
+	if c.Composite != nil {
+		counted = nil // one member may have delivered where another failed
+	}
+	return &lease{release, counted}, nil
+}
+
+// giveBack undoes the counting against the channel's own limits. The limits
+// that hold for all keep it, because nevisFIDO has made a token.
+func (x *Exchange) giveBack(r *http.Request, l *lease) {
+	if len(l.counted) == 0 {
+		return
+	}
+	ctx, cancel := x.detached(r)
+	defer cancel()
+	if err := x.Limiter.GiveBack(ctx, l.counted); err != nil {
+		x.Log.Warn("a dispatch that failed counts against the dispatcher's limits", slog.Any("error", err))
+	}
+}
+
+// count counts the dispatch against the given limits and the channel's own,
+// and returns the counts of the latter.
+func (x *Exchange) count(ctx context.Context, d *delivery.Dispatch, c *delivery.Channel, limits []dispatchers.Limit) ([]targets.Count, *dispatchers.Error) {
+	var counts []targets.Count
+	var counted []dispatchers.Limit // of the counts, in their order
+	add := func(dispatcher string, limits []dispatchers.Limit) {
+		for _, limit := range limits {
+			if key := x.counterKey(d, dispatcher, limit); key != "" {
+				counts = append(counts, targets.Count{Key: key, N: limit.N, Window: limit.Window})
+				counted = append(counted, limit)
+			}
+		}
+	}
+	add("", limits)
+	common := len(counts)
+	add(c.Name, c.Limits)
+	if len(counts) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, x.Deadline)
+	defer cancel()
+	reached, err := x.Limiter.TakeAll(ctx, counts)
+	if err != nil {
+		return nil, dispatchers.Fail(dispatchers.Broken, "limiter_unavailable", "counting dispatches: %w", err)
+	}
+	if reached < 0 {
+		return counts[common:], nil
+	}
+	limit := counted[reached]
+	x.Observer.Limited(limit.Scope)
+	return nil, dispatchers.Fail(dispatchers.Refused, "limited", "limit %s %d %s is reached", limit.Scope, limit.N, limit.Window)
+}
+
+// counterKey stands for whom a limit counts, and for the limit; "" where the
+// request names nobody.
+func (x *Exchange) counterKey(d *delivery.Dispatch, dispatcher string, limit dispatchers.Limit) string {
+	var subject string
+	switch limit.Scope {
+	case dispatchers.PerTarget:
+		subject = d.Request.TargetID
+	case dispatchers.PerUser:
+		subject = d.Request.Username
+	case dispatchers.PerClient:
+		subject = x.ClientIP(d.HTTP)
+	}
+	if subject == "" {
+		return ""
+	}
+	id := fmt.Sprintf("%s|%s|%d|%s|%s", limit.Scope, dispatcher, limit.N, limit.Window, subject)
+	return targets.Ref{Namespace: x.Targets.Namespace, ID: id}.Hash()
+}

@@ -1,0 +1,160 @@
+package exchange
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+)
+
+// Observer is told what happens, for metrics and audit. Its methods are called
+// concurrently and must not block. Nothing that it gets is secret.
+type Observer interface {
+	// Exchanged is called once for every dispatch that was ours. It waits for
+	// members of a composite that go on after the caller has its answer.
+	Exchanged(Record)
+	// Limited is called when a limit refused a dispatch, or a member of one.
+	Limited(dispatchers.Scope)
+}
+
+type noObserver struct{}
+
+func (noObserver) Exchanged(Record)          {}
+func (noObserver) Limited(dispatchers.Scope) {}
+
+// Record tells of one dispatch.
+type Record struct {
+	delivery.Report
+
+	Time       time.Time
+	Took       time.Duration
+	Operation  nevisfido.Operation
+	Dispatcher string // configured name that was asked for
+	Delivered  string // name of the member that delivered, or Dispatcher
+	Target     string // keyed hash of the dispatch target's id; "" where there is none
+	Token      string // keyed hash of the token; "" where there is none
+	Result     nevisfido.DispatchResult
+	Class      dispatchers.Class
+	Reason     string // of the failure; "" where it delivered
+}
+
+// Observed is the result in the record of a dispatch that was only watched.
+const Observed nevisfido.DispatchResult = "observed"
+
+// An conclusion says how a dispatch came out.
+type conclusion struct {
+	failure   *dispatchers.Error       // nil where it delivered
+	result    nevisfido.DispatchResult // "" for that of the failure's class
+	token     string                   // "" where nevisFIDO made none
+	delivered delivery.Outcome         // zero where it did not come to a delivery
+
+	// reply answers the caller.
+	reply func(nevisfido.Outcome) error
+}
+
+// failed is the conclusion of a dispatch that did not come to a delivery.
+func failed(failure *dispatchers.Error, reply func(nevisfido.Outcome) error) conclusion {
+	return conclusion{failure: failure, reply: reply}
+}
+
+// report returns what is on record of the delivery by now.
+func (e conclusion) report() delivery.Report {
+	if e.delivered.Report == nil {
+		return delivery.Report{}
+	}
+	return e.delivered.Report()
+}
+
+func (e conclusion) dispatchResult() nevisfido.DispatchResult {
+	switch {
+	case e.result != "":
+		return e.result
+	case e.failure != nil:
+		return e.failure.Class.Result()
+	}
+	return nevisfido.Dispatched
+}
+
+// end reports a dispatch and answers the caller.
+func (x *Exchange) end(d *delivery.Dispatch, e conclusion) error {
+	x.report(d, e)
+	return e.reply(x.outcome(d, e))
+}
+
+// report tells the log and the observer. The observer waits for members that go
+// on, and is told of all; the log and the caller do not wait.
+func (x *Exchange) report(d *delivery.Dispatch, e conclusion) {
+	took := time.Since(d.Start)
+	record := newRecord(d, e, took)
+	x.log(record, e.failure)
+	rest := e.delivered.Receipt.Rest
+	if rest == nil {
+		x.Observer.Exchanged(record)
+		return
+	}
+	x.courier.Background(func() {
+		rest()
+		x.Observer.Exchanged(newRecord(d, e, took))
+	})
+}
+
+// newRecord is the one place that makes a Record.
+func newRecord(d *delivery.Dispatch, e conclusion, took time.Duration) Record {
+	r := Record{
+		Report: e.report(), Time: d.Start, Took: took,
+		Operation: d.Operation, Delivered: e.delivered.Receipt.Dispatcher,
+		Target: TargetHash(d.Request.TargetID), Token: keyedHash("token", e.token),
+		Result: inClosedSet(e.dispatchResult(), nevisfido.DispatchError), // the caller sees nevisFIDO's own
+		Class:  dispatchers.Delivered,
+	}
+	if d.Channel != nil {
+		r.Dispatcher = d.Channel.Name
+	}
+	if e.failure != nil {
+		r.Class, r.Reason = e.failure.Class, e.failure.Reason
+	}
+	return r
+}
+
+func (x *Exchange) log(r Record, failure *dispatchers.Error) {
+	if r.Result == Observed {
+		x.Log.Info("observed a dispatch request", "operation", string(r.Operation), "dispatcher", r.Dispatcher, "target", r.Target,
+			"encryption", r.Encryption, "thumbprint", r.Thumbprint, "would_be", string(r.Class), "reason", r.Reason)
+		return
+	}
+	log := x.Log.With("operation", string(r.Operation), "dispatcher", r.Dispatcher, "target", r.Target, "token", r.Token,
+		"result", string(r.Result), "attempts", len(r.Attempts), "took", r.Took)
+	if failure == nil {
+		log.Info("dispatched", "encryption", r.Encryption)
+		return
+	}
+	write := log.Warn
+	if failure.Class == dispatchers.Broken {
+		write = log.Error
+	}
+	write("not dispatched", "class", string(r.Class), "reason", r.Reason, "error", failure.Err)
+}
+
+// outcome is what the caller sees.
+func (x *Exchange) outcome(d *delivery.Dispatch, e conclusion) nevisfido.Outcome {
+	out := nevisfido.Outcome{Result: e.dispatchResult()}
+	out.Dispatcher.Name = d.Request.Dispatcher
+	if d.Channel != nil {
+		out.Dispatcher.Name = d.Channel.Name
+	}
+	if e.failure != nil {
+		return out
+	}
+	response, err := json.Marshal(e.delivered.Receipt.Response)
+	if err != nil {
+		x.Log.Error("the dispatcher's response cannot be encoded", slog.String("type", fmt.Sprintf("%T", e.delivered.Receipt.Response)))
+		response = []byte(`""`)
+	}
+	out.Dispatcher.Name, out.Dispatcher.Response = e.delivered.Receipt.Dispatcher, response
+	out.VisualCode = delivery.VisualCode(e.token, x.VisualCodeDigits)
+	return out
+}

@@ -1,0 +1,106 @@
+package kvtest
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+func put(t *testing.T, s *store, ref targets.Ref, record *targets.Target) {
+	t.Helper()
+	update(t, s, ref, func(*targets.Target) *targets.Target { return record })
+}
+
+func update(t *testing.T, s *store, ref targets.Ref, change func(*targets.Target) *targets.Target) {
+	t.Helper()
+	err := s.Update(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
+		return change(current), nil
+	})
+	if err != nil {
+		t.Errorf("updating %.20q: %v", ref.ID, err)
+	}
+}
+
+func load(t *testing.T, s *store, ref targets.Ref) *targets.Target {
+	t.Helper()
+	record, err := s.Load(t.Context(), ref)
+	if err != nil {
+		t.Fatalf("loading %.20q: %v", ref.ID, err)
+	}
+	return record
+}
+
+func mustNotExist(t *testing.T, s *store, ref targets.Ref) {
+	t.Helper()
+	if record, err := s.Load(t.Context(), ref); !errors.Is(err, targets.ErrNotFound) {
+		t.Errorf("loading %.20q gave %v, error %v, want ErrNotFound", ref.ID, record, err)
+	}
+}
+
+// mustBeUnavailable holds for a record that is there and cannot be read.
+func mustBeUnavailable(t *testing.T, s *store, ref targets.Ref) {
+	t.Helper()
+	if record, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) {
+		t.Errorf("loading an unreadable record gave %v, error %v", record, err)
+	}
+	for name, next := range map[string]*targets.Target{"overwriting": Target(ref), "deleting": nil} {
+		err := s.Update(t.Context(), ref, func(*targets.Target) (*targets.Target, error) { return next, nil })
+		if err == nil || errors.Is(err, targets.ErrNotFound) {
+			t.Errorf("%s an unreadable record gave %v", name, err)
+		}
+	}
+	if record, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) {
+		t.Errorf("the unreadable record was overwritten by %v, error %v", record, err)
+	}
+}
+
+func mustBeOfDevice(t *testing.T, s *store, deviceID string, want ...string) {
+	t.Helper()
+	got, err := s.OfDevice(t.Context(), "", deviceID, "jeff")
+	slices.Sort(got)
+	slices.Sort(want)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("device %q has %q, error %v, want %q", deviceID, got, err, want)
+	}
+}
+
+// mustHeal replaces or deletes a record that cannot be read.
+func mustHeal(t *testing.T, s *store, ref targets.Ref, next *targets.Target) {
+	t.Helper()
+	err := s.Heal(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
+		if current != nil {
+			t.Errorf("a change of an unreadable record got %+v", current)
+		}
+		return next, nil
+	})
+	if err != nil {
+		t.Errorf("healing %.40q: %v", ref.ID, err)
+	}
+	if next == nil {
+		mustNotExist(t, s, ref)
+		return
+	}
+	if got := load(t, s, ref); !reflect.DeepEqual(got, next) {
+		t.Errorf("healed to %+v", got)
+	}
+	ids, err := s.OfDevice(t.Context(), ref.Namespace, next.DeviceID, "jeff")
+	if err != nil || !slices.Contains(ids, ref.ID) {
+		t.Errorf("the device has %q, error %v", ids, err)
+	}
+}
+
+func mustNotHeal(t *testing.T, s *store, ref targets.Ref) {
+	t.Helper()
+	for name, next := range map[string]*targets.Target{"overwriting": Target(ref), "deleting": nil} {
+		err := s.Heal(t.Context(), ref, func(*targets.Target) (*targets.Target, error) { return next, nil })
+		if !errors.Is(err, targets.ErrNewer) {
+			t.Errorf("%s a newer release's record gave %v, want ErrNewer", name, err)
+		}
+	}
+	if _, err := s.Load(t.Context(), ref); !errors.Is(err, targets.ErrNewer) {
+		t.Errorf("the record of a newer release is gone: %v", err)
+	}
+}

@@ -1,0 +1,134 @@
+// Package kvtest tells whether a kv.Backend keeps its contract, with package kv
+// above it, and has a store in memory for the tests of others.
+package kvtest
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+)
+
+// store is a kv.Store with ways past it.
+type store struct {
+	*kv.Store
+	t       *testing.T
+	backend kv.Backend
+	ring    *kv.Ring
+}
+
+func newStore(t *testing.T, b kv.Backend, ring *kv.Ring) *store {
+	return &store{kv.New(b, ring, time.Minute), t, b, ring}
+}
+
+// Ring returns a ring with a key for each of the bytes.
+func Ring(t *testing.T, keys ...byte) *kv.Ring {
+	t.Helper()
+	var secrets [][]byte
+	for _, k := range keys {
+		secrets = append(secrets, bytes.Repeat([]byte{k}, kv.KeySize))
+	}
+	r, err := kv.NewRing(secrets...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Run holds a backend to its contract, and the store above it to those of
+// targets.Store and shortlink.Store. open returns an empty backend; what it
+// needs is cleaned up with t.Cleanup.
+func Run(t *testing.T, open func(t *testing.T) kv.Backend) {
+	primitives(t, open)
+	for name, ring := range map[string]*kv.Ring{"unsealed": nil, "sealed": Ring(t, 1, 2)} {
+		t.Run(name, func(t *testing.T) {
+			open := func(t *testing.T) *store { return newStore(t, open(t), ring) }
+			for name, test := range map[string]func(*testing.T, *store){
+				"round trip":                              roundTrip,
+				"not found":                               notFound,
+				"update sees the present record":          updateSeesCurrent,
+				"update may return the record it got":     updateInPlace,
+				"equal record leaves everything as it is": unchanged,
+				"delete":                             deletion,
+				"error of an edit leaves the record": changeError,
+				"record that cannot be stored leaves the old one": unstorable,
+				"hostile ids":                                   hostileIDs,
+				"namespaces are separate":                       namespaces,
+				"loaded record belongs to the caller":           loadedIsACopy,
+				"no update is lost":                             concurrency,
+				"targets of a device":                           ofDevice,
+				"targets of a device, by user":                  ofDeviceByUser,
+				"targets of a device, concurrently":             ofDeviceConcurrently,
+				"targets of a device whose list cannot be read": unreadableList,
+				"schema":                               schema,
+				"cancelled context":                    cancelled,
+				"records that cannot be read":          unreadable,
+				"all records":                          listing,
+				"two releases":                         versions,
+				"several processes, no update is lost": processes,
+				"several processes, a device lists all its targets": movingBetweenDevices,
+			} {
+				t.Run(name, func(t *testing.T) { test(t, open(t)) })
+			}
+			links(t, open)
+		})
+	}
+	t.Run("tampering", func(t *testing.T) { tampering(t, newStore(t, open(t), Ring(t, 1))) })
+	t.Run("resealing", func(t *testing.T) { resealing(t, open(t)) })
+}
+
+func (s *store) key(ref targets.Ref) kv.Key { return kv.Key{Kind: kv.Records, Name: ref.Hash()} }
+
+// readRaw returns what is stored as the record of a target.
+func (s *store) readRaw(ref targets.Ref) []byte {
+	s.t.Helper()
+	v, err := s.backend.Get(s.t.Context(), s.key(ref))
+	if v == nil || err != nil {
+		s.t.Fatalf("reading past the store: %v, %v", v, err)
+	}
+	return v.Data
+}
+
+// writeRaw stores data as the record of a target.
+func (s *store) writeRaw(ref targets.Ref, data []byte) {
+	s.t.Helper()
+	set(s.t, s.backend, s.key(ref), data)
+}
+
+// read and write are readRaw and writeRaw without the seal.
+func (s *store) read(ref targets.Ref) []byte {
+	s.t.Helper()
+	data, _, err := s.ring.Open(s.readRaw(ref), s.backend.Place(s.key(ref)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return data
+}
+
+func (s *store) write(ref targets.Ref, data []byte) {
+	s.t.Helper()
+	s.writeRaw(ref, s.ring.Seal(data, s.backend.Place(s.key(ref))))
+}
+
+// stride is the distance of the bytes that are damaged one by one: what becomes
+// of a damaged byte is not up to the backend, and real ones are slow.
+func (s *store) stride() int {
+	if _, ok := s.backend.(*kv.Memory); ok {
+		return 1
+	}
+	return 41
+}
+
+// set puts data under a key, whatever is there.
+func set(t *testing.T, b kv.Backend, key kv.Key, data []byte) {
+	t.Helper()
+	old, err := b.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done, err := b.Swap(t.Context(), key, old, data); !done || err != nil {
+		t.Fatalf("writing past the store: %t, %v", done, err)
+	}
+}

@@ -1,0 +1,187 @@
+package kvtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+)
+
+// Op is a point of a store's work at which a fault can be put.
+type Op string
+
+// The points of a store's work.
+const (
+	Load     Op = "load"
+	Update   Op = "update"   // before the edit is asked for
+	Write    Op = "write"    // before the new record is durable
+	Written  Op = "written"  // after that: an error is reported all the same
+	OfDevice Op = "ofDevice" // before the device's targets are listed
+	Put      Op = "put"      // these are about short links
+	Get      Op = "get"
+	Take     Op = "take"
+)
+
+// Memory is a store without a disk, for tests of what lies above. Faults can be
+// put into its work. The zero Memory is ready for use.
+type Memory struct {
+	backend faulty
+	made    sync.Once
+	store   *kv.Store
+}
+
+func (m *Memory) kv() *kv.Store {
+	m.made.Do(func() { m.store = kv.New(&m.backend, nil, time.Hour) })
+	return m.store
+}
+
+// SetFault puts f at every point of the store's work from now on; nil takes it
+// away. An error from f fails the call there. To be slow, f waits, for
+// instance until the context ends.
+func (m *Memory) SetFault(f func(context.Context, Op) error) {
+	m.backend.mu.Lock()
+	defer m.backend.mu.Unlock()
+	m.backend.fault = f
+}
+
+// Dump returns all records as they are kept, to be searched for what must not
+// be there.
+func (m *Memory) Dump() []byte {
+	var all []byte
+	_ = m.backend.Memory.Scan(context.Background(), kv.Records, func(_ string, v *kv.Value) error { // it never fails
+		all = append(append(all, v.Data...), '\n')
+		return nil
+	})
+	return all
+}
+
+// Links returns the short links that are kept, by id.
+func (m *Memory) Links() map[string][]byte {
+	all := make(map[string][]byte)
+	_ = m.backend.Memory.Scan(context.Background(), kv.Links, func(id string, v *kv.Value) error { // it never fails
+		all[id] = v.Data
+		return nil
+	})
+	return all
+}
+
+// Set keeps data as the record of a target, whatever it is.
+func (m *Memory) Set(ref targets.Ref, data []byte) {
+	m.backend.Set(kv.Key{Kind: kv.Records, Name: ref.Hash()}, bytes.Clone(data))
+}
+
+// Load implements targets.Store.
+func (m *Memory) Load(ctx context.Context, ref targets.Ref) (*targets.Target, error) {
+	if err := m.backend.at(ctx, Load); err != nil {
+		return nil, err
+	}
+	return m.kv().Load(ctx, ref)
+}
+
+// Update implements targets.Store.
+func (m *Memory) Update(ctx context.Context, ref targets.Ref, edit targets.Edit) error {
+	return m.update(ctx, ref, edit, m.kv().Update)
+}
+
+// Heal implements targets.Store.
+func (m *Memory) Heal(ctx context.Context, ref targets.Ref, edit targets.Edit) error {
+	return m.update(ctx, ref, edit, m.kv().Heal)
+}
+
+// update asks for faults even where the edit changes nothing.
+func (m *Memory) update(ctx context.Context, ref targets.Ref, edit targets.Edit, f func(context.Context, targets.Ref, targets.Edit) error) error {
+	if err := m.backend.at(ctx, Update); err != nil {
+		return err
+	}
+	err := f(ctx, ref, func(current *targets.Target) (*targets.Target, error) {
+		next, err := edit(current)
+		if err != nil {
+			return nil, err
+		}
+		return next, m.backend.at(ctx, Write)
+	})
+	if err != nil {
+		return err
+	}
+	return m.backend.at(ctx, Written)
+}
+
+// OfDevice implements targets.Store.
+func (m *Memory) OfDevice(ctx context.Context, namespace, deviceID, username string) ([]string, error) {
+	if err := m.backend.at(ctx, OfDevice); err != nil {
+		return nil, err
+	}
+	return m.kv().OfDevice(ctx, namespace, deviceID, username)
+}
+
+// Each is kv.Store.Each.
+func (m *Memory) Each(ctx context.Context, f func(*targets.Target, error) error) error {
+	return m.kv().Each(ctx, f)
+}
+
+// Put implements shortlink.Store.
+func (m *Memory) Put(ctx context.Context, id string, content []byte, expires time.Time) error {
+	return m.kv().Put(ctx, id, content, expires)
+}
+
+// Get implements shortlink.Store.
+func (m *Memory) Get(ctx context.Context, id string) ([]byte, error) { return m.kv().Get(ctx, id) }
+
+// Take implements shortlink.Store.
+func (m *Memory) Take(ctx context.Context, id string) ([]byte, error) { return m.kv().Take(ctx, id) }
+
+// faulty is a backend that fails where it is told to.
+type faulty struct {
+	kv.Memory
+	mu    sync.Mutex
+	fault func(context.Context, Op) error
+}
+
+func (b *faulty) at(ctx context.Context, op Op) error {
+	b.mu.Lock()
+	fault := b.fault
+	b.mu.Unlock()
+	if fault != nil {
+		if err := fault(ctx, op); err != nil {
+			return fmt.Errorf("memory store: %w", err)
+		}
+	}
+	if op == Written {
+		return nil
+	}
+	return ctx.Err()
+}
+
+func (b *faulty) Get(ctx context.Context, key kv.Key) (*kv.Value, error) {
+	if key.Kind == kv.Links {
+		if err := b.at(ctx, Get); err != nil {
+			return nil, err
+		}
+	}
+	return b.Memory.Get(ctx, key)
+}
+
+func (b *faulty) Put(ctx context.Context, key kv.Key, data []byte, expires time.Time) error {
+	if err := b.at(ctx, Put); err != nil {
+		return err
+	}
+	return b.Memory.Put(ctx, key, data, expires)
+}
+
+func (b *faulty) Take(ctx context.Context, key kv.Key) ([]byte, error) {
+	if err := b.at(ctx, Take); err != nil {
+		return nil, err
+	}
+	return b.Memory.Take(ctx, key)
+}
+
+// Interface guards
+var (
+	_ targets.Store   = (*Memory)(nil)
+	_ shortlink.Store = (*Memory)(nil)
+)
