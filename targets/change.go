@@ -79,7 +79,7 @@ func (d *Directory) newChange(source string, refs ...Ref) *Change {
 
 func (c *Change) begin(ctx context.Context) error {
 	for _, ref := range c.refs { // in order, so that no two wait for each other
-		unlock, err := c.d.Unsynced.lock(ctx, ref)
+		unlock, err := c.d.unsynced().lock(ctx, ref)
 		if err != nil {
 			c.unlock()
 			return fmt.Errorf("%w: waiting for another change of the target: %w", ErrUnavailable, err)
@@ -142,7 +142,7 @@ func (c *Change) takeBack(ctx context.Context) {
 	back := *c // which may go on, Unrecorded
 	back.outcome, back.unsent, back.until = refused, true, c.d.now().Add(unsentTime)
 	_ = back.record(ctx)
-	c.d.Unsynced.retry(&back)
+	c.d.unsynced().retry(&back)
 }
 
 func (c *Change) unlock() {
@@ -158,7 +158,7 @@ func (c *Change) unlock() {
 func (c *Change) Unrecorded() {
 	c.unrecorded = true
 	for _, ref := range c.refs {
-		c.d.Unsynced.ask(ref, c.source)
+		c.d.unsynced().ask(ref, c.source)
 	}
 }
 
@@ -199,14 +199,14 @@ func (c *Change) Finish(ctx context.Context, status int) error {
 	c.outcome = outcomeOf(status)
 	if c.unrecorded {
 		for _, ref := range c.refs {
-			c.d.Unsynced.answer(ref, c.outcome)
+			c.d.unsynced().answer(ref, c.outcome)
 		}
 		return nil
 	}
 	err := c.record(ctx)
 	if err != nil {
 		c.until = c.d.now().Add(fenceTime)
-		c.d.Unsynced.retry(c)
+		c.d.unsynced().retry(c)
 	}
 	return err
 }
@@ -237,7 +237,7 @@ func (c *Change) recordOne(ctx context.Context, ref Ref) error {
 		err = c.d.overwrite(ctx, ref, doing, c.source, c.settleCorrupt)
 	}
 	if err != nil && c.outcome == accepted && !c.fenced[ref] {
-		c.d.Unsynced.change(ref, c.source)
+		c.d.unsynced().change(ref, c.source)
 	}
 	return err
 }

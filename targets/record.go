@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
-
-	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
 // State says whether a target may be used.
@@ -125,16 +123,6 @@ func (t *Target) State() State {
 
 // Quarantined tells whether an address is one that was reported as gone.
 func (t *Target) Quarantined(address string) bool { return address != "" && address == t.Expired }
-
-// RegisteredFor returns the name of the dispatcher whose kind of address the
-// target has. A record without one has a push address: nevisFIDO has no other
-// built-in dispatcher with a target (reference guide, out-of-band dispatchers).
-func (t *Target) RegisteredFor() string {
-	if t.Dispatcher == "" && t.Address != "" {
-		return nevisfido.BuiltInFCM
-	}
-	return t.Dispatcher
-}
 
 // quarantine puts the target's address in quarantine. It tells whether it was
 // not before.

@@ -103,19 +103,6 @@ func TestQuarantined(t *testing.T) {
 	}
 }
 
-// nevisIDM's credentials and UAF contexts may name no dispatcher.
-func TestRegisteredFor(t *testing.T) {
-	for want, target := range map[string]targets.Target{
-		"firebase-cloud-messaging": {Address: "a"},
-		"mail":                     {Address: "a", Dispatcher: "mail"},
-		"":                         {},
-	} {
-		if got := target.RegisteredFor(); got != want {
-			t.Errorf("%+v is registered for %q, want %q", target, got, want)
-		}
-	}
-}
-
 func TestRecordsHaveNoTimeZone(t *testing.T) {
 	f := newFixture()
 	f.Now = func() time.Time { return noon.In(time.FixedZone("", 3600)) }

@@ -30,7 +30,7 @@ const maxRetries = 1000
 // Share one between the directories of the same store and namespace, over a
 // change of the configuration (SharedUnsynced). It holds the locks of the
 // targets that change, too, which outlive a configuration for the same reason.
-// The zero Unsynced is ready for use; a nil one keeps and locks nothing.
+// The zero Unsynced is ready for use.
 type Unsynced struct {
 	mu      sync.Mutex
 	waiting map[Ref]waiting
@@ -77,9 +77,6 @@ func SharedUnsynced(location, namespace string) *Unsynced {
 
 // Len returns how many targets and changes wait to be written.
 func (u *Unsynced) Len() int {
-	if u == nil {
-		return 0
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	n := len(u.waiting)
@@ -94,9 +91,6 @@ func (u *Unsynced) Len() int {
 // Full tells that nevisFIDO should be asked for no more targets until the store
 // takes what is waiting.
 func (u *Unsynced) Full() bool {
-	if u == nil {
-		return false
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.size > maxUnsynced-unsyncedReserve
@@ -105,27 +99,18 @@ func (u *Unsynced) Full() bool {
 // Overflowed tells that there was no room for a change, so that no record can be
 // trusted until the process ends.
 func (u *Unsynced) Overflowed() bool {
-	if u == nil {
-		return false
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.lost
 }
 
 func (u *Unsynced) refs() []Ref {
-	if u == nil {
-		return nil
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return slices.Collect(maps.Keys(u.waiting))
 }
 
 func (u *Unsynced) of(ref Ref) waiting {
-	if u == nil {
-		return waiting{}
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.waiting[ref]
@@ -133,9 +118,6 @@ func (u *Unsynced) of(ref Ref) waiting {
 
 // update edits what waits for a target, if there is room for it.
 func (u *Unsynced) update(ref Ref, edit func(*waiting)) {
-	if u == nil {
-		return
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	before := u.waiting[ref]
@@ -191,9 +173,6 @@ func (u *Unsynced) answer(ref Ref, o outcome) {
 
 // retry keeps a change whose outcome is to be recorded again.
 func (u *Unsynced) retry(c *Change) {
-	if u == nil {
-		return
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if len(u.retries) < maxRetries {
@@ -203,9 +182,6 @@ func (u *Unsynced) retry(c *Change) {
 
 // takeRetries hands those changes over.
 func (u *Unsynced) takeRetries() []*Change {
-	if u == nil {
-		return nil
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	all := u.retries
@@ -228,18 +204,12 @@ func (u *Unsynced) written(ref Ref, w waiting) {
 // lock keeps other changes of a target within the process waiting, so that
 // nevisFIDO sees them in the order in which they are recorded.
 func (u *Unsynced) lock(ctx context.Context, ref Ref) (unlock func(), err error) {
-	if u == nil {
-		return func() {}, nil
-	}
 	return u.changing.Lock(ctx, ref.Hash())
 }
 
 // hold returns what waits for a target and keeps others from writing its record:
 // what is waiting must not be written over what ended it.
 func (u *Unsynced) hold(ctx context.Context, ref Ref) (w waiting, release func(), err error) {
-	if u == nil {
-		return waiting{}, func() {}, nil
-	}
 	release, err = u.writing.Lock(ctx, ref.Hash())
 	return u.of(ref), release, err
 }
@@ -267,7 +237,7 @@ func (d *Directory) Run(ctx context.Context) {
 // Flush tries once to write what is waiting. It ends early if the store fails.
 func (d *Directory) Flush(ctx context.Context) {
 	fails := 0
-	for _, c := range d.Unsynced.takeRetries() {
+	for _, c := range d.unsynced().takeRetries() {
 		again := true
 		if fails < flushFails && ctx.Err() == nil {
 			err := c.recordAgain(ctx, d)
@@ -277,10 +247,10 @@ func (d *Directory) Flush(ctx context.Context) {
 			}
 		}
 		if again && d.now().Before(c.until) {
-			d.Unsynced.retry(c)
+			d.unsynced().retry(c)
 		}
 	}
-	for _, ref := range d.Unsynced.refs() {
+	for _, ref := range d.unsynced().refs() {
 		if fails == flushFails || ctx.Err() != nil {
 			return
 		}
@@ -293,7 +263,7 @@ func (d *Directory) Flush(ctx context.Context) {
 func (d *Directory) flush(ctx context.Context, ref Ref) error {
 	const doing = "writing what the store was not told"
 	asItIs := func(_ Ref, current *Target) (*Target, []Event) { return current, nil }
-	if record := d.Unsynced.of(ref).record; record != nil {
+	if record := d.unsynced().of(ref).record; record != nil {
 		return d.overwrite(ctx, ref, doing, record.Source, asItIs)
 	}
 	return d.update(ctx, ref, doing, asItIs)

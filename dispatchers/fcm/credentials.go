@@ -165,7 +165,7 @@ func (s *metadataServer) request(ctx context.Context, _ time.Time) (*http.Reques
 // oauth is the service that gives access tokens.
 type oauth struct{ httpsend.Service }
 
-func newOAuth(transport http.RoundTripper) *oauth {
+func newOAuth(transport *http.Transport) *oauth {
 	return &oauth{httpsend.Service{
 		Name: "Google's token service", Doing: "fetching an access token", ReadsBody: true, Transport: transport,
 		Statuses: httpsend.Table{

@@ -23,9 +23,14 @@ var faults = []struct {
 	{"unregistered", google.Unregistered, dispatchers.Expired, "unregistered", 0},
 	{"invalid argument", google.InvalidArgument, dispatchers.Refused, "invalid_argument", 0},
 	{"sender id mismatch", google.SenderIDMismatch, dispatchers.Refused, "sender_id_mismatch", 0},
-	{"third-party auth error", google.ThirdPartyAuthError, dispatchers.Refused, "third_party_auth_error", 0},
+	{"third-party auth error", google.ThirdPartyAuthError, dispatchers.Broken, "third_party_auth_error", 0},
 	{"quota", google.QuotaExceeded("7"), dispatchers.Temporary, "quota_exceeded", 7 * time.Second},
-	{"quota without hint", google.QuotaExceeded(""), dispatchers.Temporary, "quota_exceeded", 0},
+	{"quota without hint", google.QuotaExceeded(""), dispatchers.Temporary, "quota_exceeded", time.Minute},
+	{"quota with RetryInfo", google.Status(429, nil, retryBody("30.5s")), dispatchers.Temporary, "quota_exceeded", 30500 * time.Millisecond},
+	{"RetryInfo and a longer hint", google.Status(503, http.Header{"Retry-After": {"40"}}, retryBody("30s")), dispatchers.Temporary, "unavailable", 40 * time.Second},
+	{"RetryInfo of a day", google.Status(503, nil, retryBody("86400s")), dispatchers.Temporary, "unavailable", time.Hour},
+	{"RetryInfo that is none", google.Status(503, nil, retryBody("soon")), dispatchers.Temporary, "unavailable", 0},
+	{"unavailable for longer than can be said", google.Unavailable("99999999999999999999"), dispatchers.Temporary, "unavailable", time.Hour},
 	{"unavailable", google.Unavailable("3"), dispatchers.Temporary, "unavailable", 3 * time.Second},
 	{"unavailable for a year", google.Unavailable("31536000"), dispatchers.Temporary, "unavailable", time.Hour},
 	{"unavailable, nonsense hint", google.Unavailable("soon"), dispatchers.Temporary, "unavailable", 0},
@@ -55,6 +60,10 @@ var faults = []struct {
 
 func errorBody(code string) string {
 	return `{"error":{"details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"` + code + `"}]}}`
+}
+
+func retryBody(delay string) string {
+	return `{"error":{"details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"` + delay + `"}]}}`
 }
 
 func TestAnswers(t *testing.T) {

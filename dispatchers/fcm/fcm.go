@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -90,12 +89,11 @@ type FCM struct {
 
 	httpclient.Options
 
-	sendURL   string
-	source    func() tokenSource
-	tokens    *tokenCache
-	service   httpsend.Service
-	transport *http.Transport
-	metadata  *http.Transport // nil unless the metadata server is used
+	sendURL string
+	source  func() tokenSource
+	tokens  *tokenCache
+	service *httpsend.Service
+	oauth   *oauth
 }
 
 var options = conf.Join(conf.Table[FCM]{
@@ -180,15 +178,17 @@ func (f *FCM) Provision(ctx caddy.Context) error {
 		return err
 	}
 	f.Title, f.Body = cmp.Or(f.Title, DefaultTitle), cmp.Or(f.Body, DefaultBody)
-	if f.transport, err = httpclient.NewTransport(f.Options, logger); err != nil {
+	transport, err := httpclient.NewTransport(f.Options, logger)
+	if err != nil {
 		return err
 	}
-	f.tokens = &tokenCache{fetch: newOAuth(f.transport).fetch}
+	f.service = &httpsend.Service{Name: "FCM", Doing: "sending to FCM", Statuses: bare, ReadsBody: true, Transport: transport}
+	f.oauth = newOAuth(transport)
+	f.tokens = &tokenCache{fetch: f.oauth.fetch}
 	if err := f.loadCredentials(logger); err != nil {
 		return err
 	}
 	f.sendURL = strings.TrimSuffix(cmp.Or(f.Endpoint, DefaultEndpoint), "/") + "/v1/projects/" + f.Project + "/messages:send"
-	f.service = httpsend.Service{Name: "FCM", Doing: "sending to FCM", Statuses: bare, ReadsBody: true, Transport: f.transport}
 	if f.DryRun {
 		logger.Warn("dry_run: FCM checks the messages of this dispatcher and delivers none")
 	}
@@ -205,11 +205,11 @@ func (f *FCM) loadCredentials(logger *slog.Logger) error {
 	if f.Project == "" {
 		return errors.New("project <id> is needed: GOOGLE_APPLICATION_CREDENTIALS names no file that could tell it")
 	}
-	var err error
-	if f.metadata, err = httpclient.NewTransport(httpclient.Options{}, logger); err != nil {
+	transport, err := httpclient.NewTransport(httpclient.Options{}, logger)
+	if err != nil {
 		return err
 	}
-	f.tokens.fetch = newOAuth(f.metadata).fetch
+	f.oauth.Transport = transport
 	server := newMetadataServer()
 	f.source = func() tokenSource { return server }
 	return nil
@@ -226,13 +226,12 @@ func (f *FCM) openServiceAccount(option, path string, logger *slog.Logger) error
 	return checkProject(f.Project)
 }
 
-// Cleanup closes idle connections. When a configuration is replaced, the
-// requests of the old one go on for a while: they still get access tokens.
+// Cleanup closes idle connections, and the others when their requests have
+// ended: those of the old configuration still get access tokens.
 func (f *FCM) Cleanup() error {
-	for _, t := range []*http.Transport{f.transport, f.metadata} {
-		if t != nil {
-			t.CloseIdleConnections()
-		}
+	if f.service != nil {
+		f.service.Close()
+		f.oauth.Close()
 	}
 	return nil
 }

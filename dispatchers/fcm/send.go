@@ -2,13 +2,16 @@ package fcm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
@@ -43,7 +46,7 @@ var documented = map[fcmError]httpsend.Meaning{
 		"the address is not an FCM registration token, or FCM does not take the message"),
 	{403, "SENDER_ID_MISMATCH"}: httpsend.Refused(reasonSenderIDMismatch,
 		"the registration token belongs to an app of another Firebase project"),
-	{401, "THIRD_PARTY_AUTH_ERROR"}: httpsend.Refused(reasonThirdPartyAuth, "check the APNs key in the Firebase console"),
+	{401, "THIRD_PARTY_AUTH_ERROR"}: httpsend.Broken(reasonThirdPartyAuth, "check the APNs key in the Firebase console"),
 	{429, "QUOTA_EXCEEDED"}:         httpsend.Temporary(reasonQuotaExceeded, "too many messages"),
 	{503, "UNAVAILABLE"}:            httpsend.Temporary(dispatchers.ReasonUnavailable, "FCM is overloaded"),
 	{500, "INTERNAL"}:               httpsend.Temporary(reasonInternal, "FCM failed"),
@@ -104,41 +107,58 @@ func (f *FCM) send(ctx context.Context, body []byte) error {
 	return e
 }
 
+// quotaPause is how long to wait after a 429 that does not say: Google asks for
+// a minute (FCM documentation, "Scale: handling retries").
+const quotaPause = time.Minute
+
 // refusal says what an answer other than 200 means; fresh is whether the
 // access token was fetched for this attempt.
 func (f *FCM) refusal(answer httpsend.Answer, fresh bool) *dispatchers.Error {
-	meaning, ok := documented[fcmError{answer.Status, errorCode(answer.Body)}]
+	code, wait := errorDetails(answer.Body)
+	meaning, ok := documented[fcmError{answer.Status, code}]
+	var e *dispatchers.Error
 	switch {
 	case ok:
+		e = f.service.Failed(answer, meaning)
 	case answer.Status == http.StatusUnauthorized && fresh:
-		meaning = newTokenFailed
+		e = f.service.Failed(answer, newTokenFailed)
 	default:
-		return f.service.Unsuccessful(answer)
+		e = f.service.Unsuccessful(answer)
 	}
-	e := f.service.Failed(answer, meaning)
 	e.KeepTarget = e.Class == dispatchers.Expired && f.KeepUnregistered
+	if e.Class == dispatchers.Temporary {
+		e.RetryAfter = max(e.RetryAfter, min(wait, httpclient.MaxRetryAfter))
+		if answer.Status == http.StatusTooManyRequests && e.RetryAfter == 0 {
+			e.RetryAfter = quotaPause
+		}
+	}
 	return e
 }
 
-// errorCode returns the code in the FcmError detail of an error answer.
-func errorCode(content []byte) string {
+// errorDetails returns the code in the FcmError detail of an error answer, and
+// how long its RetryInfo detail asks to wait.
+func errorDetails(content []byte) (code string, wait time.Duration) {
 	var answer struct {
 		Error struct {
 			Details []struct {
-				Type      string `json:"@type"`
-				ErrorCode string `json:"errorCode"`
+				Type       string `json:"@type"`
+				ErrorCode  string `json:"errorCode"`
+				RetryDelay string `json:"retryDelay"`
 			} `json:"details"`
 		} `json:"error"`
 	}
 	if json.Unmarshal(content, &answer) != nil {
-		return ""
+		return "", 0
 	}
 	for _, d := range answer.Error.Details {
-		if d.Type == "type.googleapis.com/google.firebase.fcm.v1.FcmError" {
-			return d.ErrorCode
+		switch d.Type {
+		case "type.googleapis.com/google.firebase.fcm.v1.FcmError":
+			code = cmp.Or(code, d.ErrorCode)
+		case "type.googleapis.com/google.rpc.RetryInfo":
+			wait, _ = time.ParseDuration(d.RetryDelay) // 0 if it is not a duration
 		}
 	}
-	return ""
+	return code, wait
 }
 
 // checkReceipt tells FCM's answer from that of something else on the way.

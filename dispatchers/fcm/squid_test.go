@@ -43,7 +43,7 @@ func TestSquid(t *testing.T) {
 			if len(s.Unread(phone)) != 1 || s.TokenRequests() != 1 || s.Sends() != 1 {
 				t.Errorf("%d token requests, %d sends", s.TokenRequests(), s.Sends())
 			}
-			f.transport.CloseIdleConnections()
+			f.service.Transport.CloseIdleConnections()
 			got := p.Requests(t, 2)
 			for _, host := range []string{oauthHost(s), sendHost(s)} {
 				if !slices.Contains(got, squidtest.Request{Method: "CONNECT", URL: host, User: "sidecar", Status: http.StatusOK}) {

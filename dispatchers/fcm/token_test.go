@@ -155,7 +155,7 @@ func TestNewCredentialsGetANewToken(t *testing.T) {
 func TestLateTokenOfOldCredentialsIsNotKept(t *testing.T) {
 	started, release := make(chan struct{}), make(chan struct{})
 	slow, quick := &serviceAccount{}, &serviceAccount{}
-	c := &tokenCache{fetch: func(_ context.Context, s tokenSource) (grant, error) {
+	c := tokenCache{fetch: func(_ context.Context, s tokenSource) (grant, error) {
 		if s == quick {
 			return grant{token: "new"}, nil
 		}
@@ -271,6 +271,22 @@ func TestShortLivedTokens(t *testing.T) {
 	}
 	if got := newAccessToken(grant{token: "x"}, nil, now); !got.until.After(now) {
 		t.Error("a token without expires_in is never used")
+	}
+}
+
+// Numbers may be texts or have a fraction.
+func TestLifetimeIsReadLeniently(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	for text, want := range map[string]time.Duration{
+		"3599": 3599 * time.Second, `"3599"`: 3599 * time.Second, "3599.9": 3599900 * time.Millisecond, `"1.5"`: 1500 * time.Millisecond,
+		"null": 0, `"soon"`: 0, "-5": 0, "1e300": 24 * time.Hour, "{}": 0,
+	} {
+		f := newDispatcher(t, s, nil)
+		s.ScriptOAuth(google.Status(200, nil, `{"access_token":"t","expires_in":`+text+`}`))
+		got, err := f.oauth.fetch(t.Context(), f.source())
+		if err != nil || got != (grant{"t", want}) {
+			t.Errorf("%s: got %v, %v", text, got, err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/url"
@@ -17,6 +18,7 @@ type format struct {
 	name   string
 	escape func(string) string
 	check  func(body string) error
+	encode func(body string) []byte // nil: it stays in UTF-8
 }
 
 func formatOf(contentType string) (format, error) {
@@ -24,21 +26,66 @@ func formatOf(contentType string) (format, error) {
 	if err != nil {
 		return format{}, errors.New("it is not a media type, such as application/json")
 	}
-	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
-		return format{}, errors.New("the only charset is utf-8")
+	f, err := formatOfMedia(media)
+	if charset, ok := params["charset"]; err == nil && ok && !strings.EqualFold(charset, "utf-8") {
+		err = f.setCharset(charset)
 	}
+	return f, err
+}
+
+func formatOfMedia(media string) (format, error) {
 	switch {
 	case media == "application/json", strings.HasSuffix(media, "+json"):
-		return format{"JSON", escapeJSON, checkJSON}, nil
+		return format{"JSON", escapeJSON, checkJSON, nil}, nil
 	case media == "application/x-www-form-urlencoded":
-		return format{"a form", url.QueryEscape, checkForm}, nil
+		return format{"a form", url.QueryEscape, checkForm, nil}, nil
 	case media == "application/xml", media == "text/xml", strings.HasSuffix(media, "+xml"):
-		return format{"XML", escapeXML, checkXML}, nil
+		return format{"XML", escapeXML, checkXML, nil}, nil
 	case media == "text/plain":
-		return format{"text", cleanText, func(string) error { return nil }}, nil
+		return format{"text", cleanText, func(string) error { return nil }, nil}, nil
 	}
 	return format{}, errors.New("it is none that values can be escaped for: " +
 		"application/json, application/x-www-form-urlencoded, application/xml or text/plain")
+}
+
+// setCharset makes the body one in ISO-8859-1.
+func (f *format) setCharset(charset string) error {
+	switch {
+	case !strings.EqualFold(charset, "iso-8859-1"):
+		return errors.New("a charset is utf-8 or iso-8859-1")
+	case f.name == "JSON":
+		return errors.New("JSON is always in utf-8: remove charset")
+	case f.name == "a form":
+		f.escape = func(value string) string { return url.QueryEscape(string(encodeLatin1(value))) }
+	}
+	f.encode = encodeLatin1
+	if f.name == "XML" {
+		f.encode = encodeLatin1XML
+	}
+	return nil
+}
+
+func encodeLatin1(text string) []byte {
+	out := make([]byte, 0, len(text))
+	for _, r := range text {
+		if r > 0xff { // the characters below are the same in Unicode
+			r = '?'
+		}
+		out = append(out, byte(r))
+	}
+	return out
+}
+
+func encodeLatin1XML(text string) []byte {
+	out := make([]byte, 0, len(text))
+	for _, r := range text {
+		if r > 0xff {
+			out = fmt.Appendf(out, "&#%d;", r)
+			continue
+		}
+		out = append(out, byte(r))
+	}
+	return out
 }
 
 func escapeJSON(value string) string {

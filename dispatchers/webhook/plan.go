@@ -11,6 +11,8 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 )
@@ -23,10 +25,11 @@ type plan struct {
 	contentType  string
 	escape       func(string) string
 	body         *template // nil for the default
+	encode       func(string) []byte
 	text         *template
 	maxSegments  int // 0: no limit
 	keys         [][]byte
-	success      []statusRange
+	answers      answers
 	needsAddress bool
 	needsLink    bool
 }
@@ -35,10 +38,12 @@ type plan struct {
 func newPlan(w *Webhook, load loader) (*plan, error) {
 	p := &plan{
 		method:      cmp.Or(w.Method, http.MethodPost),
-		contentType: cmp.Or(w.ContentType, "application/json"),
 		maxSegments: w.SMSSegments,
 	}
 	var err error
+	if p.contentType, err = w.contentType(); err != nil {
+		return nil, err
+	}
 	if p.url, err = newURL(w.URL, load); err != nil {
 		return nil, conf.Errorf("url", "url: %w", err)
 	}
@@ -48,18 +53,11 @@ func newPlan(w *Webhook, load loader) (*plan, error) {
 	if p.text, err = newText(w, load); err != nil {
 		return nil, err
 	}
-	if p.body, p.escape, err = newBody(w.Body, p.contentType, load); err != nil {
+	if err := p.setBody(w.Body, load); err != nil {
 		return nil, err
 	}
-	for _, text := range w.Success {
-		statuses, err := parseStatus(text)
-		if err != nil {
-			return nil, conf.Errorf("success", "success: %w", err)
-		}
-		p.success = append(p.success, statuses)
-	}
-	if len(p.success) == 0 {
-		p.success = []statusRange{{200, 299}}
+	if p.answers, err = newAnswers(w); err != nil {
+		return nil, err
 	}
 	p.needsAddress, p.needsLink = w.uses(addressPlaceholder), w.uses("oob.link")
 	return p, nil
@@ -67,7 +65,7 @@ func newPlan(w *Webhook, load loader) (*plan, error) {
 
 // reserved headers are the transport's or ours.
 var reserved = []string{
-	"Connection", "Content-Encoding", "Content-Length", "Content-Type", "Expect", "Host", "Idempotency-Key",
+	"Connection", "Content-Encoding", "Content-Length", "Expect", "Host", "Idempotency-Key",
 	"Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 	headerID, headerTimestamp, headerSignature,
 }
@@ -76,13 +74,16 @@ func newHeaders(given map[string]dispatchers.Template, load loader) (map[string]
 	headers := make(map[string]template, len(given))
 	for _, as := range slices.Sorted(maps.Keys(given)) {
 		name, text := textproto.CanonicalMIMEHeaderKey(as), given[as]
+		if name == contentTypeHeader {
+			continue // it is contentType's
+		}
 		option := "header " + name
 		_, twice := headers[name]
 		switch {
-		case !validHeaderName(name):
-			return nil, errors.New("header: a name has only letters, digits and hyphens, such as X-Api-Key")
+		case !httpguts.ValidHeaderFieldName(name):
+			return nil, errors.New("header: a name is made of letters, digits, hyphens and underscores, such as X-Api-Key")
 		case slices.Contains(reserved, name):
-			return nil, fmt.Errorf("%s: it is set otherwise; see the options content_type and secret", option)
+			return nil, fmt.Errorf("%s: it is set otherwise; see the option secret", option)
 		case twice:
 			return nil, fmt.Errorf("%s is given twice; remove one", option)
 		case strings.ContainsFunc(string(text), unicode.IsControl):
@@ -96,10 +97,22 @@ func newHeaders(given map[string]dispatchers.Template, load loader) (map[string]
 	return headers, nil
 }
 
-func validHeaderName(name string) bool {
-	return name != "" && strings.IndexFunc(name, func(r rune) bool {
-		return r != '-' && (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r))
-	}) < 0
+const contentTypeHeader = "Content-Type"
+
+// contentType returns the media type of the body, which an option or a header
+// gives.
+func (w *Webhook) contentType() (string, error) {
+	given := w.ContentType
+	for name, value := range w.Headers {
+		if textproto.CanonicalMIMEHeaderKey(name) != contentTypeHeader {
+			continue
+		}
+		if given != "" {
+			return "", conf.Errorf("content_type", "content_type is given by a header as well: remove one")
+		}
+		given = string(value)
+	}
+	return cmp.Or(given, "application/json"), nil
 }
 
 // looksSecret reports whether a header of this name usually is a credential.
@@ -120,8 +133,8 @@ func newText(w *Webhook, load loader) (*template, error) {
 		return nil, errors.New("text <template> is needed: {webhook.text} is used")
 	case w.Text == "":
 		return nil, nil
-	case w.Body != "" && !used:
-		return nil, conf.Errorf("text", "text: nothing uses it; put {webhook.text} into body")
+	case (w.Body != nil || w.Method == http.MethodGet) && !used:
+		return nil, conf.Errorf("text", "text: nothing uses it; put {webhook.text} into body, or url with method GET")
 	}
 	t, err := newTemplate("text", w.Text, load)
 	if err != nil {
@@ -130,29 +143,40 @@ func newText(w *Webhook, load loader) (*template, error) {
 	return &t, nil
 }
 
-func newBody(text dispatchers.Template, contentType string, load loader) (*template, func(string) string, error) {
-	format, err := formatOf(contentType)
+func (p *plan) setBody(text *dispatchers.Template, load loader) error {
+	format, err := formatOf(p.contentType)
 	switch {
 	case err != nil:
-		return nil, nil, conf.Errorf("content_type", "content_type: %w", err)
-	case text == "" && format.name != "JSON":
-		return nil, nil, conf.Errorf("content_type", "body: the default is JSON; configure one of this content_type")
-	case text == "":
-		return nil, format.escape, nil
+		return conf.Errorf("content_type", "content_type: %w", err)
+	case p.method == http.MethodGet && text != nil && *text != "":
+		return conf.Errorf("body", "body: method GET has none; put what it holds into url")
+	case p.method == http.MethodGet || text != nil && *text == "":
+		p.body = &template{} // and none is sent
+		return nil
+	case text == nil && format.name != "JSON":
+		return conf.Errorf("content_type", "body: the default is JSON; configure one of this content_type")
 	}
-	t, err := newTemplate("body", text, load)
+	p.escape, p.encode = format.escape, format.encode
+	if text == nil {
+		return nil
+	}
+	t, err := newTemplate("body", *text, load)
 	if err != nil {
-		return nil, nil, conf.Errorf("body", "%w", err)
+		return conf.Errorf("body", "%w", err)
 	}
 	if err := format.check(t.expand(sampleMessage, nil, format.escape)); err != nil {
-		return nil, nil, conf.Errorf("body", "body: it is not %s once values are put in: %w", format.name, err)
+		return conf.Errorf("body", "body: it is not %s once values are put in: %w", format.name, err)
 	}
-	return &t, format.escape, nil
+	p.body = &t
+	return nil
 }
 
 // uses reports whether any template holds a placeholder.
 func (w *Webhook) uses(name string) bool {
-	templates := slices.AppendSeq([]dispatchers.Template{w.URL, w.Body, w.Text}, maps.Values(w.Headers))
+	templates := slices.AppendSeq([]dispatchers.Template{w.URL, w.Text}, maps.Values(w.Headers))
+	if w.Body != nil {
+		templates = append(templates, *w.Body)
+	}
 	return slices.ContainsFunc(templates, func(t dispatchers.Template) bool {
 		return slices.Contains(t.Placeholders(), name)
 	})

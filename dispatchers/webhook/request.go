@@ -26,21 +26,27 @@ func (p *plan) request(m *dispatchers.Message, now time.Time) (*http.Request, er
 		return nil, err
 	}
 	r := &http.Request{
-		Method: p.method,
-		URL:    u,
-		Host:   u.Host,
-		Header: http.Header{},
-		// There is no GetBody: with an Idempotency-Key the transport would
-		// repeat the request by itself.
+		Method:        p.method,
+		URL:           u,
+		Host:          u.Host,
+		Header:        http.Header{},
 		Body:          io.NopCloser(bytes.NewReader(body)),
 		ContentLength: int64(len(body)),
+	}
+	if len(body) == 0 && p.method != http.MethodGet {
+		r.Body = http.NoBody // the transport would send chunks
 	}
 	for name, s := range p.headers {
 		r.Header.Set(name, strings.TrimSpace(s.expand(m, own, cleanHeader)))
 	}
 	id := own[idPlaceholder]
-	r.Header.Set("Content-Type", p.contentType)
-	r.Header.Set("Idempotency-Key", id)
+	if len(body) > 0 {
+		r.Header.Set(contentTypeHeader, p.contentType)
+	}
+	r.Header.Set(headerID, id)
+	// The transport repeats requests by itself if they have this header in its
+	// own spelling, or are a GET, and have http.NoBody or a GetBody.
+	r.Header["idempotency-key"] = []string{id}
 	if len(p.keys) > 0 {
 		sign(r.Header, p.keys, id, now, body)
 	}
@@ -73,7 +79,11 @@ func (p *plan) values(m *dispatchers.Message) (values, error) {
 
 func (p *plan) content(m *dispatchers.Message, own values) ([]byte, error) {
 	if p.body != nil {
-		return []byte(p.body.expand(m, own, p.escape)), nil
+		text := p.body.expand(m, own, p.escape)
+		if p.encode != nil {
+			return p.encode(text), nil
+		}
+		return []byte(text), nil
 	}
 	b := defaultBody{
 		ID:         own[idPlaceholder],

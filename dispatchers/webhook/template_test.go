@@ -280,7 +280,8 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		"half an escape":                {"url": good + "/%{oob.data.x}"},
 		"unknown placeholder":           {"url": good + "/{oob.token}"},
 		"unknown own placeholder":       {"url": good + "/{webhook.token}"},
-		"GET":                           {"url": good, "method": "GET"},
+		"GET with a body":               {"url": good, "method": "GET", "body": "{}"},
+		"GET whose text is not used":    {"url": good, "method": "GET", "text": "x"},
 		"bad method":                    {"url": good, "method": "POST /x"},
 		"bad header name":               {"url": good, "headers": map[string]string{"X Y": "z"}},
 		"no header name":                {"url": good, "headers": map[string]string{"": "z"}},
@@ -295,6 +296,16 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		"content type":                  {"url": good, "content_type": "json"},
 		"binary content type":           {"url": good, "content_type": "application/pdf", "body": "x"},
 		"another charset":               {"url": good, "content_type": "application/json; charset=latin1"},
+		"latin1 JSON":                   {"url": good, "content_type": "application/json; charset=iso-8859-1"},
+		"content type twice":            {"url": good, "content_type": "text/plain", "headers": map[string]string{"content-type": "text/plain"}, "body": "x"},
+		"content type of a request":     {"url": good, "headers": map[string]string{"Content-Type": "{oob.data.x}"}, "body": "x"},
+		"header name with a colon":      {"url": good, "headers": map[string]string{"X:Y": "z"}},
+		"success_body":                  {"url": good, "success_body": "("},
+		"failure_body":                  {"url": good, "failure_body": []map[string]string{{"match": "("}}},
+		"empty failure_body":            {"url": good, "failure_body": []map[string]string{{"class": "refused"}}},
+		"meaning of failure_body":       {"url": good, "failure_body": []map[string]string{{"match": "x", "class": "delivered"}}},
+		"gone 500":                      {"url": good, "gone": []string{"500"}},
+		"gone and success":              {"url": good, "gone": []string{"410"}, "success": []string{"2xx", "4xx"}},
 		"default body as form":          {"url": good, "content_type": "application/x-www-form-urlencoded"},
 		"broken JSON":                   {"url": good, "body": `{"to":`},
 		"placeholder outside strings":   {"url": good, "body": `{"to":{oob.data.x}}`},
@@ -351,6 +362,10 @@ func TestCaddyfile(t *testing.T) {
 		"secret {env.OLD}\n" +
 		"secret {env.NEW}\n" +
 		"success 2xx 409\n" +
+		"success_body `\"status\":\"0\"`\n" +
+		"failure_body unknown no_target\n" +
+		"failure_body ERR\n" +
+		"gone 410 422\n" +
 		"proxy http://proxy.example.com:3128\n" +
 		"ca /etc/ca.pem\n" +
 		"client_cert a.pem b.pem\n" +
@@ -363,6 +378,7 @@ func TestCaddyfile(t *testing.T) {
 		`"headers":{"Authorization":"Bearer {env.SMS_TOKEN}","X-Title":"{oob.notification.title}"},` +
 		`"content_type":"application/json","body":"{\"text\":\"{webhook.text}\"}","text":"Please confirm: {oob.link}",` +
 		`"sms_segments":3,"secrets":["{env.OLD}","{env.NEW}"],"success":["2xx","409"],` +
+		`"success_body":"\"status\":\"0\"","failure_body":[{"match":"unknown","class":"no_target"},{"match":"ERR"}],"gone":["410","422"],` +
 		`"proxy":"http://proxy.example.com:3128","ca":"/etc/ca.pem","client_cert":{"cert":"a.pem","key":"b.pem"}}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -394,6 +410,12 @@ func TestCaddyfileFormsThatAreRefused(t *testing.T) {
 		{"secret " + password + " b"},
 		{"success"},
 		{"success 3xx"},
+		{"success_body ("},
+		{"success_body a", "success_body b"},
+		{"failure_body"},
+		{"failure_body a refused b"},
+		{"failure_body a delivered"},
+		{"gone 3xx"},
 		{"success 200", "success 201"},
 		{"proxy"},
 		{"ca a b"},

@@ -8,8 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
-	"strconv"
+	"net/textproto"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -24,41 +23,48 @@ import (
 
 func init() { caddy.RegisterModule(Webhook{}) }
 
-// Webhook posts a message to a URL. The host stands in the configuration
+// Webhook posts a message to a URL. The host is the configuration's
 // and never comes from a request; redirects are not followed. Each attempt is
 // exactly one request, and all attempts bear the same `Idempotency-Key`.
 //
-// Beside the placeholders of all dispatchers, templates here know
+// In addition to the placeholders of all dispatchers, templates here know
 // `{webhook.address}`, what the option `address` gave, or else the target's
 // own address; `{webhook.id}`, the idempotency key; and `{webhook.text}`, the
 // option `text`. `{env.…}` and `{file.…}` are resolved at load. A message for
 // which a template lacks the address is not sent.
 //
 // An answer other than those of `success` is a failure: 408, 425, 429 and 5xx
-// are temporary, 410 says that the address is gone for good, all others that
-// the message was refused. What the body of an answer says does not matter.
+// are temporary, those of `gone` say that the address is gone for good, all
+// others that the message was refused. Of gateways that say so with a status of
+// success, `success_body` and `failure_body` read the body.
 type Webhook struct {
 	// Where to send, a template: https, or http if the host is this machine.
-	// Placeholders of a request may stand in path and query only; their values
-	// are percent-encoded. Needed.
+	// Placeholders of a request may be used in path and query only. Values in
+	// path and query are percent-encoded, those of `{env.…}` and `{file.…}` as
+	// well; what comes before the path is taken as it is, so that `{env.NAME}`
+	// can be a whole URL. Needed.
 	URL dispatchers.Template `json:"url,omitempty"`
 
-	// `POST`, `PUT` or `PATCH`. There is no GET: it would leave addresses in
-	// the logs of servers on the way, and any of them may repeat it. Default:
-	// `POST`
+	// `POST`, `PUT`, `PATCH` or `GET`. GET has no body: everything is in the
+	// URL, which servers on the way may log, and which they may repeat.
+	// Default: `POST`
 	Method string `json:"method,omitempty"`
 
 	// Headers to send, name to template. Control characters in values become
 	// spaces. A credential belongs in a placeholder such as `{env.NAME}`.
+	// `Content-Type` is another way to give `content_type`.
 	Headers map[string]dispatchers.Template `json:"headers,omitempty"`
 
 	// The media type of the body. It decides how values are escaped: JSON
 	// (`application/json`, `…+json`), `application/x-www-form-urlencoded`, XML
-	// (`application/xml`, `text/xml`, `…+xml`) or `text/plain`. Default:
-	// `application/json`
+	// (`application/xml`, `text/xml`, `…+xml`) or `text/plain`. With `;
+	// charset=iso-8859-1` a form, XML or text is sent in that character set;
+	// characters that it lacks become references in XML and `?` elsewhere.
+	// Default: `application/json`
 	ContentType string `json:"content_type,omitempty"`
 
-	// The body, a template. In JSON, placeholders stand inside of strings.
+	// The body, a template; empty for none. In JSON, placeholders belong inside
+	// of strings.
 	// Default: a JSON object with the members `id`, `operation`, `dispatcher`,
 	// `address`, `title`, `body`, `text`, `link`, `expires` (RFC 3339) and
 	// `message`; the last is an object with the members `nma_data`,
@@ -66,7 +72,7 @@ type Webhook struct {
 	// message carries them. Empty members are left out, and `message` where
 	// the link is a short one (`handle`). As `on_expired` it has `target_id`,
 	// `device_id` and `username` in their place.
-	Body dispatchers.Template `json:"body,omitempty"`
+	Body *dispatchers.Template `json:"body,omitempty"`
 
 	// The text of a short message, a template, for `{webhook.text}`.
 	Text dispatchers.Template `json:"text,omitempty"`
@@ -88,21 +94,45 @@ type Webhook struct {
 	// `409` for a gateway that says so to a repeated message. Default: `2xx`
 	Success []string `json:"success,omitempty"`
 
+	// A regular expression (RE2 syntax) that the body of an answer has to match
+	// to count as delivered, for gateways that tell by the body. The first
+	// 64 KiB of it are read. An answer that does not match is `refused`.
+	SuccessBody string `json:"success_body,omitempty"`
+
+	// Regular expressions that mean a failure where the body of an answer
+	// matches, although its status is one of success. The first that matches
+	// counts, before `success_body`.
+	FailureBody []FailureBody `json:"failure_body,omitempty"`
+
+	// The statuses, 400 to 499, that say that the target's address is gone for
+	// good: the target is quarantined until it is modified. For gateways whose
+	// `410`, say, is about the address and not about the URL. Default: none
+	Gone []string `json:"gone,omitempty"`
+
 	httpclient.Options
 
-	plan      *plan
-	service   httpsend.Service
-	transport *http.Transport
+	plan    *plan
+	service *httpsend.Service
+}
+
+// FailureBody is what a body that means a failure looks like.
+type FailureBody struct {
+	// A regular expression (RE2 syntax).
+	Match string `json:"match,omitempty"`
+
+	// What it means: `refused`, `temporary`, `expired`, `no_target` or
+	// `broken`. Default: `refused`
+	Class dispatchers.Class `json:"class,omitempty"`
 }
 
 const maxSegments = 255 // the parts of a concatenated message are counted in one byte
 
 var options = conf.Join(conf.Table[Webhook]{
 	conf.Text("url", func(w *Webhook) *dispatchers.Template { return &w.URL }, nil),
-	conf.OneOf("method", func(w *Webhook) *string { return &w.Method }, http.MethodPost, http.MethodPut, http.MethodPatch),
+	conf.OneOf("method", func(w *Webhook) *string { return &w.Method }, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodGet),
 	conf.Repeated("header", readHeader, nil),
 	conf.Text("content_type", func(w *Webhook) *string { return &w.ContentType }, nil),
-	conf.Text("body", func(w *Webhook) *dispatchers.Template { return &w.Body }, nil),
+	conf.OptionalText("body", func(w *Webhook) **dispatchers.Template { return &w.Body }, nil),
 	conf.Text("text", func(w *Webhook) *dispatchers.Template { return &w.Text }, nil),
 	conf.Int("sms_segments", func(w *Webhook) *int { return &w.SMSSegments }, 1, maxSegments, 0),
 	conf.Each("secret", func(w *Webhook) *[]string { return &w.Secrets }, func(text string) error {
@@ -111,6 +141,18 @@ var options = conf.Join(conf.Table[Webhook]{
 	}),
 	conf.Words("success", func(w *Webhook) *[]string { return &w.Success }, func(text string) error {
 		_, err := parseStatus(text)
+		return err
+	}),
+	conf.Text("success_body", func(w *Webhook) *string { return &w.SuccessBody }, func(text string) error {
+		_, err := compile(text)
+		return err
+	}),
+	conf.Repeated("failure_body", readFailureBody, func(w *Webhook) error {
+		_, err := newAnswers(w)
+		return err
+	}),
+	conf.Words("gone", func(w *Webhook) *[]string { return &w.Gone }, func(text string) error {
+		_, err := parseGone(text)
 		return err
 	}),
 }, conf.Embed(httpclient.Table, func(w *Webhook) *httpclient.Options { return &w.Options }))
@@ -127,7 +169,7 @@ func (Webhook) CaddyModule() caddy.ModuleInfo {
 //
 //	webhook {
 //		url          <template>
-//		method       POST|PUT|PATCH
+//		method       POST|PUT|PATCH|GET
 //		header       <name> <template>
 //		content_type <media_type>
 //		body         <template>
@@ -135,12 +177,15 @@ func (Webhook) CaddyModule() caddy.ModuleInfo {
 //		sms_segments <max>
 //		secret       <whsec_…>
 //		success      <status...>
+//		success_body <regexp>
+//		failure_body <regexp> [refused|temporary|expired|no_target|broken]
+//		gone         <status...>
 //		proxy        <url>
 //		ca           <file>
 //		client_cert  <cert_file> <key_file>
 //	}
 //
-// header and secret may repeat. Backticks quote a body that holds quotes:
+// header, secret and failure_body may repeat. Backticks quote a body that holds quotes:
 //
 //	body `{"to":"{webhook.address}","text":"{webhook.text}"}`
 func (w *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, w) }
@@ -185,10 +230,14 @@ func (w *Webhook) Provision(ctx caddy.Context) error {
 		w.plan.keys = append(w.plan.keys, key)
 	}
 	w.warnLiterals(logger)
-	if w.transport, err = httpclient.NewTransport(w.Options, logger); err != nil {
+	transport, err := httpclient.NewTransport(w.Options, logger)
+	if err != nil {
 		return err
 	}
-	w.service = httpsend.Service{Name: "the webhook", Doing: "sending to the webhook", Statuses: statuses, Transport: w.transport}
+	w.service = &httpsend.Service{
+		Name: "the webhook", Doing: "sending to the webhook", Statuses: statuses,
+		ReadsBody: w.plan.answers.readBody(), Transport: transport,
+	}
 	return nil
 }
 
@@ -197,42 +246,22 @@ func (w *Webhook) Provision(ctx caddy.Context) error {
 func (w *Webhook) warnLiterals(logger *slog.Logger) {
 	for name, template := range w.Headers {
 		if looksSecret(name) && len(template.Placeholders()) == 0 {
-			placeholder.WarnLiteral("header "+name, logger)
+			placeholder.WarnLiteral("header "+textproto.CanonicalMIMEHeaderKey(name), logger)
 		}
 	}
 }
 
-// Cleanup closes idle connections.
+// Cleanup closes idle connections, and the others when their requests have
+// ended.
 func (w *Webhook) Cleanup() error {
-	if w.transport != nil {
-		w.transport.CloseIdleConnections()
+	if w.service != nil {
+		w.service.Close()
 	}
 	return nil
 }
 
 // Traits implements dispatchers.Dispatcher.
 func (*Webhook) Traits() dispatchers.Traits { return dispatchers.Traits{AddressOptional: true} }
-
-// The reasons of failed attempts that only a webhook has.
-const (
-	reasonTooLong  = "too_long"
-	reasonBadValue = "bad_value"
-	reasonGone     = "gone"
-)
-
-var statuses = httpsend.Table{
-	http.StatusGone:         httpsend.Expired(reasonGone, "the address is gone for good"),
-	http.StatusUnauthorized: unauthorized,
-	http.StatusForbidden:    unauthorized,
-	http.StatusNotFound:     httpsend.Refused(dispatchers.ReasonNotFound, "check url"),
-
-	4: httpsend.Refused(dispatchers.ReasonRejected, "it does not take the message; check body and content_type"),
-	3: httpsend.Refused(dispatchers.ReasonRedirect, "redirects are not followed; configure the final url"),
-	2: httpsend.Refused(dispatchers.ReasonUnexpectedStatus, "success does not name this status"),
-}
-
-var unauthorized = httpsend.Refused(dispatchers.ReasonUnauthorized,
-	"check the credentials in header, secret and client_cert")
 
 // Dispatch implements dispatchers.Dispatcher.
 func (w *Webhook) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
@@ -241,32 +270,10 @@ func (w *Webhook) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatc
 		return dispatchers.Receipt{}, err
 	}
 	answer, err := w.service.Do(ctx, r)
-	if err != nil {
+	if err := w.plan.answers.judge(w.service, answer, err); err != nil {
 		return dispatchers.Receipt{}, err
 	}
-	if !w.plan.successful(answer.Status) {
-		return dispatchers.Receipt{}, w.service.Unsuccessful(answer)
-	}
 	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
-}
-
-// statusRange is the statuses from first to last.
-type statusRange struct{ first, last int }
-
-func parseStatus(text string) (statusRange, error) {
-	if text == "2xx" || text == "4xx" {
-		first := int(text[0]-'0') * 100
-		return statusRange{first, first + 99}, nil
-	}
-	status, err := strconv.Atoi(text)
-	if class := status / 100; err != nil || class != 2 && class != 4 {
-		return statusRange{}, errors.New("a status is 2xx, 4xx, or a number from 200 to 299 or 400 to 499")
-	}
-	return statusRange{status, status}, nil
-}
-
-func (p *plan) successful(status int) bool {
-	return slices.ContainsFunc(p.success, func(s statusRange) bool { return s.first <= status && status <= s.last })
 }
 
 // Interface guards

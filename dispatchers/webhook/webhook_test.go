@@ -280,7 +280,7 @@ func TestAnswers(t *testing.T) {
 		407: {dispatchers.Broken, "proxy"},
 		408: {dispatchers.Temporary, "timeout"},
 		409: {dispatchers.Refused, dispatchers.ReasonRejected},
-		410: {dispatchers.Expired, reasonGone},
+		410: {dispatchers.Refused, reasonGone},
 		413: {dispatchers.Refused, dispatchers.ReasonTooBig},
 		422: {dispatchers.Refused, dispatchers.ReasonRejected},
 		425: {dispatchers.Temporary, "timeout"},

@@ -80,6 +80,8 @@ func TestSubscriptions(t *testing.T) {
 		reason  string
 	}{
 		"good":                  {good, ""},
+		"standard base64":       {change(auth, "BTBZMqHH6r4Tts7J/aSIgg=="), ""},
+		"padded and standard":   {change(p256dh, strings.NewReplacer("-", "+", "_", "/").Replace(p256dh)+"="), ""},
 		"more members":          {change(`{"endpoint"`, `{"contentEncoding":"aes128gcm","endpoint"`), ""},
 		"not yet expired":       {change("null", "99999999999999"), ""},
 		"port 443":              {change(".com/", ".com:443/"), ""},
@@ -99,7 +101,6 @@ func TestSubscriptions(t *testing.T) {
 		"too long":              {change("/x", "/"+strings.Repeat("x", maxAddress)), dispatchers.ReasonBadAddress},
 		"no auth":               {change(auth, ""), dispatchers.ReasonBadAddress},
 		"short auth":            {change(auth, auth[:20]), dispatchers.ReasonBadAddress},
-		"standard base64":       {change(auth, strings.ReplaceAll(auth, "_", "/")), dispatchers.ReasonBadAddress},
 		"no key":                {change(p256dh, ""), dispatchers.ReasonBadAddress},
 		"off the curve":         {change(p256dh, p256dh[:len(p256dh)-4]+"AAAA"), dispatchers.ReasonBadAddress},
 		"compressed key":        {change(p256dh, "A"+p256dh[1:44]), dispatchers.ReasonBadAddress},
@@ -237,6 +238,9 @@ func TestKeyFiles(t *testing.T) {
 		"PEM":               {"-----BEGIN PRIVATE KEY-----", false},
 		"no subject":        {change(func(v *vapidFile) { v.Subject = "" }), false},
 		"bare mail address": {change(func(v *vapidFile) { v.Subject = "ops@example.com" }), false},
+		"brackets":          {change(func(v *vapidFile) { v.Subject = "mailto:<ops@bank.example>" }), false},
+		"a space":           {change(func(v *vapidFile) { v.Subject = "mailto: ops@example.com" }), false},
+		"no domain":         {change(func(v *vapidFile) { v.Subject = "mailto:ops@" }), false},
 		"http subject":      {change(func(v *vapidFile) { v.Subject = "http://example.com" }), false},
 		"no private key":    {change(func(v *vapidFile) { v.PrivateKey = "" }), false},
 		"short private key": {change(func(v *vapidFile) { v.PrivateKey = v.PrivateKey[:40] }), false},
@@ -258,6 +262,19 @@ func TestKeyFiles(t *testing.T) {
 	}
 	if _, err := NewVAPID("ops@example.com"); err == nil {
 		t.Error("a key with a bad subject was made")
+	}
+}
+
+// A subject that only this network knows is warned about.
+func TestReachableSubjects(t *testing.T) {
+	for subject, want := range map[string]bool{
+		"mailto:ops@example.com": true, "https://example.com/contact": true, "mailto:a@b@example.com": true, "https://142.250.1.1/": true,
+		"mailto:ops@localhost": false, "mailto:ops@bank.invalid": false, "https://localhost": false, "https://localhost:8443/x": false,
+		"https://10.0.0.1": false, "https://[::1]/": false, "mailto:ops@intranet": false, "https://push.Bank.INTERNAL": false,
+	} {
+		if got := reachable(subject); got != want {
+			t.Errorf("%s: got %t", subject, got)
+		}
 	}
 }
 

@@ -44,14 +44,14 @@ func (p *WebPush) subscription(address string, now time.Time) (*subscription, er
 		return nil, dispatchers.Fail(dispatchers.Expired, reasonExpired, "the expirationTime of the target's push subscription is over")
 	}
 	s := &subscription{}
-	point, err := base64.RawURLEncoding.Strict().DecodeString(content.Keys.P256DH)
+	point, err := decodeKey(content.Keys.P256DH)
 	if err == nil {
 		s.key, err = ecdh.P256().NewPublicKey(point)
 	}
 	if err != nil {
 		return nil, badAddress("p256dh is not a P-256 public key in base64url")
 	}
-	s.auth, err = base64.RawURLEncoding.Strict().DecodeString(content.Keys.Auth)
+	s.auth, err = decodeKey(content.Keys.Auth)
 	if err != nil || len(s.auth) != 16 {
 		return nil, badAddress("auth is not 16 bytes in base64url")
 	}
@@ -68,6 +68,13 @@ func (p *WebPush) subscription(address string, now time.Time) (*subscription, er
 			"the target's push service is none of those in the option allow")
 	}
 	return s, nil
+}
+
+// decodeKey also reads standard base64 and padding, which older browser code
+// makes with btoa.
+func decodeKey(text string) ([]byte, error) {
+	text = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(text, "="))
+	return base64.RawURLEncoding.Strict().DecodeString(text)
 }
 
 func badAddress(what string) error {

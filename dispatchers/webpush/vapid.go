@@ -9,7 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/mail"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -82,14 +85,43 @@ func parseVAPID(content []byte) (*vapidKey, error) {
 	return v, nil
 }
 
-// checkSubject: Apple refuses senders whose subject is no such URL.
+// checkSubject: Apple refuses senders whose subject is not such a URL.
 func checkSubject(subject string) error {
-	u, err := url.Parse(subject)
-	switch {
-	case err == nil && u.Scheme == "mailto" && strings.Contains(u.Opaque, "@"), err == nil && u.Scheme == "https" && u.Host != "":
-		return nil
+	if u, err := url.Parse(subject); err == nil {
+		switch u.Scheme {
+		case "mailto":
+			if address, err := mail.ParseAddress(u.Opaque); err == nil && address.Address == u.Opaque {
+				return nil
+			}
+		case "https":
+			if u.Host != "" {
+				return nil
+			}
+		}
 	}
-	return errors.New("its subject is neither mailto:<address> nor an https URL")
+	return errors.New("its subject is neither mailto:<address> nor an https URL; write it such as mailto:ops@example.com, without spaces and angle brackets")
+}
+
+// unreachable are the top-level names of hosts that nobody else reaches (RFC
+// 2606, RFC 6762 and RFC 9476), which Apple refuses in a subject.
+var unreachable = []string{"localhost", "local", "internal", "invalid", "test", "example"}
+
+// reachable reports whether the host of a subject can be one of the internet.
+func reachable(subject string) bool {
+	u, err := url.Parse(subject)
+	if err != nil {
+		return false
+	}
+	host := u.Hostname()
+	if u.Scheme == "mailto" {
+		host = u.Opaque[strings.LastIndexByte(u.Opaque, '@')+1:]
+	}
+	host = strings.ToLower(host)
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return public(addr)
+	}
+	dot := strings.LastIndexByte(host, '.')
+	return dot > 0 && !slices.Contains(unreachable, host[dot+1:])
 }
 
 // authorization returns the header of that name for requests to a push

@@ -64,10 +64,9 @@ type WebPush struct {
 
 	httpclient.Options
 
-	hosts     []hostRule
-	vapid     *watchedfile.File[*vapidKey]
-	service   httpsend.Service
-	transport *http.Transport
+	hosts   []hostRule
+	vapid   *watchedfile.File[*vapidKey]
+	service *httpsend.Service
 }
 
 var options = conf.Join(conf.Table[WebPush]{
@@ -117,23 +116,29 @@ func (p *WebPush) Provision(ctx caddy.Context) error {
 	if p.vapid, err = watchedfile.Open("vapid", p.VAPID, parseVAPID, logger); err != nil {
 		return err
 	}
+	if !reachable(p.vapid.Value().subject) {
+		logger.Warn("the host in the subject of the VAPID key cannot be reached from the internet; " +
+			"Apple's push service refuses such senders: name an address or page where push services reach you")
+	}
 	if p.hosts, err = parseRules(p.Allow); err != nil {
 		return err
 	}
-	if p.transport, err = httpclient.NewTransport(p.Options, logger); err != nil {
+	transport, err := httpclient.NewTransport(p.Options, logger)
+	if err != nil {
 		return err
 	}
+	p.service = &httpsend.Service{Name: "the push service", Doing: "sending to the push service", Statuses: statuses, Transport: transport}
 	if p.Proxy == "" { // else it is the proxy that resolves names
-		p.transport.DialContext = p.dial
+		transport.DialContext = p.dial
 	}
-	p.service = httpsend.Service{Name: "the push service", Doing: "sending to the push service", Statuses: statuses, Transport: p.transport}
 	return nil
 }
 
-// Cleanup closes idle connections.
+// Cleanup closes idle connections, and the others when their requests have
+// ended.
 func (p *WebPush) Cleanup() error {
-	if p.transport != nil {
-		p.transport.CloseIdleConnections()
+	if p.service != nil {
+		p.service.Close()
 	}
 	return nil
 }

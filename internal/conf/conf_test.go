@@ -23,6 +23,7 @@ type level struct {
 type gateway struct {
 	URL      string         `json:"url,omitempty"`
 	Mode     string         `json:"mode,omitempty"`
+	Note     *string        `json:"note,omitempty"`
 	Password string         `json:"password,omitempty"`
 	File     string         `json:"file,omitempty"`
 	Names    []string       `json:"names,omitempty"`
@@ -45,6 +46,7 @@ func noX(text string) error {
 var table = conf.Table[gateway]{
 	conf.Argument(conf.Placeholder("url", func(g *gateway) *string { return &g.URL }, noX)),
 	conf.OneOf("mode", func(g *gateway) *string { return &g.Mode }, "fast", "slow", "off"),
+	conf.OptionalText("note", func(g *gateway) **string { return &g.Note }, noX),
 	conf.Secret("password", func(g *gateway) *string { return &g.Password }, nil),
 	conf.Path("file", func(g *gateway) *string { return &g.File }),
 	conf.Words("names", func(g *gateway) *[]string { return &g.Names }, noX),
@@ -76,6 +78,7 @@ func unmarshal(block string) (*gateway, error) {
 func TestUnmarshal(t *testing.T) {
 	g, err := unmarshal(`gateway https://a {
 		mode slow
+		note ""
 		password {env.P}
 		file /etc/key
 		names a b
@@ -94,7 +97,7 @@ func TestUnmarshal(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, _ := json.Marshal(g)
-	want := `{"url":"https://a","mode":"slow","password":"{env.P}","file":"/etc/key","names":["a","b"],"keys":["{env.K}","other"],` +
+	want := `{"url":"https://a","mode":"slow","note":"","password":"{env.P}","file":"/etc/key","names":["a","b"],"keys":["{env.K}","other"],` +
 		`"dry":true,"n":9,"retries":0,"timeout":300000000000,"size":65536,"level":{"low":2}}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -109,12 +112,14 @@ func TestFaultsNameOptionAndLine(t *testing.T) {
 		line    int
 		want    string
 	}{
-		{"colour red", 2, `unrecognized option "colour" of gateway; there are mode, password`},
+		{"colour red", 2, `unrecognized option "colour" of gateway; there are mode, note, password`},
 		{"mode", 2, "mode takes one value"},
 		{"mode fast slow", 2, "mode takes one value"},
 		{`mode ""`, 2, "mode takes one value"},
 		{"mode medium", 2, "mode: it takes fast, slow or off"},
 		{"mode fast\nmode fast", 3, "mode is given twice"},
+		{"note a b", 2, "note takes one value"},
+		{"note x", 2, "note: it holds an x"},
 		{"password canary canary", 2, "password takes one value"},
 		{"password {canary}", 2, "password: it holds a placeholder"},
 		{"file \"-----BEGIN canary\"", 2, "file: it takes the path of a file"},

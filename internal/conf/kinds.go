@@ -32,6 +32,29 @@ func Text[M any, S ~string](name string, field func(*M) *S, valid func(string) e
 	}
 }
 
+// OptionalText is Text for a value that may be empty; nil is one that is not
+// set.
+func OptionalText[M any, S ~string](name string, field func(*M) **S, valid func(string) error) Option[M] {
+	return Option[M]{
+		Name: name,
+		read: func(m *M, d *caddyfile.Dispenser) error {
+			args := d.RemainingArgs()
+			if len(args) != 1 {
+				return fmt.Errorf("%s takes one value; put it in quotes if it holds spaces or is empty", name)
+			}
+			value := S(args[0])
+			*field(m) = &value
+			return nil
+		},
+		check: func(m *M) error {
+			if *field(m) == nil || valid == nil {
+				return nil
+			}
+			return named(name, valid(string(**field(m))))
+		},
+	}
+}
+
 // Placeholder is Text for a value that may hold placeholders such as
 // {env.NAME}. Provision replaces them; valid looks at the value that results,
 // and before that at one without placeholders.

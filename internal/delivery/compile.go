@@ -122,7 +122,7 @@ func (r *run) address(ctx context.Context, c *Channel) (string, *dispatchers.Err
 	var address string
 	switch {
 	case c.Address != "":
-		m := r.baseMessage(c)
+		m := r.baseMessage(ctx, c)
 		if name := unresolved(c.Address, m); name != "" {
 			return "", dispatchers.Fail(dispatchers.Broken, "address_placeholder", "the option address of dispatcher %q holds the placeholder {%s}, which has no value; check its spelling", c.Name, name)
 		}
@@ -166,7 +166,7 @@ func (c *Courier) reaches(channel *Channel, name string) bool {
 }
 
 // message makes the message that a plan describes.
-func (r *run) message(c *Channel, p plan) (*dispatchers.Message, *dispatchers.Error) {
+func (r *run) message(ctx context.Context, c *Channel, p plan) (*dispatchers.Message, *dispatchers.Error) {
 	envelope := r.payload.envelope
 	if p.encryption == sealedByUs {
 		var failure *dispatchers.Error
@@ -175,7 +175,7 @@ func (r *run) message(c *Channel, p plan) (*dispatchers.Message, *dispatchers.Er
 		}
 	}
 	r.noteEncryption(p)
-	m := r.baseMessage(c)
+	m := r.baseMessage(ctx, c)
 	m.Address, m.Envelope, m.LinkConfigured = p.address, envelope, c.BaseURL != ""
 	if base := cmp.Or(c.BaseURL, r.payload.upstreamBase); base != "" {
 		m.Link = nevisfido.Link(base, envelope)
@@ -192,7 +192,7 @@ func (r *run) noteEncryption(p plan) {
 }
 
 // baseMessage makes what a message holds apart from its content.
-func (r *run) baseMessage(c *Channel) *dispatchers.Message {
+func (r *run) baseMessage(ctx context.Context, c *Channel) *dispatchers.Message {
 	m := &dispatchers.Message{
 		ID:                 r.tokenHash(),
 		Operation:          r.Operation,
@@ -200,7 +200,7 @@ func (r *run) baseMessage(c *Channel) *dispatchers.Message {
 		Expires:            r.Start.Add(r.Lifetimes[r.Operation]),
 		EncodingParameters: r.Request.Encoding,
 	}
-	m.Lookup = func(placeholder string) (string, bool) { return r.lookup(m, placeholder) }
+	m.Lookup = func(placeholder string) (string, bool) { return r.lookup(ctx, m, placeholder) }
 	return m
 }
 

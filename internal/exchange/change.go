@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
-
-	"log/slog"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -94,8 +93,8 @@ func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, c chang
 	// Where the proxy panics, nobody knows what nevisFIDO did.
 	defer func() { x.finish(upstream, c, change, 0) }()
 	rec := newRecorder(w, maxTargetBody, func(int, http.Header) bool { return true })
-	rec.spill = true
-	if err := next(rec, uncoded(upstream.WithContext(ctx))); err != nil {
+	rec.passOnOverflow = true
+	if err := next(rec, acceptIdentity(upstream.WithContext(ctx))); err != nil {
 		if errors.Is(err, ErrUnsent) {
 			x.finish(upstream, c, change, targets.Unsent)
 		}

@@ -139,7 +139,7 @@ func (t *counters) sweep(now int64) {
 	}
 	t.swept = now
 	for i := 1; i < len(t.slots); i++ {
-		t.forget(uint32(i), now) //nolint:gosec // at most max
+		t.forget(uint32(i), now)
 	}
 }
 

@@ -117,7 +117,7 @@ func (x *Exchange) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) 
 	}
 	body := r.Body
 	err := x.serve(w, r, next)
-	if _, refused := errors.AsType[*StatusError](err); refused && body != nil {
+	if _, refused := errors.AsType[*StatusError](err); refused {
 		r.Body = body
 		discardBody(w, r, x.MaxBody)
 	}

@@ -25,7 +25,7 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 		return err
 	}
 	request, err := nevisfido.ParseDispatchRequest(body)
-	if err == nil && !plainJSON(r.Header) {
+	if err == nil && !isPlainJSON(r.Header) {
 		err = errors.New("its headers announce something else")
 	}
 	if err != nil {

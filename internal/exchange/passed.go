@@ -23,7 +23,7 @@ const (
 	// nevisFIDO has by itself.
 	PassedUnknown = "unknown_dispatcher"
 	// PassedMisspelt: the name is one of ours but for its letter case or spaces.
-	PassedMisspelt = "misspelt_dispatcher"
+	PassedMisspelt = "misspelt_dispatcher" //nolint:gosec // it is not a credential
 	// PassedBasePath: its path is not below base_path.
 	PassedBasePath = "base_path"
 )

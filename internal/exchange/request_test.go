@@ -103,13 +103,14 @@ func TestRequestSize(t *testing.T) {
 	}
 }
 
-// A refusal is answered after the body was read, but not for ever: some HTTP/2
+// A refusal is answered after the body was read, up to a bound: some HTTP/2
 // clients never see an answer that comes earlier.
 func TestRefusalsAreAnsweredAfterTheBody(t *testing.T) {
 	for name, c := range map[string]struct {
 		path, contentType string
 		size, length      int64
 		want, read        int64
+		http1             bool
 	}{
 		"media type":              {path: authentication, contentType: "text/json", size: 900, length: 900, want: 415, read: 900},
 		"path":                    {path: "/nevisfido/TOKEN/dispatch/authentication", size: 900, length: 900, want: 400, read: 900},
@@ -117,12 +118,16 @@ func TestRefusalsAreAnsweredAfterTheBody(t *testing.T) {
 		"too large":               {path: authentication, size: 1001, length: -1, want: 413, read: 1001},
 		"too large, without end":  {path: authentication, size: 1 << 20, length: -1, want: 413, read: 2001},
 		"media type, without end": {path: authentication, contentType: "text/json", size: 1 << 20, length: -1, want: 415, read: 1000},
+		"declared, HTTP/1.1":      {path: authentication, size: 900, length: 1 << 40, want: 413, http1: true},
 		"malformed":               {path: authentication, size: 900, length: 900, want: 400, read: 900},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t)
 			h.MaxBody = 1000
 			r := newRequest(t, http.MethodPost, c.path, "")
+			if !c.http1 {
+				r.ProtoMajor = 2
+			}
 			if c.contentType != "" {
 				r.Header.Set("Content-Type", c.contentType)
 			}

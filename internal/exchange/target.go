@@ -42,8 +42,8 @@ func (x *Exchange) queryTargets(w http.ResponseWriter, r *http.Request, next Nex
 	rec := newRecorder(w, maxTargetBody, func(status int, h http.Header) bool {
 		return status == http.StatusOK && isJSON(h)
 	})
-	rec.spill = true
-	if err := next(rec, uncoded(r.Clone(r.Context()))); err != nil {
+	rec.passOnOverflow = true
+	if err := next(rec, acceptIdentity(r.Clone(r.Context()))); err != nil {
 		return err
 	}
 	if rec.state != holding {

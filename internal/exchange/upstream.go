@@ -53,7 +53,7 @@ var errUpstreamTimeout = errors.New("nevisFIDO took longer over the dispatch tha
 // ask forwards the request. The proxy panics when nevisFIDO's answer breaks
 // off: that is not ours to stop, unless it was us who broke it off.
 func (x *Exchange) ask(rec *recorder, d *delivery.Dispatch, next Next) (err error) {
-	upstream := uncoded(withBody(d.HTTP, d.Request.WithDispatcher(x.UpstreamDispatcher)))
+	upstream := acceptIdentity(withBody(d.HTTP, d.Request.WithDispatcher(x.UpstreamDispatcher)))
 	ctx, cancel := context.WithTimeoutCause(upstream.Context(), x.UpstreamTimeout, errUpstreamTimeout)
 	defer cancel()
 	rec.stop = cancel

@@ -100,22 +100,26 @@ func tlsError(err error) (error, bool) {
 	return nil, false
 }
 
-// maxRetryAfter bounds what a third party can ask for.
-const maxRetryAfter = time.Hour
+// MaxRetryAfter bounds what a third party can ask for.
+const MaxRetryAfter = time.Hour
 
 // RetryAfter returns how long an answer asks to wait (RFC 9110, section
-// 10.2.3: seconds or a date), at most an hour; 0 if it does not say.
+// 10.2.3: seconds or a date), at most an hour; 0 if it does not say. A number
+// that is too large to parse is a long time as well.
 func RetryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if value == "" {
 		return 0
 	}
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	switch seconds, err := strconv.ParseUint(value, 10, 31); {
+	case errors.Is(err, strconv.ErrRange):
+		return MaxRetryAfter
+	case err == nil:
+		return min(time.Duration(seconds)*time.Second, MaxRetryAfter)
 	}
 	date, err := http.ParseTime(value)
 	if err != nil {
 		return 0
 	}
-	return min(max(date.Sub(now), 0), maxRetryAfter)
+	return min(max(date.Sub(now), 0), MaxRetryAfter)
 }

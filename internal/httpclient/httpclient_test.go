@@ -397,7 +397,7 @@ func TestRetryAfter(t *testing.T) {
 		"17":                            17 * time.Second,
 		"3600":                          time.Hour,
 		"86400":                         time.Hour,
-		"99999999999999999999":          0,
+		"99999999999999999999":          time.Hour,
 		"-5":                            0,
 		"1.5":                           0,
 		"soon":                          0,

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
@@ -29,7 +30,26 @@ type Service struct {
 	Doing     string // what a request does, such as "sending to the webhook"
 	Statuses  Table  // the service's own statuses
 	ReadsBody bool   // whether Do has to return the body
-	Transport http.RoundTripper
+	Transport *http.Transport
+
+	closed atomic.Bool
+}
+
+// Close closes idle connections, and from then on all of them after each
+// request. A reload does not wait for the requests of the old configuration,
+// whose connections would otherwise stay until they time out.
+func (s *Service) Close() {
+	s.closed.Store(true)
+	s.Transport.CloseIdleConnections()
+}
+
+// leave ends the connection of a request that has ended. HTTP/2 ends a stream a
+// moment after its last byte was read.
+func (s *Service) leave() {
+	if s.closed.Load() {
+		s.Transport.CloseIdleConnections()
+		time.AfterFunc(drainTime, s.Transport.CloseIdleConnections)
+	}
 }
 
 // Answer is what the service said.
@@ -47,6 +67,7 @@ type Answer struct {
 // answer.
 func (s *Service) Do(ctx context.Context, r *http.Request) (Answer, error) {
 	ctx, cancel := context.WithCancel(ctx)
+	defer s.leave()
 	defer cancel()
 	response, err := s.Transport.RoundTrip(r.WithContext(ctx))
 	if err != nil {
@@ -72,9 +93,7 @@ func (s *Service) Do(ctx context.Context, r *http.Request) (Answer, error) {
 // broken also closes idle connections, so that the next attempt does not meet
 // another one that died along with this.
 func (s *Service) broken(err error) error {
-	if t, ok := s.Transport.(interface{ CloseIdleConnections() }); ok {
-		t.CloseIdleConnections()
-	}
+	s.Transport.CloseIdleConnections()
 	return Classify(s.Doing, err)
 }
 

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // post makes the request of a dispatcher.
@@ -109,6 +112,48 @@ func TestTable(t *testing.T) {
 	} {
 		if got := own.meaning(status).Reason; got != want {
 			t.Errorf("%d: got %s, want %s", status, got, want)
+		}
+	}
+}
+
+// A reload does not wait for requests: their connections end with them.
+func TestConnectionsEndAfterClose(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		open, release := make(map[net.Conn]bool), make(chan struct{})
+		var mu sync.Mutex
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+		s.EnableHTTP2 = http2
+		s.Config.ConnState = func(c net.Conn, state http.ConnState) {
+			mu.Lock()
+			defer mu.Unlock()
+			if open[c] = true; state == http.StateClosed {
+				delete(open, c)
+			}
+		}
+		s.StartTLS()
+		service := Service{Transport: s.Client().Transport.(*http.Transport).Clone()}
+		service.Transport.ForceAttemptHTTP2 = http2
+		var requests sync.WaitGroup
+		for range 2 { // the second begins after the first has ended
+			requests.Go(func() {
+				if _, err := service.Do(t.Context(), post(t, s.URL)); err != nil {
+					t.Error(err)
+				}
+			})
+			service.Close()
+			release <- struct{}{}
+			requests.Wait()
+		}
+		waitFor(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(open) == 0 })
+		s.Close()
+	}
+}
+
+func waitFor(t *testing.T, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("an idle connection stays")
 		}
 	}
 }
