@@ -323,7 +323,7 @@ func TestStoreThatIsAwayForAMoment(t *testing.T) {
 			s.register("P-256") // so that there is a folder
 			back := s.leave()
 			before := len(s.nevis.Requests())
-			p, err := s.tryRegister(way)
+			_, err := s.tryRegister(way)
 			s.wantStatus(err, http.StatusServiceUnavailable)
 			for _, r := range s.nevis.Requests()[before:] {
 				if strings.HasSuffix(r.URI, "/targets") || strings.HasSuffix(r.URI, "/uaf/1.1/registration") {
@@ -331,7 +331,8 @@ func TestStoreThatIsAwayForAMoment(t *testing.T) {
 				}
 			}
 			back()
-			if p, err = s.tryRegister(way); err != nil {
+			p, err := s.tryRegister(way)
+			if err != nil {
 				t.Fatal(err)
 			}
 			if a := s.dispatch("push", p.TargetID()); a.Result != nevisfido.Dispatched {
