@@ -116,6 +116,7 @@ func escapeXML(value string) string {
 
 func checkXML(body string) error {
 	d := xml.NewDecoder(strings.NewReader(body))
+	d.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil } // it is not encoded yet
 	elements := 0
 	for {
 		token, err := d.Token()
