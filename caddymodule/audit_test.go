@@ -100,6 +100,7 @@ type silent struct{}
 
 func (silent) Exchanged(exchange.Record) {}
 func (silent) Limited(dispatchers.Scope) {}
+func (silent) Passed(string)             {}
 
 func TestAuditLineMembers(t *testing.T) {
 	path := newAuditPath(t)

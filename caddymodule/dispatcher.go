@@ -102,6 +102,10 @@ func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[strin
 				"configure key_source nevisidm or file, or take the value from the request, such as {http.request.header.X-User-Email}",
 				zap.String("dispatcher", d.Name))
 		}
+		for _, name := range placeholder.Unknown(d.Address.Placeholders()) {
+			h.logger.Warn("the option address holds a placeholder that Caddy does not know, so that nothing can be sent; check its spelling",
+				zap.String("dispatcher", d.Name), zap.String("placeholder", name))
+		}
 		c, err := d.channel(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("dispatcher %q: %w", d.Name, err)
@@ -109,6 +113,7 @@ func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[strin
 		if c.Encryption == delivery.Off {
 			h.logger.Warn("this dispatcher sends messages in clear", zap.String("dispatcher", d.Name))
 		}
+		h.warnOfLifetime(d.Name, d.Operations, c.Traits.MinLifetime)
 		channels[d.Name] = c
 	}
 	return channels, nil

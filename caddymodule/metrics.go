@@ -21,6 +21,7 @@ type metrics struct {
 	targets     *prometheus.CounterVec
 	limited     *prometheus.CounterVec
 	fallbacks   *prometheus.CounterVec
+	passed      *prometheus.CounterVec
 	keyAge      prometheus.Histogram
 
 	auditFailures prometheus.Counter
@@ -44,6 +45,7 @@ var collectors = sync.OnceValue(func() *metrics {
 		targets:     counter("targets_total", "Counter of changes to dispatch targets.", "event", "source"),
 		limited:     counter("limited_total", "Counter of dispatches that a limit refused.", "scope"),
 		fallbacks:   counter("fallbacks_total", "Counter of dispatchers that were tried because another failed.", "from", "to", "reason"),
+		passed:      counter("passed_total", "Counter of dispatch calls that were not for a dispatcher of the sidecar.", "reason"),
 		keyAge: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "caddy", Subsystem: "oob", Name: "key_age_seconds",
 			Help:    "Histogram of the age of the keys that messages were encrypted with.",
@@ -58,7 +60,7 @@ var collectors = sync.OnceValue(func() *metrics {
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m := collectors()
-	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.keyAge, m.auditFailures} {
+	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.keyAge, m.auditFailures} {
 		if err := registry.Register(c); err != nil {
 			if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); !registered {
 				return nil, err
@@ -92,6 +94,9 @@ func (m *metrics) Exchanged(r exchange.Record) {
 func (m *metrics) Limited(scope dispatchers.Scope) {
 	m.limited.WithLabelValues(string(scope)).Inc()
 }
+
+// Passed implements exchange.Observer.
+func (m *metrics) Passed(reason string) { m.passed.WithLabelValues(reason).Inc() }
 
 func (m *metrics) target(e targets.Event) {
 	m.targets.WithLabelValues(string(e.Name), e.Source).Inc()

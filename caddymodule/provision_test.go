@@ -156,7 +156,7 @@ func TestProvisionRefuses(t *testing.T) {
 		{"fcm without credentials", fcmWith(``), "credentials <path> of a service account's key file is needed, or application_default"},
 		{"fcm with both", fcmWith(fmt.Sprintf(`, "credentials": %q, "application_default": true`, path)), "exclude each other"},
 		{"fcm missing file", fcmWith(`, "credentials": "/nonexistent/firebase.json"`), "credentials: there is no file /nonexistent/firebase.json"},
-		{"fcm unset variable", fcmWith(`, "credentials": "{env.OOB_TEST_UNSET}"`), "credentials: it holds a placeholder that is unknown or has no value"},
+		{"fcm unset variable", fcmWith(`, "credentials": "{env.OOB_TEST_UNSET}"`), "credentials: it holds a placeholder without a value: the environment variable OOB_TEST_UNSET"},
 		{"fcm writable file", fcmWith(fmt.Sprintf(`, "credentials": %q`, writable)), "run chmod go-w on it"},
 		{"fcm other project", fcmWith(fmt.Sprintf(`, "credentials": %q, "project": "another"`, path)), "its project_id differs from the project that is configured"},
 		{"fcm literal credentials", fcmWith(`, "credentials": "{\"type\":\"service_account\"}"`), "credentials: it takes the path of a file, and this is the content of one"},

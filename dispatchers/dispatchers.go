@@ -24,11 +24,12 @@ const Namespace = "oob.dispatchers"
 // configuration.
 type Dispatcher interface {
 	// Traits tells the sidecar what the channel needs. It depends on nothing but
-	// the type, and is called before the dispatcher is provisioned as well.
+	// the type, except for MinLifetime, and is called before the dispatcher is
+	// provisioned as well.
 	Traits() Traits
 
 	// Dispatch makes one attempt. It returns when the third party has
-	// answered or the context ends. An error should be an *Error made with
+	// answered or the context ends; see also Begin. An error should be an *Error made with
 	// Fail; any other is taken for Broken, or for Temporary where the
 	// context's deadline was the cause. Dispatch never repeats an attempt.
 	Dispatch(ctx context.Context, m *Message) (Receipt, error)
@@ -120,6 +121,11 @@ type Traits struct {
 	// BuiltIn is the nevisFIDO dispatcher that uses the same kind of
 	// address. A target registered for it can be reached over this channel.
 	BuiltIn string
+
+	// MinLifetime is how long a token has to live for its message to be sent, as
+	// the options of the dispatcher have it; 0 for any time. The sidecar warns of
+	// a dispatcher for which no token lives long enough.
+	MinLifetime time.Duration
 
 	// Limits hold for this channel unless the operator sets its own.
 	Limits []Limit

@@ -12,6 +12,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -108,7 +109,7 @@ func TestExampleLetter(t *testing.T) {
 	if err != nil || len(written) != 1 {
 		t.Fatalf("the spool holds %v, %v", written, err)
 	}
-	text := strings.Join(strings.Fields(run(t, spool, "pdftotext", written[0], "-")), " ")
+	text := strings.Join(strings.Fields(run(t, spool, testservice.Need(t, "pdftotext"), written[0], "-")), " ")
 	for _, want := range []string{"Ihr Zugang zum E-Banking", "Zürich, " + time.Now().Format("02.01.2006"), "die App der Beispielbank.", "Rufen Sie uns an."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the letter lacks %q: %s", want, text)
@@ -136,5 +137,26 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
 		t.Errorf("the page describes %q, templates see %q", got, want)
+	}
+}
+
+// ticketMember is the first cell of a row of the ticket's table.
+var ticketMember = regexp.MustCompile("(?m)^\\| `([a-z0-9]+)` \\|")
+
+// TestEveryMemberOfTheTicketIsDescribed compares docs/letters.md with the code.
+func TestEveryMemberOfTheTicketIsDescribed(t *testing.T) {
+	page, err := os.ReadFile("letters.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got []string
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[letter.Ticket]()) {
+		want = append(want, field.Tag.Get("json"))
+	}
+	for _, match := range ticketMember.FindAllStringSubmatch(string(page), -1) {
+		got = append(got, match[1])
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the page describes %q, a ticket has %q", got, want)
 	}
 }

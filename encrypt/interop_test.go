@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 var interopMessages = flag.Int("interop.messages", 25, "messages per key and direction in the interop test")
@@ -55,7 +56,7 @@ func (p peer) run(t *testing.T, jobs []job) {
 	probe := exec.CommandContext(t.Context(), p.probe[0], p.probe[1:]...)
 	probe.Dir = "testdata/interop"
 	if err := probe.Run(); err != nil {
-		t.Fatalf("%s is not installed; ./test.sh installs what the tests need (%v)", p.name, err)
+		testservice.Lacking(t, "%s is not installed; ./test.sh installs what the tests need (%v)", p.name, err)
 	}
 	input, err := json.Marshal(jobs)
 	if err != nil {

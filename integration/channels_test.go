@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
@@ -239,6 +240,7 @@ func TestEncryptionPolicies(t *testing.T) {
 
 // What another hand wrote reads the picture of the whole run.
 func TestZbarReadsThePicture(t *testing.T) {
+	zbarimg := testservice.Need(t, "zbarimg")
 	s := start(t, options{})
 	p := s.register("RSA-3072")
 	for _, channel := range []string{"app-qr", "raw-qr"} {
@@ -251,9 +253,9 @@ func TestZbarReadsThePicture(t *testing.T) {
 		if err := os.WriteFile(file, picture, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		content, err := exec.CommandContext(t.Context(), "zbarimg", "--quiet", "--raw", file).Output()
+		content, err := exec.CommandContext(t.Context(), zbarimg, "--quiet", "--raw", file).Output()
 		if err != nil {
-			t.Fatalf("zbarimg (Debian package zbar-tools): %v", err)
+			t.Fatalf("zbarimg: %v", err)
 		}
 		m, err := p.Open(strings.TrimSpace(string(content)))
 		if err != nil {

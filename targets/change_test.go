@@ -3,7 +3,6 @@ package targets_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -58,44 +57,6 @@ func TestPatchCommitOnlyOn204(t *testing.T) {
 				t.Errorf("status %d, signature key known %t: the record is %s, want %s", status, signed, got, want)
 			}
 		}
-	}
-}
-
-func TestModifyAppliesEveryMember(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
-	f.now = f.now.Add(time.Minute)
-	f.modify(t, f.jws(map[string]any{
-		"name": "new name", "target": "address-2", "dispatcher": "link",
-		"encryptionKey": json.RawMessage(publicJWK(1)), "signatureKey": json.RawMessage(signingKeys[1].JWK()),
-	}), 204)
-	f.mustHaveSent(t, "key_changed", "modified")
-	got := f.mustState(t, targets.Active)
-	if got.Name != "new name" || got.Address != "address-2" || got.Dispatcher != "link" || got.Thumbprint != thumbprint(1) ||
-		got.Modified != f.now.UnixMilli() || !got.Updated.Equal(f.now) || !got.Created.Equal(noon) || got.Username != "jeff" {
-		t.Errorf("modified to %+v", got)
-	}
-	if key, err := f.Key(got); err != nil || key.Thumbprint() != thumbprint(1) {
-		t.Errorf("key %v, error %v", key, err)
-	}
-	// From now on the other signature key counts.
-	jws := must(signingKeys[1].Sign(f.payload(map[string]any{"name": "by key 1"})))
-	f.modify(t, []byte(jws), 204)
-	if got := f.mustState(t, targets.Active); got.Name != "by key 1" {
-		t.Errorf("modified to %+v", got)
-	}
-}
-
-func TestModifyKeyRefusedByPolicy(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
-	f.modify(t, f.jws(map[string]any{"encryptionKey": map[string]string{"kty": "RSA", "n": "AQAB", "e": "Aw"}}), 204)
-	got := f.mustState(t, targets.Active)
-	if _, err := f.Key(got); !errors.Is(err, targets.ErrNoKey) {
-		t.Errorf("nevisFIDO holds another key; ours gave %v, want ErrNoKey", err)
-	}
-	if len(f.events) != 3 || f.events[0].Name != targets.EventKeyRefused || f.events[1].Name != targets.EventKeyChanged {
-		t.Errorf("events %+v", f.events)
 	}
 }
 
@@ -191,219 +152,6 @@ func TestOverlappingChanges(t *testing.T) {
 	}
 }
 
-func forged(f *fixture, members map[string]any) []byte {
-	return []byte(must(signingKeys[1].Sign(f.payload(members))))
-}
-
-// Anybody can send a PATCH and may be able to provoke a 500.
-func TestForgeryDisablesNothing(t *testing.T) {
-	for name, jws := range map[string]func(*fixture) []byte{
-		"another signature": func(f *fixture) []byte { return forged(f, newKey(1)) },
-		"no signature":      func(f *fixture) []byte { return unsignedJWS(f.payload(newKey(1))) },
-		"not a JWS":         func(*fixture) []byte { return []byte("{}") },
-		"empty":             func(*fixture) []byte { return []byte{} },
-	} {
-		for _, status := range []int{0, 400, 401, 500, 503} {
-			f := newFixture()
-			f.learn(t, nil)
-			before := f.store.Dump()
-			p, err := f.BeginModify(t.Context(), "one", jws(f))
-			if err != nil {
-				t.Fatal(err)
-			}
-			f.mustState(t, targets.Active)
-			if err := p.Finish(t.Context(), status); err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(before, f.store.Dump()) {
-				t.Errorf("%s, status %d: the record is %+v", name, status, f.find(t))
-			}
-		}
-	}
-}
-
-func unsignedJWS(payload []byte) []byte {
-	enc := base64.RawURLEncoding
-	return []byte(enc.EncodeToString([]byte(`{"alg":"none"}`)) + "." + enc.EncodeToString(payload) + ".")
-}
-
-// nevisFIDO accepted what our signature key does not verify: ours is outdated.
-func TestSignatureMismatchIsStale(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
-	f.modify(t, forged(f, newKey(1)), 204)
-	f.mustHaveSent(t, "stale signature")
-	if got := f.mustState(t, targets.Stale); got.Thumbprint != thumbprint(0) {
-		t.Errorf("a modification that does not verify was applied: %+v", got)
-	}
-	// The doubtful signature key is no reason any more to take others for forgeries.
-	f.modify(t, forged(f, map[string]any{
-		"name": "x", "target": "address-2", "dispatcher": "fcm",
-		"encryptionKey": json.RawMessage(publicJWK(2)), "signatureKey": json.RawMessage(signingKeys[1].JWK()),
-	}), 204)
-	if got := f.mustState(t, targets.Active); got.Thumbprint != thumbprint(2) {
-		t.Errorf("modified to %+v", got)
-	}
-}
-
-func TestJWSTargetMismatch(t *testing.T) {
-	for _, change := range []func(*nevisfido.TargetDescription){nil, unsigned} {
-		f := newFixture()
-		f.learn(t, change)
-		f.modify(t, f.jws(map[string]any{"dispatchTargetId": "two", "encryptionKey": json.RawMessage(publicJWK(1))}), 204)
-		f.mustHaveSent(t, "stale target_id")
-		if got := f.mustState(t, targets.Stale); got.Thumbprint != thumbprint(0) {
-			t.Errorf("applied: %+v", got)
-		}
-	}
-}
-
-func TestTargetNameIsOptionalInJWS(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
-	f.modify(t, f.jws(map[string]any{"dispatchTargetId": nil, "creationTimeInEpochMillis": nil, "name": "x"}), 204)
-	if got := f.mustState(t, targets.Active); got.Name != "x" {
-		t.Errorf("modified to %+v", got)
-	}
-}
-
-func TestOlderPatchIgnored(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
-	older := f.jws(newKey(1))
-	f.now = f.now.Add(time.Minute)
-	f.modify(t, f.jws(newKey(2)), 204)
-	f.events = nil
-	f.modify(t, older, 204)
-	f.mustHaveSent(t, "stale older")
-	// nevisFIDO holds key 1 or key 2: not for us to say.
-	if got := f.mustState(t, targets.Stale); got.Thumbprint != thumbprint(2) {
-		t.Errorf("an older modification overwrote a newer one: %+v", got)
-	}
-	// Refused, as it should be, it does nothing.
-	f.modify(t, f.jws(newKey(2)), 204)
-	f.modify(t, older, 401)
-	f.mustState(t, targets.Active)
-}
-
-func TestReplayIdempotent(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
-	jws := f.jws(newKey(1))
-	f.modify(t, jws, 204)
-	once := f.store.Dump()
-	f.modify(t, jws, 204)
-	if !bytes.Equal(once, f.store.Dump()) {
-		t.Errorf("the same JWS again changed the record to %+v", f.find(t))
-	}
-}
-
-func TestFreshness(t *testing.T) {
-	for _, test := range []struct {
-		age    time.Duration
-		change func(*nevisfido.TargetDescription)
-		want   targets.State
-	}{
-		{5 * time.Minute, nil, targets.Active},
-		{-5 * time.Minute, nil, targets.Active},
-		{5*time.Minute + time.Millisecond, nil, targets.Stale},
-		{-5*time.Minute - time.Millisecond, nil, targets.Stale},
-		{time.Hour, unsigned, targets.Active}, // nevisFIDO verified it, and its clock counts
-	} {
-		f := newFixture()
-		f.learn(t, test.change)
-		jws := f.jws(newKey(1))
-		f.now = f.now.Add(test.age)
-		f.modify(t, jws, 204)
-		got := f.mustState(t, test.want)
-		if applied := got.Thumbprint == thumbprint(1); applied != (test.want == targets.Active) {
-			t.Errorf("age %s: applied %t", test.age, applied)
-		}
-	}
-}
-
-func TestUnreadableButAcceptedIsDropped(t *testing.T) {
-	for name, jws := range map[string][]byte{
-		"not a JWS":     []byte("hello"),
-		"too long":      nil,
-		"not JSON":      []byte(must(signingKeys[0].Sign([]byte("hello")))),
-		"duplicate":     []byte(must(signingKeys[0].Sign([]byte(`{"target":"a","target":"b"}`)))),
-		"letter case":   []byte(must(signingKeys[0].Sign([]byte(`{"EncryptionKey":{}}`)))),
-		"wrong type":    []byte(must(signingKeys[0].Sign([]byte(`{"name":1}`)))),
-		"detached":      []byte("e30..AA"),
-		"JWE":           []byte("e30.e30.e30.e30.e30"),
-		"1 MiB of dots": bytes.Repeat([]byte("."), 1<<20),
-	} {
-		for _, change := range []func(*nevisfido.TargetDescription){nil, unsigned} {
-			f := newFixture()
-			f.learn(t, change)
-			p, err := f.BeginModify(t.Context(), "one", jws)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, ok := p.OnlyDispatcher(); ok {
-				t.Errorf("%s: changes the dispatcher only", name)
-			}
-			if err := p.Finish(t.Context(), 204); err != nil {
-				t.Fatal(err)
-			}
-			f.mustBeUnknown(t)
-			f.mustHaveSent(t, "dropped unreadable")
-		}
-	}
-}
-
-func TestUnknownTarget(t *testing.T) {
-	for _, status := range []int{0, 204, 404, 500} {
-		for name, members := range map[string]map[string]any{"no key": {"name": "x"}, "key": newKey(1)} {
-			if status == 204 && name == "key" {
-				continue
-			}
-			f := newFixture()
-			f.modify(t, f.jws(members), status)
-			f.mustBeUnknown(t)
-			if dump := f.store.Dump(); len(dump) > 0 {
-				t.Errorf("%s, status %d: %s is stored of a target that is not known", name, status, dump)
-			}
-		}
-	}
-	f := newFixture()
-	f.modify(t, f.jws(newKey(1)), 204)
-	got := f.mustState(t, targets.Active)
-	if got.Thumbprint != thumbprint(1) || got.Source != targets.SourceModify || !got.Created.Equal(noon) {
-		t.Errorf("learned %+v", got)
-	}
-}
-
-// A key source that may hold the old key must not bring it in later.
-func TestUnknownTargetWithOldSource(t *testing.T) {
-	for _, test := range []struct {
-		members map[string]any
-		status  int
-		want    targets.State
-		key     int
-	}{
-		{newKey(2), 204, targets.Active, 2},
-		{newKey(2), 401, targets.Active, 1}, // the source is right
-		{newKey(2), 500, targets.Stale, -1},
-		{map[string]any{"name": "x"}, 204, targets.Stale, -1},
-	} {
-		f := newFixture(named(found(1))...)
-		p, err := f.BeginModify(t.Context(), "one", f.jws(test.members))
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.mustState(t, targets.Stale)
-		if err := p.Finish(t.Context(), test.status); err != nil {
-			t.Fatal(err)
-		}
-		got := f.mustState(t, test.want)
-		if test.key >= 0 && got.Thumbprint != thumbprint(test.key) || test.key < 0 && got.Thumbprint != "" {
-			t.Errorf("%v with status %d: found %+v", test.members, test.status, got)
-		}
-	}
-}
-
 func TestFenceCannotBeWritten(t *testing.T) {
 	for _, op := range []kvtest.Op{kvtest.Update, kvtest.Write} {
 		f := newFixture()
@@ -415,6 +163,62 @@ func TestFenceCannotBeWritten(t *testing.T) {
 		if _, err := f.BeginDelete(t.Context(), "one"); !errors.Is(err, targets.ErrUnavailable) {
 			t.Errorf("%s fails: BeginDelete gave error %v, want ErrUnavailable", op, err)
 		}
+	}
+}
+
+// late is a store to which writes come late: they are reported as failed.
+type late struct {
+	targets.Store
+	writes []func() error
+}
+
+func (s *late) Update(ctx context.Context, ref targets.Ref, edit targets.Edit) error {
+	s.writes = append(s.writes, func() error { return s.Store.Update(context.WithoutCancel(ctx), ref, edit) })
+	return context.DeadlineExceeded
+}
+
+// A change that was never forwarded leaves nothing behind, also when its fence
+// comes to the store late.
+func TestFenceThatComesLateIsTakenBack(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Minute, 4 * time.Minute} {
+		f := newFixture()
+		f.learn(t, nil)
+		before := f.store.Dump()
+		slow := &late{Store: f.store}
+		f.Store = slow
+		for name, begin := range map[string]func() error{
+			"modify": func() error { _, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1))); return err },
+			"delete": func() error { _, err := f.BeginDelete(t.Context(), "one"); return err },
+			"device": func() error { _, err := f.BeginDevice(t.Context(), f.deviceCall(nil, true)); return err },
+		} {
+			if err := begin(); !errors.Is(err, targets.ErrUnavailable) {
+				t.Errorf("%s: error %v", name, err)
+			}
+		}
+		f.Store = f.store
+		f.Flush(t.Context())
+		f.now = f.now.Add(after)
+		for _, write := range slow.writes[:1] { // the fence, not what took it back
+			if err := write(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.mustState(t, targets.Stale)
+		f.Flush(t.Context())
+		f.mustState(t, targets.Active)
+		if !bytes.Equal(before, f.store.Dump()) {
+			t.Errorf("the record is %s", f.store.Dump())
+		}
+		if n := f.Unsynced.Len(); n != 0 {
+			t.Errorf("%d targets are said to be waiting", n)
+		}
+		f.now = f.now.Add(time.Hour)
+		f.Flush(t.Context())
+		f.store.SetFault(func(context.Context, kvtest.Op) error {
+			t.Error("the store is asked for ever")
+			return nil
+		})
+		f.Flush(t.Context())
 	}
 }
 
@@ -431,7 +235,7 @@ func TestFenceOfUncertainWriteIsTakenBack(t *testing.T) {
 			return err
 		},
 		"device": func(f *fixture) error {
-			_, err := f.BeginDevice(t.Context(), "device-1", f.deviceSignature(nil), true)
+			_, err := f.BeginDevice(t.Context(), f.deviceCall(nil, true))
 			return err
 		},
 	} {
@@ -454,21 +258,53 @@ func TestFenceOfUncertainWriteIsTakenBack(t *testing.T) {
 	}
 }
 
-func TestFinishWithStoreDownStaysStale(t *testing.T) {
-	for _, status := range []int{204, 401, 500} {
+// The outcome of a change is recorded when the store takes it, unless somebody has
+// seen to its fence by then.
+func TestFinishWithStoreDown(t *testing.T) {
+	for status, want := range map[int]targets.State{204: targets.Active, 401: targets.Active, 500: targets.Stale} {
 		f := newFixture()
 		f.learn(t, nil)
-		p, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1)))
+		c, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		withFault(f, kvtest.Write, errors.New("no space left"))
-		if err := p.Finish(t.Context(), status); !errors.Is(err, targets.ErrUnavailable) {
+		withFault(f, kvtest.Write, errFull)
+		if err := c.Finish(t.Context(), status); !errors.Is(err, targets.ErrUnavailable) {
 			t.Errorf("status %d: error %v, want ErrUnavailable", status, err)
 		}
 		f.mustHaveSent(t)
+		f.Flush(t.Context())
 		f.store.SetFault(nil)
 		f.mustState(t, targets.Stale)
+		if n := f.Unsynced.Len(); n != 1 {
+			t.Errorf("status %d: %d are waiting", status, n)
+		}
+		f.flush(t)
+		if got := f.mustState(t, want); (got.Thumbprint == thumbprint(1)) != (status == 204) {
+			t.Errorf("status %d: the record is %+v", status, got)
+		}
+	}
+	for name, between := range map[string]func(*fixture){
+		"registered anew": func(f *fixture) { f.learn(t, nil) },
+		"a later change": func(f *fixture) {
+			f.now = f.now.Add(2 * targets.ChangeTime)
+			f.modify(t, f.jws(newKey(2)), 204)
+		},
+	} {
+		f := newFixture()
+		f.learn(t, nil)
+		c, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		withFault(f, kvtest.Write, errFull)
+		_ = c.Finish(t.Context(), 204)
+		f.store.SetFault(nil)
+		between(f.another())
+		f.flush(t)
+		if got := f.mustState(t, targets.Active); got.Thumbprint == thumbprint(1) {
+			t.Errorf("%s: the record is %+v", name, got)
+		}
 	}
 }
 
@@ -532,139 +368,6 @@ func TestDelete(t *testing.T) {
 	}
 	if dump := f.store.Dump(); len(dump) > 0 {
 		t.Errorf("%s is stored of a target that is not known", dump)
-	}
-}
-
-func TestOnlyDispatcher(t *testing.T) {
-	ours := map[string]any{"dispatcher": "letter"}
-	for _, test := range []struct {
-		name   string
-		jws    func(*fixture) []byte
-		change func(*nevisfido.TargetDescription)
-		want   bool
-	}{
-		{"verified", func(f *fixture) []byte { return f.jws(ours) }, nil, true},
-		{"no signature key", func(f *fixture) []byte { return f.jws(ours) }, unsigned, false},
-		{"forged", func(f *fixture) []byte { return forged(f, ours) }, nil, false},
-		{"more than the dispatcher", func(f *fixture) []byte { return f.jws(map[string]any{"dispatcher": "letter", "name": "x"}) }, nil, false},
-		{"no dispatcher", func(f *fixture) []byte { return f.jws(nil) }, nil, false},
-		{"another target", func(f *fixture) []byte {
-			return f.jws(map[string]any{"dispatcher": "letter", "dispatchTargetId": "two"})
-		}, nil, false},
-		{"any target", func(f *fixture) []byte {
-			return f.jws(map[string]any{"dispatcher": "letter", "dispatchTargetId": nil})
-		}, nil, false},
-		{"no time", func(f *fixture) []byte {
-			return f.jws(map[string]any{"dispatcher": "letter", "creationTimeInEpochMillis": nil})
-		}, nil, false},
-		{"too old", func(f *fixture) []byte {
-			return f.jws(map[string]any{"dispatcher": "letter", "creationTimeInEpochMillis": noon.UnixMilli() - 300_001})
-		}, nil, false},
-		{"from the future", func(f *fixture) []byte {
-			return f.jws(map[string]any{"dispatcher": "letter", "creationTimeInEpochMillis": noon.UnixMilli() + 300_001})
-		}, nil, false},
-		{"before the last modification", func(f *fixture) []byte {
-			jws := f.jws(ours)
-			f.now = f.now.Add(time.Second)
-			f.modify(t, f.jws(map[string]any{"name": "x"}), 204)
-			f.events = nil
-			return jws
-		}, nil, false},
-	} {
-		f := newFixture()
-		f.learn(t, test.change)
-		jws := test.jws(f)
-		before := f.find(t)
-		p, err := f.BeginModify(t.Context(), "one", jws)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name, ok := p.OnlyDispatcher()
-		if ok != test.want || ok && name != "letter" {
-			t.Errorf("%s: OnlyDispatcher gave %q, %t", test.name, name, ok)
-		}
-		if err := p.ApplyDispatcher(t.Context()); (err == nil) != test.want {
-			t.Errorf("%s: ApplyDispatcher gave error %v", test.name, err)
-		}
-		if err := p.Finish(t.Context(), 422); err != nil {
-			t.Fatal(err)
-		}
-		want := before.Dispatcher
-		if test.want {
-			want = "letter"
-		}
-		got := f.mustState(t, targets.Active)
-		if got.Dispatcher != want || got.Thumbprint != before.Thumbprint || got.Name != before.Name {
-			t.Errorf("%s: the record is %+v", test.name, got)
-		}
-	}
-}
-
-// The replay of an earlier choice does not undo a later one.
-func TestDispatcherReplay(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
-	choose := func(jws []byte) error {
-		p, err := f.BeginModify(t.Context(), "one", jws)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = p.Finish(t.Context(), 422) }()
-		return p.ApplyDispatcher(t.Context())
-	}
-	letter := f.jws(map[string]any{"dispatcher": "letter"})
-	f.now = f.now.Add(time.Second)
-	mail := f.jws(map[string]any{"dispatcher": "mail"})
-	for _, step := range []struct {
-		jws    []byte
-		refuse bool
-		want   string
-	}{{letter, false, "letter"}, {letter, false, "letter"}, {mail, false, "mail"}, {letter, true, "mail"}} {
-		if err := choose(step.jws); (err != nil) != step.refuse {
-			t.Errorf("choosing gave error %v", err)
-		}
-		if got := f.mustState(t, targets.Active); got.Dispatcher != step.want {
-			t.Errorf("the dispatcher is %q, want %q", got.Dispatcher, step.want)
-		}
-	}
-}
-
-func TestApplyDispatcherKeepsQuarantineAndUnsure(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
-	if err := f.Expire(t.Context(), f.find(t)); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []targets.State{targets.Expired, targets.Stale} {
-		p, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"dispatcher": "letter"}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := p.ApplyDispatcher(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		f.mustState(t, want)
-		f.modify(t, f.jws(newKey(1)), 500)
-	}
-}
-
-func TestApplyDispatcherWithStoreDown(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
-	p, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"dispatcher": "letter"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	withFault(f, kvtest.Write, errors.New("no space left"))
-	if err := p.ApplyDispatcher(t.Context()); !errors.Is(err, targets.ErrUnavailable) {
-		t.Errorf("error %v, want ErrUnavailable", err)
-	}
-	f.store.SetFault(nil)
-	if err := p.Finish(t.Context(), 422); err != nil {
-		t.Fatal(err)
-	}
-	if got := f.mustState(t, targets.Active); got.Dispatcher != "fcm" {
-		t.Errorf("the record is %+v", got)
 	}
 }
 

@@ -72,7 +72,7 @@ func TestDamagedRecordOfDevice(t *testing.T) {
 		for _, deletes := range []bool{false, true} {
 			f := newFixture()
 			f.learn(t, nil)
-			p, err := f.BeginDevice(t.Context(), "device-1", f.deviceSignature(nil), deletes)
+			p, err := f.BeginDevice(t.Context(), f.deviceCall(nil, deletes))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,20 +7,31 @@ import (
 	"slices"
 )
 
-// BeginDevice prepares for a change of a device through nevisFIDO's device
-// service as BeginModify does for one of a target. signature is the header
-// Device-Signature: a compact JWS whose payload names the target with whose key
-// it is made (nevisFIDO reference guide, device service). If it verifies, the
-// targets that the user of that target has on the device are durably stale when
-// it returns; records that cannot be read are left out.
+// DeviceCall is a change of a device through nevisFIDO's device service.
+type DeviceCall struct {
+	Device  string // its id
+	Deletes bool
+	Body    bool // there is one: nobody documents what it says
+
+	// Signature is the header Device-Signature: a compact JWS whose payload
+	// names the target with whose key it is made (nevisFIDO reference guide,
+	// device service).
+	Signature string
+}
+
+// BeginDevice prepares for a change of a device as BeginModify does for one of
+// a target. If the signature verifies, the targets that the user of the named
+// target has on the device are durably stale when it returns; records that
+// cannot be read are left out. Where the payload is all that there is, and brings
+// members, it is a modification of the named target.
 //
-// If it does not verify, nothing becomes stale: anybody could send it. If
-// nevisFIDO accepts it nevertheless, the same targets become stale then. Device
-// ids are not unique: no other user's target is ever touched.
-func (d *Directory) BeginDevice(ctx context.Context, deviceID, signature string, deletes bool) (*Change, error) {
+// If the signature does not verify, nothing becomes stale: anybody could send
+// it. If nevisFIDO accepts it nevertheless, the same targets become stale then.
+// Device ids are not unique: no other user's target is ever touched.
+func (d *Directory) BeginDevice(ctx context.Context, call DeviceCall) (*Change, error) {
 	c := d.newChange(sourceDevice)
-	c.device, c.deletes, c.forged, c.why = deviceID, deletes, true, "signature"
-	m := payloadOf(signature)
+	c.device, c.deletes, c.forged, c.why = call.Device, call.Deletes, true, "signature"
+	m := payloadOf(call.Signature)
 	if m == nil || m.TargetID == "" {
 		return c, nil
 	}
@@ -34,7 +45,7 @@ func (d *Directory) BeginDevice(ctx context.Context, deviceID, signature string,
 	}
 	c.named = named
 	if key := named.signatureKey(); key != nil {
-		_, err := key.Verify(signature)
+		_, err := key.Verify(call.Signature)
 		c.verified = err == nil && c.fresh(m.CreatedAt)
 	}
 	c.forged = !c.verified && !named.unsure(memberSignatureKey)
@@ -42,11 +53,14 @@ func (d *Directory) BeginDevice(ctx context.Context, deviceID, signature string,
 		return c, nil
 	}
 	c.why, c.refs = "device_modified", []Ref{named.Ref()}
-	if deletes {
+	switch brought := membersOf(m); {
+	case call.Deletes:
 		c.members = []string{memberExistence}
+	case !call.Body && len(brought) > 0:
+		c.modification, c.members = m, brought
 	}
-	if c.verified {
-		if c.refs, err = d.onDevice(ctx, deviceID, named); err != nil {
+	if c.verified && c.modification == nil {
+		if c.refs, err = d.onDevice(ctx, call.Device, named); err != nil {
 			return c, err
 		}
 	}
@@ -56,7 +70,7 @@ func (d *Directory) BeginDevice(ctx context.Context, deviceID, signature string,
 // affected returns the targets that the outcome is about. An accepted change of
 // a device is about those as well that came meanwhile.
 func (c *Change) affected(ctx context.Context) ([]Ref, error) {
-	if c.device == "" || c.named == nil || c.outcome != accepted {
+	if c.device == "" || c.named == nil || c.modification != nil || c.outcome != accepted {
 		return c.refs, nil
 	}
 	refs, err := c.d.onDevice(ctx, c.device, c.named)

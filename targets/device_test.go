@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"testing"
 	"time"
 
@@ -20,10 +19,14 @@ func (f *fixture) deviceSignature(members map[string]any) string {
 	return string(f.jws(members))
 }
 
+func (f *fixture) deviceCall(members map[string]any, deletes bool) targets.DeviceCall {
+	return targets.DeviceCall{Device: "device-1", Signature: f.deviceSignature(members), Deletes: deletes}
+}
+
 // beginDevice begins a signed change of device-1.
 func (f *fixture) beginDevice(t *testing.T, deletes bool) *targets.Change {
 	t.Helper()
-	c, err := f.BeginDevice(t.Context(), "device-1", f.deviceSignature(nil), deletes)
+	c, err := f.BeginDevice(t.Context(), f.deviceCall(nil, deletes))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +129,7 @@ func TestChangeOfDeviceThatDoesNotVerify(t *testing.T) {
 			f.learnAs(t, "sibling", "jeff", "device-1")
 			f.learnAs(t, "other user", "mia", "device-1")
 			before := f.store.Dump()
-			c, err := f.BeginDevice(t.Context(), "device-1", signature(f), status%2 == 0)
+			c, err := f.BeginDevice(t.Context(), targets.DeviceCall{Device: "device-1", Signature: signature(f), Deletes: status%2 == 0})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,6 +156,49 @@ func TestChangeOfDeviceThatDoesNotVerify(t *testing.T) {
 	}
 }
 
+// What the signed payload brings to the named target is a modification of it: it
+// is applied, and only that is unsure if nevisFIDO does not answer.
+func TestDevicePayloadModifiesTheTarget(t *testing.T) {
+	for status, want := range map[int]targets.State{204: targets.Active, 401: targets.Active, 500: targets.Stale} {
+		f := newFixture()
+		f.learn(t, nil)
+		f.learnAs(t, "sibling", "jeff", "device-1")
+		change := func(status int) {
+			c, err := f.BeginDevice(t.Context(), f.deviceCall(newKey(2), false))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.mustState(t, targets.Stale)
+			if err := c.Finish(t.Context(), status); err != nil {
+				t.Fatal(err)
+			}
+		}
+		change(status)
+		if got := f.states(t, "one", "sibling"); got["one"] != want || got["sibling"] != targets.Active {
+			t.Errorf("status %d: the targets are %v", status, got)
+		}
+		if got := f.find(t); (got.Thumbprint == thumbprint(2)) != (status == 204) {
+			t.Errorf("status %d: the record is %+v", status, got)
+		}
+		change(204) // once more
+		if got := f.mustState(t, targets.Active); got.Thumbprint != thumbprint(2) {
+			t.Errorf("repeated after status %d: the record is %+v", status, got)
+		}
+	}
+	f := newFixture() // with a body nobody knows what else changes
+	f.learn(t, nil)
+	call := f.deviceCall(newKey(2), false)
+	call.Body = true
+	c, err := f.BeginDevice(t.Context(), call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Finish(t.Context(), 204); err != nil {
+		t.Fatal(err)
+	}
+	f.mustState(t, targets.Stale)
+}
+
 // Without the user's name nobody knows whose the other targets of the device are.
 func TestChangeOfDeviceOfAnUnnamedUser(t *testing.T) {
 	f := newFixture()
@@ -173,7 +219,7 @@ func TestChangeOfDeviceWithAnUnsureKey(t *testing.T) {
 	f.learn(t, nil)
 	f.learnAs(t, "sibling", "jeff", "device-1")
 	f.modify(t, forged(f, newKey(1)), 204)
-	c, err := f.BeginDevice(t.Context(), "device-1", string(forged(f, nil)), false)
+	c, err := f.BeginDevice(t.Context(), targets.DeviceCall{Device: "device-1", Signature: string(forged(f, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +278,7 @@ func TestChangeOfDeviceCannotBeFenced(t *testing.T) {
 		f := newFixture()
 		f.learn(t, nil)
 		withFault(f, op, errFull)
-		if _, err := f.BeginDevice(t.Context(), "device-1", f.deviceSignature(nil), true); !errors.Is(err, targets.ErrUnavailable) {
+		if _, err := f.BeginDevice(t.Context(), f.deviceCall(nil, true)); !errors.Is(err, targets.ErrUnavailable) {
 			t.Errorf("%s fails: error %v, want ErrUnavailable", op, err)
 		}
 		f.store.SetFault(nil)
@@ -256,7 +302,7 @@ func TestChangeOfDeviceFencedByHalf(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := f.BeginDevice(t.Context(), "device-1", f.deviceSignature(nil), false); !errors.Is(err, targets.ErrUnavailable) {
+	if _, err := f.BeginDevice(t.Context(), f.deviceCall(nil, false)); !errors.Is(err, targets.ErrUnavailable) {
 		t.Errorf("error %v, want ErrUnavailable", err)
 	}
 	if got := f.states(t, "one", "two"); got["one"] != targets.Active || got["two"] != targets.Active {
@@ -315,21 +361,12 @@ func TestDeviceChangedDuringChange(t *testing.T) {
 	}
 }
 
-// perUser is a store that tells users apart, as those with an index do. It names
-// some others, too.
-type perUser struct{ targets.Store }
-
-func (perUser) OfDevice(_ context.Context, _, _, username string) ([]string, error) {
-	return []string{"target-" + strings.TrimPrefix(username, "user-"), "target-0", "target-1"}, nil
-}
-
 // Ten thousand targets share one device id, as with Android SDK 3.6.1 and 3.6.2.
 // Forged and valid calls are mixed: exactly the signers' targets change.
 func TestCrowdedDeviceID(t *testing.T) {
 	const crowd = 10_000
 	f := newFixture()
 	f.Events = nil
-	f.Store = perUser{f.store}
 	f.learn(t, nil)
 	record := f.find(t)
 	for i := range crowd {
@@ -348,7 +385,7 @@ func TestCrowdedDeviceID(t *testing.T) {
 		if !valid {
 			signer = signingKeys[2]
 		}
-		c, err := f.BeginDevice(t.Context(), "device-1", must(signer.Sign(payload)), true)
+		c, err := f.BeginDevice(t.Context(), targets.DeviceCall{Device: "device-1", Signature: must(signer.Sign(payload)), Deletes: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,12 +25,13 @@ type Directory struct {
 	Sources   []NamedSource // asked in order on a miss
 	Namespace string
 	Policy    encrypt.Policy
-	Unsynced  *Unsynced        // may be nil where nothing changes
+	Unsynced  *Unsynced        // nil for one of its own
 	MaxKeyAge time.Duration    // 0 for any
 	Now       func() time.Time // nil means time.Now
 	Events    func(Event)      // may be nil; called by whichever goroutine made the change
 
 	keys keyCache
+	own  Unsynced
 
 	writable atomic.Int64 // when a trial of the store succeeded, in nanoseconds of Unix time
 }
@@ -56,12 +57,22 @@ func (d *Directory) Find(ctx context.Context, id string) (*Target, error) {
 	return t, nil
 }
 
+// Known returns what the store and the process know of a target. The key sources
+// are not asked. Errors are those of Find.
+func (d *Directory) Known(ctx context.Context, id string) (*Target, error) {
+	t, err := d.known(ctx, d.ref(id))
+	if t == nil && err == nil {
+		err = ErrNotFound
+	}
+	return t, err
+}
+
 // known returns what the store and the process know of a target, nil for nothing.
 func (d *Directory) known(ctx context.Context, ref Ref) (*Target, error) {
-	if d.Unsynced.Overflowed() {
+	if d.unsynced().Overflowed() {
 		return nil, unavailable("loading target", errors.New("the store failed for too long, and changes of dispatch targets are lost; restart this sidecar when the store works, and have the devices registered that changed meanwhile"))
 	}
-	waiting := d.Unsynced.of(ref) // before the store is asked: it may be told just then
+	waiting := d.unsynced().of(ref) // before the store is asked: it may be told just then
 	t, err := d.load(ctx, ref)
 	if err != nil && waiting.record == nil {
 		return nil, unavailable("loading target", err)
@@ -137,6 +148,13 @@ func (d *Directory) live() bool { return slices.ContainsFunc(d.Sources, NamedSou
 
 func (d *Directory) ref(id string) Ref { return Ref{Namespace: d.Namespace, ID: id} }
 
+func (d *Directory) unsynced() *Unsynced {
+	if d.Unsynced == nil {
+		return &d.own
+	}
+	return d.Unsynced
+}
+
 func (d *Directory) now() time.Time {
 	if d.Now == nil {
 		return time.Now().UTC()
@@ -186,7 +204,7 @@ func settling(ctx context.Context) (context.Context, context.CancelFunc) {
 func (d *Directory) swap(ctx context.Context, ref Ref, doing string, swap func(context.Context, Ref, Edit) error, edit edit) error {
 	ctx, cancel := settling(ctx)
 	defer cancel()
-	waiting, release, err := d.Unsynced.hold(ctx, ref)
+	waiting, release, err := d.unsynced().hold(ctx, ref)
 	if err != nil {
 		return unavailable(doing, err)
 	}
@@ -208,7 +226,7 @@ func (d *Directory) swap(ctx context.Context, ref Ref, doing string, swap func(c
 		d.writable.Store(0)
 		return unavailable(doing, err)
 	}
-	d.Unsynced.written(ref, waiting)
+	d.unsynced().written(ref, waiting)
 	d.emit(events)
 	return nil
 }

@@ -42,7 +42,14 @@
 //
 // What nevisFIDO has done and the store does not take stands in the process
 // (Unsynced) until the store takes it: it is part of every record that the
-// process reads, and it is written by every swap and by Directory.Run. It is
-// bounded; where there is no room left, new targets are refused before nevisFIDO
-// is asked. It is lost with the process.
+// process reads, and it is written by every swap and by Directory.Run. The same
+// loop records the outcomes of changes that could not be recorded, and takes out
+// the fences of changes that were never forwarded, should they reach the store
+// late. All of that is bounded; where there is no room left, new targets are
+// refused before nevisFIDO is asked. It is lost with the process.
+//
+// Two things are not known to other processes: a created target, while it waits
+// in one; and, from the moment when nevisFIDO accepts a device call that does not
+// verify with our signature key to the moment when its answer is recorded, that
+// the targets of that user have changed.
 package targets

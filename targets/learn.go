@@ -33,19 +33,21 @@ const (
 // take the target, and no live key source could bring it later.
 func (d *Directory) BeginLearn(ctx context.Context) error {
 	switch {
-	case d.Unsynced.Full():
+	case d.unsynced().Full():
 		return unavailable("preparing for a new target", errors.New("the store has been failing for too long, and too many targets wait for it"))
 	case d.live():
 		return nil
 	}
-	return d.tryStore(ctx)
+	return d.Writable(ctx)
 }
 
 // tryInterval is how often the store is written at most to try it.
 const tryInterval = time.Second
 
-// tryStore writes something into the store and takes it away again.
-func (d *Directory) tryStore(ctx context.Context) error {
+// Writable tells whether the store can be written: it writes something and takes
+// it away again, at most once a second while it works. The error is
+// ErrUnavailable.
+func (d *Directory) Writable(ctx context.Context) error {
 	if time.Since(time.Unix(0, d.writable.Load())) < tryInterval {
 		return nil
 	}
@@ -94,7 +96,7 @@ func (d *Directory) Learn(ctx context.Context, desc *nevisfido.TargetDescription
 		return &next, events
 	})
 	if err != nil {
-		d.Unsynced.create(t)
+		d.unsynced().create(t)
 		d.emit(events)
 	}
 	return err
@@ -123,7 +125,7 @@ func (d *Directory) invalidate(ctx context.Context, ref Ref, source, why string)
 		return next, []Event{{Name: EventDropped, Ref: ref, Source: source, Reason: why}}
 	})
 	if err != nil {
-		d.Unsynced.change(ref, source)
+		d.unsynced().change(ref, source)
 	}
 	return err
 }
@@ -154,7 +156,7 @@ func (d *Directory) Expire(ctx context.Context, t *Target) error {
 		return current, []Event{current.event(EventExpired, sourceDispatch, "")}
 	})
 	if err != nil {
-		d.Unsynced.expire(t.Ref(), t.Address)
+		d.unsynced().expire(t.Ref(), t.Address)
 	}
 	return err
 }

@@ -43,8 +43,9 @@ type history struct {
 	changes  []*change
 	created  int
 	now      time.Time
-	broken   bool // the store's writes fail
-	lenient  bool // requests are forwarded all the same
+	alone    *fixture // knows of a target that the store was not told
+	broken   bool     // the store's writes fail
+	lenient  bool     // requests are forwarded all the same
 
 	load func() (*targets.Target, error)
 }
@@ -74,11 +75,10 @@ func newHistory(t *rapid.T) *history {
 // sidecar draws the one that gets a request. While one alone knows something,
 // the others are not asked: they cannot know of the target.
 func (h *history) sidecar() *fixture {
-	for _, f := range h.f {
-		if f.Unsynced.Len() > 0 {
-			return f
-		}
+	if h.alone != nil && h.alone.Unsynced.Len() > 0 {
+		return h.alone
 	}
+	h.alone = nil
 	return rapid.SampledFrom(h.f).Draw(h.t, "sidecar")
 }
 
@@ -130,7 +130,10 @@ func (h *history) recreate() {
 	if u.signature >= 0 {
 		desc.SignatureKey = signingKeys[u.signature].JWK()
 	}
-	_ = h.sidecar().Learn(h.t.Context(), desc, nevisfido.CreatedTarget{ID: h.id()}, targets.SourceCreate)
+	f := h.sidecar()
+	if f.Learn(h.t.Context(), desc, nevisfido.CreatedTarget{ID: h.id()}, targets.SourceCreate) != nil {
+		h.alone = f
+	}
 }
 
 func (h *history) id() string { return fmt.Sprint("target-", h.created) }
@@ -204,7 +207,12 @@ func (h *history) changeDevice() {
 	if h.upstream != nil && h.upstream.signature >= 0 && rapid.IntRange(0, 3).Draw(h.t, "forged") > 0 {
 		signer = h.upstream.signature
 	}
-	payload := must(json.Marshal(map[string]any{"dispatchTargetId": h.id(), "creationTimeInEpochMillis": h.now.UnixMilli()}))
+	members := map[string]any{"dispatchTargetId": h.id(), "creationTimeInEpochMillis": h.now.UnixMilli()}
+	call := targets.DeviceCall{Device: h.deviceID(), Deletes: deletes, Body: rapid.Bool().Draw(h.t, "with a body")}
+	if !deletes && !call.Body {
+		members["encryptionKey"] = json.RawMessage(publicJWK(key))
+	}
+	call.Signature = must(signingKeys[signer].Sign(must(json.Marshal(members))))
 	apply := func(u upstream) *upstream {
 		if deletes {
 			return nil
@@ -213,7 +221,7 @@ func (h *history) changeDevice() {
 		return &u
 	}
 	h.send(&change{signedBy: signer, device: true, apply: apply}, func(ctx context.Context, f *fixture) (*targets.Change, error) {
-		return f.BeginDevice(ctx, h.deviceID(), must(signingKeys[signer].Sign(payload)), deletes)
+		return f.BeginDevice(ctx, call)
 	})
 }
 

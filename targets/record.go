@@ -166,19 +166,19 @@ func (c FencedChange) dead(now time.Time) bool { return now.Sub(c.Since) >= fenc
 
 // unfence takes a change out of the fence of a record, nil for none. It tells
 // whether the change was there, and none overlapped with it.
-func (t *Target) unfence(id string) (alone bool) {
+func (t *Target) unfence(id string) (there, alone bool) {
 	if t == nil || t.Fence == nil {
-		return false
+		return false, false
 	}
 	f := t.Fence
 	i := slices.IndexFunc(f.Changes, func(c FencedChange) bool { return c.ID == id })
 	if i < 0 {
-		return false
+		return false, false
 	}
 	if f.Changes = slices.Delete(f.Changes, i, i+1); len(f.Changes) == 0 {
 		t.Fence = nil
 	}
-	return !f.Shared
+	return true, !f.Shared
 }
 
 // underWay tells whether nevisFIDO may be changing the target just now.

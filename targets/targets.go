@@ -152,6 +152,11 @@ type Count struct {
 	Key    string // whom, and against which limit; no secret
 	N      int    // how many the window allows, at least 1
 	Window time.Duration
+
+	// Apart is set where anybody can make up whom, such as the id of a target
+	// that nobody knows. Counters that are kept in little room keep such ones
+	// apart, so that they do not push out the others.
+	Apart bool
 }
 
 // SharedCounter is a Store that counts for all who share it.

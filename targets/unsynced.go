@@ -18,6 +18,10 @@ const (
 	unsyncedOverhead = 256 // of the map, and more
 )
 
+// maxRetries bounds the changes that are recorded later. A target whose change is
+// not stays stale, which is safe.
+const maxRetries = 1000
+
 // Unsynced is what nevisFIDO has done and the store did not take. To every
 // Directory that shares it, it is part of the records at once; Directory.Run
 // writes it as soon as the store takes it. What is not written when the process
@@ -26,10 +30,11 @@ const (
 // Share one between the directories of the same store and namespace, over a
 // change of the configuration (SharedUnsynced). It holds the locks of the
 // targets that change, too, which outlive a configuration for the same reason.
-// The zero Unsynced is ready for use; a nil one keeps and locks nothing.
+// The zero Unsynced is ready for use.
 type Unsynced struct {
 	mu      sync.Mutex
 	waiting map[Ref]waiting
+	retries []*Change // whose outcome is to be recorded
 	size    int
 	last    uint64 // number
 	lost    bool   // there was no room for something
@@ -70,15 +75,22 @@ func SharedUnsynced(location, namespace string) *Unsynced {
 	return u.(*Unsynced)
 }
 
-// Len returns how many targets wait to be written.
-func (u *Unsynced) Len() int { return len(u.refs()) }
+// Len returns how many targets and changes wait to be written.
+func (u *Unsynced) Len() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := len(u.waiting)
+	for _, c := range u.retries {
+		if !c.unsent {
+			n++
+		}
+	}
+	return n
+}
 
 // Full tells that nevisFIDO should be asked for no more targets until the store
 // takes what is waiting.
 func (u *Unsynced) Full() bool {
-	if u == nil {
-		return false
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.size > maxUnsynced-unsyncedReserve
@@ -87,27 +99,18 @@ func (u *Unsynced) Full() bool {
 // Overflowed tells that there was no room for a change, so that no record can be
 // trusted until the process ends.
 func (u *Unsynced) Overflowed() bool {
-	if u == nil {
-		return false
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.lost
 }
 
 func (u *Unsynced) refs() []Ref {
-	if u == nil {
-		return nil
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return slices.Collect(maps.Keys(u.waiting))
 }
 
 func (u *Unsynced) of(ref Ref) waiting {
-	if u == nil {
-		return waiting{}
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.waiting[ref]
@@ -115,9 +118,6 @@ func (u *Unsynced) of(ref Ref) waiting {
 
 // update edits what waits for a target, if there is room for it.
 func (u *Unsynced) update(ref Ref, edit func(*waiting)) {
-	if u == nil {
-		return
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	before := u.waiting[ref]
@@ -171,6 +171,24 @@ func (u *Unsynced) answer(ref Ref, o outcome) {
 	u.update(ref, func(w *waiting) { w.asked, w.changed = max(0, w.asked-1), w.changed || o != refused })
 }
 
+// retry keeps a change whose outcome is to be recorded again.
+func (u *Unsynced) retry(c *Change) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.retries) < maxRetries {
+		u.retries = append(u.retries, c)
+	}
+}
+
+// takeRetries hands those changes over.
+func (u *Unsynced) takeRetries() []*Change {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	all := u.retries
+	u.retries = nil
+	return all
+}
+
 // written takes away what was written, if nothing was added since.
 func (u *Unsynced) written(ref Ref, w waiting) {
 	if w.number == 0 {
@@ -186,18 +204,12 @@ func (u *Unsynced) written(ref Ref, w waiting) {
 // lock keeps other changes of a target within the process waiting, so that
 // nevisFIDO sees them in the order in which they are recorded.
 func (u *Unsynced) lock(ctx context.Context, ref Ref) (unlock func(), err error) {
-	if u == nil {
-		return func() {}, nil
-	}
 	return u.changing.Lock(ctx, ref.Hash())
 }
 
 // hold returns what waits for a target and keeps others from writing its record:
 // what is waiting must not be written over what ended it.
 func (u *Unsynced) hold(ctx context.Context, ref Ref) (w waiting, release func(), err error) {
-	if u == nil {
-		return waiting{}, func() {}, nil
-	}
 	release, err = u.writing.Lock(ctx, ref.Hash())
 	return u.of(ref), release, err
 }
@@ -224,21 +236,37 @@ func (d *Directory) Run(ctx context.Context) {
 
 // Flush tries once to write what is waiting. It ends early if the store fails.
 func (d *Directory) Flush(ctx context.Context) {
-	const doing = "writing what the store was not told"
-	asItIs := func(_ Ref, current *Target) (*Target, []Event) { return current, nil }
 	fails := 0
-	for _, ref := range d.Unsynced.refs() {
-		err := d.update(ctx, ref, doing, asItIs)
-		if record := d.Unsynced.of(ref).record; record != nil && isCorrupt(err) {
-			err = d.overwrite(ctx, ref, doing, record.Source, asItIs)
+	for _, c := range d.unsynced().takeRetries() {
+		again := true
+		if fails < flushFails && ctx.Err() == nil {
+			err := c.recordAgain(ctx, d)
+			again = err != nil || c.unsent
+			if err != nil {
+				fails++
+			}
 		}
-		if err != nil && !isCorrupt(err) {
-			fails++
+		if again && d.now().Before(c.until) {
+			d.unsynced().retry(c)
 		}
+	}
+	for _, ref := range d.unsynced().refs() {
 		if fails == flushFails || ctx.Err() != nil {
 			return
 		}
+		if err := d.flush(ctx, ref); err != nil && !isCorrupt(err) {
+			fails++
+		}
 	}
+}
+
+func (d *Directory) flush(ctx context.Context, ref Ref) error {
+	const doing = "writing what the store was not told"
+	asItIs := func(_ Ref, current *Target) (*Target, []Event) { return current, nil }
+	if record := d.unsynced().of(ref).record; record != nil {
+		return d.overwrite(ctx, ref, doing, record.Source, asItIs)
+	}
+	return d.update(ctx, ref, doing, asItIs)
 }
 
 // withUnsynced adds to a record, nil for none, what the store was not told.

@@ -49,7 +49,7 @@ func modifyUnrecorded(t *testing.T, f *fixture, status int) {
 
 func changeDeviceUnrecorded(t *testing.T, f *fixture, status int) {
 	t.Helper()
-	c, err := f.BeginDevice(t.Context(), "device-1", f.deviceSignature(nil), true)
+	c, err := f.BeginDevice(t.Context(), f.deviceCall(nil, true))
 	unrecorded(t, c, err, status)
 }
 

@@ -2,7 +2,7 @@
 // oob_dispatch module, a simulated nevisFIDO behind it, a simulated Google and
 // a simulated phone.
 //
-//	go run ./cmd/demo          serves on :8080 and prints what to try
+//	go run ./cmd/demo          serves on 127.0.0.1:8080 and prints what to try
 //	go run ./cmd/demo --once   takes one message over every channel, and exits
 //	                           with 0 only if the phone could read all of them
 package main
@@ -15,7 +15,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
@@ -33,7 +32,7 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
-	listen := flags.String("listen", ":8080", "address to serve on")
+	listen := flags.String("listen", "127.0.0.1:8080", "address to serve on, of this machine's loopback")
 	once := flags.Bool("once", false, "take one message over every channel, on free ports, and exit")
 	release := flags.String("nevisfido", "LTS21", "release that the simulated nevisFIDO follows, LTS21 (links in clear) or 8.2511 (sealed links)")
 	if err := flags.Parse(args); err != nil {
@@ -59,9 +58,6 @@ func serve(ctx context.Context, out io.Writer, listen string, mode nevis.Mode) e
 		return err
 	}
 	defer s.stop()
-	if strings.HasPrefix(s.address, ":") {
-		s.address = "localhost" + s.address
-	}
 	pushToken := s.google.Register()
 	registered, err := s.register(ctx, pushToken, device.CreateTarget)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -51,8 +52,13 @@ type stack struct {
 	vapid   string // the public key that browsers subscribe with
 }
 
-// start runs the stack, Caddy on the given address.
+// start runs the stack, Caddy on the given address of the loopback interface:
+// nobody has to log in to the simulated parties.
 func start(address string, mode nevis.Mode, logLevel string) (s *stack, err error) {
+	host, err := loopbackHost(address)
+	if err != nil {
+		return nil, err
+	}
 	s = &stack{address: address, nevis: nevis.New(nevis.Options{Mode: mode})}
 	defer func() {
 		if err != nil {
@@ -76,7 +82,7 @@ func start(address string, mode nevis.Mode, logLevel string) (s *stack, err erro
 	gone := s.google.Register()
 	s.google.Unregister(gone)
 	return s, load(map[string]any{
-		"Address": address, "LogLevel": logLevel, "VisualCode": visualCodeDigits,
+		"Address": address, "Host": host, "LogLevel": logLevel, "VisualCode": visualCodeDigits,
 		"Folder": s.folder, "Storage": filepath.Join(s.folder, "storage"),
 		"Google": s.google.URL(), "GoneToken": gone,
 		"Mail": s.mail.Addr(), "Gateway": s.gateway.URL(), "PushService": s.browser.Host(),
@@ -198,6 +204,18 @@ func (s *stack) post(ctx context.Context, path, body string, headers map[string]
 		return nil, fmt.Errorf("POST %s: status %d", path, response.StatusCode)
 	}
 	return answer, nil
+}
+
+// loopbackHost returns the host of an address as a URL has it.
+func loopbackHost(address string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Errorf("--listen takes host:port, such as 127.0.0.1:8080: %w", err)
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return "", fmt.Errorf("--listen %s: the demo listens on this machine only; write 127.0.0.1, [::1] or localhost", address)
+	}
+	return strings.TrimSuffix(address, ":"+port), nil
 }
 
 // freeAddress finds a free port of the loopback interface.

@@ -15,14 +15,15 @@ const (
 	maxAddressLine  = 60 // characters
 )
 
-// parseAddress takes a postal address apart at "|" and ";". Empty lines are left
-// out. Errors do not quote it.
+// parseAddress takes a postal address apart at "|", ";" and line feeds. Empty
+// lines are left out. Errors do not quote it.
 func parseAddress(address string, minimum int) ([]string, error) {
+	address = strings.NewReplacer("\r\n", "|", "\n", "|", ";", "|").Replace(address)
 	if !utf8.ValidString(address) || strings.ContainsFunc(address, forbidden) {
 		return nil, errors.New("it holds control characters, or is not UTF-8")
 	}
 	var lines []string
-	for line := range strings.FieldsFuncSeq(address, func(r rune) bool { return r == '|' || r == ';' }) {
+	for line := range strings.SplitSeq(address, "|") {
 		line = strings.Join(strings.Fields(line), " ")
 		if line == "" {
 			continue
@@ -33,7 +34,7 @@ func parseAddress(address string, minimum int) ([]string, error) {
 		lines = append(lines, line)
 	}
 	if n := len(lines); n < minimum || n > maxAddressLines {
-		return nil, fmt.Errorf(`a postal address has %d to %d lines, separated by "|" or ";", and this has %d`,
+		return nil, fmt.Errorf(`a postal address has %d to %d lines, separated by "|" or line feeds, and this has %d`,
 			minimum, maxAddressLines, n)
 	}
 	return lines, nil

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/OpenPrinting/goipp"
 
@@ -48,6 +49,9 @@ func newPrinter(text string, o httpclient.Options, logger *slog.Logger) (*printe
 	// connection a job; printers speak HTTP/1.1.
 	transport.DisableKeepAlives = true
 	transport.ForceAttemptHTTP2 = false
+	// A printer, or what is in front of it, that refuses does so before it has
+	// the document; one that knows nothing of this gets it a second later.
+	transport.ExpectContinueTimeout = time.Second
 	return &printer{uri, web, transport}, nil
 }
 
@@ -75,9 +79,10 @@ func printerURLs(text string) (uri, web string, err error) {
 }
 
 // request returns a request with the attributes that all have, in the order of
-// RFC 8011, section 4.1.4, and with further ones of the operation.
+// RFC 8011, section 4.1.4, and with further ones of the operation. Version 1.1
+// is the one that every printer has to know, whatever else it speaks.
 func (p *printer) request(operation goipp.Op, more ...goipp.Attribute) *goipp.Message {
-	r := goipp.NewRequest(goipp.MakeVersion(2, 0), operation, ippID)
+	r := goipp.NewRequest(goipp.MakeVersion(1, 1), operation, ippID)
 	r.Operation = append(goipp.Attributes{
 		goipp.MakeAttr("attributes-charset", goipp.TagCharset, goipp.String("utf-8")),
 		goipp.MakeAttr("attributes-natural-language", goipp.TagLanguage, goipp.String("en")),
@@ -208,9 +213,14 @@ func (p *printer) send(ctx context.Context, r *goipp.Message, pdf []byte) (answe
 	if err != nil {
 		return nil, false, dispatchers.Fail(dispatchers.Broken, reasonPrinter, "encoding the request: %w", err)
 	}
-	body := &document{r: bytes.NewReader(append(head, pdf...))}
-	content, err := p.post(ctx, body)
-	sent = body.end()
+	var content []byte
+	for _, expect := range []string{"100-continue", ""} {
+		body := &document{r: bytes.NewReader(append(head, pdf...))}
+		content, err = p.post(ctx, body, expect)
+		if sent = body.end(); sent || !errors.Is(err, errExpect) {
+			break
+		}
+	}
 	if err != nil {
 		return nil, sent, err
 	}
@@ -221,8 +231,13 @@ func (p *printer) send(ctx context.Context, r *goipp.Message, pdf []byte) (answe
 	return answer, sent, nil
 }
 
-// post returns the content of the answer.
-func (p *printer) post(ctx context.Context, body *document) ([]byte, error) {
+// errExpect is the answer of a printer that wants the document at once (RFC
+// 9110, section 10.1.1).
+var errExpect = errors.New("the printer does not know the header Expect")
+
+// post returns the content of the answer. expect is the header of that name, ""
+// for none.
+func (p *printer) post(ctx context.Context, body *document, expect string) ([]byte, error) {
 	size := body.r.Size()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, io.NopCloser(body))
 	if err != nil {
@@ -231,12 +246,18 @@ func (p *printer) post(ctx context.Context, body *document) ([]byte, error) {
 	r.ContentLength = size
 	r.Header.Set("Content-Type", goipp.ContentType)
 	r.Header.Set("Accept", goipp.ContentType)
+	if expect != "" {
+		r.Header.Set("Expect", expect)
+	}
 	answer, err := p.transport.RoundTrip(r)
 	if err != nil {
 		return nil, httpsend.Classify(asking, err)
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
+	switch {
+	case answer.StatusCode == http.StatusExpectationFailed && expect != "":
+		return nil, errExpect
+	case answer.StatusCode != http.StatusOK:
 		return nil, httpFailure(answer.StatusCode)
 	}
 	content, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
@@ -249,14 +270,11 @@ func (p *printer) post(ctx context.Context, body *document) ([]byte, error) {
 	return content, nil
 }
 
-// httpFailure classifies an answer that is not of IPP. An error of a gateway
-// does not tell whether the printer has the job.
+// httpFailure classifies an answer that is not of IPP. That of a gateway in
+// trouble does not tell whether the printer has the job.
 func httpFailure(status int) error {
 	text := fmt.Sprintf("the printer answered %d %s", status, http.StatusText(status))
-	switch {
-	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
-		return printerFailure(dispatchers.Temporary, text)
-	case status >= http.StatusInternalServerError:
+	if status == http.StatusTooManyRequests || status >= http.StatusInternalServerError {
 		return dispatchers.Fail(dispatchers.Temporary, reasonNotIPP, "%s", text)
 	}
 	return printerFailure(dispatchers.Broken, text+": check its URL and who may print")
@@ -275,7 +293,7 @@ var statuses = map[goipp.Status]struct {
 	goipp.StatusErrorGone:                       {dispatchers.Broken, ": it has this queue no longer"},
 	goipp.StatusErrorDocumentFormatNotSupported: {dispatchers.Broken, ": it does not print PDF; use the queue of a print server"},
 	goipp.StatusErrorOperationNotSupported:      {dispatchers.Broken, ""},
-	goipp.StatusErrorVersionNotSupported:        {dispatchers.Broken, ": it does not speak IPP 2.0"},
+	goipp.StatusErrorVersionNotSupported:        {dispatchers.Broken, ": it does not speak IPP 1.1; use the queue of a print server"},
 	goipp.StatusErrorInternal:                   {dispatchers.Temporary, ""},
 	goipp.StatusErrorServiceUnavailable:         {dispatchers.Temporary, ""},
 	goipp.StatusErrorDevice:                     {dispatchers.Temporary, ""},

@@ -15,7 +15,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/OpenPrinting/goipp"
@@ -137,8 +139,8 @@ func TestPrinterAnswers(t *testing.T) {
 		{"HTTP 401", saysStatus(401), dispatchers.Broken, "printer"},
 		{"HTTP 404", saysStatus(404), dispatchers.Broken, "printer"},
 		{"redirect", saysStatus(307), dispatchers.Broken, "printer"},
-		{"HTTP 429", saysStatus(429), dispatchers.Temporary, "printer"},
-		{"HTTP 503", saysStatus(503), dispatchers.Temporary, "printer"},
+		{"HTTP 429", saysStatus(429), dispatchers.Refused, uncertainty},
+		{"HTTP 503", saysStatus(503), dispatchers.Refused, uncertainty},
 		{"HTTP 500", saysStatus(500), dispatchers.Refused, uncertainty},
 		{"gateway timeout", saysStatus(504), dispatchers.Refused, uncertainty},
 		{"answer to another request", says(another), dispatchers.Refused, uncertainty},
@@ -168,6 +170,62 @@ func TestPrinterAnswers(t *testing.T) {
 				t.Errorf("the printer got %d requests", n)
 			}
 		})
+	}
+}
+
+// TestRefusedBeforeTheDocument: who answers before the document was sent has no
+// letter, whatever the answer is.
+func TestRefusedBeforeTheDocument(t *testing.T) {
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable} {
+		s := httptest.NewServer(saysStatus(status))
+		t.Cleanup(s.Close)
+		uri := strings.Replace(s.URL, "http://", "ipp://", 1)
+		dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Letter{Printer: uri}), message("id", nil)), dispatchers.Temporary, reasonNotIPP)
+		dir := t.TempDir()
+		if e := dispatch(t, provision(t, &Letter{Printer: uri, Spool: dir}), message("id", nil)); e != nil || names(t, dir) == "" {
+			t.Errorf("%d: %v, the folder holds %q", status, e, names(t, dir))
+		}
+	}
+}
+
+// TestPrinterWithoutExpect wants the document at once.
+func TestPrinterWithoutExpect(t *testing.T) {
+	var jobs atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Expect") != "" {
+			w.WriteHeader(http.StatusExpectationFailed)
+			return
+		}
+		jobs.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+		says(ippBytes(goipp.StatusOk, jobState(3)))(w, r)
+	}))
+	t.Cleanup(s.Close)
+	l := provision(t, &Letter{Printer: strings.Replace(s.URL, "http://", "ipp://", 1)})
+	if e := dispatch(t, l, message("id", nil)); e != nil || jobs.Load() != 1 {
+		t.Errorf("%v, %d jobs", e, jobs.Load())
+	}
+}
+
+// TestPrinterOfIPP11 refuses every other version.
+func TestPrinterOfIPP11(t *testing.T) {
+	var f *fakePrinter
+	f = newFakePrinter(t, func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		job := f.jobs[len(f.jobs)-1]
+		f.mu.Unlock()
+		status := goipp.StatusErrorVersionNotSupported
+		if bytes.HasPrefix(job, []byte{1, 1}) {
+			status = goipp.StatusOk
+		}
+		says(ippBytes(status))(w, r)
+	})
+	l := provision(t, &Letter{Printer: f.uri()})
+	if err := l.Probe(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if e := dispatch(t, l, message("id", nil)); e != nil {
+		t.Error(e)
 	}
 }
 
@@ -273,19 +331,21 @@ func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
 // TestPrinterThatDoesNotAnswer: of the time for the attempt enough is left to
 // put the letter into the folder.
 func TestPrinterThatDoesNotAnswer(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
 	dir := t.TempDir()
-	l := provision(t, &Letter{Printer: "ipps://" + listener.Addr().String() + "/ipp/print", Spool: dir})
+	l := provision(t, &Letter{Printer: "ipps://127.0.0.1/ipp/print", Spool: dir})
 	log := logged(l)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	if _, err := l.Dispatch(ctx, message("id", nil)); err != nil {
-		t.Fatal(err)
-	}
+	synctest.Test(t, func(t *testing.T) { // where the time of the attempt does not depend on the machine
+		l.printer.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		defer l.printer.transport.CloseIdleConnections() // ends the dialing
+		if err := l.submit(ctx, sampleJob("id_post", 1000)); err != nil {
+			t.Fatal(err)
+		}
+	})
 	if got := names(t, dir); got != "id_post.json id_post.pdf" {
 		t.Errorf("the folder holds %s", got)
 	}

@@ -43,7 +43,7 @@ const (
 // without it the bare message, which only the app can read).
 //
 // The address of a message is a postal address of 2 to 6 lines, separated by
-// "|" or ";", such as "Anna Muster | Bahnhofstrasse 1 | 8001 Zürich". Latin,
+// "|", ";" or line feeds, such as "Anna Muster | Bahnhofstrasse 1 | 8001 Zürich". Latin,
 // Greek and Cyrillic can be printed; accents that the font lacks are left out,
 // as are emoji. Other scripts are refused.
 //
@@ -164,16 +164,18 @@ func checkSender(text string) error {
 	return nil
 }
 
-// Provision loads the texts and sees whether they can be printed. It stores and
-// dials nothing.
+// Provision loads the texts and sees whether they can be printed. It dials
+// nothing, and leaves nothing in the spool folder.
 func (l *Letter) Provision(ctx caddy.Context) error {
 	l.now, l.logger = time.Now, dispatchers.Logger(ctx)
 	if err := options.Provision(l, l.logger); err != nil {
 		return err
 	}
 	l.Window = cmp.Or(l.Window, windowRight)
-	l.sender, _ = parseAddress(l.Sender, 0) // checked
 	var err error
+	if l.sender, err = parseAddress(l.Sender, 0); err != nil {
+		return err
+	}
 	if l.texts, err = texts.Load(texts.Letter, l.Config); err != nil {
 		return err
 	}
@@ -186,11 +188,19 @@ func (l *Letter) Provision(ctx caddy.Context) error {
 		if l.spool, err = openSpool(l.Spool, l.MaxSpool); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
+		l.warnOfSpool()
 	}
 	if l.Printer != "" {
 		l.printer, err = newPrinter(l.Printer, l.Options, l.logger)
 	}
 	return err
+}
+
+// warnOfSpool logs a folder that no letter can be written to at present.
+func (l *Letter) warnOfSpool() {
+	if err := l.spool.probe(); err != nil {
+		l.logger.Warn("letters cannot be written to the spool folder: let the server's user write there", slog.Any("error", err))
+	}
 }
 
 // Cleanup closes idle connections.
@@ -202,9 +212,10 @@ func (l *Letter) Cleanup() error {
 }
 
 // Traits implements dispatchers.Dispatcher.
-func (*Letter) Traits() dispatchers.Traits {
+func (l *Letter) Traits() dispatchers.Traits {
 	return dispatchers.Traits{
-		Limits: []dispatchers.Limit{{Scope: dispatchers.PerTarget, N: 1, Window: 24 * time.Hour}},
+		MinLifetime: time.Duration(l.MinLifetime),
+		Limits:      []dispatchers.Limit{{Scope: dispatchers.PerTarget, N: 1, Window: 24 * time.Hour}},
 	}
 }
 

@@ -201,6 +201,18 @@ func TestSpoolTrouble(t *testing.T) {
 	})
 }
 
+// TestUnwritableSpoolIsToldAtLoad: before the first letter is refused.
+func TestUnwritableSpoolIsToldAtLoad(t *testing.T) {
+	for dir, warns := range map[string]bool{"/sys/kernel": true, t.TempDir(): false} { // not writable for root neither
+		l := &Letter{spool: newSpool(t, dir)}
+		log := logged(l)
+		l.warnOfSpool()
+		if warned := strings.Contains(log.String(), dir); warned != warns {
+			t.Errorf("%s: the log says %s", dir, log)
+		}
+	}
+}
+
 func TestSpoolProbeLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	if err := newSpool(t, dir).probe(); err != nil {

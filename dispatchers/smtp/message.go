@@ -3,11 +3,13 @@ package smtp
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"net/mail"
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	gomail "github.com/wneessen/go-mail"
 
@@ -26,8 +28,8 @@ const (
 // validID is what a Message-ID can hold (RFC 5322, section 3.6.4).
 var validID = regexp.MustCompile(`^[A-Za-z0-9_~-]{1,200}$`)
 
-// compose writes the mail.
-func (s *Mailer) compose(ctx context.Context, m *dispatchers.Message) (*outgoing, error) {
+// write writes the mail.
+func (s *Mailer) write(ctx context.Context, m *dispatchers.Message) (*outgoing, error) {
 	if m.Address == "" {
 		return nil, dispatchers.Fail(dispatchers.NoTarget, reasonNoAddress, "the target has no mail address: check address")
 	}
@@ -117,6 +119,27 @@ func oneLine(text string) string {
 	return text
 }
 
+func isASCII(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII })
+}
+
+// encodedWords returns a subject as encoded words (RFC 2047), the first on the
+// line of the header's name: go-mail begins on the next one, and some mail
+// programs then show a space.
+func encodedWords(subject string) string {
+	const maxWord = 39 // bytes, which is 64 characters as a word
+	var words []string
+	for subject != "" {
+		end := min(len(subject), maxWord)
+		for end < len(subject) && !utf8.RuneStart(subject[end]) {
+			end--
+		}
+		words = append(words, "=?UTF-8?B?"+base64.StdEncoding.EncodeToString([]byte(subject[:end]))+"?=")
+		subject = subject[end:]
+	}
+	return strings.Join(words, "\r\n ")
+}
+
 // encode writes the mail as RFC 5322 and MIME have it, in ASCII. The
 // Message-ID follows from the token, so that a second attempt can be told from
 // a second mail. Automatic answers are asked not to come (RFC 3834; the second
@@ -129,7 +152,11 @@ func (s *Mailer) encode(m *dispatchers.Message, to string, t map[texts.Part]stri
 	msg.SetMessageIDWithValue(s.messageID(m))
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetGenHeader("X-Auto-Response-Suppress", "OOF, AutoReply")
-	msg.Subject(oneLine(t[texts.Subject]))
+	if subject := oneLine(t[texts.Subject]); isASCII(subject) {
+		msg.Subject(subject)
+	} else {
+		msg.SetGenHeaderPreformatted(gomail.HeaderSubject, encodedWords(subject))
+	}
 	msg.SetBodyString(gomail.TypeTextPlain, t[texts.Text]+"\n")
 	msg.AddAlternativeString(gomail.TypeTextHTML, t[texts.HTML])
 	if code != nil {
@@ -143,5 +170,7 @@ func (s *Mailer) encode(m *dispatchers.Message, to string, t map[texts.Part]stri
 	if _, err := msg.WriteTo(&content); err != nil {
 		return nil, err
 	}
-	return content.Bytes(), nil
+	// RFC 2387, section 3.1, which go-mail leaves out
+	const related = "Content-Type: multipart/related;"
+	return bytes.Replace(content.Bytes(), []byte(related), []byte(related+` type="multipart/alternative";`), 1), nil
 }

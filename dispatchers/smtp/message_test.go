@@ -102,6 +102,9 @@ func TestSubject(t *testing.T) {
 		if subject := read(t, got.Data).Subject; subject != test.want {
 			t.Errorf("%q with %q: got %q, want %q", test.option, test.title, subject, test.want)
 		}
+		if header, _, _ := strings.Cut(string(got.Data), "\n\n"); strings.Contains(header, "Subject:\n") || strings.Contains(header, "Subject: \n") {
+			t.Errorf("%q: the subject begins on the line after its name", test.title)
+		}
 	}
 }
 

@@ -123,19 +123,21 @@ func TestServersThatFail(t *testing.T) {
 
 // TestDroppedInTheMail: whether the connection broke before the end of the
 // mail or after cannot always be told; it is not taken for delivered, and not
-// repeated here.
+// repeated here, over a kept connection neither.
 func TestDroppedInTheMail(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
-	dispatch(t, d)
-	s.Script(mail.AtContent, mail.Drop)
-	_, err := d.Dispatch(t.Context(), plain())
-	e := dispatchers.AsError(err)
-	if err == nil || e.Class != dispatchers.Temporary && e.Reason != "uncertain" {
-		t.Errorf("got %v", err)
-	}
-	if mails, connections := len(s.Mails()), s.Connections(); mails != 1 || connections != 1 {
-		t.Errorf("%d mails over %d connections, want 1 over 1", mails, connections)
+	for at, kept := range map[mail.Point]int{mail.AtContent: 0, mail.AtEnd: 1} {
+		s := startServer(t, mail.Options{})
+		d := newMailer(t, s, nil)
+		dispatch(t, d)
+		s.Script(at, mail.Drop)
+		_, err := d.Dispatch(t.Context(), plain())
+		e := dispatchers.AsError(err)
+		if err == nil || e.Reason != "uncertain" && (e.Class != dispatchers.Temporary || at == mail.AtEnd) {
+			t.Errorf("%s: got %v", at, err)
+		}
+		if mails, connections := len(s.Mails()), s.Connections(); mails != 1+kept || connections != 1 {
+			t.Errorf("%s: %d mails over %d connections, want %d over 1", at, mails, connections, 1+kept)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
@@ -22,9 +23,9 @@ const (
 // pool keeps sessions, because opening one costs much more than a mail does.
 // Nothing of it outlives a reload: the first mail opens a new session.
 type pool struct {
-	dial     func(context.Context) (*session, error)
-	idleTime time.Duration
-	slots    chan struct{} // one for each mail under way
+	dial  func(context.Context) (*session, error)
+	slots chan struct{} // one for each mail under way
+	took  atomic.Int64  // nanoseconds from MAIL to the last answer of the last mail
 
 	mu      sync.Mutex
 	idle    []*session // the last used one last
@@ -33,24 +34,37 @@ type pool struct {
 }
 
 func newPool(dial func(context.Context) (*session, error), size int) *pool {
-	return &pool{dial: dial, idleTime: idleTime, slots: make(chan struct{}, size)}
+	return &pool{dial: dial, slots: make(chan struct{}, size)}
 }
 
-// send sends a mail over a kept session or a new one.
+// send sends a mail over a kept session or a new one. The time for it begins
+// when it is its turn. A mail that takes as long as the last one did is not
+// begun when there is less time left: the server would have it, and no answer
+// would tell.
 func (p *pool) send(ctx context.Context, m *outgoing) error {
+	full := remaining(ctx)
 	select {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()
 	case <-ctx.Done():
-		return dispatchers.Fail(dispatchers.Temporary, reasonBusy,
-			"waiting for a connection to the mail server (raise connections if this is frequent): %w", ctx.Err())
+		return busy(ctx.Err())
 	}
+	ctx, cancel := dispatchers.Begin(ctx)
+	defer cancel()
 	for {
 		n, kept, err := p.session(ctx)
 		if err != nil {
 			return err
 		}
+		if last := time.Duration(p.took.Load()); remaining(ctx) < min(last, full*9/10) { // a server that was slow once gets its chance
+			p.put(n) //nolint:contextcheck // QUIT is not part of the mail
+			return busy(context.DeadlineExceeded)
+		}
+		start := time.Now()
 		at, err := n.send(ctx, m)
+		if err == nil {
+			p.took.Store(int64(time.Since(start)))
+		}
 		again := err != nil && kept && n.broken && at < atContent && ctx.Err() == nil
 		p.put(n) //nolint:contextcheck // QUIT is not part of the mail
 		// A server that has closed a kept session shows it no earlier than
@@ -59,6 +73,20 @@ func (p *pool) send(ctx context.Context, m *outgoing) error {
 			return err
 		}
 	}
+}
+
+func busy(cause error) error {
+	return dispatchers.Fail(dispatchers.Temporary, reasonBusy,
+		"it was not the mail's turn in time (raise connections, or deadline, if this is frequent): %w", cause)
+}
+
+// remaining returns the time until the deadline of a context.
+func remaining(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ceiling
+	}
+	return time.Until(deadline)
 }
 
 // session returns one that was kept, or else a new one.
@@ -96,7 +124,7 @@ func (p *pool) put(n *session) {
 	case time.Since(n.opened) > maxAge:
 		p.end(n)
 	default:
-		n.idle = time.AfterFunc(p.idleTime, func() { p.expire(n) })
+		n.idle = time.AfterFunc(idleTime, func() { p.expire(n) })
 		p.idle = append(p.idle, n)
 	}
 }

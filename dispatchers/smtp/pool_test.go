@@ -95,26 +95,6 @@ func TestKeptConnectionsThatBroke(t *testing.T) {
 	}
 }
 
-// TestNothingIsRepeated: a new connection that breaks, and one that breaks
-// after the mail was handed over, is the exchange's to decide about.
-func TestNothingIsRepeated(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
-	s.Script(mail.AtRCPT, mail.Drop)
-	_, err := d.Dispatch(t.Context(), plain())
-	wantFailure(t, err, dispatchers.Temporary, "connection")
-	if n := s.Connections(); n != 1 {
-		t.Errorf("%d connections, want 1", n)
-	}
-	dispatch(t, d)
-	s.Script(mail.AtEnd, mail.Drop)
-	_, err = d.Dispatch(t.Context(), plain())
-	wantFailure(t, err, dispatchers.Refused, "uncertain")
-	if mails, connections := len(s.Mails()), s.Connections(); mails != 2 || connections != 2 {
-		t.Errorf("%d mails over %d connections, want 2 over 2", mails, connections)
-	}
-}
-
 func TestRefusedMailsLeaveTheConnection(t *testing.T) {
 	s := startServer(t, mail.Options{})
 	d := newMailer(t, s, nil)

@@ -86,8 +86,11 @@ func (s *server) open(ctx context.Context, n *session) error {
 	if s.login == nil {
 		return nil
 	}
-	_, offered := n.client.Extension("AUTH")
-	auth, err := s.login.choose(s.host, strings.Fields(strings.ToUpper(offered)))
+	offers, err := n.offers(ctx, s.helo)
+	if err != nil {
+		return err
+	}
+	auth, err := s.login.choose(s.host, offers)
 	if err != nil {
 		return err
 	}
@@ -101,6 +104,30 @@ func (s *server) startTLS(ctx context.Context, n *session) error {
 				"use tls implicit if the port is for it, or find out what takes the offer away")
 	}
 	return n.do(ctx, atTLS, func() error { return n.client.StartTLS(s.config) })
+}
+
+// offers returns the mechanisms of all lines of AUTH, also of those in the form
+// before RFC 2554, AUTH=PLAIN. go-mail keeps the last line only, so that the
+// server is greeted once more.
+func (n *session) offers(ctx context.Context, helo string) ([]string, error) {
+	var text string
+	err := n.do(ctx, atHello, func() error {
+		id, err := n.client.Text.Cmd("EHLO %s", helo)
+		if err != nil {
+			return err
+		}
+		n.client.Text.StartResponse(id)
+		defer n.client.Text.EndResponse(id)
+		_, text, err = n.client.Text.ReadResponse(250)
+		return err
+	})
+	var offers []string
+	for line := range strings.SplitSeq(strings.ToUpper(text), "\n") {
+		if list, ok := strings.CutPrefix(strings.Replace(line, "AUTH=", "AUTH ", 1), "AUTH "); ok {
+			offers = append(offers, strings.Fields(list)...)
+		}
+	}
+	return offers, err
 }
 
 // session is a connection that can take mails, one after the other.

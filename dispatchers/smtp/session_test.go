@@ -97,6 +97,68 @@ func TestStallInTheMailIsTemporary(t *testing.T) {
 	})
 }
 
+// slow is a server's end of a connection that takes its time to answer a mail.
+type slow struct {
+	net.Conn
+	takes time.Duration
+}
+
+func (s slow) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), "Ok: kept") {
+		time.Sleep(s.takes)
+	}
+	return s.Conn.Write(b)
+}
+
+// TestWaitingIsNotSending: of two mails over one connection to a slow server the
+// second has all its time as well, or is not begun.
+func TestWaitingIsNotSending(t *testing.T) {
+	for name, tc := range map[string]struct {
+		deadline time.Duration // of all attempts
+		mails    int
+	}{"time enough": {20 * time.Second, 3}, "too little time": {5 * time.Second, 2}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				listener := make(pipes)
+				slowly := make(pipes)
+				go func() {
+					for c := range listener {
+						slowly <- slow{c, 3 * time.Second}
+					}
+				}()
+				s := startServer(t, mail.Options{Listener: slowly, TLS: mail.None})
+				p := newPool(listener.dial, 1)
+				t.Cleanup(func() { p.close(); close(listener) })
+				send := func() error {
+					all, cancelAll := context.WithTimeout(t.Context(), tc.deadline)
+					defer cancelAll()
+					ctx, cancel := dispatchers.Attempt(all, 5*time.Second)
+					defer cancel()
+					return p.send(ctx, bigMail())
+				}
+				if err := send(); err != nil {
+					t.Fatal(err)
+				}
+				errs := make(chan error)
+				for range 2 {
+					go func() { errs <- send() }()
+				}
+				if first := <-errs; first != nil {
+					t.Error(first)
+				}
+				if second := <-errs; tc.mails == 3 && second != nil {
+					t.Error(second)
+				} else if tc.mails == 2 {
+					wantFailure(t, second, dispatchers.Temporary, "busy")
+				}
+				if n := len(s.Mails()); n != tc.mails {
+					t.Errorf("the server has %d mails, want %d", n, tc.mails)
+				}
+			})
+		})
+	}
+}
+
 func TestIdleConnectionsEnd(t *testing.T) {
 	bubble(t, func(t *testing.T, s *mail.Server, p *pool) {
 		if err := p.send(t.Context(), bigMail()); err != nil {

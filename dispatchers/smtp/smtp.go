@@ -34,8 +34,8 @@ func init() { caddy.RegisterModule(Mailer{}) }
 // a QR code goes as a link alone.
 //
 // The address of a message is one mail address without a name, whose domain
-// has a dot. Domains may be international; the part before the @ is ASCII and
-// is neither quoted nor a route (no !, % or |).
+// has a dot. Domains may be international; the part before the @ is ASCII, is
+// neither quoted nor a route (no !, % or |), and does not begin with - or /.
 //
 // A mail is never knowingly sent twice: if the server does not answer after
 // it has got a whole mail, the outcome is refused, with the reason
@@ -175,7 +175,7 @@ func (s *Mailer) checkWithoutTLS() error {
 }
 
 func checkServer(text string) error {
-	_, _, err := parseServer(text, "25")
+	_, _, err := parseServer(text, defaultPorts[tlsSTARTTLS])
 	return err
 }
 
@@ -301,7 +301,7 @@ const ceiling = time.Minute
 func (s *Mailer) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, ceiling)
 	defer cancel()
-	mail, err := s.compose(ctx, m)
+	mail, err := s.write(ctx, m)
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}

@@ -201,9 +201,15 @@ func TestDispatchDelivers(t *testing.T) {
 				"Auto-Submitted":           "auto-generated",
 				"X-Auto-Response-Suppress": "OOF, AutoReply",
 				"User-Agent":               "",
+				"Content-Type":             `multipart/related; type="multipart/alternative"; boundary=`,
 				"X-Mailer":                 "",
 			} {
-				if value := opened.Header.Get(header); value != want {
+				value := strings.Join(strings.Fields(opened.Header.Get(header)), " ")
+				if header == "Content-Type" {
+					value, _, _ = strings.Cut(value, "boundary=")
+					value += "boundary="
+				}
+				if value != want {
 					t.Errorf("%s: %q, want %q", header, value, want)
 				}
 			}
@@ -269,6 +275,24 @@ func TestAuthenticationMechanisms(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestMechanismsOfSeveralLines: the lines of AUTH are a union, in the old form as
+// well.
+func TestMechanismsOfSeveralLines(t *testing.T) {
+	for _, lines := range []string{
+		"250-AUTH PLAIN\r\n250 AUTH GSSAPI NTLM", "250-AUTH GSSAPI\r\n250-auth plain\r\n250 SIZE", "250 AUTH=LOGIN PLAIN",
+	} {
+		s := startServer(t, mail.Options{User: "bank", Password: "hunter2", TLS: mail.Implicit})
+		s.Script(mail.AtEHLO, mail.Pass, mail.Reply("250-mail.example.com\r\n"+lines))
+		d := newMailer(t, s, map[string]any{
+			"tls": "implicit", "auth": map[string]any{"username": "bank", "password": "hunter2"},
+		})
+		dispatch(t, d)
+		if got := s.Mails(); len(got) != 1 || got[0].User != "bank" {
+			t.Errorf("%q: %d mails", lines, len(got))
+		}
 	}
 }
 

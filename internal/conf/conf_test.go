@@ -178,7 +178,7 @@ func TestProvisionChecks(t *testing.T) {
 		`{"level":{"low":7}}`:               "level: low",
 		`{"mode":"off","n":1}`:              "n has no meaning",
 		`{"password":"{env.CONF_UNSET}"}`:   "password",
-		`{"file":"{file./no/such/canary}"}`: "file",
+		`{"file":"{file./no/such/file}"}`: "file",
 	} {
 		g := new(gateway)
 		if err := json.Unmarshal([]byte(text), g); err != nil {

@@ -93,6 +93,39 @@ func (c *bound) inClear() string {
 	return ""
 }
 
+// addressType returns the type of dispatcher whose addresses the targets have
+// that are registered for the channel. Of a composite it is that of the one kind
+// of member that needs an address of the target, or else of the one that can
+// use it. Where that leaves a choice it is "", and ambiguous.
+func (c *bound) addressType() (kind string, ambiguous bool) {
+	if c.Composite == nil {
+		return c.Type, false
+	}
+	needing, using := make(map[string]bool), make(map[string]bool)
+	c.addressTypes(needing, using)
+	if len(needing) == 0 {
+		needing = using
+	}
+	if len(needing) != 1 {
+		return "", len(needing) > 1
+	}
+	return slices.Collect(maps.Keys(needing))[0], false
+}
+
+func (c *bound) addressTypes(needing, using map[string]bool) {
+	switch {
+	case c.Composite != nil:
+		for _, m := range c.members {
+			m.addressTypes(needing, using)
+		}
+	case c.Address != "" || c.Traits.AnswersCaller: // uses none that a target was registered with
+	case c.Traits.AddressOptional:
+		using[c.Type] = true
+	default:
+		needing[c.Type] = true
+	}
+}
+
 // CompositeError reports a composite that cannot work with the other
 // dispatchers.
 type CompositeError struct {

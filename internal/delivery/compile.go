@@ -61,24 +61,41 @@ func (r *run) plan(ctx context.Context, c *Channel, mustSeal bool) (plan, *dispa
 // usable refuses a target whose key or address may have changed at nevisFIDO,
 // and an address that is in quarantine.
 func (r *run) usable(address string) *dispatchers.Error {
-	switch {
-	case r.Target == nil:
+	if r.Target == nil {
 		return nil
-	case r.Target.State() == targets.Stale && (address != "" || !r.payload.sealed):
-		return dispatchers.Fail(dispatchers.NoKey, "stale", "the dispatch target may have changed at nevisFIDO without this sidecar; it has to be modified or registered again")
-	case address != "" && address == r.Target.Address:
-		return Quarantined(r.Target)
 	}
-	return nil
+	if r.Target.State() == targets.Stale && (address != "" || !r.payload.sealed) {
+		return dispatchers.Fail(dispatchers.NoKey, "stale", "the dispatch target may have changed at nevisFIDO without this sidecar; it has to be modified or registered again")
+	}
+	return quarantined(r.Target, address)
 }
 
-// Quarantined returns a failure where the own address of a target is gone.
-func Quarantined(target *targets.Target) *dispatchers.Error {
-	if target == nil || target.State() != targets.Expired {
+// quarantined returns a failure where an address of the target is gone.
+func quarantined(target *targets.Target, address string) *dispatchers.Error {
+	if !target.Quarantined(address) {
 		return nil
 	}
 	return dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")
 }
+
+// Quarantined returns a failure where a dispatch would use an address that is
+// gone, so that nevisFIDO need not be asked. A composite may have members with
+// another address.
+func (c *Courier) Quarantined(d Dispatch) *dispatchers.Error {
+	if d.Target == nil || d.Target.Expired == "" || d.Channel.Composite != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(d.HTTP.Context(), c.Deadline)
+	defer cancel()
+	address, failure := c.newRun(d).address(ctx, d.Channel)
+	if failure != nil {
+		return nil // the delivery finds it again, and it may be over by then
+	}
+	return quarantined(d.Target, address)
+}
+
+// unknownTarget reports whether the request names a target that nobody knows.
+func (d Dispatch) unknownTarget() bool { return d.Request.TargetID != "" && d.Target == nil }
 
 // mayLeaveInClear decides about a message that nevisFIDO did not encrypt. With
 // preferred it may do so only without any key: a key that was refused, or that
@@ -87,7 +104,7 @@ func (r *run) mayLeaveInClear(policy Policy) (bool, *dispatchers.Error) {
 	switch {
 	case policy == Off:
 		return true, nil
-	case r.Request.TargetID != "" && r.Target == nil:
+	case r.unknownTarget():
 		return false, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown, and nevisFIDO did not encrypt the message")
 	}
 	return policy == Preferred && (r.Target == nil || r.Target.Keyless()), nil
@@ -105,7 +122,11 @@ func (r *run) address(ctx context.Context, c *Channel) (string, *dispatchers.Err
 	var address string
 	switch {
 	case c.Address != "":
-		address = strings.Trim(r.baseMessage(c).Expand(c.Address, nil), " ")
+		m := r.baseMessage(ctx, c)
+		if name := unresolved(c.Address, m); name != "" {
+			return "", dispatchers.Fail(dispatchers.Broken, "address_placeholder", "the option address of dispatcher %q holds the placeholder {%s}, which has no value; check its spelling", c.Name, name)
+		}
+		address = strings.Trim(m.Expand(c.Address, nil), " ")
 	case c.Traits.AnswersCaller:
 	case r.Target != nil && r.reaches(c, r.Target.Dispatcher):
 		address = r.Target.Address
@@ -113,23 +134,39 @@ func (r *run) address(ctx context.Context, c *Channel) (string, *dispatchers.Err
 	switch {
 	case strings.ContainsFunc(address, unicode.IsControl):
 		return "", dispatchers.Fail(dispatchers.Refused, "address", "the address holds control characters")
+	case address == "" && !optional && c.Address == "" && r.unknownTarget():
+		return "", dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown, and with it the address for dispatcher %q", c.Name)
 	case address == "" && !optional:
 		return "", dispatchers.Fail(dispatchers.NoTarget, "no_address", "the dispatch target has no address for dispatcher %q; see its option address", c.Name)
 	}
 	return address, nil
 }
 
-// reaches reports whether an address that was registered for a dispatcher's
-// name is one of this channel's kind.
-func (c *Courier) reaches(channel *Channel, name string) bool {
-	if registered, ours := c.Channels[name]; ours {
-		return registered.Type == channel.Type
+// unresolved returns the first placeholder of a template that nobody knows, and
+// that would stay in the text; "" where there is none.
+func unresolved(t dispatchers.Template, m *dispatchers.Message) string {
+	for _, name := range t.Placeholders() {
+		if _, known := m.Lookup(name); !known && !strings.HasPrefix(name, "oob.") {
+			return name
+		}
 	}
-	return name != "" && name == channel.Traits.BuiltIn
+	return ""
+}
+
+// reaches reports whether an address that was registered for a dispatcher's
+// name is one of this channel's kind. A record without such a name has a push
+// address: nevisFIDO has no other dispatcher of its own that takes targets.
+func (c *Courier) reaches(channel *Channel, name string) bool {
+	name = cmp.Or(name, nevisfido.BuiltInFCM)
+	if registered := c.channels[name]; registered != nil {
+		kind, _ := registered.addressType()
+		return kind == channel.Type
+	}
+	return name == channel.Traits.BuiltIn
 }
 
 // message makes the message that a plan describes.
-func (r *run) message(c *Channel, p plan) (*dispatchers.Message, *dispatchers.Error) {
+func (r *run) message(ctx context.Context, c *Channel, p plan) (*dispatchers.Message, *dispatchers.Error) {
 	envelope := r.payload.envelope
 	if p.encryption == sealedByUs {
 		var failure *dispatchers.Error
@@ -138,7 +175,7 @@ func (r *run) message(c *Channel, p plan) (*dispatchers.Message, *dispatchers.Er
 		}
 	}
 	r.noteEncryption(p)
-	m := r.baseMessage(c)
+	m := r.baseMessage(ctx, c)
 	m.Address, m.Envelope, m.LinkConfigured = p.address, envelope, c.BaseURL != ""
 	if base := cmp.Or(c.BaseURL, r.payload.upstreamBase); base != "" {
 		m.Link = nevisfido.Link(base, envelope)
@@ -155,7 +192,7 @@ func (r *run) noteEncryption(p plan) {
 }
 
 // baseMessage makes what a message holds apart from its content.
-func (r *run) baseMessage(c *Channel) *dispatchers.Message {
+func (r *run) baseMessage(ctx context.Context, c *Channel) *dispatchers.Message {
 	m := &dispatchers.Message{
 		ID:                 r.tokenHash(),
 		Operation:          r.Operation,
@@ -163,7 +200,7 @@ func (r *run) baseMessage(c *Channel) *dispatchers.Message {
 		Expires:            r.Start.Add(r.Lifetimes[r.Operation]),
 		EncodingParameters: r.Request.Encoding,
 	}
-	m.Lookup = func(placeholder string) (string, bool) { return r.lookup(m, placeholder) }
+	m.Lookup = func(placeholder string) (string, bool) { return r.lookup(ctx, m, placeholder) }
 	return m
 }
 

@@ -3,7 +3,9 @@ package delivery
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,6 +63,12 @@ func New(c Config) (*Courier, error) {
 	if c.Lookup == nil {
 		c.Lookup = func(*http.Request, string) (string, bool) { return "", false }
 	}
+	for _, name := range slices.Sorted(maps.Keys(channels)) {
+		if _, ambiguous := channels[name].addressType(); ambiguous {
+			c.Log.Warn("targets that are registered for this dispatcher have no address, because its members take addresses of several kinds; "+
+				"have devices name one of the members, or give all but one kind of member the option address", slog.String("dispatcher", name))
+		}
+	}
 	return &Courier{c, channels, newBackground()}, nil
 }
 
@@ -110,10 +118,14 @@ func (c *Courier) Deliver(d Dispatch, answer *nevisfido.DispatchAnswer) Outcome 
 
 // Rehearse tells what Deliver would do with a message that nevisFIDO gives in
 // clear, without sending anything. What third parties would answer cannot be
-// known.
+// known. A target that nobody knows is a failure over every channel: it is what
+// an operator has to learn of before the sidecar intercepts anything.
 func (c *Courier) Rehearse(d Dispatch) Outcome {
 	r := c.newRun(d)
 	r.rehearsal = true
+	if d.unknownTarget() {
+		return r.outcome(dispatchers.Receipt{}, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown"))
+	}
 	return r.deliver()
 }
 

@@ -13,7 +13,7 @@ import (
 
 // lookup resolves the placeholders of a message, and leaves the others to the
 // server. The token in clear is not among them.
-func (r *run) lookup(m *dispatchers.Message, placeholder string) (string, bool) {
+func (r *run) lookup(ctx context.Context, m *dispatchers.Message, placeholder string) (string, bool) {
 	name, ours := strings.CutPrefix(placeholder, "oob.")
 	if !ours {
 		return r.Lookup(r.HTTP, placeholder)
@@ -22,7 +22,7 @@ func (r *run) lookup(m *dispatchers.Message, placeholder string) (string, bool) 
 		return r.Request.Data.Value(member)
 	}
 	if strings.HasPrefix(name, "user.") {
-		return r.userValue(name)
+		return r.userValue(ctx, name)
 	}
 	target := r.Target
 	if target == nil {
@@ -100,9 +100,9 @@ func (r *run) findUser(ctx context.Context) (*targets.User, error) {
 // over.
 const leastForUser = time.Second
 
-func (r *run) userValue(name string) (string, bool) {
+func (r *run) userValue(ctx context.Context, name string) (string, bool) {
 	left := max(time.Until(r.Start.Add(r.Deadline)), leastForUser)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.HTTP.Context()), left)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
 	defer cancel()
 	user, err := r.findUser(ctx)
 	if err != nil {

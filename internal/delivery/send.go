@@ -35,7 +35,7 @@ func (r *run) send(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Re
 		r.noteEncryption(p)
 		return dispatchers.Receipt{}, nil
 	}
-	m, failure := r.message(c.Channel, p)
+	m, failure := r.message(ctx, c.Channel, p)
 	if failure == nil {
 		failure = r.shorten(ctx, c.Channel, m)
 	}
@@ -59,7 +59,7 @@ func (r *run) send(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Re
 // must: none may send in clear what another had to encrypt.
 func (r *run) compose(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Receipt, error) {
 	mustSeal = mustSeal || c.mustSeal
-	d := dispatchers.Delivery{Message: r.baseMessage(c.Channel), FellBack: r.fellBack}
+	d := dispatchers.Delivery{Message: r.baseMessage(ctx, c.Channel), FellBack: r.fellBack}
 	for _, member := range c.members {
 		if !member.serves(r.Operation) {
 			continue
@@ -139,7 +139,7 @@ func (c *Channel) attempts(ctx context.Context, m *dispatchers.Message, tell fun
 // attempt makes one attempt within the channel's timeout. A guest module that
 // panics is broken; it does not take the server down.
 func (c *Channel) attempt(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, *dispatchers.Error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	ctx, cancel := dispatchers.Attempt(ctx, c.Timeout)
 	defer cancel()
 	receipt, err := func() (receipt dispatchers.Receipt, err error) {
 		defer catchPanic(c.Name, &err)
@@ -179,12 +179,12 @@ func (r *run) quarantine(ctx context.Context, c *Channel, address string, failur
 	if err := r.Targets.Expire(ctx, r.Target); err != nil {
 		r.Log.Warn("quarantining a dispatch target whose address is gone", slog.String("dispatcher", c.Name), target, slog.Any("error", err))
 	}
-	r.giveNotice(target)
+	r.giveNotice(ctx, target)
 }
 
 // giveNotice tells the relying party that the address of the target is gone.
 // The caller does not wait for that: it learns the same from its answer.
-func (r *run) giveNotice(target slog.Attr) {
+func (r *run) giveNotice(ctx context.Context, target slog.Attr) {
 	c := r.OnExpired
 	if c == nil {
 		return
@@ -194,10 +194,10 @@ func (r *run) giveNotice(target slog.Attr) {
 		r.Log.Warn("too many notices of expired targets are under way; this one is left out", target)
 		return
 	}
-	m := r.baseMessage(c)
+	m := r.baseMessage(ctx, c)
 	r.Background(func() {
 		defer release()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.HTTP.Context()), r.Deadline)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Deadline)
 		defer cancel()
 		if _, failure := c.attempts(ctx, m, func(*dispatchers.Error, time.Duration) {}); failure != nil {
 			r.Log.Warn("the notice of an expired target was not delivered", target, slog.Any("error", failure))

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -28,7 +29,11 @@ func TestAddress(t *testing.T) {
 		"a push token is no mail address":       {registeredFor: "push", channel: Channel{Type: "smtp"}, result: nevisfido.DispatchTargetNotFound},
 		"nor the one of nevisFIDO's own":        {registeredFor: nevisfido.BuiltInFCM, channel: Channel{Type: "smtp"}, result: nevisfido.DispatchTargetNotFound},
 		"registered for an unknown name":        {registeredFor: "elsewhere", channel: Channel{Type: "fcm", Traits: fcm}, result: nevisfido.DispatchTargetNotFound},
-		"registered for no name":                {registeredFor: "", channel: Channel{Type: "fcm"}, result: nevisfido.DispatchTargetNotFound},
+		"registered for no name":                {registeredFor: "", channel: Channel{Type: "fcm", Traits: fcm}, want: own},
+		"registered for no name, and mail":      {registeredFor: "", channel: Channel{Type: "smtp"}, result: nevisfido.DispatchTargetNotFound},
+		"a misspelt placeholder":                {registeredFor: "push", channel: Channel{Type: "webhook", Address: "{http.request.headers.X-To}"}, result: nevisfido.InternalError},
+		"a misspelt placeholder among others":   {registeredFor: "push", channel: Channel{Type: "webhook", Address: "{header} {headers}"}, header: "x", result: nevisfido.InternalError},
+		"braces in a value":                     {registeredFor: "push", channel: Channel{Type: "webhook", Address: "{header}"}, header: `{"endpoint":"x"}`, want: `{"endpoint":"x"}`},
 		"a name of ours hides nevisFIDO's":      {registeredFor: "mail", channel: Channel{Type: "fcm", Traits: dispatchers.Traits{BuiltIn: "mail"}}, result: nevisfido.DispatchTargetNotFound},
 		"no target":                             {noTarget: true, channel: Channel{Type: "fcm", Encryption: Off}, result: nevisfido.DispatchTargetNotFound},
 		"the operator names one":                {registeredFor: "push", channel: Channel{Type: "smtp", Address: "ops@example.com"}, want: "ops@example.com"},
@@ -80,6 +85,56 @@ func TestAddress(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// An address that was registered for a composite belongs to the one kind of
+// member that takes addresses of targets.
+func TestAddressRegisteredForAComposite(t *testing.T) {
+	optional := dispatchers.Traits{AddressOptional: true}
+	for name, c := range map[string]struct {
+		members   []Channel // the first is the one that is asked
+		ambiguous bool
+		reached   bool
+	}{
+		"one kind":                       {members: []Channel{{Type: "fcm"}}, reached: true},
+		"two of a kind":                  {members: []Channel{{Type: "fcm"}, {Type: "fcm"}}, reached: true},
+		"beside an answer to the caller": {members: []Channel{{Type: "fcm"}, {Type: "link", Traits: dispatchers.Traits{AnswersCaller: true}}}, reached: true},
+		"beside another address":         {members: []Channel{{Type: "fcm"}, {Type: "smtp", Address: "x@example.com"}}, reached: true},
+		"beside an optional one":         {members: []Channel{{Type: "fcm"}, {Type: "webhook", Traits: optional}}, reached: true},
+		"only an optional one":           {members: []Channel{{Type: "webhook", Traits: optional}}, reached: true},
+		"two kinds":                      {members: []Channel{{Type: "fcm"}, {Type: "smtp"}}, ambiguous: true},
+		"two optional kinds":             {members: []Channel{{Type: "webhook", Traits: optional}, {Type: "pager", Traits: optional}}, ambiguous: true},
+		"the other kind":                 {members: []Channel{{Type: "webhook", Traits: optional}, {Type: "fcm"}}},
+	} {
+		for _, nested := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, nested %t", name, nested), func(t *testing.T) {
+				h := newHarness(t)
+				var first *guest
+				var names []string
+				for i, member := range c.members {
+					member.Name = fmt.Sprint("m", i)
+					names = append(names, member.Name)
+					if g := h.add(member); i == 0 {
+						first = g
+					}
+				}
+				h.compose("c", firstOf(names...))
+				if nested {
+					h.compose("inner", h.Channels["c"].Composite.(composite))
+					h.compose("c", firstOf("inner"))
+				}
+				h.register("c", h.device)
+				h.dispatch("m0")
+				got := first.messages()
+				if reached := len(got) == 1 && got[0].Address == h.pushToken; reached != c.reached {
+					t.Errorf("the member was called with %d messages; by its address: %t", len(got), reached)
+				}
+				if warned := strings.Contains(h.logs.String(), "members take addresses of several kinds"); warned != c.ambiguous {
+					t.Errorf("warned: %t", warned)
+				}
+			})
+		}
 	}
 }
 

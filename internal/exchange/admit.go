@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
@@ -19,19 +20,10 @@ type lease struct {
 
 // guard refuses what should not reach nevisFIDO at all.
 func (x *Exchange) guard(d *delivery.Dispatch) (*lease, *dispatchers.Error) {
-	if failure := refusesTarget(d); failure != nil {
+	if failure := x.courier.Quarantined(*d); failure != nil {
 		return nil, failure
 	}
 	return x.admit(d.HTTP.Context(), d, d.Channel, x.Limits)
-}
-
-// refusesTarget refuses a target in quarantine. A composite may have members
-// with another address.
-func refusesTarget(d *delivery.Dispatch) *dispatchers.Error {
-	if d.Channel.Composite != nil {
-		return nil
-	}
-	return delivery.Quarantined(d.Target)
 }
 
 // admit takes a slot of a channel that serves the operation, and counts the
@@ -75,10 +67,14 @@ func (x *Exchange) count(ctx context.Context, d *delivery.Dispatch, c *delivery.
 	var counted []dispatchers.Limit // of the counts, in their order
 	add := func(dispatcher string, limits []dispatchers.Limit) {
 		for _, limit := range limits {
-			if key := x.counterKey(d, dispatcher, limit); key != "" {
-				counts = append(counts, targets.Count{Key: key, N: limit.N, Window: limit.Window})
-				counted = append(counted, limit)
+			subject, known := x.subject(d, limit.Scope)
+			if subject == "" {
+				continue
 			}
+			id := fmt.Sprintf("%s|%s|%d|%s|%s", limit.Scope, dispatcher, limit.N, limit.Window, subject)
+			key := targets.Ref{Namespace: x.Targets.Namespace, ID: id}.Hash()
+			counts = append(counts, targets.Count{Key: key, N: limit.N, Window: limit.Window, Apart: !known})
+			counted = append(counted, limit)
 		}
 	}
 	add("", limits)
@@ -101,21 +97,31 @@ func (x *Exchange) count(ctx context.Context, d *delivery.Dispatch, c *delivery.
 	return nil, dispatchers.Fail(dispatchers.Refused, "limited", "limit %s %d %s is reached", limit.Scope, limit.N, limit.Window)
 }
 
-// counterKey stands for whom a limit counts, and for the limit; "" where the
-// request names nobody.
-func (x *Exchange) counterKey(d *delivery.Dispatch, dispatcher string, limit dispatchers.Limit) string {
-	var subject string
-	switch limit.Scope {
+// subject returns whom a limit counts, "" where the request names nobody, and
+// whether that is somebody whom we know: everything else can be made up by the
+// caller.
+func (x *Exchange) subject(d *delivery.Dispatch, scope dispatchers.Scope) (subject string, known bool) {
+	switch scope {
 	case dispatchers.PerTarget:
-		subject = d.Request.TargetID
+		return d.Request.TargetID, d.Target != nil
 	case dispatchers.PerUser:
-		subject = d.Request.Username
+		return d.Request.Username, d.Target != nil && d.Target.Username == d.Request.Username
 	case dispatchers.PerClient:
-		subject = x.ClientIP(d.HTTP)
+		return network(x.ClientIP(d.HTTP)), false
 	}
-	if subject == "" {
-		return ""
+	return "", false
+}
+
+// network returns what one client can be expected to have: an IPv4 address, also
+// where it is mapped into IPv6, or the first 64 bits of an IPv6 address.
+func network(ip string) string {
+	address, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ip
 	}
-	id := fmt.Sprintf("%s|%s|%d|%s|%s", limit.Scope, dispatcher, limit.N, limit.Window, subject)
-	return targets.Ref{Namespace: x.Targets.Namespace, ID: id}.Hash()
+	address = address.Unmap().WithZone("")
+	if address.Is4() {
+		return address.String()
+	}
+	return netip.PrefixFrom(address, 64).Masked().String()
 }

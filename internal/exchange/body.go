@@ -17,6 +17,9 @@ var errTooLarge = errors.New("body too large")
 // a whole, so that one who sends a byte now and then holds no memory.
 const readTime = 30 * time.Second
 
+// discardTime is how long the rest of a body that is refused may take.
+const discardTime = 5 * time.Second
+
 // readBody reads at most limit bytes of a request's body. Beyond that it
 // returns errTooLarge, and r.Body still yields every byte.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
@@ -27,7 +30,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, nil
 	}
 	controller := http.NewResponseController(w)
-	ours, servers := readDeadlines(r)
+	ours, servers := readDeadlines(r, readTime)
 	_ = controller.SetReadDeadline(ours) // some connections know no deadlines
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	_ = controller.SetReadDeadline(servers)
@@ -44,11 +47,26 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return body, nil
 }
 
-// readDeadlines returns by when a body has to be read as a whole, and by when
-// the server wants it: zero for no limit.
-func readDeadlines(r *http.Request) (ours, servers time.Time) {
+// discardBody reads what is left of an HTTP/2 request that is refused, at most
+// limit bytes: some clients never see an answer that is sent before they have
+// sent their body (RFC 9113, section 8.1). For HTTP/1.1 the server does so
+// after the answer.
+func discardBody(w http.ResponseWriter, r *http.Request, limit int64) {
+	if r.Body == nil || r.ProtoMajor < 2 {
+		return
+	}
+	controller := http.NewResponseController(w)
+	ours, servers := readDeadlines(r, discardTime)
+	_ = controller.SetReadDeadline(ours)
+	_, _ = io.CopyN(io.Discard, r.Body, limit)
+	_ = controller.SetReadDeadline(servers)
+}
+
+// readDeadlines returns by when a body has to be read that may take so long, and
+// by when the server wants it: zero for no limit.
+func readDeadlines(r *http.Request, limit time.Duration) (ours, servers time.Time) {
 	now := time.Now()
-	ours = now.Add(readTime)
+	ours = now.Add(limit)
 	server, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if !ok || server.ReadTimeout <= 0 {
 		return ours, time.Time{}
@@ -76,10 +94,10 @@ func withBody(r *http.Request, body []byte) *http.Request {
 	return r
 }
 
-// uncoded asks for an answer without content coding: a coded one could not be
+// acceptIdentity asks for an answer without content coding: a coded one could not be
 // read. The caller cannot have that header dropped on the way, as it could by
 // naming it in Connection (RFC 9110, section 7.6.1).
-func uncoded(r *http.Request) *http.Request {
+func acceptIdentity(r *http.Request) *http.Request {
 	r.Header.Set("Accept-Encoding", "identity")
 	connection := strings.Join(r.Header.Values("Connection"), ",")
 	if !strings.Contains(strings.ToLower(connection), "accept-encoding") {
@@ -95,9 +113,9 @@ func uncoded(r *http.Request) *http.Request {
 	return r
 }
 
-// plainJSON reports whether headers announce JSON in UTF-8 without content
+// isPlainJSON reports whether headers announce JSON in UTF-8 without content
 // coding, in exactly one way of reading them.
-func plainJSON(h http.Header) bool {
+func isPlainJSON(h http.Header) bool {
 	return coding(h) == "" && isJSON(h)
 }
 

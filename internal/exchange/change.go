@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
-
-	"log/slog"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -70,11 +69,14 @@ func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route ne
 	if err != nil {
 		return err
 	}
-	signature := r.Header.Get(deviceSignature)
+	call := targets.DeviceCall{
+		Device: route.ID, Deletes: route.Call == nevisfido.DeleteDevice,
+		Signature: r.Header.Get(deviceSignature), Body: upstream.ContentLength != 0,
+	}
 	return x.change(w, upstream, changeCall{
 		subject: slog.String("device", keyedHash("device", route.ID)),
 		begin: func(ctx context.Context) (*targets.Change, error) {
-			return x.Targets.BeginDevice(ctx, route.ID, signature, route.Call == nevisfido.DeleteDevice)
+			return x.Targets.BeginDevice(ctx, call)
 		},
 	}, next)
 }
@@ -91,8 +93,8 @@ func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, c chang
 	// Where the proxy panics, nobody knows what nevisFIDO did.
 	defer func() { x.finish(upstream, c, change, 0) }()
 	rec := newRecorder(w, maxTargetBody, func(int, http.Header) bool { return true })
-	rec.spill = true
-	if err := next(rec, uncoded(upstream.WithContext(ctx))); err != nil {
+	rec.passOnOverflow = true
+	if err := next(rec, acceptIdentity(upstream.WithContext(ctx))); err != nil {
 		if errors.Is(err, ErrUnsent) {
 			x.finish(upstream, c, change, targets.Unsent)
 		}

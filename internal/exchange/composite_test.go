@@ -322,21 +322,6 @@ func TestMemberThatPanicsSideBySide(t *testing.T) {
 	h.dispatch("c").wantResult(t, nevisfido.InternalError)
 }
 
-// A target in quarantine can still be reached where another address is used.
-func TestQuarantineWithinAComposite(t *testing.T) {
-	h := newHarness(t)
-	h.edit(func(t *targets.Target) { t.Expired = t.Address })
-	push := h.push()
-	mail := h.add(Channel{Name: "mail", Type: "smtp", Address: "jeff@example.com"})
-	h.compose("both", firstOf("push", "mail"))
-	h.compose("only", firstOf("push"))
-	h.dispatch("only").wantResult(t, nevisfido.DispatchTargetExpired)
-	h.dispatch("both").wantResult(t, nevisfido.Dispatched)
-	if len(push.messages()) != 0 || len(mail.messages()) != 1 {
-		t.Errorf("%d pushes, %d mails", len(push.messages()), len(mail.messages()))
-	}
-}
-
 // A composite that is content with the first to deliver leaves the others to
 // finish what they have begun.
 func TestSlowMemberFinishes(t *testing.T) {

@@ -20,6 +20,7 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 	}
 	d, failure := x.choose(r, op, request)
 	if failure == nil && d.Channel == nil { // nevisFIDO's own
+		x.passed(x.whyPassed(request.Dispatcher))
 		return next(w, withBody(r, body))
 	}
 	var l *lease
@@ -43,7 +44,7 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 // nevisFIDO documents the same statuses, and its parser might read something
 // else.
 func (x *Exchange) readDispatch(w http.ResponseWriter, r *http.Request) ([]byte, *nevisfido.DispatchRequest, error) {
-	if !plainJSON(r.Header) {
+	if !isPlainJSON(r.Header) {
 		return nil, nil, statusError(http.StatusUnsupportedMediaType, "a dispatch request has to be application/json in UTF-8, without content coding")
 	}
 	body, err := readBody(w, r, x.MaxBody)

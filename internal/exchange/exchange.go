@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
@@ -50,7 +51,12 @@ type Config struct {
 	BasePath           string // such as "/nevisfido"
 	UpstreamDispatcher string // what nevisFIDO is asked for in place of our dispatchers
 	MaxBody            int64  // bytes, of a dispatch request and of its answer
-	ObserveOnly        bool   // learn and report, intercept nothing
+
+	// UpstreamTimeout is how long nevisFIDO may take over a dispatch; 0 for
+	// 30 seconds.
+	UpstreamTimeout time.Duration
+
+	ObserveOnly bool // learn and report, intercept nothing
 
 	Limits  []dispatchers.Limit // of all dispatchers together
 	Limiter targets.SharedCounter
@@ -64,7 +70,8 @@ type Config struct {
 // Exchange handles requests.
 type Exchange struct {
 	Config
-	courier *delivery.Courier
+	courier  *delivery.Courier
+	warnings lastWarnings
 }
 
 // New makes an Exchange. It fails where a setting is missing, and with a
@@ -77,6 +84,9 @@ func New(c Config) (*Exchange, error) {
 		return nil, errors.New("an exchange needs the name of an upstream dispatcher")
 	case c.Deadline <= 0, c.MaxBody <= 0:
 		return nil, errors.New("an exchange needs a deadline and a largest body above zero")
+	}
+	if c.UpstreamTimeout == 0 {
+		c.UpstreamTimeout = 30 * time.Second
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -91,7 +101,7 @@ func New(c Config) (*Exchange, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Exchange{c, courier}, nil
+	return &Exchange{Config: c, courier: courier, warnings: lastWarnings{at: make(map[string]time.Time)}}, nil
 }
 
 // Wait waits for the work that goes on after its request was answered; each
@@ -105,6 +115,16 @@ func (x *Exchange) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) 
 		x.Links.ServeHTTP(w, r)
 		return nil
 	}
+	body := r.Body
+	err := x.serve(w, r, next)
+	if _, refused := errors.AsType[*StatusError](err); refused {
+		r.Body = body
+		discardBody(w, r, x.MaxBody)
+	}
+	return err
+}
+
+func (x *Exchange) serve(w http.ResponseWriter, r *http.Request, next Next) error {
 	route, err := nevisfido.Recognise(x.BasePath, r.Method, r.URL.EscapedPath())
 	if err != nil && !x.ObserveOnly {
 		return &StatusError{http.StatusBadRequest, err}
@@ -131,6 +151,9 @@ func (x *Exchange) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) 
 	case nevisfido.ModifyDevice, nevisfido.DeleteDevice:
 		return x.changeDevice(w, r, route, next)
 	default:
+		if besideBasePath(r) {
+			x.passed(PassedBasePath)
+		}
 		return next(w, r)
 	}
 }

@@ -3,8 +3,10 @@ package exchange
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -77,6 +79,16 @@ func TestLimits(t *testing.T) {
 			calls: []call{a, {"other", "b", "v", "192.0.2.1", 0}, {"push", "a", "u", "192.0.2.2", 0}},
 			want:  []bool{true, false, true}, scope: dispatchers.PerClient,
 		},
+		"per client, IPv6": {
+			all:   limit(dispatchers.PerClient, 1, time.Hour),
+			calls: []call{{"push", "a", "u", "2001:db8::1", 0}, {"push", "a", "u", "2001:db8::2%eth0", 0}, {"push", "a", "u", "2001:db8:0:1::1", 0}},
+			want:  []bool{true, false, true}, scope: dispatchers.PerClient,
+		},
+		"per client, IPv4 in IPv6": {
+			all:   limit(dispatchers.PerClient, 1, time.Hour),
+			calls: []call{a, {"push", "a", "u", "::ffff:192.0.2.1", 0}, {"push", "a", "u", "::ffff:192.0.2.2", 0}},
+			want:  []bool{true, false, true}, scope: dispatchers.PerClient,
+		},
 		"per dispatcher": {
 			push:  limit(dispatchers.PerTarget, 1, time.Hour),
 			calls: []call{a, {"other", "a", "u", "192.0.2.1", 0}, a},
@@ -132,6 +144,39 @@ func TestLimits(t *testing.T) {
 		})
 	}
 }
+
+// Ids and names that nobody knows do not push out the counters of the others.
+func TestWhatIsCountedApart(t *testing.T) {
+	h := newHarness(t)
+	counter := new(recordingLimiter)
+	h.Limiter = counter
+	for _, scope := range []dispatchers.Scope{dispatchers.PerTarget, dispatchers.PerUser, dispatchers.PerClient} {
+		h.Limits = append(h.Limits, dispatchers.Limit{Scope: scope, N: 1, Window: time.Hour})
+	}
+	h.link(Off)
+	for body, want := range map[string][]bool{
+		h.body("link"):            {false, false, true},
+		h.bodyFor("link", "else"): {true, true, true},
+		strings.Replace(h.body("link"), h.username, "mallory", 1): {false, true, true},
+	} {
+		counter.apart = nil
+		h.send(newRequest(t, http.MethodPost, authentication, body))
+		if !slices.Equal(counter.apart, want) {
+			t.Errorf("%s: counted apart: %v, want %v", body, counter.apart, want)
+		}
+	}
+}
+
+type recordingLimiter struct{ apart []bool }
+
+func (l *recordingLimiter) TakeAll(_ context.Context, counts []targets.Count) (int, error) {
+	for _, c := range counts {
+		l.apart = append(l.apart, c.Apart)
+	}
+	return -1, nil
+}
+
+func (*recordingLimiter) GiveBack(context.Context, []targets.Count) error { return nil }
 
 func TestPushBombing(t *testing.T) {
 	h := newHarness(t)
@@ -301,6 +346,50 @@ func TestQuarantine(t *testing.T) {
 				t.Errorf("forwarded: %v", forwarded)
 			}
 		})
+	}
+}
+
+// Only the address is gone: whoever does not use it serves the target, alone and
+// in a composite.
+func TestQuarantineConcernsTheAddressOnly(t *testing.T) {
+	own, elsewhere := nevisfido.DispatchTargetExpired, nevisfido.Dispatched
+	for name, want := range map[string]nevisfido.DispatchResult{
+		"push": own, "copy": own, "link": elsewhere, "mail": elsewhere, "hook": elsewhere,
+		"only push": own, "both": elsewhere, "with link": elsewhere,
+	} {
+		for _, observe := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, observed %t", name, observe), func(t *testing.T) {
+				h := newHarness(t)
+				h.ObserveOnly = observe
+				h.edit(func(t *targets.Target) { t.Expired = t.Address })
+				push, link := h.push(), h.link(Required)
+				h.add(Channel{Name: "copy", Type: "webhook", Address: "{oob.target}"})
+				mail := h.add(Channel{Name: "mail", Type: "smtp", Address: "jeff@example.com"})
+				hook := h.add(Channel{Name: "hook", Type: "webhook", Traits: dispatchers.Traits{AddressOptional: true}})
+				h.compose("only push", firstOf("push"))
+				h.compose("both", firstOf("push", "mail"))
+				h.compose("with link", firstOf("push", "link"))
+				a := h.dispatch(name)
+				if record := h.seen.one(t); (record.Class == dispatchers.Delivered) != (want == elsewhere) {
+					t.Errorf("on record: %+v", record)
+				}
+				if observe {
+					return
+				}
+				a.wantResult(t, want)
+				if forwarded := len(h.upstream.calls()) == 1; forwarded == (name == "push" || name == "copy") {
+					t.Errorf("forwarded: %t", forwarded)
+				}
+				if len(push.messages()) != 0 {
+					t.Error("a quarantined address was used")
+				}
+				for _, g := range []*guest{link, mail, hook} {
+					for _, m := range g.messages() {
+						open(t, h.device, m)
+					}
+				}
+			})
+		}
 	}
 }
 

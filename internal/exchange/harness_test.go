@@ -574,6 +574,7 @@ type observed struct {
 	mu      sync.Mutex
 	records []Record
 	limited []dispatchers.Scope
+	passed  []string
 }
 
 func (o *observed) Exchanged(r Record) {
@@ -586,6 +587,12 @@ func (o *observed) Limited(scope dispatchers.Scope) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.limited = append(o.limited, scope)
+}
+
+func (o *observed) Passed(reason string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.passed = append(o.passed, reason)
 }
 
 // one returns the record of the only exchange.

@@ -17,7 +17,7 @@ func (x *Exchange) createTarget(w http.ResponseWriter, r *http.Request, next Nex
 		return err
 	}
 	var description *nevisfido.TargetDescription
-	if plainJSON(r.Header) {
+	if isPlainJSON(r.Header) {
 		description, _ = nevisfido.ParseTarget(body)
 	}
 	if err := x.beginLearn(r); err != nil {
@@ -81,8 +81,8 @@ type creation struct {
 // than the stored one, which is dropped.
 func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Next, l creation) error {
 	rec := newRecorder(w, maxTargetBody, func(status int, _ http.Header) bool { return status == l.success })
-	rec.spill = true
-	if err := next(rec, uncoded(upstream)); err != nil {
+	rec.passOnOverflow = true
+	if err := next(rec, acceptIdentity(upstream)); err != nil {
 		return err
 	}
 	if rec.state != holding {

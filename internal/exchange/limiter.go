@@ -1,9 +1,7 @@
 package exchange
 
 import (
-	"container/list"
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,49 +12,52 @@ import (
 // time of every one is kept.
 const MaxLimit = 10_000
 
-// maxCounters bounds the memory that hostile ids can take. The counters that
-// were used longest ago go first.
-const maxCounters = 100_000
+// How many counters there may be, about 150 bytes each. A target has one for
+// each limit.
+const (
+	maxCounters      = 400_000
+	maxCountersApart = 100_000 // see targets.Count.Apart
+)
 
 // MemoryLimiter counts within this process, as a store does for all who share
 // it.
+//
+// Whatever ids a caller makes up, a counter that has reached its limit stays
+// until its window is over. What is dropped for lack of room are counters below
+// their limit, the one that was used longest ago first. Where all counters have
+// reached their limits, further ids are not counted: a flood must not lock out
+// those who took no part in it.
 type MemoryLimiter struct {
 	now func() time.Time // replaced in tests
 
-	mu       sync.Mutex
-	counters map[string]*list.Element // of *counter
-	recent   *list.List               // most recently used first
-}
-
-type counter struct {
-	key   string
-	times []time.Time // oldest first
+	mu           sync.Mutex
+	known, apart *counters
 }
 
 // NewMemoryLimiter makes an empty limiter.
 func NewMemoryLimiter() *MemoryLimiter {
-	return &MemoryLimiter{now: time.Now, counters: make(map[string]*list.Element), recent: list.New()}
+	return &MemoryLimiter{now: time.Now, known: newCounters(maxCounters), apart: newCounters(maxCountersApart)}
+}
+
+func (l *MemoryLimiter) counters(c targets.Count) *counters {
+	if c.Apart {
+		return l.apart
+	}
+	return l.known
 }
 
 // TakeAll implements targets.SharedCounter.
 func (l *MemoryLimiter) TakeAll(_ context.Context, counts []targets.Count) (reached int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.now()
+	now := l.now().UnixNano()
 	for i, c := range counts {
-		element, ok := l.counters[c.Key]
-		if !ok {
-			continue
-		}
-		n := element.Value.(*counter)
-		n.forget(now.Add(-c.Window))
-		if len(n.times) >= c.N {
+		if l.counters(c).reached(c.Key, now) {
 			return i, nil
 		}
 	}
 	for _, c := range counts {
-		n := l.counter(c.Key)
-		n.times = append(n.times, now)
+		l.counters(c).add(c, now)
 	}
 	return -1, nil
 }
@@ -66,35 +67,9 @@ func (l *MemoryLimiter) GiveBack(_ context.Context, counts []targets.Count) erro
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range counts {
-		if element, ok := l.counters[c.Key]; ok {
-			n := element.Value.(*counter)
-			n.times = n.times[:max(0, len(n.times)-1)]
-		}
+		l.counters(c).giveBack(c.Key)
 	}
 	return nil
-}
-
-func (n *counter) forget(before time.Time) {
-	i := slices.IndexFunc(n.times, func(t time.Time) bool { return t.After(before) })
-	if i < 0 {
-		i = len(n.times)
-	}
-	n.times = slices.Delete(n.times, 0, i)
-}
-
-func (l *MemoryLimiter) counter(key string) *counter {
-	if element, ok := l.counters[key]; ok {
-		l.recent.MoveToFront(element)
-		return element.Value.(*counter)
-	}
-	if l.recent.Len() >= maxCounters {
-		oldest := l.recent.Back()
-		l.recent.Remove(oldest)
-		delete(l.counters, oldest.Value.(*counter).key)
-	}
-	n := &counter{key: key}
-	l.counters[key] = l.recent.PushFront(n)
-	return n
 }
 
 var _ targets.SharedCounter = (*MemoryLimiter)(nil)

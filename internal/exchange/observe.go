@@ -25,7 +25,7 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 		return err
 	}
 	request, err := nevisfido.ParseDispatchRequest(body)
-	if err == nil && !plainJSON(r.Header) {
+	if err == nil && !isPlainJSON(r.Header) {
 		err = errors.New("its headers announce something else")
 	}
 	if err != nil {
@@ -35,10 +35,8 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 	// The caller has its answer and may be gone.
 	d, failure := x.choose(r.WithContext(context.WithoutCancel(r.Context())), op, request)
 	if failure == nil && d.Channel == nil {
+		x.passed(x.whyPassed(request.Dispatcher))
 		return nil
-	}
-	if failure == nil {
-		failure = refusesTarget(d)
 	}
 	if failure == nil && !x.courier.Serves(d.Channel, op) {
 		failure = delivery.NotServed(d.Channel)

@@ -19,11 +19,11 @@ import (
 // It never fails a Write: the reverse proxy would abort the connection.
 type recorder struct {
 	http.ResponseWriter
-	header http.Header
-	accept func(status int, h http.Header) bool
-	limit  int64
-	spill  bool   // beyond the limit: pass on what was held back, instead of refusing
-	stop   func() // ends an answer that is refused and may be endless; may be nil
+	header         http.Header
+	accept         func(status int, h http.Header) bool
+	limit          int64
+	passOnOverflow bool   // beyond the limit: pass on what was held back, instead of refusing
+	stop           func() // ends an answer that is refused and may be endless; may be nil
 
 	status   int // final status, 0 while nothing was written
 	hijacked bool
@@ -77,7 +77,7 @@ func (rec *recorder) WriteHeader(status int) {
 		rec.refuse("the answer must not be buffered")
 	default:
 		if n, err := strconv.ParseInt(rec.header.Get("Content-Length"), 10, 64); err == nil && n > rec.limit {
-			rec.exceed()
+			rec.overflow()
 		}
 	}
 }
@@ -91,7 +91,7 @@ func (rec *recorder) Write(p []byte) (int, error) {
 		return rec.ResponseWriter.Write(p)
 	case holding:
 		if int64(rec.body.Len()+len(p)) > rec.limit {
-			rec.exceed()
+			rec.overflow()
 			if rec.state == streaming {
 				return rec.ResponseWriter.Write(p)
 			}
@@ -103,8 +103,8 @@ func (rec *recorder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (rec *recorder) exceed() {
-	if rec.spill {
+func (rec *recorder) overflow() {
+	if rec.passOnOverflow {
 		rec.stream()
 		return
 	}
@@ -112,7 +112,7 @@ func (rec *recorder) exceed() {
 }
 
 func (rec *recorder) refuse(reason string) {
-	if rec.spill {
+	if rec.passOnOverflow {
 		rec.stream()
 		return
 	}

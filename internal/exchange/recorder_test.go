@@ -15,11 +15,11 @@ func isOK(status int, _ http.Header) bool { return status == http.StatusOK }
 func TestRecorder(t *testing.T) {
 	type state = recorderState
 	for name, c := range map[string]struct {
-		play  func(http.ResponseWriter)
-		spill bool
-		state state
-		held  string
-		sent  string // to the caller
+		play           func(http.ResponseWriter)
+		passOnOverflow bool
+		state          state
+		held           string
+		sent           string // to the caller
 	}{
 		"held back": {
 			play:  func(w http.ResponseWriter) { w.WriteHeader(200); write(w, "abc", "def") },
@@ -38,16 +38,16 @@ func TestRecorder(t *testing.T) {
 			state: refused,
 		},
 		"one byte more, spilling": {
-			play:  func(w http.ResponseWriter) { write(w, "12345", "67890", "1", "more") },
-			spill: true, state: streaming, sent: "12345678901more",
+			play:           func(w http.ResponseWriter) { write(w, "12345", "67890", "1", "more") },
+			passOnOverflow: true, state: streaming, sent: "12345678901more",
 		},
 		"declared too long": {
 			play:  func(w http.ResponseWriter) { w.Header().Set("Content-Length", "11"); write(w, "1") },
 			state: refused,
 		},
 		"declared too long, spilling": {
-			play:  func(w http.ResponseWriter) { w.Header().Set("Content-Length", "11"); write(w, "12345678901") },
-			spill: true, state: streaming, sent: "12345678901",
+			play:           func(w http.ResponseWriter) { w.Header().Set("Content-Length", "11"); write(w, "12345678901") },
+			passOnOverflow: true, state: streaming, sent: "12345678901",
 		},
 		"lies about its length": {
 			play:  func(w http.ResponseWriter) { w.Header().Set("Content-Length", "3"); write(w, "1234567890", "1") },
@@ -77,8 +77,8 @@ func TestRecorder(t *testing.T) {
 			state: refused,
 		},
 		"gzip, spilling": {
-			play:  func(w http.ResponseWriter) { w.Header().Set("Content-Encoding", "gzip"); write(w, "abc") },
-			spill: true, state: streaming, sent: "abc",
+			play:           func(w http.ResponseWriter) { w.Header().Set("Content-Encoding", "gzip"); write(w, "abc") },
+			passOnOverflow: true, state: streaming, sent: "abc",
 		},
 		"identity": {
 			play:  func(w http.ResponseWriter) { w.Header().Set("Content-Encoding", "Identity"); write(w, "abc") },
@@ -103,7 +103,7 @@ func TestRecorder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := httptest.NewRecorder()
 			rec := newRecorder(w, 10, isOK)
-			rec.spill = c.spill
+			rec.passOnOverflow = c.passOnOverflow
 			c.play(rec)
 			if rec.state != c.state {
 				t.Fatalf("state %d, want %d", rec.state, c.state)

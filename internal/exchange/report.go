@@ -19,12 +19,16 @@ type Observer interface {
 	Exchanged(Record)
 	// Limited is called when a limit refused a dispatch, or a member of one.
 	Limited(dispatchers.Scope)
+	// Passed is called for a dispatch call that was not ours, with one of the
+	// reasons Passed….
+	Passed(reason string)
 }
 
 type noObserver struct{}
 
 func (noObserver) Exchanged(Record)          {}
 func (noObserver) Limited(dispatchers.Scope) {}
+func (noObserver) Passed(string)             {}
 
 // Record tells of one dispatch.
 type Record struct {

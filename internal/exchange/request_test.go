@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -104,14 +103,58 @@ func TestRequestSize(t *testing.T) {
 	}
 }
 
-// A declared length that is too large is refused before anything is read.
-func TestDeclaredSizeIsNotRead(t *testing.T) {
-	h := newHarness(t)
-	r := newRequest(t, http.MethodPost, authentication, "")
-	r.Body = io.NopCloser(iotest.ErrReader(errors.New("read")))
-	r.ContentLength = 1 << 40
-	h.wantNotForwarded(t, h.send(r), http.StatusRequestEntityTooLarge)
+// A refusal is answered after the body was read, up to a bound: some HTTP/2
+// clients never see an answer that comes earlier.
+func TestRefusalsAreAnsweredAfterTheBody(t *testing.T) {
+	for name, c := range map[string]struct {
+		path, contentType string
+		size, length      int64
+		want, read        int64
+		http1             bool
+	}{
+		"media type":              {path: authentication, contentType: "text/json", size: 900, length: 900, want: 415, read: 900},
+		"path":                    {path: "/nevisfido/TOKEN/dispatch/authentication", size: 900, length: 900, want: 400, read: 900},
+		"declared as too large":   {path: authentication, size: 900, length: 1 << 40, want: 413, read: 900},
+		"too large":               {path: authentication, size: 1001, length: -1, want: 413, read: 1001},
+		"too large, without end":  {path: authentication, size: 1 << 20, length: -1, want: 413, read: 2001},
+		"media type, without end": {path: authentication, contentType: "text/json", size: 1 << 20, length: -1, want: 415, read: 1000},
+		"declared, HTTP/1.1":      {path: authentication, size: 900, length: 1 << 40, want: 413, http1: true},
+		"malformed":               {path: authentication, size: 900, length: 900, want: 400, read: 900},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.MaxBody = 1000
+			r := newRequest(t, http.MethodPost, c.path, "")
+			if !c.http1 {
+				r.ProtoMajor = 2
+			}
+			if c.contentType != "" {
+				r.Header.Set("Content-Type", c.contentType)
+			}
+			body := &countingReader{r: io.LimitReader(zeros{}, c.size)}
+			r.Body, r.ContentLength = io.NopCloser(body), c.length
+			h.wantNotForwarded(t, h.send(r), int(c.want))
+			if body.n != c.read {
+				t.Errorf("%d bytes were read, want %d", body.n, c.read)
+			}
+		})
+	}
 }
+
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestMalformedRequest(t *testing.T) {
 	h := newHarness(t)

@@ -7,7 +7,6 @@ import (
 	"net/http"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
 // maxTargetBody bounds what is read of the calls that targets are learned
@@ -43,8 +42,8 @@ func (x *Exchange) queryTargets(w http.ResponseWriter, r *http.Request, next Nex
 	rec := newRecorder(w, maxTargetBody, func(status int, h http.Header) bool {
 		return status == http.StatusOK && isJSON(h)
 	})
-	rec.spill = true
-	if err := next(rec, uncoded(r.Clone(r.Context()))); err != nil {
+	rec.passOnOverflow = true
+	if err := next(rec, acceptIdentity(r.Clone(r.Context()))); err != nil {
 		return err
 	}
 	if rec.state != holding {
@@ -56,7 +55,7 @@ func (x *Exchange) queryTargets(w http.ResponseWriter, r *http.Request, next Nex
 		if dispatcher != x.UpstreamDispatcher {
 			return dispatcher
 		}
-		target, err := x.Targets.Store.Load(ctx, targets.Ref{Namespace: x.Targets.Namespace, ID: id})
+		target, err := x.Targets.Known(ctx, id)
 		if err != nil || x.Channels[target.Dispatcher] == nil {
 			return dispatcher
 		}

@@ -408,7 +408,13 @@ func TestQueryTargets(t *testing.T) {
 		renamed bool
 		status  int
 	}{
-		"ours":           {prepare: func(*harness) {}, renamed: true},
+		"ours": {prepare: func(*harness) {}, renamed: true},
+		"not stored yet": {prepare: func(h *harness) {
+			h.store.Set(h.ref(), []byte("damaged"))
+			h.store.SetFault(failAt(kvtest.Write))
+			d := &nevisfido.TargetDescription{Dispatcher: "push"}
+			_ = h.Targets.Learn(t.Context(), d, nevisfido.CreatedTarget{ID: h.targetID}, targets.SourceCreate)
+		}, renamed: true},
 		"not ours":       {prepare: func(h *harness) { h.register("firebase-cloud-messaging", nil) }},
 		"unknown":        {prepare: func(h *harness) { h.edit(func(t *targets.Target) { t.Dispatcher = "" }) }},
 		"store down":     {prepare: func(h *harness) { h.store.SetFault(failAt(kvtest.Load)) }},

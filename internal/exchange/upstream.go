@@ -17,7 +17,11 @@ func (x *Exchange) forward(w http.ResponseWriter, d *delivery.Dispatch, next Nex
 	rec := newRecorder(w, x.MaxBody, func(status int, h http.Header) bool {
 		return status == http.StatusOK && isJSON(h)
 	})
-	if err := x.ask(rec, d, next); err != nil {
+	switch err := x.ask(rec, d, next); {
+	case errors.Is(err, errUpstreamTimeout):
+		return failed(dispatchers.Fail(dispatchers.Temporary, "upstream_timeout", "%w, %s", err, x.UpstreamTimeout),
+			func(nevisfido.Outcome) error { return &StatusError{http.StatusGatewayTimeout, err} })
+	case err != nil:
 		return failed(dispatchers.Fail(dispatchers.Temporary, "upstream_unavailable", "asking nevisFIDO for a token: %w", err),
 			func(nevisfido.Outcome) error { return err })
 	}
@@ -44,17 +48,20 @@ func (x *Exchange) forward(w http.ResponseWriter, d *delivery.Dispatch, next Nex
 	return e
 }
 
+var errUpstreamTimeout = errors.New("nevisFIDO took longer over the dispatch than upstream_timeout")
+
 // ask forwards the request. The proxy panics when nevisFIDO's answer breaks
 // off: that is not ours to stop, unless it was us who broke it off.
 func (x *Exchange) ask(rec *recorder, d *delivery.Dispatch, next Next) (err error) {
-	upstream := uncoded(withBody(d.HTTP, d.Request.WithDispatcher(x.UpstreamDispatcher)))
-	ctx, cancel := context.WithCancel(upstream.Context())
+	upstream := acceptIdentity(withBody(d.HTTP, d.Request.WithDispatcher(x.UpstreamDispatcher)))
+	ctx, cancel := context.WithTimeoutCause(upstream.Context(), x.UpstreamTimeout, errUpstreamTimeout)
 	defer cancel()
 	rec.stop = cancel
 	returned := false
 	defer func() {
+		timeout := rec.state != streaming && context.Cause(ctx) == errUpstreamTimeout //nolint:errorlint // it is never wrapped
 		switch {
-		case rec.state == refused:
+		case rec.state == refused || timeout && !returned:
 			cause := recover()
 			if abort, ok := cause.(error); cause != nil && (!ok || !errors.Is(abort, http.ErrAbortHandler)) {
 				panic(cause)
@@ -62,6 +69,9 @@ func (x *Exchange) ask(rec *recorder, d *delivery.Dispatch, next Next) (err erro
 			err = nil
 		case !returned:
 			x.report(d, failed(dispatchers.Fail(dispatchers.Temporary, "upstream_aborted", "nevisFIDO's answer broke off"), nil))
+		}
+		if timeout && (err != nil || !returned) {
+			err = errUpstreamTimeout
 		}
 	}()
 	err = next(rec, upstream.WithContext(ctx))

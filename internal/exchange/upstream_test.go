@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -285,6 +287,46 @@ func TestAbortedAnswer(t *testing.T) {
 			if record := h.seen.one(t); record.Reason != "upstream_aborted" || record.Result != nevisfido.DispatchError {
 				t.Errorf("the observer was told %+v", record)
 			}
+		})
+	}
+}
+
+// A nevisFIDO that hangs is given up, wherever it hangs.
+func TestUpstreamTimeout(t *testing.T) {
+	hang := func(written string, end func(error) error) Next {
+		return func(w http.ResponseWriter, r *http.Request) error {
+			if written != "" {
+				_ = respond(http.StatusOK, written)(w, r)
+			}
+			<-r.Context().Done()
+			return end(r.Context().Err())
+		}
+	}
+	asError := func(err error) error { return err }
+	asPanic := func(error) error { panic(http.ErrAbortHandler) }
+	for name, next := range map[string]Next{
+		"before its answer":  hang("", asError),
+		"within its answer":  hang(`{"token":"a","dispatchResult":"dispatched"`, asPanic),
+		"without an answer":  hang("", asPanic),
+		"and tells an error": hang(`{"token":"a","dispatchResult":"dispatched"}`, asError),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				h.UpstreamTimeout = 3 * time.Second
+				g := h.push()
+				h.upstream.answer = next
+				a := h.dispatch("push")
+				if a.status() != http.StatusGatewayTimeout || a.Body.Len() != 0 || len(g.messages()) != 0 {
+					t.Errorf("status %d (%v), %d messages, answer %s", a.status(), a.err, len(g.messages()), a.Body)
+				}
+				if r := h.seen.one(t); r.Reason != "upstream_timeout" || r.Result != nevisfido.DispatchError || r.Took != 3*time.Second {
+					t.Errorf("on record: %+v", r)
+				}
+				if len(h.Channels["push"].Slots) != 0 {
+					t.Error("the slot was not given back")
+				}
+			})
 		})
 	}
 }

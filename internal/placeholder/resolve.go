@@ -13,12 +13,13 @@ import (
 
 // Resolve returns text with Caddy's global placeholders, such as {env.NAME}
 // and {file./path}, replaced. A placeholder that is unknown or has no value
-// and an empty result are errors; they name the option and quote nothing of
-// the text, which may be a secret.
+// and an empty result are errors. They name the option, and the variable or
+// file; they quote nothing else of the text, which may be a secret.
 func Resolve(option, text string) (string, error) {
-	value, err := caddy.NewReplacer().ReplaceOrErr(text, true, true)
+	replacer := caddy.NewReplacer()
+	value, err := replacer.ReplaceOrErr(text, true, true)
 	if err != nil {
-		return "", fmt.Errorf("%s: it holds a placeholder that is unknown or has no value", option)
+		return "", fmt.Errorf("%s: %s", option, missing(replacer, text))
 	}
 	if value == "" {
 		return "", fmt.Errorf("%s: it is empty", option)
@@ -26,18 +27,40 @@ func Resolve(option, text string) (string, error) {
 	return value, nil
 }
 
-// Check looks at text as far as that is possible before the configuration is
-// loaded: it refuses placeholders that Resolve does not know, and has valid
-// look at a text that holds none; nil finds every text right. It reads neither
-// files nor the environment. Errors name the option and quote nothing.
-func Check(option, text string, valid func(value string) error) error {
-	var names []string
+// missing says which placeholder has no value.
+func missing(replacer *caddy.Replacer, text string) string {
+	for _, name := range names(text) {
+		if value, _ := replacer.GetString(name); value != "" {
+			continue
+		}
+		if variable, ok := strings.CutPrefix(name, "env."); ok {
+			return fmt.Sprintf("it holds a placeholder without a value: the environment variable %s is not set, or empty", variable)
+		}
+		if path, ok := strings.CutPrefix(name, "file."); ok {
+			return fmt.Sprintf("it holds a placeholder without a value: the file %s is empty, or cannot be read", path)
+		}
+	}
+	return "it holds a placeholder that is unknown or has no value"
+}
+
+// names returns the names of the placeholders in a text.
+func names(text string) (names []string) {
 	replacer := caddy.NewEmptyReplacer()
 	replacer.Map(func(name string) (any, bool) {
 		names = append(names, name)
 		return "", true
 	})
-	value := replacer.ReplaceAll(text, "")
+	replacer.ReplaceAll(text, "")
+	return names
+}
+
+// Check looks at text as far as that is possible before the configuration is
+// loaded: it refuses placeholders that Resolve does not know, and has valid
+// look at a text that holds none; nil finds every text right. It reads neither
+// files nor the environment. Errors name the option and quote nothing.
+func Check(option, text string, valid func(value string) error) error {
+	names := names(text)
+	value := caddy.NewEmptyReplacer().ReplaceAll(text, "")
 	switch {
 	case slices.ContainsFunc(names, unknown):
 		return fmt.Errorf("%s: it holds a placeholder that is unknown here; there are {env.NAME}, {file./path} and {system.hostname}", option)

@@ -14,16 +14,15 @@ import (
 
 	"github.com/makiuchi-d/gozxing"
 	"github.com/makiuchi-d/gozxing/qrcode"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 // zbar reads many pictures with zbarimg at once, which is how Debian and many
 // desktop scanners read them, and returns what each holds.
 func zbar(t *testing.T, pngs [][]byte) []string {
 	t.Helper()
-	bin, err := exec.LookPath("zbarimg")
-	if err != nil {
-		t.Fatal("zbarimg is missing: install Debian's zbar-tools, or run ./test.sh, which checks for it")
-	}
+	bin := testservice.Need(t, "zbarimg")
 	args := []string{"--quiet", "--xml", "-Sdisable", "-Sqrcode.enable"}
 	index := map[string]int{}
 	dir := t.TempDir()

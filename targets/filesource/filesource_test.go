@@ -406,3 +406,26 @@ func TestCaddyfile(t *testing.T) {
 		}
 	}
 }
+
+// Whatever stands in the file, reading it ends, and what is found has the name
+// that was asked for.
+func FuzzTable(f *testing.F) {
+	f.Add([]byte(line(target("one")) + line(target("two"), withUser("jeff@example.com"))))
+	f.Add([]byte("\n\r\n{}\n"))
+	f.Add([]byte(`{"schema":1,"id":"one"}`))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		path := filepath.Join(t.TempDir(), "targets.ndjson")
+		put(t, path, string(content))
+		table, err := readTable(must(os.Open(path)))
+		if err != nil {
+			return
+		}
+		defer table.close()
+		if found, err := table.target(ref("one")); err == nil && (found.ID != "one" || found.Namespace != "bank") {
+			t.Errorf("found %+v", found)
+		}
+		if _, err := table.user("jeff"); err != nil && !errors.Is(err, targets.ErrNotFound) && !strings.Contains(err.Error(), "agree") {
+			t.Errorf("a file that is in order: %v", err)
+		}
+	})
+}

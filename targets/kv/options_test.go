@@ -81,7 +81,7 @@ func TestLoadRefuses(t *testing.T) {
 		"holds no key of 32":               {Keys: []string{write(t, "key", canary[:31], 0o600)}},
 		"holds no key of 32 bytes":         {Keys: []string{write(t, "key", nil, 0o600)}},
 		"key 2 is given twice":             {Keys: []string{good, good}},
-		"unknown or has no value":          {Keys: []string{"canary{env.OOB_UNSET}"}},
+		"placeholder without a value":      {Keys: []string{"canary{env.OOB_UNSET}"}},
 		"brings neither a key nor":         {Keys: []string{"{env.OOB_KEY}"}},
 		"stands in the configuration":      {Keys: []string{base64.StdEncoding.EncodeToString(canary)}},
 		"has no meaning without seal":      {AcceptUnsealed: true},

@@ -108,7 +108,7 @@ func TestDirectoryRepairsStaleRecords(t *testing.T) {
 	if err := d.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate); err != nil {
 		t.Fatal(err)
 	}
-	change, err := d.BeginDevice(t.Context(), "device-1", signature, false)
+	change, err := d.BeginDevice(t.Context(), targets.DeviceCall{Device: "device-1", Signature: signature})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,11 +2,14 @@ package nevisidm
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
@@ -300,4 +303,35 @@ func unquoted(t *testing.T, key []byte) []byte {
 		t.Errorf("%s is no JWK", key)
 	}
 	return text
+}
+
+// Whatever nevisIDM answers, a lookup ends with an error or the target that was
+// asked for.
+func FuzzAnswers(f *testing.F) {
+	server := must(idm.Start(idm.Options{}))
+	f.Cleanup(server.Close)
+	s := &Source{URL: server.URL(), Client: "100", Auth: login()}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	f.Cleanup(cancel)
+	if err := s.Provision(ctx); err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = s.Cleanup() })
+	for _, answer := range []string{
+		`{"items":[{"extId":"one","state":"active","target":"push-token","encryptionKey":{"kty":"EC"}}]}`,
+		`{"items":[{"extId":7,"identification":"dispatch_target_one","stateName":"ACTIVE","properties":{"fidouaf_target":"a","key":"{\"kty\":\"RSA\"}"}}],"_pagination":null}`,
+		`{"items":[{}],"continuationToken":"1"}`,
+		`null`,
+	} {
+		f.Add(answer)
+	}
+	f.Fuzz(func(t *testing.T, answer string) {
+		server.Script(idm.JSON(answer), idm.JSON(answer), idm.JSON(answer))
+		for _, name := range []string{"u-1", ""} {
+			found, err := s.Find(targets.WithUsername(t.Context(), name), one)
+			if err == nil && (found.Namespace != "bank" || found.ID != "one" || found.Username != name) {
+				t.Errorf("found %+v", found)
+			}
+		}
+	})
 }

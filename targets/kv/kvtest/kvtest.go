@@ -24,7 +24,7 @@ func newStore(t *testing.T, b kv.Backend, ring *kv.Ring) *store {
 }
 
 // Ring returns a ring with a key for each of the bytes.
-func Ring(t *testing.T, keys ...byte) *kv.Ring {
+func Ring(t testing.TB, keys ...byte) *kv.Ring {
 	t.Helper()
 	var secrets [][]byte
 	for _, k := range keys {

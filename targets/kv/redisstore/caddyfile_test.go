@@ -23,14 +23,14 @@ func parseConfig(input string) (*Store, error) {
 
 func TestCaddyfile(t *testing.T) {
 	for input, want := range map[string]string{
-		"store redis redis://a":         `{"addresses":["redis://a"]}`,
-		"store redis unix:///a {\n}":    `{"addresses":["unix:///a"]}`,
-		"store redis {env.OOB_REDIS}":   `{"addresses":["{env.OOB_REDIS}"]}`,
-		"store redis a b {\ncluster\n}": `{"addresses":["a","b"],"cluster":true}`,
-		"store redis a {\nusername u\npassword {file./p}\nkey_prefix x:\ntimeout 500ms\n}": `{"addresses":["a"],"username":"u","password":"{file./p}","key_prefix":"x:","timeout":500000000}`,
-		"store redis a {\nsentinel_master m\nsentinel_username u\nsentinel_password p\n}":  `{"addresses":["a"],"sentinel_master":"m","sentinel_username":"u","sentinel_password":"p"}`,
-		"store redis a {\nca /ca\nclient_cert /c /k\nserver_name n\n}":                     `{"addresses":["a"],"ca":"/ca","client_cert":{"cert":"/c","key":"/k"},"server_name":"n"}`,
-		"store redis a {\nseal /a /b\naccept_unsealed\n}":                                  `{"addresses":["a"],"seal":["/a","/b"],"accept_unsealed":true}`,
+		"store redis redis://a":                         `{"addresses":["redis://a"]}`,
+		"store redis unix:///a {\n}":                    `{"addresses":["unix:///a"]}`,
+		"store redis {env.OOB_REDIS}":                   `{"addresses":["{env.OOB_REDIS}"]}`,
+		"store redis redis://a redis://b {\ncluster\n}": `{"addresses":["redis://a","redis://b"],"cluster":true}`,
+		"store redis redis://a {\nusername u\npassword {file./p}\nkey_prefix x:\ntimeout 500ms\n}": `{"addresses":["redis://a"],"username":"u","password":"{file./p}","key_prefix":"x:","timeout":500000000}`,
+		"store redis redis://a {\nsentinel_master m\nsentinel_username u\nsentinel_password p\n}":  `{"addresses":["redis://a"],"sentinel_master":"m","sentinel_username":"u","sentinel_password":"p"}`,
+		"store redis rediss://a {\nca /ca\nclient_cert /c /k\nserver_name n\n}":                    `{"addresses":["rediss://a"],"ca":"/ca","client_cert":{"cert":"/c","key":"/k"},"server_name":"n"}`,
+		"store redis redis://a {\nseal /a /b\naccept_unsealed\n}":                                  `{"addresses":["redis://a"],"seal":["/a","/b"],"accept_unsealed":true}`,
 	} {
 		s, err := parseConfig(input)
 		if err != nil {
@@ -45,30 +45,19 @@ func TestCaddyfile(t *testing.T) {
 }
 
 func TestCaddyfileRefuses(t *testing.T) {
-	for input, want := range map[string]string{
-		"store redis":                         "needs an address",
-		"store redis {\n}":                    "needs an address",
-		"host canary":                         "unrecognized option 'host'",
-		"password":                            "takes one argument",
-		`password ""`:                         "takes one argument",
-		"password canary canary":              "takes one argument",
-		"password canary\npassword canary":    "given twice",
-		"cluster yes":                         "takes no argument",
-		"cluster\ncluster":                    "given twice",
-		"client_cert canary":                  "takes two arguments",
-		"client_cert /a /b\nclient_cert /a/b": "given twice",
-		"timeout canary":                      "duration above zero",
-		"timeout 0s":                          "duration above zero",
-		"timeout 1s\ntimeout 1s":              "given twice",
-		"seal":                                "needs the file of a key",
-		"accept_unsealed canary":              "takes no argument",
+	for _, input := range []string{
+		"store redis", "store redis {\n}", "store redis redis://a redis://b", "store redis canary", "store redis redis://a:canary@b",
+		"host canary", "password", `password ""`, "password canary canary", "password canary\npassword canary",
+		"cluster yes", "cluster\ncluster", "client_cert canary", "client_cert /a /b\nclient_cert /a/b",
+		"timeout canary", "timeout 0s", "timeout 1s\ntimeout 1s", "seal", "accept_unsealed", "username canary", "sentinel_password canary",
+		"cluster\nsentinel_master x", "key_prefix canary*", "ca /ca", "server_name {canary",
 	} {
 		if !strings.HasPrefix(input, "store") {
-			input = "store redis a {\n" + input + "\n}"
+			input = "store redis redis://a {\n" + input + "\n}"
 		}
 		_, err := parseConfig(input)
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Testfile:") || strings.Contains(err.Error(), "canary") {
-			t.Errorf("%q gave error %v, want one with a line number and %q", input, err, want)
+		if err == nil || !strings.Contains(err.Error(), "Testfile:") || strings.Contains(err.Error(), "canary") && !strings.Contains(input, "server_name") {
+			t.Errorf("%q gave error %v, want one with a line number that quotes nothing", input, err)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-func mustTake(t *testing.T, s *Store, want int, counts ...targets.Count) {
+func mustTake(t *testing.T, s *sidecar, want int, counts ...targets.Count) {
 	t.Helper()
 	if reached, err := s.TakeAll(t.Context(), counts); err != nil || reached != want {
 		t.Errorf("reached %d, error %v, want %d", reached, err, want)
@@ -57,7 +57,7 @@ func TestWindowSlides(t *testing.T) {
 	s := open(t, config(common))
 	const window = time.Hour
 	c := targets.Count{Key: "a", N: 2, Window: window}
-	key := s.KeyPrefix + "{limit}:a"
+	key := s.redis.KeyPrefix + "{limit}:a"
 	mustTake(t, s, -1, c)
 	mustTake(t, s, -1, c)
 	mustTake(t, s, 0, c)
@@ -95,7 +95,7 @@ func TestWindowSlides(t *testing.T) {
 // tightest limit allows, and the others are counted nowhere.
 func TestTakeIsExact(t *testing.T) {
 	c := config(common)
-	sidecars := []*Store{open(t, c), open(t, c)}
+	sidecars := []*sidecar{open(t, c), open(t, c)}
 	counts := []targets.Count{
 		{Key: "client", N: 1000, Window: time.Hour},
 		{Key: "target", N: 17, Window: time.Hour},
@@ -120,7 +120,7 @@ func TestTakeIsExact(t *testing.T) {
 		t.Errorf("%d got through, want 17", taken.Load())
 	}
 	for _, count := range counts {
-		n, err := sidecars[0].shared.ZCard(t.Context(), sidecars[0].KeyPrefix+"{limit}:"+count.Key).Result()
+		n, err := sidecars[0].shared.ZCard(t.Context(), sidecars[0].redis.KeyPrefix+"{limit}:"+count.Key).Result()
 		if err != nil || n != 17 {
 			t.Errorf("%s counted %d, error %v, want 17", count.Key, n, err)
 		}

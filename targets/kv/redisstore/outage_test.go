@@ -17,8 +17,8 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/claimstest"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 var (
@@ -29,29 +29,29 @@ var (
 
 // mustBeDown holds while Redis does not do its work: everything is
 // unavailable, nothing is unknown, and nothing is unlimited.
-func mustBeDown(t *testing.T, s *Store, because string) {
+func mustBeDown(t *testing.T, s *sidecar, because string) {
 	t.Helper()
 	mustNotRead(t, s, because)
 	mustNotWrite(t, s, because)
 }
 
-func mustNotRead(t *testing.T, s *Store, because string) {
+func mustNotRead(t *testing.T, s *sidecar, because string) {
 	t.Helper()
 	_, loadErr := s.Load(t.Context(), ref)
 	_, unknownErr := s.Load(t.Context(), nosuc)
 	_, deviceErr := s.OfDevice(t.Context(), "bank", "device-1", "jeff")
-	_, getErr := s.Get(t.Context(), claimstest.ID(time.Now()))
+	_, getErr := s.Get(t.Context(), newID(time.Now()))
 	for op, err := range map[string]error{"Load": loadErr, "Load of nobody": unknownErr, "OfDevice": deviceErr, "Get": getErr} {
 		mustFail(t, op, err, because)
 	}
 }
 
-func mustNotWrite(t *testing.T, s *Store, because string) {
+func mustNotWrite(t *testing.T, s *sidecar, because string) {
 	t.Helper()
-	updateErr := s.Update(t.Context(), nosuc, to(storetest.Target(nosuc)))
+	updateErr := s.Update(t.Context(), nosuc, to(kvtest.Target(nosuc)))
 	reached, countErr := s.TakeAll(t.Context(), []targets.Count{{Key: "another", N: 1, Window: time.Hour}})
-	putErr := s.Put(t.Context(), claimstest.ID(time.Now()), []byte("content"), time.Now().Add(time.Hour))
-	content, takeErr := s.Take(t.Context(), claimstest.ID(time.Now()))
+	putErr := s.Put(t.Context(), newID(time.Now()), []byte("content"), time.Now().Add(time.Hour))
+	content, takeErr := s.Take(t.Context(), newID(time.Now()))
 	for op, err := range map[string]error{"Update": updateErr, "TakeAll": countErr, "Put": putErr, "Take": takeErr} {
 		mustFail(t, op, err, because)
 	}
@@ -67,9 +67,9 @@ func mustFail(t *testing.T, op string, err error, because string) {
 	}
 }
 
-func mustBeUp(t *testing.T, s *Store) {
+func mustBeUp(t *testing.T, s *sidecar) {
 	t.Helper()
-	if err := s.Update(t.Context(), ref, to(storetest.Target(ref))); err != nil {
+	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.Load(t.Context(), ref); err != nil {
@@ -84,7 +84,7 @@ func mustBeUp(t *testing.T, s *Store) {
 	if _, err := s.TakeAll(t.Context(), []targets.Count{limit}); err != nil {
 		t.Error(err)
 	}
-	mustTakeClaim(t, s, putClaim(t, s))
+	mustTakeLink(t, s, putLink(t, s))
 }
 
 func TestRestart(t *testing.T) {
@@ -153,16 +153,16 @@ func mustTimeOut(t *testing.T, operations map[string]func() error) {
 }
 
 // operations are all that a request makes of a store.
-func operations(s *Store) map[string]func() error {
+func operations(s *sidecar) map[string]func() error {
 	ctx := context.Background()
 	return map[string]func() error{
 		"Load":     func() error { _, err := s.Load(ctx, ref); return err },
 		"Update":   func() error { return s.Update(ctx, ref, increment) },
 		"OfDevice": func() error { _, err := s.OfDevice(ctx, "bank", "device-1", "jeff"); return err },
 		"TakeAll":  func() error { _, err := s.TakeAll(ctx, []targets.Count{limit}); return err },
-		"Put":      func() error { return s.Put(ctx, claimstest.ID(time.Now()), nil, time.Now()) },
-		"Get":      func() error { _, err := s.Get(ctx, claimstest.ID(time.Now())); return found(err) },
-		"Take":     func() error { _, err := s.Take(ctx, claimstest.ID(time.Now())); return found(err) },
+		"Put":      func() error { return s.Put(ctx, newID(time.Now()), nil, time.Now()) },
+		"Get":      func() error { _, err := s.Get(ctx, newID(time.Now())); return found(err) },
+		"Take":     func() error { _, err := s.Take(ctx, newID(time.Now())); return found(err) },
 	}
 }
 
@@ -181,7 +181,7 @@ func TestSilentServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	s := open(t, &Store{Addresses: []string{"redis://" + l.Addr().String()}, KeyPrefix: "oob:", Timeout: caddy.Duration(50 * time.Millisecond)})
+	s := open(t, &Store{Addresses: []string{"redis://" + l.Addr().String()}, KeyPrefix: "oob:", Options: kv.Options{Timeout: caddy.Duration(50 * time.Millisecond)}})
 	mustTimeOut(t, operations(s))
 }
 
@@ -212,7 +212,7 @@ func TestOutOfMemory(t *testing.T) {
 	s := open(t, config(server))
 	mustBeUp(t, s)
 	server.do(t, "CONFIG", "SET", "maxmemory", "1")
-	mustFail(t, "Update", s.Update(t.Context(), nosuc, to(storetest.Target(nosuc))), "OOM")
+	mustFail(t, "Update", s.Update(t.Context(), nosuc, to(kvtest.Target(nosuc))), "OOM")
 	another := targets.Count{Key: "another", N: 1, Window: time.Hour}
 	mustTake(t, s, -1, another) // it has room for counters, or it would fail
 	mustTake(t, s, 0, another)
@@ -224,35 +224,16 @@ func TestOutOfMemory(t *testing.T) {
 }
 
 // A Redis that evicts makes targets unknown, and limits start anew: that is
-// why Check warns of it.
+// why the documentation asks for noeviction.
 func TestEviction(t *testing.T) {
 	server := start(t, "--maxmemory-policy", "allkeys-random")
 	s := open(t, config(server))
 	mustBeUp(t, s)
-	warnings, err := s.Check(t.Context())
-	if err != nil || !strings.Contains(strings.Join(warnings, "\n"), "set noeviction") {
-		t.Errorf("Check returned %q, error %v", warnings, err)
-	}
 	server.do(t, "CONFIG", "SET", "maxmemory", "1")
 	eventually(t, "the eviction", func() bool {
 		_, err := s.Load(t.Context(), ref)
 		return errors.Is(err, targets.ErrNotFound)
 	})
-}
-
-func TestCheck(t *testing.T) {
-	server := start(t, "--appendonly", "yes")
-	s := sealed(t, config(server), 1)
-	if warnings, err := s.Check(t.Context()); err != nil || len(warnings) > 0 {
-		t.Errorf("Check returned %q, error %v", warnings, err)
-	}
-	server.do(t, "CONFIG", "SET", "appendonly", "no")
-	if warnings, err := s.Check(t.Context()); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "appendonly") {
-		t.Errorf("without appendonly Check returned %q, error %v", warnings, err)
-	}
-	server.kill()
-	_, err := s.Check(t.Context())
-	mustFail(t, "Check", err, "connection refused")
 }
 
 // refuse is a Redis that answers every command with an error.
@@ -324,7 +305,7 @@ func TestWhateverRedisRefuses(t *testing.T) {
 		"MISCONF Redis is configured to save RDB snapshots", "NOREPLICAS Not enough good replicas to write",
 		"ERR max number of clients reached", "NOAUTH Authentication required.", "ERR unknown command", "TRYAGAIN Multiple keys",
 	} {
-		c := &Store{Addresses: []string{refuse(t, answer)}, KeyPrefix: "oob:", Timeout: caddy.Duration(time.Minute)}
+		c := &Store{Addresses: []string{refuse(t, answer)}, KeyPrefix: "oob:", Options: kv.Options{Timeout: caddy.Duration(time.Minute)}}
 		t.Run(answer, func(t *testing.T) {
 			t.Parallel()
 			mustBeDown(t, open(t, c), answer)
@@ -397,7 +378,7 @@ func TestLostAnswers(t *testing.T) {
 	c := config(common)
 	c.Addresses = []string{thief.serve(t, common.addr)}
 	s := open(t, c)
-	record := storetest.Target(ref)
+	record := kvtest.Target(ref)
 	record.Modified = 0
 	if err := s.Update(t.Context(), ref, to(record)); err != nil {
 		t.Fatal(err)
@@ -413,7 +394,7 @@ func TestLostAnswers(t *testing.T) {
 		}
 		thief.steal = 2
 		mustTake(t, s, -1, many)
-		n, err := s.shared.ZCard(t.Context(), s.KeyPrefix+"{limit}:many").Result()
+		n, err := s.shared.ZCard(t.Context(), s.redis.KeyPrefix+"{limit}:many").Result()
 		if err != nil || n != int64(i+1) {
 			t.Errorf("after %d dispatches %d are counted, error %v", i+1, n, err)
 		}
@@ -428,7 +409,7 @@ func TestLostAnswers(t *testing.T) {
 func TestRecoveryUnderLoad(t *testing.T) {
 	server := start(t, "--appendonly", "yes", "--appendfsync", "always")
 	s := open(t, config(server))
-	record := storetest.Target(ref)
+	record := kvtest.Target(ref)
 	record.Modified = 0
 	if err := s.Update(t.Context(), ref, to(record)); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,8 +24,8 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/seal"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/storetest"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // common is the server of all tests that do nothing to it. They are kept apart
@@ -33,8 +34,7 @@ var common *server
 
 func TestMain(m *testing.M) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		fmt.Fprintln(os.Stderr, "redis-server is missing: run ./test.sh, which installs what the tests need")
-		os.Exit(1)
+		os.Exit(m.Run()) // the tests that need it say so
 	}
 	dir, err := os.MkdirTemp("", "oob-redis")
 	if err != nil {
@@ -70,6 +70,7 @@ type server struct {
 // further arguments, and ends it with the test.
 func start(t testing.TB, args ...string) *server {
 	t.Helper()
+	testservice.Need(t, "redis-server")
 	s := &server{dir: t.TempDir(), port: freePort(t)}
 	s.addr = net.JoinHostPort("127.0.0.1", portText(s.port))
 	s.url = "redis://" + s.addr
@@ -142,19 +143,47 @@ func (s *server) do(t testing.TB, args ...any) any {
 // config is the store's configuration for a server, with a prefix that no
 // other test has, and with much time: most tests are not about time.
 func config(s *server) *Store {
+	if s == nil { // there is no redis-server, as open will say
+		s = new(server)
+	}
 	return &Store{
 		Addresses: []string{s.url}, KeyPrefix: "oob:" + strings.ToLower(rand.Text()[:10]) + ":",
-		Timeout: caddy.Duration(time.Minute),
+		Options: kv.Options{Timeout: caddy.Duration(time.Minute)},
 	}
 }
 
-// open makes a store that has connections of its own, as in a sidecar of its
+// sidecar is a store that has connections of its own, as in a process of its
 // own.
-func open(t testing.TB, s *Store) *Store {
+type sidecar struct {
+	*kv.Store
+	*shared
+	redis *Store
+}
+
+// TakeAll and GiveBack are those of the counter.
+func (s *sidecar) TakeAll(ctx context.Context, counts []targets.Count) (int, error) {
+	return s.Counter().TakeAll(ctx, counts)
+}
+
+func (s *sidecar) GiveBack(ctx context.Context, counts []targets.Count) error {
+	return s.Counter().GiveBack(ctx, counts)
+}
+
+// Get and Close are ambiguous.
+func (s *sidecar) Get(ctx context.Context, id string) ([]byte, error) { return s.Store.Get(ctx, id) }
+
+// sidecars counts them: no two have the same locks.
+var sidecars atomic.Int64
+
+// open makes a sidecar.
+func open(t testing.TB, s *Store) *sidecar { return sealed(t, s) }
+
+func sealed(t testing.TB, s *Store, keys ...byte) *sidecar {
 	t.Helper()
+	testservice.Need(t, "redis-server")
 	fresh := *s
 	fresh.logger = slog.New(slog.DiscardHandler)
-	if err := fresh.check(); err != nil {
+	if err := fresh.Check(); err != nil {
 		t.Fatal(err)
 	}
 	c, err := fresh.connection()
@@ -165,52 +194,24 @@ func open(t testing.TB, s *Store) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fresh.shared = &shared{UniversalClient: client}
+	fresh.shared, fresh.location = &shared{client}, fmt.Sprint("sidecar ", sidecars.Add(1))
 	t.Cleanup(func() {
 		if err := client.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return &fresh
+	return &sidecar{kv.New(&fresh, ring(t, keys...), time.Duration(s.Timeout)), fresh.shared, &fresh}
 }
 
-func ring(t testing.TB, keys ...byte) *seal.Ring {
+func ring(t testing.TB, keys ...byte) *kv.Ring {
 	t.Helper()
-	var secrets [][]byte
-	for _, k := range keys {
-		secrets = append(secrets, bytes.Repeat([]byte{k}, seal.KeySize))
+	if len(keys) == 0 {
+		return nil
 	}
-	r, err := seal.NewRing(secrets...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return kvtest.Ring(t, keys...)
 }
 
-func sealed(t testing.TB, s *Store, keys ...byte) *Store {
-	t.Helper()
-	s = open(t, s)
-	s.ring = ring(t, keys...)
-	return s
-}
-
-// writeRaw stores data as the record of a target, past the store.
-func writeRaw(t testing.TB, s *Store, ref targets.Ref, data []byte) {
-	t.Helper()
-	r := &stored{version: newToken(), entry: newToken(), record: data}
-	if err := s.shared.Set(t.Context(), s.targetKey(ref.Hash()), r.String(), 0).Err(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func readRaw(t testing.TB, s *Store, ref targets.Ref) []byte {
-	t.Helper()
-	r, err := s.read(t.Context(), s.targetKey(ref.Hash()))
-	if err != nil || r == nil {
-		t.Fatalf("%v, error %v", r, err)
-	}
-	return r.record
-}
+func recordKey(ref targets.Ref) kv.Key { return kv.Key{Kind: kv.Records, Name: ref.Hash()} }
 
 func to(next *targets.Target) targets.Edit {
 	return func(*targets.Target) (*targets.Target, error) { return next, nil }
@@ -236,10 +237,10 @@ func eventually(t testing.TB, what string, done func() bool) {
 	}
 }
 
-func fill(t testing.TB, s *Store, refs []targets.Ref) {
+func fill(t testing.TB, s *sidecar, refs []targets.Ref) {
 	t.Helper()
 	for _, ref := range refs {
-		if err := s.Update(t.Context(), ref, to(storetest.Target(ref))); err != nil {
+		if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
 			t.Fatal(err)
 		}
 	}

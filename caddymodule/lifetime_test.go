@@ -1,0 +1,47 @@
+package caddymodule
+
+import (
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+)
+
+// A dispatcher that can never send is told of when the configuration is loaded.
+func TestLifetimesThatNeverSuffice(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lifetimes  map[nevisfido.Operation]caddy.Duration
+		operations []nevisfido.Operation
+		needs      time.Duration
+		warns      bool
+	}{
+		"as by default":         {nil, nil, 72 * time.Hour, true},
+		"of another operation":  {map[nevisfido.Operation]caddy.Duration{"registration": caddy.Duration(240 * time.Hour)}, []nevisfido.Operation{"authentication"}, 72 * time.Hour, true},
+		"just as long":          {map[nevisfido.Operation]caddy.Duration{"registration": caddy.Duration(72 * time.Hour)}, nil, 72 * time.Hour, true},
+		"of one of its":         {map[nevisfido.Operation]caddy.Duration{"registration": caddy.Duration(240 * time.Hour)}, nil, 72 * time.Hour, false},
+		"needs none in special": {nil, nil, 0, false},
+	} {
+		core, logged := observer.New(zapcore.WarnLevel)
+		h := &Handler{TokenLifetime: tc.lifetimes, logger: zap.New(core)}
+		h.warnOfLifetime("paper", tc.operations, tc.needs)
+		if warned := logged.Len() == 1 && logged.All()[0].ContextMap()["dispatcher"] == "paper"; warned != tc.warns {
+			t.Errorf("%s: %+v", name, logged.All())
+		}
+	}
+	l, err := dispatcherstest.Load[*letter.Letter](t, "letter", map[string]any{"spool": t.TempDir(), "min_lifetime": "96h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d dispatchers.Dispatcher = l
+	if needs := d.Traits().MinLifetime; needs != 96*time.Hour {
+		t.Errorf("a letter needs %v", needs)
+	}
+}
