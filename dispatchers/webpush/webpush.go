@@ -148,7 +148,7 @@ func (*WebPush) Traits() dispatchers.Traits { return dispatchers.Traits{PayloadO
 
 // Dispatch implements dispatchers.Dispatcher.
 func (p *WebPush) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
-	r, err := p.request(m)
+	r, err := p.request(m) //nolint:contextcheck // the key file is read for all messages
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}
