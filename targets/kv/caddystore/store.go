@@ -152,8 +152,9 @@ func folderOf(kind kv.Kind) string {
 		return "oob/lists"
 	case kv.Links:
 		return linkFolder
+	default:
+		return "oob/targets"
 	}
-	return "oob/targets"
 }
 
 // Place implements kv.Backend. It is the storage's key. The first digits divide

@@ -58,8 +58,9 @@ func (s *Store) prefix(kind kv.Kind) string {
 		return s.KeyPrefix + "list:"
 	case kv.Links:
 		return s.KeyPrefix + "claim:"
+	default:
+		return s.KeyPrefix + "target:"
 	}
-	return s.KeyPrefix + "target:"
 }
 
 // Place implements kv.Backend. It is Redis's key.
