@@ -106,8 +106,8 @@ func TestCaddyfileRefusals(t *testing.T) {
 
 		{"store missing", inSite("\t\tstore"), "3", "store takes a type, such as: store caddy"},
 		{"store unknown", inSite("\t\tstore etcd"), "3", `there is no type "etcd" of oob.stores in this build; there are: caddy`},
-		{"store superfluous", inSite("\t\tstore caddy caddy"), "3", "superfluous 'caddy'"},
-		{"store option", inSite("\t\tstore caddy {\n\t\t\tpath /x\n\t\t}"), "4", "unrecognized option 'path': use 'storage', 'timeout'"},
+		{"store superfluous", inSite("\t\tstore caddy caddy"), "3", "superfluous argument"},
+		{"store option", inSite("\t\tstore caddy {\n\t\t\tpath /x\n\t\t}"), "4", "unrecognized option "path" of caddy"},
 		{"store twice", inSite("\t\tstore caddy\n\t\tstore caddy"), "4", "option store is given twice"},
 
 		{"limit alone", inSite("\t\tlimit"), "3", "such as: limit target 5 5m; or the word off"},

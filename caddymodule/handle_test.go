@@ -3,20 +3,7 @@ package caddymodule
 import (
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2"
-
-	"github.com/oob-dispatch/oob-dispatch/targets"
 )
-
-// forgetful is a store that keeps targets only.
-type forgetful struct{ targets.Store }
-
-func (forgetful) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "oob.stores.test_forgetful", New: func() caddy.Module { return new(forgetful) }}
-}
-
-func init() { caddy.RegisterModule(forgetful{}) }
 
 func handleWith(url, members string) string {
 	return `{"handler": "oob_dispatch", "dispatchers": [{"name": "d", "dispatcher": {"type": "link"}, "handle": "` + url + `"}]` + members + `}`
@@ -64,7 +51,6 @@ func TestHandleRefuses(t *testing.T) {
 		{"in other letters", handleWith("https://fido.example.com/NevisFido/oob", ""), nevisFIDOs},
 		{"within another base_path", handleWith("https://fido.example.com/a/b/oob", `, "base_path": "/a/b"`), nevisFIDOs},
 		{"too long a lifetime", handleWith("https://fido.example.com/oob", `, "token_lifetime": {"registration": "9000h"}`), "token_lifetime registration is longer"},
-		{"store without links", handleWith("https://fido.example.com/oob", `, "store": {"type": "test_forgetful"}`), "use another store, such as: store caddy"},
 		{"channel without links", fcm, "this type of dispatcher sends none: remove it"},
 		{"script as base_url", dispatcherWith(`, "base_url": "javascript:alert(1)"`), "base_url: a URL of scheme javascript opens no app"},
 		{"data as base_url", dispatcherWith(`, "base_url": "data:text/html,x"`), "base_url: a URL of scheme data opens no app"},

@@ -136,7 +136,7 @@ func TestProvisionRefuses(t *testing.T) {
 		{"limit window", handlerWith(`, "limits": [{"scope": "target", "n": 1}]`), "the window has to be longer than zero"},
 		{"limits and limits_off", handlerWith(`, "limits_off": true, "limits": [{"scope": "target", "n": 1, "window": "1m"}]`), "limit off stands beside other limits"},
 		{"unknown store", handlerWith(`, "store": {"type": "etcd"}`), "loading the store"},
-		{"store timeout", handlerWith(`, "store": {"type": "caddy", "timeout": -1}`), "timeout must be positive"},
+		{"store timeout", handlerWith(`, "store": {"type": "caddy", "timeout": -1}`), "timeout takes a duration longer than zero"},
 		{"store without type", handlerWith(`, "store": {}`), "loading the store"},
 
 		{"dispatcher without a name", `{"handler": "oob_dispatch", "dispatchers": [{"dispatcher": {"type": "link"}}]}`, "a name has 1 to 64 letters"},

@@ -12,12 +12,11 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-// Memory is a Backend that forgets everything with the process, for tests. The
-// zero Memory is ready for use.
+// Memory is a Backend that forgets everything with the process, short links not
+// before, for tests. The zero Memory is ready for use.
 type Memory struct {
 	mu     sync.Mutex
 	values map[Key]Value
-	ends   map[Key]time.Time // of short links
 }
 
 // Get implements Backend.
@@ -25,7 +24,7 @@ func (m *Memory) Get(ctx context.Context, key Key) (*Value, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, ok := m.values[key]
-	if end, expires := m.ends[key]; !ok || expires && time.Now().After(end) {
+	if !ok {
 		return nil, ctx.Err()
 	}
 	return &Value{bytes.Clone(v.Data), v.Version}, ctx.Err()
@@ -40,9 +39,8 @@ func (m *Memory) Set(key Key, data []byte) {
 
 func (m *Memory) set(key Key, data []byte) {
 	if m.values == nil {
-		m.values, m.ends = make(map[Key]Value), make(map[Key]time.Time)
+		m.values = make(map[Key]Value)
 	}
-	delete(m.ends, key)
 	if data == nil {
 		delete(m.values, key)
 		return
@@ -101,14 +99,13 @@ func (m *Memory) Scan(ctx context.Context, kind Kind, f func(name string, v *Val
 }
 
 // Put implements Backend.
-func (m *Memory) Put(ctx context.Context, key Key, data []byte, expires time.Time) error {
+func (m *Memory) Put(ctx context.Context, key Key, data []byte, _ time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	m.set(key, data)
-	m.ends[key] = expires
 	return nil
 }
 
