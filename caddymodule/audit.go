@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
@@ -23,7 +24,7 @@ type Audit struct {
 	// A file to which JSON lines are appended. Each holds the hash of the one
 	// before; `caddy oob audit verify` finds lines that were changed or taken
 	// out. The file is for one process only, and dispatches go on if it cannot
-	// be written. Placeholders are resolved at load.
+	// be written. Placeholders are resolved when the configuration is loaded.
 	File string `json:"file,omitempty"`
 
 	// The name of a logger, which is appended to the handler's, such as
@@ -46,22 +47,21 @@ func (f auditFile) Destruct() error {
 
 // openAudit prepares the audit trail. No file is opened before there is
 // something to write.
-func (h *Handler) openAudit() error {
-	if h.Audit == nil {
+func (h *Handler) openAudit(log *zap.Logger) error {
+	switch {
+	case h.Audit == nil:
+		return nil
+	case h.Audit.Log != "":
+		h.trail = logTrail(log.Named(h.Audit.Log))
 		return nil
 	}
-	if err := h.Audit.check(); err != nil {
-		return err
-	}
-	if h.Audit.Log == "" {
-		return h.openAuditFile()
-	}
-	h.trail = logTrail(h.logger.Named(h.Audit.Log))
-	return nil
+	return h.openAuditFile()
 }
 
 func (a *Audit) check() error {
 	switch {
+	case a == nil:
+		return nil
 	case (a.File == "") == (a.Log == ""):
 		return errors.New("audit: give a file or the name of a log, one of them")
 	case a.File != "":
@@ -89,7 +89,7 @@ func (h *Handler) openAuditFile() error {
 	if err != nil {
 		return fmt.Errorf("sharing the audit file: %w", err)
 	}
-	h.auditPath = path
+	h.release = append(h.release, func() error { _, err := auditFiles.Delete(path); return err })
 	h.trail = fileTrail(file.(auditFile).File)
 	return nil
 }
@@ -99,7 +99,7 @@ func canHoldAudit(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && !info.Mode().IsRegular():
-		return fmt.Errorf("%s is no file; to write elsewhere, use audit log", path)
+		return fmt.Errorf("%s is not a file; to write elsewhere, use audit log", path)
 	case err == nil:
 		return nil
 	case !errors.Is(err, os.ErrNotExist):
@@ -111,16 +111,7 @@ func canHoldAudit(path string) error {
 	return nil
 }
 
-func (h *Handler) releaseAudit() error {
-	if h.auditPath == "" {
-		return nil
-	}
-	_, err := auditFiles.Delete(h.auditPath)
-	h.auditPath = ""
-	return err
-}
-
-// observer adds the audit trail to what else is told.
+// observer tells the metrics and, where there is one, the audit trail.
 func (h *Handler) observer(m *metrics) exchange.Observer {
 	if h.trail == nil {
 		return m
@@ -145,19 +136,19 @@ func (t *auditTrouble) report(lost int64, err error) {
 	log.Info("audit lines are written again")
 }
 
-func auditOption(d *caddyfile.Dispenser, to **Audit) error {
+func readAudit(h *Handler, d *caddyfile.Dispenser) error {
 	const form = "audit takes file and a path, or log and a name, such as: audit file /var/log/oob-dispatch/audit.jsonl"
-	var where, value string
-	if !d.Args(&where, &value) || value == "" || d.NextArg() {
-		return d.Err(form)
+	args, err := conf.Values(d, 2, form)
+	if err != nil {
+		return err
 	}
-	switch where {
+	switch args[0] {
 	case "file":
-		*to = &Audit{File: value}
+		h.Audit = &Audit{File: args[1]}
 	case "log":
-		*to = &Audit{Log: value}
+		h.Audit = &Audit{Log: args[1]}
 	default:
-		return d.Err(form)
+		return errors.New(form)
 	}
 	return nil
 }

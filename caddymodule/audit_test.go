@@ -158,8 +158,8 @@ func TestAuditLineEscapes(t *testing.T) {
 // A log gets the same members.
 func TestAuditLog(t *testing.T) {
 	core, logged := observer.New(zapcore.InfoLevel)
-	h := &Handler{Audit: &Audit{Log: "trail"}, logger: zap.New(core).Named("http.handlers.oob_dispatch")}
-	if err := h.openAudit(); err != nil {
+	h := &Handler{Audit: &Audit{Log: "trail"}}
+	if err := h.openAudit(zap.New(core).Named("http.handlers.oob_dispatch")); err != nil {
 		t.Fatal(err)
 	}
 	audited{silent{}, h.trail}.Exchanged(fullRecord)
@@ -199,8 +199,8 @@ func TestAuditRefusals(t *testing.T) {
 		`{"file": "/tmp/audit", "log": "audit"}`:     "audit: give a file or the name of a log, one of them",
 		`{"log": "a b"}`:                             "a name has 1 to 64 letters",
 		`{"file": "{env.OOB_TEST_UNSET}"}`:           "audit file",
-		fmt.Sprintf(`{"file": %q}`, dir):             "is no file; to write elsewhere, use audit log",
-		`{"file": "/dev/full"}`:                      "is no file; to write elsewhere, use audit log",
+		fmt.Sprintf(`{"file": %q}`, dir):             "is not a file; to write elsewhere, use audit log",
+		`{"file": "/dev/full"}`:                      "is not a file; to write elsewhere, use audit log",
 		fmt.Sprintf(`{"file": %q}`, dir+"/no/audit"): "the folder of " + dir + "/no/audit does not exist",
 		`{"file": "/tmp/audit", "required": true}`:   "required",
 	} {

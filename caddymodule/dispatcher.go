@@ -2,23 +2,31 @@ package caddymodule
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"reflect"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
 // Dispatcher is one configured dispatcher: a guest module with the name that
-// callers use and the options that all dispatchers have.
+// callers use and the options that all dispatchers have. An option that all
+// dispatchers have is a field and a row of the table of one of the groups; what
+// takes none of a group refuses it.
 type Dispatcher struct {
 	// The value of `dispatcher` in requests that means this one: letters,
 	// digits, `.`, `_` and `-`. It may be the name of one of nevisFIDO's own
@@ -28,20 +36,29 @@ type Dispatcher struct {
 	// The channel.
 	DispatcherRaw json.RawMessage `json:"dispatcher" caddy:"namespace=oob.dispatchers inline_key=type"`
 
-	// `required` never sends a message in clear: no key means no dispatch.
-	// `preferred` sends it in clear only where the target has no key. `off`
-	// sends it as nevisFIDO gives it. Default: `preferred` for `qr_code` and
-	// `link`, `required` for all others
-	Encryption delivery.Policy `json:"encryption,omitempty"`
+	Addressing
+	Attempts
+	Use
 
+	// How many exchanges may deliver through it at the same time; more are
+	// refused. Default: 256
+	MaxConcurrent int `json:"max_concurrent,omitempty"`
+
+	lines conf.Lines // in the Caddyfile that it comes from, if any
+	guest any        // as the Caddyfile has it, not provisioned; nil for JSON
+}
+
+// Addressing holds the options about where a message goes. Composites leave them
+// to their members.
+type Addressing struct {
 	// Where the message goes, a template with placeholders such as
 	// `{oob.user.email}`. Default: the address of the target, if it was
 	// registered for this kind of dispatcher
 	Address dispatchers.Template `json:"address,omitempty"`
 
 	// The URL that opens the app, to which the message is appended as the
-	// parameter `dispatchTokenResponse`. Placeholders are resolved at load.
-	// Default: that of nevisFIDO's own link
+	// parameter `dispatchTokenResponse`. Placeholders are resolved when the
+	// configuration is loaded. Default: that of nevisFIDO's own link
 	BaseURL string `json:"base_url,omitempty"`
 
 	// Replaces links, which are long, by short ones: the public https URL of
@@ -49,15 +66,44 @@ type Dispatcher struct {
 	// `https://fido.example.com/oob`. The encrypted message waits in the
 	// store until the token expires. The short link leads to a page with a
 	// button, which opens the app once. Messages in clear keep their long
-	// links. Placeholders are resolved at load. Default: none
-	Handle string `json:"handle,omitempty"`
+	// links. Placeholders are resolved when the configuration is loaded.
+	// Default: none
+	ShortLinks string `json:"short_links,omitempty"`
 
+	// Deprecated: the old name of `short_links`.
+	Handle string `json:"handle,omitempty"`
+}
+
+var addressingOptions = conf.Table[Addressing]{
+	conf.Text("address", func(a *Addressing) *dispatchers.Template { return &a.Address }, dispatchers.CheckTemplate),
+	conf.Placeholder("base_url", func(a *Addressing) *string { return &a.BaseURL }, nevisfido.ValidBaseURL),
+	conf.Placeholder(shortLinks, func(a *Addressing) *string { return &a.ShortLinks }, validShortLinks),
+	conf.Placeholder(oldShortLinks, func(a *Addressing) *string { return &a.Handle }, validShortLinks),
+}
+
+// Attempts holds the options about attempts at a delivery. Composites leave them
+// to their members.
+type Attempts struct {
 	// The time for one attempt. Default: 5s
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
 	// The number of further attempts after a temporary failure, 0 to 10.
 	// Default: 2
 	Retries *int `json:"retries,omitempty"`
+}
+
+var attemptOptions = conf.Table[Attempts]{
+	conf.Duration("timeout", func(a *Attempts) *caddy.Duration { return &a.Timeout }, 0, 5*time.Second),
+	conf.OptionalInt("retries", func(a *Attempts) **int { return &a.Retries }, 0, 10, 2),
+}
+
+// Use holds the options about which dispatches a dispatcher serves, and how.
+type Use struct {
+	// `required` never sends a message in clear: no key means no dispatch.
+	// `preferred` sends it in clear only where the target has no key. `off`
+	// sends it as nevisFIDO gives it. Default: `preferred` for `qr_code` and
+	// `link`, `required` for all others
+	Encryption delivery.Policy `json:"encryption,omitempty"`
 
 	// The operations that it serves. Default: all
 	Operations []nevisfido.Operation `json:"operations,omitempty"`
@@ -68,149 +114,139 @@ type Dispatcher struct {
 
 	// Drops the limits that this kind of dispatcher has of its own.
 	LimitsOff bool `json:"limits_off,omitempty"`
-
-	// How many exchanges may deliver through it at the same time; more are
-	// refused. Default: 256
-	MaxConcurrent int `json:"max_concurrent,omitempty"`
-
-	lines   lines // in the Caddyfile that it comes from, if any
-	written any   // the guest as it stands there, if it can be asked without being provisioned
 }
 
-const (
-	defaultTimeout       = 5 * time.Second
-	defaultRetries       = 2
-	maxRetries           = 10
-	defaultMaxConcurrent = 256
-	maxMaxConcurrent     = 100_000
+var useOptions = conf.Table[Use]{
+	conf.OneOf("encryption", func(u *Use) *delivery.Policy { return &u.Encryption },
+		delivery.Required, delivery.Preferred, delivery.Off),
+	conf.Words("operations", func(u *Use) *[]nevisfido.Operation { return &u.Operations }, checkOperation),
+	limitOption(func(u *Use) (*[]Limit, *bool) { return &u.Limits, &u.LimitsOff }),
+}
+
+var commonOptions = conf.Join(
+	conf.Embed(addressingOptions, func(d *Dispatcher) *Addressing { return &d.Addressing }),
+	conf.Embed(attemptOptions, func(d *Dispatcher) *Attempts { return &d.Attempts }),
+	conf.Embed(useOptions, func(d *Dispatcher) *Use { return &d.Use }),
+	conf.Table[Dispatcher]{
+		conf.Int("max_concurrent", func(d *Dispatcher) *int { return &d.MaxConcurrent }, 1, 100_000, 256),
+	},
 )
+
+func readDispatcher(h *Handler, d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return errors.New("dispatcher takes a name and a type, such as: dispatcher push fcm")
+	}
+	entry := &Dispatcher{Name: d.Val()}
+	if !d.NextArg() {
+		return fmt.Errorf("dispatcher %s takes a type as well, such as: dispatcher %s fcm", entry.Name, entry.Name)
+	}
+	h.Dispatchers = append(h.Dispatchers, entry)
+	return entry.read(d, entry.checkType)
+}
+
+// onExpired is the option and the name of the dispatcher that tells the relying
+// party of addresses that are gone.
+const onExpired = "on_expired"
+
+func readOnExpired(h *Handler, d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return errors.New("on_expired takes a type of dispatcher, such as: on_expired webhook")
+	}
+	h.OnExpired = new(Dispatcher)
+	return h.OnExpired.read(d, h.OnExpired.checkNotice)
+}
+
+// read reads a dispatcher whose type the dispenser is at: the options that all
+// have, and what is left, which is the type's.
+func (d *Dispatcher) read(disp *caddyfile.Dispenser, check func(guest any) error) error {
+	rest, lines, err := commonOptions.Take(disp.NewFromNextSegment(), d)
+	if err != nil {
+		return err
+	}
+	d.lines = lines
+	rest.Next()
+	guest, raw, err := readGuest(rest, dispatchers.Namespace)
+	if err == nil {
+		d.guest, d.DispatcherRaw = guest, raw
+		err = check(guest)
+	}
+	if err != nil {
+		return d.fault(err)
+	}
+	return nil
+}
+
+// fault adds the dispatcher's name and line to an error.
+func (d *Dispatcher) fault(err error) error {
+	if d.Name == "" {
+		return d.lines.Wrap(fmt.Errorf("%s: %w", onExpired, err))
+	}
+	return d.lines.Wrap(fmt.Errorf("dispatcher %q: %w", d.Name, err))
+}
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// loadDispatchers loads them all. knowsUsers tells whether a key source does.
-func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[string]*delivery.Channel, error) {
-	channels := make(map[string]*delivery.Channel, len(h.Dispatchers))
-	for _, d := range h.Dispatchers {
-		if !validName.MatchString(d.Name) {
-			return nil, fmt.Errorf("dispatcher %q: a name has 1 to 64 letters, digits, dots, underscores or hyphens", d.Name)
-		}
-		if channels[d.Name] != nil {
-			return nil, fmt.Errorf("dispatcher %q is configured twice", d.Name)
-		}
-		if d.asksForUser() && !knowsUsers { // loading forgets the options
-			h.logger.Warn("no key source knows users, so that {oob.user.email}, {oob.user.mobile} and {oob.user.address} stay empty: "+
-				"configure key_source nevisidm or file, or take the value from the request, such as {http.request.header.X-User-Email}",
-				zap.String("dispatcher", d.Name))
-		}
-		for _, name := range placeholder.Unknown(d.Address.Placeholders()) {
-			h.logger.Warn("the option address holds a placeholder that Caddy does not know, so that nothing can be sent; check its spelling",
-				zap.String("dispatcher", d.Name), zap.String("placeholder", name))
-		}
-		c, err := d.channel(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("dispatcher %q: %w", d.Name, err)
-		}
-		if c.Encryption == delivery.Off {
-			h.logger.Warn("this dispatcher sends messages in clear", zap.String("dispatcher", d.Name))
-		}
-		h.warnOfLifetime(d.Name, d.Operations, c.Traits.MinLifetime)
-		channels[d.Name] = c
+// checkType refuses common options that have no meaning for the type.
+func (d *Dispatcher) checkType(guest any) error {
+	if !validName.MatchString(d.Name) {
+		return errors.New("a name has 1 to 64 letters, digits, dots, underscores or hyphens")
 	}
-	return channels, nil
-}
-
-// asksForUser reports whether an option, of the guest or of all dispatchers,
-// holds a placeholder whose value a key source has to know.
-func (d *Dispatcher) asksForUser() bool {
-	const prefix = "oob.user."
-	return d.Address.Uses(prefix) || bytes.Contains(d.DispatcherRaw, []byte("{"+prefix))
-}
-
-// channel loads the guest and puts it behind the common options.
-func (d *Dispatcher) channel(ctx caddy.Context) (*delivery.Channel, error) {
-	if d.DispatcherRaw == nil {
-		return nil, errors.New("it has no dispatcher module; name its type")
-	}
-	guest, err := ctx.WithValue(dispatchers.NameKey{}, d.Name).LoadModule(d, "DispatcherRaw")
-	if err != nil {
-		return nil, err
-	}
-	c := &delivery.Channel{
-		Name:       d.Name,
-		Type:       guest.(caddy.Module).CaddyModule().ID.Name(),
-		Encryption: d.Encryption,
-		Address:    d.Address,
-		Timeout:    time.Duration(d.Timeout),
-		Retries:    defaultRetries,
-		Operations: d.Operations,
+	for i, op := range d.Operations {
+		if slices.Contains(d.Operations[:i], op) {
+			return conf.Errorf("operations", "operations: %s is named twice; remove one", op)
+		}
 	}
 	switch g := guest.(type) {
 	case dispatchers.Composite:
-		c.Composite = g
-		err = d.checkComposite()
+		const why = "they belong to the dispatchers that it uses"
+		return cmp.Or(
+			refuse(d.lines, d.Addressing, addressingOptions, why), refuse(d.lines, d.Attempts, attemptOptions, why),
+			d.checkEncryptionOfMembers(),
+		)
 	case dispatchers.Dispatcher:
-		c.Dispatcher, c.Traits = g, g.Traits()
-		err = d.complete(c)
-	default:
-		err = fmt.Errorf("the module %T is no dispatchers.Dispatcher", guest)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if c.Limits, err = d.limits(c.Traits.Limits); err != nil {
-		return nil, err
-	}
-	if d.MaxConcurrent < 0 || d.MaxConcurrent > maxMaxConcurrent {
-		return nil, fmt.Errorf("max_concurrent has to be between 1 and %d", maxMaxConcurrent)
-	}
-	if d.MaxConcurrent == 0 {
-		d.MaxConcurrent = defaultMaxConcurrent
-	}
-	c.Slots = make(chan struct{}, d.MaxConcurrent)
-	for _, op := range d.Operations {
-		if !op.Valid() {
-			return nil, fmt.Errorf("operations: there is no operation %q; name registration, authentication or deregistration", op)
+		if base, option := d.shortLinks(); base != "" && g.Traits().PayloadOnly {
+			return conf.Errorf(option, "%s: this type of dispatcher sends no links: remove it", option)
 		}
+		return nil
+	default:
+		return fmt.Errorf("the module %T does not implement dispatchers.Dispatcher", guest)
 	}
-	return c, nil
 }
 
-// complete sets the options of a dispatcher that sends by itself.
-func (d *Dispatcher) complete(c *delivery.Channel) error {
-	switch c.Encryption = d.encryption(c.Traits); c.Encryption {
-	case delivery.Required, delivery.Preferred, delivery.Off:
-	default:
-		return fmt.Errorf("encryption %q: it is required, preferred or off", c.Encryption)
+func (d *Dispatcher) checkEncryptionOfMembers() error {
+	if d.Encryption == "" || d.Encryption == delivery.Required {
+		return nil
 	}
-	if err := d.Address.Check(); err != nil {
-		return fmt.Errorf("address: %w", err)
+	return d.lines.Wrap(conf.Errorf("encryption", "encryption here can only be required; anything else belongs to the dispatchers that it uses"))
+}
+
+// checkNotice refuses what has no meaning in a notice to the relying party.
+func (d *Dispatcher) checkNotice(guest any) error {
+	if g, ok := guest.(dispatchers.Dispatcher); !ok || !g.Traits().AddressOptional {
+		return errors.New("it takes a dispatcher that needs no address of a device, such as webhook")
 	}
-	if d.BaseURL != "" {
-		base, err := placeholder.Resolve("base_url", d.BaseURL)
-		if err != nil {
-			return err
-		}
-		if err := nevisfido.ValidBaseURL(base); err != nil {
-			return fmt.Errorf("base_url: %w", err)
-		}
-		c.BaseURL = base
+	const why = "a notice is not a message to a device: remove them"
+	return cmp.Or(refuse(d.lines, d.Addressing, addressingOptions, why), refuse(d.lines, d.Use, useOptions, why))
+}
+
+// refuse fails where an option of a group is set.
+func refuse[G any](lines conf.Lines, group G, options conf.Table[G], why string) error {
+	if reflect.ValueOf(group).IsZero() {
+		return nil
 	}
-	if err := d.completeHandle(c); err != nil {
-		return err
+	return options.Misplaced(lines, why)
+}
+
+// preview is the channel as far as it is known from a Caddyfile.
+func (d *Dispatcher) preview() *delivery.Channel {
+	c := &delivery.Channel{Name: d.Name, Encryption: d.Encryption}
+	switch g := d.guest.(type) {
+	case dispatchers.Composite:
+		c.Composite = g
+	case dispatchers.Dispatcher:
+		c.Encryption = d.encryption(g.Traits())
 	}
-	if c.Timeout < 0 {
-		return errors.New("timeout has to be longer than zero")
-	}
-	if c.Timeout == 0 {
-		c.Timeout = defaultTimeout
-	}
-	if d.Retries != nil {
-		c.Retries = *d.Retries
-	}
-	if c.Retries < 0 || c.Retries > maxRetries {
-		return fmt.Errorf("retries has to be between 0 and %d", maxRetries)
-	}
-	return nil
+	return c
 }
 
 // encryption returns the policy, or its default.
@@ -224,16 +260,103 @@ func (d *Dispatcher) encryption(traits dispatchers.Traits) delivery.Policy {
 	return delivery.Required
 }
 
-// ofMembers are the options that stand with the members of a composite.
-var ofMembers = []string{"address", "base_url", "handle", "timeout", "retries"}
+// loadDispatchers loads them all. knowsUsers tells whether a key source does.
+func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[string]*delivery.Channel, error) {
+	channels := make(map[string]*delivery.Channel, len(h.Dispatchers))
+	for _, d := range h.Dispatchers {
+		log := h.logger.With(slog.String("dispatcher", d.Name))
+		d.warn(log, knowsUsers)
+		c, err := d.load(ctx, d.checkType)
+		if err != nil {
+			return nil, d.fault(err)
+		}
+		if c.Encryption == delivery.Off {
+			log.Warn("this dispatcher sends messages in clear")
+		}
+		h.warnOfLifetime(log, c)
+		channels[d.Name] = c
+	}
+	return channels, nil
+}
 
-// checkComposite refuses options that have to stand with the members.
-func (d *Dispatcher) checkComposite() error {
-	if d.Address != "" || d.BaseURL != "" || d.Handle != "" || d.Timeout != 0 || d.Retries != nil {
-		return d.lines.errorAt(errors.New("address, base_url, handle, timeout and retries belong to the dispatchers that it uses"), ofMembers...)
+// loadOnExpired loads the dispatcher that tells of expired targets; nil where
+// there is none.
+func (h *Handler) loadOnExpired(ctx caddy.Context) (*delivery.Channel, error) {
+	if h.OnExpired == nil {
+		return nil, nil
 	}
-	if d.Encryption != "" && d.Encryption != delivery.Required {
-		return d.lines.errorAt(errors.New("encryption here can only be required; anything else belongs to the dispatchers that it uses"), "encryption")
+	d := h.OnExpired
+	c, err := d.load(ctx, d.checkNotice)
+	if err != nil {
+		return nil, d.fault(err)
 	}
-	return nil
+	c.Name = onExpired
+	return c, nil
+}
+
+// load loads the guest and puts it behind the common options.
+func (d *Dispatcher) load(ctx caddy.Context, check func(guest any) error) (*delivery.Channel, error) {
+	if d.DispatcherRaw == nil {
+		return nil, errors.New("it has no dispatcher module; name its type")
+	}
+	guest, err := ctx.WithValue(dispatchers.NameKey{}, cmp.Or(d.Name, onExpired)).LoadModule(d, "DispatcherRaw")
+	if err != nil {
+		return nil, err
+	}
+	if err := check(guest); err != nil {
+		return nil, err
+	}
+	if err := commonOptions.Provision(d, ctx.Slogger()); err != nil {
+		return nil, err
+	}
+	base, _ := d.shortLinks()
+	c := &delivery.Channel{
+		Name: d.Name, Type: guest.(caddy.Module).CaddyModule().ID.Name(),
+		Encryption: d.Encryption, Address: d.Address, BaseURL: d.BaseURL, ShortLinks: strings.TrimSuffix(base, "/"),
+		Timeout: time.Duration(d.Timeout), Retries: *d.Retries,
+		Operations: d.Operations, Slots: make(chan struct{}, d.MaxConcurrent),
+	}
+	switch g := guest.(type) {
+	case dispatchers.Composite:
+		c.Composite = g
+	case dispatchers.Dispatcher:
+		c.Dispatcher, c.Traits = g, g.Traits()
+		c.Encryption = d.encryption(c.Traits)
+	}
+	c.Limits = effectiveLimits(d.Limits, d.LimitsOff, c.Traits.Limits)
+	return c, nil
+}
+
+// warn tells the log of options that are valid and hardly meant.
+func (d *Dispatcher) warn(log *slog.Logger, knowsUsers bool) {
+	const user = "oob.user."
+	if !knowsUsers && (d.Address.Uses(user) || bytes.Contains(d.DispatcherRaw, []byte("{"+user))) {
+		log.Warn("no key source knows users, so that {oob.user.email}, {oob.user.mobile} and {oob.user.address} stay empty: " +
+			"configure key_source nevisidm or file, or take the value from the request, such as {http.request.header.X-User-Email}")
+	}
+	for _, name := range placeholder.Unknown(d.Address.Placeholders()) {
+		log.Warn("the option address holds a placeholder that Caddy does not know, so that nothing can be sent; check its spelling",
+			slog.String("placeholder", name))
+	}
+	if d.Handle != "" {
+		log.Warn("the option handle is called short_links now; the old name still works")
+	}
+}
+
+// warnOfLifetime logs a dispatcher that would refuse every message, because no
+// token of an operation that it serves lives as long as it needs.
+func (h *Handler) warnOfLifetime(log *slog.Logger, c *delivery.Channel) {
+	operations := c.Operations
+	if len(operations) == 0 {
+		operations = nevisfido.Operations()
+	}
+	lifetimes, longest := h.lifetimes(), time.Duration(0)
+	for _, op := range operations {
+		longest = max(longest, lifetimes[op])
+	}
+	if needs := c.Traits.MinLifetime; needs > 0 && longest <= needs { // some of it is over when the message is sent
+		log.Warn("no token lives as long as this dispatcher needs, so that it refuses every message: "+
+			"raise token_lifetime here and at nevisFIDO, or lower min_lifetime",
+			slog.Duration("needs", needs), slog.Duration("longest", longest))
+	}
 }

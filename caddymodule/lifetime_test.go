@@ -1,17 +1,18 @@
 package caddymodule
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -29,11 +30,12 @@ func TestLifetimesThatNeverSuffice(t *testing.T) {
 		"of one of its":         {map[nevisfido.Operation]caddy.Duration{"registration": caddy.Duration(240 * time.Hour)}, nil, 72 * time.Hour, false},
 		"needs none in special": {nil, nil, 0, false},
 	} {
-		core, logged := observer.New(zapcore.WarnLevel)
-		h := &Handler{TokenLifetime: tc.lifetimes, logger: zap.New(core)}
-		h.warnOfLifetime("paper", tc.operations, tc.needs)
-		if warned := logged.Len() == 1 && logged.All()[0].ContextMap()["dispatcher"] == "paper"; warned != tc.warns {
-			t.Errorf("%s: %+v", name, logged.All())
+		var logged bytes.Buffer
+		h := &Handler{TokenLifetime: tc.lifetimes}
+		h.warnOfLifetime(slog.New(slog.NewTextHandler(&logged, nil)),
+			&delivery.Channel{Operations: tc.operations, Traits: dispatchers.Traits{MinLifetime: tc.needs}})
+		if warned := strings.Contains(logged.String(), "no token lives as long"); warned != tc.warns {
+			t.Errorf("%s: %s", name, &logged)
 		}
 	}
 	l, err := dispatcherstest.Load[*letter.Letter](t, "letter", map[string]any{"spool": t.TempDir(), "min_lifetime": "96h"})

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
@@ -28,53 +31,84 @@ type Limit struct {
 	Window caddy.Duration `json:"window"`
 }
 
-func (l Limit) check() error {
-	switch l.Scope {
-	case dispatchers.PerTarget, dispatchers.PerUser, dispatchers.PerClient:
-	default:
-		return fmt.Errorf("limit %q: it counts per target, user or client", l.Scope)
+// limitOption is the option limit of a module with these two fields.
+func limitOption[M any](fields func(*M) (limits *[]Limit, off *bool)) conf.Option[M] {
+	return conf.Repeated("limit",
+		func(m *M, d *caddyfile.Dispenser) error {
+			limits, off := fields(m)
+			return readLimit(d, limits, off)
+		},
+		func(m *M) error {
+			limits, off := fields(m)
+			return checkLimits(*limits, *off)
+		})
+}
+
+func readLimit(d *caddyfile.Dispenser, limits *[]Limit, off *bool) error {
+	const form = "limit takes target, user or client, a number and a window, such as: limit target 5 5m; or the word off"
+	args := d.RemainingArgs()
+	if len(args) == 1 && args[0] == "off" {
+		if *off {
+			return errors.New("limit off is given twice; remove one")
+		}
+		*off = true
+		return nil
 	}
-	if l.N < 1 || l.N > exchange.MaxLimit {
-		return fmt.Errorf("limit %s: the number has to be between 1 and %d", l.Scope, exchange.MaxLimit)
+	if len(args) != 3 {
+		return errors.New(form)
 	}
-	if l.Window <= 0 {
-		return fmt.Errorf("limit %s: the window has to be longer than zero", l.Scope)
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return fmt.Errorf("limit: %q is not a number: %s", args[1], form)
+	}
+	window, err := conf.ParseDuration("limit", args[2])
+	if err != nil {
+		return err
+	}
+	*limits = append(*limits, Limit{Scope: dispatchers.Scope(args[0]), N: n, Window: window})
+	return nil
+}
+
+func checkLimits(limits []Limit, off bool) error {
+	if off && len(limits) > 0 {
+		return errors.New("limit off excludes other limits: remove one of them")
+	}
+	for i, l := range limits {
+		switch {
+		case !slices.Contains([]dispatchers.Scope{dispatchers.PerTarget, dispatchers.PerUser, dispatchers.PerClient}, l.Scope):
+			return fmt.Errorf("limit %q: it counts per target, user or client", l.Scope)
+		case l.N < 1 || l.N > exchange.MaxLimit:
+			return fmt.Errorf("limit %s: the number must be between 1 and %d", l.Scope, exchange.MaxLimit)
+		case l.Window <= 0:
+			return fmt.Errorf("limit %s: the window must be longer than zero", l.Scope)
+		case slices.Contains(limits[:i], l):
+			return fmt.Errorf("limit %s %d %s is given twice; remove one", l.Scope, l.N, time.Duration(l.Window))
+		}
 	}
 	return nil
 }
 
-// merge returns the configured limits, or the defaults where none are.
-func merge(configured []Limit, off bool, defaults []dispatchers.Limit) ([]dispatchers.Limit, error) {
-	switch {
-	case off && len(configured) > 0:
-		return nil, errors.New("limit off stands beside other limits")
-	case off:
-		return nil, nil
-	case len(configured) == 0:
-		return defaults, nil
+// effectiveLimits returns the configured limits, or the defaults where none are.
+func effectiveLimits(configured []Limit, off bool, defaults []dispatchers.Limit) []dispatchers.Limit {
+	if !off && len(configured) == 0 {
+		return defaults
 	}
 	var all []dispatchers.Limit
-	for i, l := range configured {
-		if err := l.check(); err != nil {
-			return nil, err
-		}
-		if slices.Contains(configured[:i], l) {
-			return nil, fmt.Errorf("limit %s %d %s stands twice", l.Scope, l.N, time.Duration(l.Window))
-		}
+	for _, l := range configured {
 		all = append(all, dispatchers.Limit{Scope: l.Scope, N: l.N, Window: time.Duration(l.Window)})
 	}
-	return all, nil
+	return all
 }
 
-func (h *Handler) limits() ([]dispatchers.Limit, error) {
+// limits returns the limits over all dispatchers.
+func (h *Handler) limits() []dispatchers.Limit {
 	if h.LimitsOff {
 		h.logger.Warn("dispatches are not limited")
 	}
-	return merge(h.Limits, h.LimitsOff, defaultLimits())
-}
-
-func (d *Dispatcher) limits(defaults []dispatchers.Limit) ([]dispatchers.Limit, error) {
-	return merge(d.Limits, d.LimitsOff, defaults)
+	return effectiveLimits(h.Limits, h.LimitsOff, []dispatchers.Limit{
+		{Scope: dispatchers.PerTarget, N: 5, Window: 5 * time.Minute},
+		{Scope: dispatchers.PerTarget, N: 15, Window: time.Hour},
+	})
 }
 
 // limiters outlive a reload, so that it does not forget what was counted.
@@ -98,15 +132,6 @@ func (h *Handler) limiter(store *kv.Store) (targets.SharedCounter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sharing the limiter: %w", err)
 	}
-	h.limiterKey = key
+	h.release = append(h.release, func() error { _, err := limiters.Delete(key); return err })
 	return value.(sharedLimiter), nil
-}
-
-func (h *Handler) releaseLimiter() error {
-	if h.limiterKey == "" {
-		return nil
-	}
-	_, err := limiters.Delete(h.limiterKey)
-	h.limiterKey = ""
-	return err
 }

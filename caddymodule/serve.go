@@ -11,19 +11,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 )
 
-// ServeHTTP implements caddyhttp.MiddlewareHandler.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	h.keepFromLog(r)
-	err := h.exchange.ServeHTTP(w, r, forward(next))
-	if status, ok := errors.AsType[*exchange.StatusError](err); ok {
-		return caddyhttp.Error(status.Status, status.Err)
-	}
-	if u, ok := errors.AsType[unsent](err); ok {
-		return u.error // Caddy wants its own
-	}
-	return err
-}
-
 // What the reverse proxy tells of a request.
 const (
 	proxyRetries = "http.reverse_proxy.retries"

@@ -32,11 +32,11 @@ const (
 const browserOptions = `
 		dispatcher short-app link {
 			base_url https://` + appHost + `/open?lang=de
-			handle https://` + fidoHost + `/oob
+			short_links https://` + fidoHost + `/oob
 		}
 		dispatcher short-scheme link {
 			base_url ` + appScheme + `://x-callback-url/authenticate
-			handle https://` + fidoHost + `/oob
+			short_links https://` + fidoHost + `/oob
 		}`
 
 // internet is what a browser reaches by any name: the sidecar, and the site of

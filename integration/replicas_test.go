@@ -58,7 +58,7 @@ const sharedOptions = `limit off
 		}
 		dispatcher short-link link {
 			base_url nevisaccess://x-callback-url/authenticate
-			handle https://fido.example.com/oob
+			short_links https://fido.example.com/oob
 		}`
 
 // replicas are two sidecars, each a process of its own, that share nothing but

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -130,7 +131,7 @@ func (t Table[M]) Read(d *caddyfile.Dispenser, m *M) (Lines, error) {
 			return lines, err
 		}
 		if !known {
-			return lines, Located(d.Errf("unrecognized option %q of %s; %s", d.Val(), name, t.names()))
+			return lines, Located(d.Errf("unrecognized option %q of %s; %s", d.Val(), name, t.known()))
 		}
 	}
 	if c, ok := any(m).(Checker); ok {
@@ -214,17 +215,33 @@ func (o Option[M]) readAndCheck(d *caddyfile.Dispenser, m *M) error {
 	return o.check(m)
 }
 
-func (t Table[M]) names() string {
+func (t Table[M]) known() string {
+	if names := t.Names(); len(names) > 0 {
+		return "there are " + strings.Join(names, ", ")
+	}
+	return "it has none"
+}
+
+// Names returns the words of the options, in the order of the table.
+func (t Table[M]) Names() []string {
 	var names []string
 	for _, o := range t {
 		if !o.argument {
 			names = append(names, o.Name)
 		}
 	}
-	if len(names) == 0 {
-		return "it has none"
+	return names
+}
+
+// Misplaced returns an error about the options of this table, which have no
+// meaning where they are. It names the line of the first that is given.
+func (t Table[M]) Misplaced(l Lines, why string) error {
+	names := t.Names()
+	err := &Error{Err: fmt.Errorf("%s: %s", strings.Join(names, ", "), why)}
+	if i := slices.IndexFunc(names, func(name string) bool { return l.options[name] != nil }); i >= 0 {
+		err.Option = names[i]
 	}
-	return "there are " + strings.Join(names, ", ")
+	return l.Wrap(err)
 }
 
 // Check finds what is wrong with the options without files and the environment.

@@ -242,6 +242,9 @@ func TestTakeLeavesTheRest(t *testing.T) {
 	if err := lines.Wrap(conf.Errorf("n", "too many")); !strings.Contains(err.Error(), "too many, at Testfile:2") {
 		t.Errorf("got %v", err)
 	}
+	if err := common.Misplaced(lines, "not here"); !strings.Contains(err.Error(), "n: not here, at Testfile:2") {
+		t.Errorf("got %v", err)
+	}
 	if err := lines.Wrap(errors.New("bad")); !strings.Contains(err.Error(), "bad, at Testfile:1") {
 		t.Errorf("got %v", err)
 	}

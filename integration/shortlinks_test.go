@@ -27,14 +27,14 @@ const handleOptions = `
 			sms_segments 1
 			address +41790000000
 			base_url nevisaccess://x-callback-url/authenticate
-			handle https://fido.example.com/oob
+			short_links https://fido.example.com/oob
 		}
 		dispatcher short-qr qr_code {
-			handle https://fido.example.com/oob/
+			short_links https://fido.example.com/oob/
 			size 150
 		}
 		dispatcher short-link link {
-			handle https://fido.example.com/oob
+			short_links https://fido.example.com/oob
 		}`
 
 // handleStack runs with an access log that filters nothing.

@@ -1,0 +1,114 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+)
+
+// readGuest reads a guest module whose type the dispenser is at, with its
+// arguments and its block.
+func readGuest(d *caddyfile.Dispenser, namespace string) (guest caddyfile.Unmarshaler, raw json.RawMessage, err error) {
+	name := d.Val()
+	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
+		var known []string
+		for _, m := range caddy.GetModules(namespace) {
+			known = append(known, m.ID.Name())
+		}
+		return nil, nil, fmt.Errorf("there is no type %q of %s in this build; there are: %s", name, namespace, strings.Join(known, ", "))
+	}
+	guest, err = caddyfile.UnmarshalModule(d, namespace+"."+name)
+	if err != nil {
+		return nil, nil, conf.Located(fmt.Errorf("%s: %w", name, err))
+	}
+	return guest, caddyconfig.JSONModuleObject(guest, "type", name, nil), nil
+}
+
+func readStore(h *Handler, d *caddyfile.Dispenser) (err error) {
+	if !d.NextArg() {
+		return errors.New("store takes a type, such as: store caddy")
+	}
+	_, h.StoreRaw, err = readGuest(d, targets.StoreNamespace)
+	return err
+}
+
+func readKeySource(h *Handler, d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return errors.New("key_source takes a type, such as: key_source file /path/to/targets.ndjson")
+	}
+	_, raw, err := readGuest(d, targets.KeySourceNamespace)
+	h.KeySourcesRaw = append(h.KeySourcesRaw, raw)
+	return err
+}
+
+// loadStore loads the store of dispatch targets.
+func (h *Handler) loadStore(ctx caddy.Context) (*kv.Store, error) {
+	if h.StoreRaw == nil {
+		h.StoreRaw = json.RawMessage(`{"type": "caddy"}`)
+	}
+	guest, err := ctx.LoadModule(h, "StoreRaw")
+	if err != nil {
+		return nil, fmt.Errorf("loading the store: %w", err)
+	}
+	store, ok := guest.(kv.Guest)
+	if !ok {
+		return nil, fmt.Errorf("the store module %T does not implement kv.Guest", guest)
+	}
+	return kv.Open(store), nil
+}
+
+// loadSources loads the key sources in their order. user asks those that know
+// users; it is nil where none does.
+func (h *Handler) loadSources(ctx caddy.Context) (
+	sources []targets.NamedSource, user func(context.Context, string) (*targets.User, error), err error,
+) {
+	if h.KeySourcesRaw == nil {
+		return nil, nil, nil
+	}
+	guests, err := ctx.LoadModule(h, "KeySourcesRaw")
+	if err != nil {
+		return nil, nil, fmt.Errorf("loading the key sources: %w", err)
+	}
+	var users userSources
+	for i, guest := range guests.([]any) {
+		source, ok := guest.(targets.KeySource)
+		if !ok {
+			return nil, nil, fmt.Errorf("the key source module %T does not implement targets.KeySource", guest)
+		}
+		name := guest.(caddy.Module).CaddyModule().ID.Name()
+		if i > 0 {
+			name = fmt.Sprintf("%s-%d", name, i+1)
+		}
+		sources = append(sources, targets.NamedSource{Name: name, KeySource: source})
+		if u, ok := guest.(targets.UserSource); ok {
+			users = append(users, u)
+		}
+	}
+	if users == nil {
+		return sources, nil, nil
+	}
+	return sources, users.user, nil
+}
+
+// userSources are asked in order until one knows the user.
+type userSources []targets.UserSource
+
+func (us userSources) user(ctx context.Context, username string) (*targets.User, error) {
+	for _, source := range us {
+		user, err := source.User(ctx, username)
+		if err == nil || !errors.Is(err, targets.ErrNotFound) {
+			return user, err
+		}
+	}
+	return nil, targets.ErrNotFound
+}
