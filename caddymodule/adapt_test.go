@@ -97,6 +97,8 @@ func TestCaddyfileRefusals(t *testing.T) {
 		{"deadline without unit", inSite("\t\tdeadline 8"), "3", `"8" is not a duration longer than zero`},
 		{"deadline negative", inSite("\t\tdeadline -1s"), "3", `"-1s" is not a duration longer than zero`},
 		{"deadline twice", inSite("\t\tdeadline 8s\n\t\tdeadline 8s"), "4", "option deadline is given twice"},
+		{"upstream_timeout zero", inSite("\t\tupstream_timeout 0s"), "3", `upstream_timeout: "0s" is not a duration longer than zero`},
+		{"upstream_timeout twice", inSite("\t\tupstream_timeout 8s\n\t\tupstream_timeout 8s"), "4", "option upstream_timeout is given twice"},
 		{"max_body no size", inSite("\t\tmax_body much"), "3", `"much" is not a size from 1KiB to 512KiB`},
 		{"max_body too large", inSite("\t\tmax_body 1GiB"), "3", `"1GiB" is not a size from 1KiB to 512KiB`},
 		{"max_body too small", inSite("\t\tmax_body 100"), "3", `"100" is not a size from 1KiB to 512KiB`},

@@ -38,6 +38,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //		redeem_url          <url>
 //		token_lifetime      <operation> <duration>
 //		deadline            <duration>
+//		upstream_timeout    <duration>
 //		max_body            <size>
 //		visual_code         <digits>
 //		observe
@@ -107,6 +108,8 @@ func (h *Handler) option(d *caddyfile.Dispenser, seen once) error {
 		})
 	case "deadline":
 		return durationOption(d, &h.Deadline)
+	case "upstream_timeout":
+		return durationOption(d, &h.UpstreamTimeout)
 	case "max_body":
 		return sizeOption(d, &h.MaxBody)
 	case "visual_code":

@@ -137,6 +137,35 @@ func TestExampleFiltersLogs(t *testing.T) {
 	}
 }
 
+// The proxy of the example gives nevisFIDO longer than upstream_timeout, and not
+// for ever. An idle connection uses up the time to read from it.
+func TestExampleBoundsTheProxy(t *testing.T) {
+	var config any
+	if err := json.Unmarshal(adapt(t, readFile(t, "../Caddyfile.example")), &config); err != nil {
+		t.Fatal(err)
+	}
+	content, err := json.Marshal(find(config, "reverse_proxy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var proxy struct {
+		Transport struct {
+			Dial   caddy.Duration `json:"dial_timeout"`
+			Header caddy.Duration `json:"response_header_timeout"`
+			Read   caddy.Duration `json:"read_timeout"`
+			Idle   struct {
+				Timeout caddy.Duration `json:"idle_timeout"`
+			} `json:"keep_alive"`
+		} `json:"transport"`
+	}
+	if err := json.Unmarshal(content, &proxy); err != nil {
+		t.Fatal(err)
+	}
+	if p := proxy.Transport; p.Dial == 0 || p.Header <= caddy.Duration(defaultUpstreamTimeout) || p.Idle.Timeout == 0 || p.Read < p.Header+p.Idle.Timeout {
+		t.Errorf("%+v", p)
+	}
+}
+
 func fenced(t *testing.T, document, language string) string {
 	t.Helper()
 	_, rest, found := strings.Cut(document, "```"+language+"\n")
@@ -157,26 +186,26 @@ func TestReadmeJSONIsItsCaddyfile(t *testing.T) {
 	if err := json.Unmarshal([]byte(fenced(t, readme, "json")), &want); err != nil {
 		t.Fatal(err)
 	}
-	if got := find(adapted); !reflect.DeepEqual(got, want) {
+	if got := find(adapted, "oob_dispatch"); !reflect.DeepEqual(got, want) {
 		t.Errorf("the Caddyfile is\n%v\nand the JSON beside it\n%v", got, want)
 	}
 }
 
-// find returns the handler in a configuration.
-func find(v any) any {
+// find returns a handler of a configuration.
+func find(v any, handler string) any {
 	switch v := v.(type) {
 	case map[string]any:
-		if v["handler"] == "oob_dispatch" {
+		if v["handler"] == handler {
 			return v
 		}
 		for _, inner := range v {
-			if h := find(inner); h != nil {
+			if h := find(inner, handler); h != nil {
 				return h
 			}
 		}
 	case []any:
 		for _, inner := range v {
-			if h := find(inner); h != nil {
+			if h := find(inner, handler); h != nil {
 				return h
 			}
 		}

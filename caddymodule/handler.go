@@ -62,6 +62,10 @@ type Handler struct {
 	// The time for all delivery work of one request. Default: 8s
 	Deadline caddy.Duration `json:"deadline,omitempty"`
 
+	// How long nevisFIDO may take over a dispatch, which has 504 for an answer
+	// beyond. Default: 30s
+	UpstreamTimeout caddy.Duration `json:"upstream_timeout,omitempty"`
+
 	// The largest dispatch request, and the largest answer to one, in bytes.
 	// Default: 65536
 	MaxBody int64 `json:"max_body,omitempty"`
@@ -142,13 +146,14 @@ func (p KeyPolicy) check() error {
 
 // Defaults of the handler.
 const (
-	defaultBasePath = "/nevisfido"
-	defaultDeadline = 8 * time.Second
-	defaultMaxBody  = 64 << 10
-	minMaxBody      = 1 << 10
-	largestMaxBody  = 512 << 10
-	minVisualCode   = 2
-	maxVisualCode   = 8
+	defaultBasePath        = "/nevisfido"
+	defaultDeadline        = 8 * time.Second
+	defaultUpstreamTimeout = 30 * time.Second
+	defaultMaxBody         = 64 << 10
+	minMaxBody             = 1 << 10
+	largestMaxBody         = 512 << 10
+	minVisualCode          = 2
+	maxVisualCode          = 8
 )
 
 func defaultLifetime(op nevisfido.Operation) time.Duration {
@@ -232,6 +237,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		},
 		BasePath:           h.BasePath,
 		UpstreamDispatcher: h.UpstreamDispatcher,
+		UpstreamTimeout:    time.Duration(h.UpstreamTimeout),
 		MaxBody:            h.MaxBody,
 		ObserveOnly:        h.Observe,
 		Limits:             limits,
@@ -275,6 +281,12 @@ func (h *Handler) setDefaults() error {
 	}
 	if h.Deadline < 0 {
 		return errors.New("deadline has to be longer than zero")
+	}
+	if h.UpstreamTimeout == 0 {
+		h.UpstreamTimeout = caddy.Duration(defaultUpstreamTimeout)
+	}
+	if h.UpstreamTimeout < 0 {
+		return errors.New("upstream_timeout has to be longer than zero")
 	}
 	if h.MaxBody == 0 {
 		h.MaxBody = defaultMaxBody
