@@ -250,7 +250,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // directory puts the rules of learning and forgetting before the store.
 func (h *Handler) directory(store *kv.Store, sources []targets.NamedSource, m *metrics) *targets.Directory {
-	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Unsynced: targets.SharedUnsynced(store.Location(), h.Namespace), Policy: h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge), Events: func(e targets.Event) {
+	unsynced := targets.SharedUnsynced(store.Location(), h.Namespace)
+	m.watch(unsynced)
+	return &targets.Directory{Store: store, Sources: sources, Namespace: h.Namespace, Unsynced: unsynced, Policy: h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge), Events: func(e targets.Event) {
 		m.target(e)
 		h.trail.target(e)
 		fields := []zap.Field{
