@@ -245,7 +245,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		ClientIP:           clientIP,
 		Observer:           h.observer(metrics),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	go h.tryStore(ctx, directory)
+	return nil
 }
 
 // directory puts the rules of learning and forgetting before the store.
