@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -106,6 +108,7 @@ func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[strin
 			h.logger.Warn("the option address holds a placeholder that Caddy does not know, so that nothing can be sent; check its spelling",
 				zap.String("dispatcher", d.Name), zap.String("placeholder", name))
 		}
+		h.warnOfHeader(d)
 		c, err := d.channel(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("dispatcher %q: %w", d.Name, err)
@@ -117,6 +120,24 @@ func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[strin
 		channels[d.Name] = c
 	}
 	return channels, nil
+}
+
+// warnOfHeader logs a header that the address comes from. Whether a filter of
+// Caddy's logs covers it cannot be seen from here.
+func (h *Handler) warnOfHeader(d *Dispatcher) {
+	for _, name := range d.Address.Placeholders() {
+		header, found := strings.CutPrefix(name, "http.request.header.")
+		if !found {
+			continue
+		}
+		switch header = http.CanonicalHeaderKey(header); header {
+		case "Authorization", "Cookie", "Proxy-Authorization": // which Caddy masks by itself
+			continue
+		}
+		h.logger.Warn("the address comes from a header, which Caddy's logs show: delete it in the filter of each log, as Caddyfile.example does",
+			zap.String("dispatcher", d.Name), zap.String("header", header), zap.String("filter", "request>headers>"+header+" delete"))
+		return
+	}
 }
 
 // asksForUser reports whether an option, of the guest or of all dispatchers,
