@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"reflect"
 	"regexp"
 	"slices"
@@ -338,8 +339,27 @@ func (d *Dispatcher) warn(log *slog.Logger, knowsUsers bool) {
 		log.Warn("the option address holds a placeholder that Caddy does not know, so that nothing can be sent; check its spelling",
 			slog.String("placeholder", name))
 	}
+	d.warnOfHeader(log)
 	if d.Handle != "" {
 		log.Warn("the option handle is called short_links now; the old name still works")
+	}
+}
+
+// warnOfHeader logs a header that the address comes from. Whether a filter of
+// Caddy's logs covers it cannot be seen from here.
+func (d *Dispatcher) warnOfHeader(log *slog.Logger) {
+	for _, name := range d.Address.Placeholders() {
+		header, found := strings.CutPrefix(name, "http.request.header.")
+		if !found {
+			continue
+		}
+		switch header = http.CanonicalHeaderKey(header); header {
+		case "Authorization", "Cookie", "Proxy-Authorization": // which Caddy masks by itself
+			continue
+		}
+		log.Warn("the address comes from a header, which Caddy's logs show: delete it in the filter of each log, as Caddyfile.example does",
+			slog.String("header", header), slog.String("filter", "request>headers>"+header+" delete"))
+		return
 	}
 }
 

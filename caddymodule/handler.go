@@ -71,6 +71,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	config := exchange.Config{
 		BasePath:           h.BasePath,
 		UpstreamDispatcher: h.UpstreamDispatcher,
+		UpstreamTimeout:    time.Duration(h.UpstreamTimeout),
 		MaxBody:            h.MaxBody,
 		ObserveOnly:        h.Observe,
 		Limits:             h.limits(),
@@ -103,14 +104,17 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	go config.Targets.Run(ctx)
+	go h.tryStore(ctx, config.Targets)
 	return nil
 }
 
 // directory puts the rules of learning and forgetting before the store.
 func (h *Handler) directory(store *kv.Store, sources []targets.NamedSource, m *metrics) *targets.Directory {
+	unsynced := targets.SharedUnsynced(store.Location(), h.Namespace)
+	m.watch(unsynced)
 	return &targets.Directory{
 		Store: store, Sources: sources, Namespace: h.Namespace,
-		Unsynced: targets.SharedUnsynced(store.Location(), h.Namespace),
+		Unsynced: unsynced,
 		Policy:   h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge),
 		Events: func(e targets.Event) {
 			m.target(e)

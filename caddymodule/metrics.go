@@ -25,6 +25,9 @@ type metrics struct {
 	keyAge      prometheus.Histogram
 
 	auditFailures prometheus.Counter
+
+	unsynced      prometheus.GaugeFunc
+	waitingStores sync.Map // of *targets.Unsynced, whose sum unsynced is; they live as long as the process
 }
 
 // collectors are made once, so that counters keep their values when a reload
@@ -33,7 +36,7 @@ var collectors = sync.OnceValue(func() *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "caddy", Subsystem: "oob", Name: name, Help: help}, labels)
 	}
-	return &metrics{
+	m := &metrics{
 		dispatches: counter("dispatches_total", "Counter of dispatch exchanges.", "dispatcher", "operation", "result", "reason"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "caddy", Subsystem: "oob", Name: "dispatch_duration_seconds",
@@ -56,11 +59,34 @@ var collectors = sync.OnceValue(func() *metrics {
 			Help: "Counter of audit lines that were lost.",
 		}),
 	}
+	m.unsynced = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "caddy", Subsystem: "oob", Name: "unsynced_targets",
+		Help: "Gauge of the targets and changes that wait in the process until the store takes them.",
+	}, func() float64 {
+		sum := 0
+		m.waitingStores.Range(func(store, _ any) bool {
+			sum += store.(*targets.Unsynced).Len()
+			return true
+		})
+		return float64(sum)
+	})
+	for _, reason := range passedReasons {
+		m.passed.WithLabelValues(reason) // so that the first one shows in a rate
+	}
+	return m
 })
+
+// passedReasons are all values of the label of caddy_oob_passed_total.
+var passedReasons = []string{
+	exchange.PassedUpstream, exchange.PassedUnnamed, exchange.PassedUnknown, exchange.PassedMisspelt, exchange.PassedBasePath,
+}
+
+// watch adds what waits for a store to caddy_oob_unsynced_targets.
+func (m *metrics) watch(u *targets.Unsynced) { m.waitingStores.LoadOrStore(u, nil) }
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m := collectors()
-	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.keyAge, m.auditFailures} {
+	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.keyAge, m.auditFailures, m.unsynced} {
 		if err := registry.Register(c); err != nil {
 			if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); !registered {
 				return nil, err

@@ -57,6 +57,10 @@ type Handler struct {
 	// The time for all delivery work of one request. Default: 8s
 	Deadline caddy.Duration `json:"deadline,omitempty"`
 
+	// How long nevisFIDO may take over a dispatch, which has 504 for an answer
+	// beyond. Default: 30s
+	UpstreamTimeout caddy.Duration `json:"upstream_timeout,omitempty"`
+
 	// The largest dispatch request, and the largest answer to one, in bytes.
 	// Default: 65536
 	MaxBody int64 `json:"max_body,omitempty"`
@@ -128,6 +132,7 @@ var handlerOptions = conf.Table[Handler]{
 	conf.Placeholder("redeem_url", func(h *Handler) *string { return &h.RedeemURL }, checkRedeemURL),
 	conf.Repeated("token_lifetime", readLifetime, checkLifetimes),
 	conf.Duration("deadline", func(h *Handler) *caddy.Duration { return &h.Deadline }, 0, 8*time.Second),
+	conf.Duration("upstream_timeout", func(h *Handler) *caddy.Duration { return &h.UpstreamTimeout }, 0, 30*time.Second),
 	conf.Size("max_body", func(h *Handler) *int64 { return &h.MaxBody }, 1<<10, 512<<10, 64<<10),
 	conf.Int("visual_code", func(h *Handler) *int { return &h.VisualCode }, 2, 8, 0),
 	conf.Flag("observe", func(h *Handler) *bool { return &h.Observe }),

@@ -100,6 +100,7 @@ var refusedValues = []refusedValue{
 	{"", "token_lifetime authentication 0s", ""},
 	{"", "token_lifetime authentication 2m\ntoken_lifetime authentication 2m", ""},
 	{"", "deadline -1s", ""},
+	{"", "upstream_timeout 0s", ""},
 	{"", "deadline 8s\ndeadline 8s", ""},
 	{"", "max_body much", ""},
 	{"", "max_body 1GiB", ""},

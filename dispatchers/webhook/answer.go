@@ -78,7 +78,7 @@ func newAnswers(w *Webhook) (answers, error) {
 	if w.SuccessBody != "" {
 		var err error
 		if a.successBody, err = compile(w.SuccessBody); err != nil {
-			return a, conf.Errorf("success_body", "success_body: %w", err)
+			return a, conf.Errorf("success_body", "success_body: %w: write one such as ^OK", err)
 		}
 	}
 	for _, f := range w.FailureBody {

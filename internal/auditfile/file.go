@@ -22,6 +22,7 @@ var (
 	errBehind = errors.New("the disk is too slow: too many lines wait to be written")
 	errLong   = errors.New("an audit line is longer than 255 KiB")
 	errClosed = errors.New("the file is closed already")
+	errGone   = errors.New("the audit file was deleted or replaced while it was in use; a new chain begins")
 )
 
 // process tells the lines of different processes apart.
@@ -45,6 +46,7 @@ type File struct {
 	file     *os.File // nil while it is not open
 	end      ending
 	unsynced int64
+	unseen   int64     // lines since the file was last seen under its name
 	retry    time.Time // when to open it again
 	err      error     // why it is not
 }
@@ -98,6 +100,7 @@ func (f *File) run() {
 		case object, more := <-f.lines:
 			if !more {
 				f.sync()
+				f.checkName()
 				f.shut()
 				return
 			}
@@ -108,6 +111,7 @@ func (f *File) run() {
 			}
 		case <-ticker.C:
 			f.sync()
+			f.checkName()
 		}
 	}
 }
@@ -199,6 +203,7 @@ func (f *File) put(object []byte) error {
 	}
 	f.end.last, f.end.newline = next, false
 	f.unsynced++
+	f.unseen++
 	return nil
 }
 
@@ -218,10 +223,35 @@ func (f *File) sync() {
 	f.report(0, nil)
 }
 
+// checkName notices that the file is no longer the one under its name, and has
+// the next line open that one. At least one line is reported as lost, so that
+// it shows: whoever took the file away may have kept what was in it.
+func (f *File) checkName() {
+	if f.file == nil {
+		return
+	}
+	open, err := f.file.Stat()
+	if err != nil {
+		return // the next write or sync tells
+	}
+	named, err := os.Stat(f.path)
+	switch {
+	case err == nil && os.SameFile(open, named):
+		f.unseen = 0
+		return
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return // it may be there all the same
+	}
+	n := max(f.unseen, 1)
+	f.shut()
+	f.lost.Add(n)
+	f.report(n, errGone)
+}
+
 // shut closes the file, which unlocks it.
 func (f *File) shut() {
 	if f.file != nil {
 		_ = f.file.Close() // synced before, or in trouble anyway
-		f.file, f.unsynced = nil, 0
+		f.file, f.unsynced, f.unseen = nil, 0, 0
 	}
 }

@@ -236,6 +236,58 @@ func TestRecovery(t *testing.T) {
 	})
 }
 
+// A file that is no longer under its name is noticed within a second, whether
+// there are lines to write or not, and later lines are kept.
+func TestFileThatIsTakenAway(t *testing.T) {
+	for name, test := range map[string]struct {
+		takeAway func(path string) error
+		meantime int   // lines before it is noticed
+		lost     int64 // as reported
+	}{
+		"deleted":        {os.Remove, 2, 2},
+		"deleted, quiet": {os.Remove, 0, 1},
+		"renamed":        {func(path string) error { return os.Rename(path, path+".1") }, 2, 2},
+		"replaced": {func(path string) error {
+			if err := os.WriteFile(path+".new", nil, 0o600); err != nil {
+				return err
+			}
+			return os.Rename(path+".new", path)
+		}, 1, 1},
+		"kept": {func(string) error { return nil }, 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "audit.jsonl")
+				var seen troubles
+				f := New(path, seen.report)
+				f.Append(object(1))
+				time.Sleep(2*syncInterval + pause/10) // beside the ticks
+				if err := test.takeAway(path); err != nil {
+					t.Fatal(err)
+				}
+				for n := range test.meantime {
+					f.Append(object(2 + n))
+				}
+				time.Sleep(syncInterval + time.Millisecond)
+				synctest.Wait()
+				if seen.lost != test.lost || test.lost > 0 && !errors.Is(seen.errs[0], errGone) {
+					t.Errorf("%d lines lost: %v", seen.lost, seen.errs)
+				}
+				f.Append(object(9))
+				f.Close()
+				content := contentOf(t, path)
+				r := verified(t, content)
+				if !bytes.Contains(content, []byte(`"n":9,`)) || test.lost > 0 && (len(r.Resumed) != 1 || r.Resumed[0].Lost != test.lost) {
+					t.Errorf("%+v in\n%s", r, content)
+				}
+				if seen.lost != test.lost || len(seen.errs) > 1 {
+					t.Errorf("in the end %d lines lost: %v", seen.lost, seen.errs)
+				}
+			})
+		})
+	}
+}
+
 // With a disk that does not answer, requests do not wait, and what does not
 // fit into the queue is told.
 func TestSlowDisk(t *testing.T) {

@@ -1,0 +1,128 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
+)
+
+var fromHeader = regexp.MustCompile(`address\s+"?\{http\.request\.header\.([A-Za-z0-9-]+)\}`)
+
+// documentedHeaders are all from which an example takes an address.
+func documentedHeaders(t *testing.T) (headers []string) {
+	t.Helper()
+	files, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := filepath.Glob("../docs/examples/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(append(files, more...), "../README.md", "../Caddyfile.example", "../cmd/demo/Caddyfile") {
+		if info, err := os.Stat(file); err != nil || info.IsDir() {
+			continue
+		}
+		for _, m := range fromHeader.FindAllStringSubmatch(readFile(t, file), -1) {
+			headers = append(headers, m[1])
+		}
+	}
+	if len(headers) < 4 {
+		t.Fatalf("only %q were found", headers)
+	}
+	return headers
+}
+
+// The log filter of the example leaves nothing of credentials, names and
+// addresses in the access log and in the errors.
+func TestExampleFiltersLogs(t *testing.T) {
+	example := readFile(t, "../Caddyfile.example")
+	start, end := strings.Index(example, "(masked)"), strings.Index(example, "\n}\n\n{")
+	if start < 0 || end < start || strings.Count(example, "import masked") != 2 {
+		t.Fatal("the example has another form than expected")
+	}
+	address, path := testservice.FreeAddress(t), filepath.Join(t.TempDir(), "log")
+	log := "log {\n\t\toutput file " + path + "\n\t\timport masked\n\t}\n"
+	config := adapt(t, example[start:end+3]+fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\t%s}\nhttp://%s {\n\t%s\treverse_proxy 127.0.0.1:1\n}\n", log, address, log))
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := caddy.Load(config, true); err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	send := func(query, header string) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/status?a=shown"+query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header != "" {
+			r.Header.Set(header, "hunter2-"+header)
+		}
+		answer, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+	}
+	for _, header := range append(documentedHeaders(t), "Sectoken", "X-Token", "Device-Signature", "Authorization") {
+		send("", header)
+		send("", strings.ToLower(header))
+	}
+	for _, member := range []string{"username", "Username", "USERNAME", "userId", "extId", "loginId", "dispatchTokenResponse", "%75sername"} {
+		send("&"+member+"=hunter2-"+member+"&b=shown", "")
+	}
+	send("&last=one", "")
+	if !appears(path, "last=one", 5*time.Second) {
+		t.Fatal("the requests are not logged")
+	}
+	content := readFile(t, path)
+	for line := range strings.Lines(content) {
+		if strings.Contains(line, "hunter2") {
+			t.Errorf("logged: %s", line)
+		}
+	}
+	if !strings.Contains(content, "b=shown") {
+		t.Error("what is no secret is masked as well")
+	}
+}
+
+// Whoever takes an address from a header is told once which one to filter.
+func TestAddressesFromHeaders(t *testing.T) {
+	for address, want := range map[dispatchers.Template]string{
+		"{http.request.header.X-Mobile}":                                 "X-Mobile",
+		"{http.request.header.x-mobile}":                                 "X-Mobile",
+		"{http.request.header.X-Name} <{http.request.header.X-Address}>": "X-Name",
+		"{http.request.header.Authorization}":                            "",
+		"{oob.target}":                                                   "",
+		"":                                                               "",
+	} {
+		core, logged := observer.New(zapcore.WarnLevel)
+		h := &Handler{logger: zap.New(core)}
+		h.warnOfHeader(&Dispatcher{Name: "sms", Address: address})
+		if want == "" {
+			if logged.Len() > 0 {
+				t.Errorf("%s: %+v", address, logged.All())
+			}
+			continue
+		}
+		if logged.Len() != 1 || logged.All()[0].ContextMap()["header"] != want || logged.All()[0].ContextMap()["dispatcher"] != "sms" {
+			t.Errorf("%s: %+v, want %s", address, logged.All(), want)
+		}
+	}
+}

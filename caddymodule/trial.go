@@ -1,0 +1,65 @@
+package caddymodule
+
+import (
+	"context"
+	"time"
+
+	"log/slog"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+const (
+	startInterval = 50 * time.Millisecond // between looks at whether the configuration runs
+	trialTimeout  = 800 * time.Millisecond
+	trialPause    = 5 * time.Second // between trials of a store that fails
+)
+
+// tryStore warns of a store that cannot be written, before the first user is
+// lost, and tells when it can be. It waits until the configuration runs: one
+// that is only validated must reach for nothing.
+func (h *Handler) tryStore(ctx caddy.Context, directory *targets.Directory) {
+	for !running(ctx) {
+		if !sleep(ctx, startInterval) {
+			return
+		}
+	}
+	for warned := false; ; warned = true {
+		trial, cancel := context.WithTimeout(ctx, trialTimeout)
+		err := directory.Writable(trial)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil && warned:
+			h.logger.Info("the store can be written again")
+			return
+		case err == nil:
+			return
+		case !warned:
+			h.logger.Warn("the store cannot be written: nobody can enrol or change a device, and dispatches to targets fail", slog.Any("error", err))
+		}
+		if !sleep(ctx, trialPause) {
+			return
+		}
+	}
+}
+
+// running tells whether it is this configuration that runs: each has a registry
+// of its own.
+func running(ctx caddy.Context) bool {
+	active := caddy.ActiveContext()
+	return active.GetMetricsRegistry() == ctx.GetMetricsRegistry()
+}
+
+// sleep reports whether the context lived as long.
+func sleep(ctx context.Context, pause time.Duration) bool {
+	select {
+	case <-time.After(pause):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
