@@ -6,6 +6,7 @@ package oobdispatch
 
 import (
 	_ "github.com/oob-dispatch/oob-dispatch/caddymodule"
+	_ "github.com/oob-dispatch/oob-dispatch/caddymodule/command"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/composite"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/fcm"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/letter"

@@ -22,11 +22,10 @@ else
 fi
 
 ./caddy version
-installed=$(./caddy list-modules)
-for id in http.handlers.oob_dispatch oob.dispatchers.fcm oob.dispatchers.link oob.dispatchers.qr_code oob.stores.caddy oob.dispatchers.smtp oob.dispatchers.webhook oob.dispatchers.letter oob.dispatchers.web_push oob.dispatchers.fallback oob.dispatchers.fan_out oob.stores.redis oob.key_sources.nevisidm oob.key_sources.file; do
-	if ! printf '%s\n' "$installed" | grep -qx "$id"; then
-		echo "xcaddy.sh: the binary lacks the module $id" >&2
-		exit 1
-	fi
-done
+# module.go imports all modules of this project, and its test sees to that: one
+# of them in the binary stands for all.
+if ! ./caddy list-modules | grep -qx http.handlers.oob_dispatch; then
+	echo "xcaddy.sh: the binary lacks the modules of $module" >&2
+	exit 1
+fi
 echo "built ./caddy with the modules of $module"

@@ -30,8 +30,13 @@ import (
 // order, without those of the chain.
 func auditLines(t *testing.T, path string) []map[string]any {
 	t.Helper()
-	if r := caddyOOB(t, "", "audit", "verify", path); r.err != nil {
-		t.Fatal(r.text())
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := auditfile.Verify(t.Context(), file, ""); err != nil {
+		t.Fatal(err)
 	}
 	var lines []map[string]any
 	for line := range strings.Lines(readFile(t, path)) {
@@ -328,53 +333,5 @@ func TestDispatchesGoOnWithoutAudit(t *testing.T) {
 	told := readFile(t, log)
 	if n := strings.Count(told, "audit lines are lost; dispatches go on"); n != 1 || !strings.Contains(told, "another process writes to it") {
 		t.Errorf("the log tells %d times that lines are lost: %s", n, told)
-	}
-}
-
-func TestAuditVerifyCommand(t *testing.T) {
-	path := newAuditPath(t)
-	file := auditfile.New(path, unlost(t))
-	o := audited{silent{}, fileTrail(file)}
-	for range 3 {
-		o.Exchanged(fullRecord)
-	}
-	file.Close()
-	r := caddyOOB(t, "", "audit", "verify", path)
-	if r.err != nil || !strings.HasPrefix(r.out, "4 lines in order, ") || !strings.Contains(r.out, " to 2026-03-04T04:06:08.002Z, last hash ") {
-		t.Fatal(r.text())
-	}
-	hash := strings.TrimSpace(r.out[strings.Index(r.out, "last hash ")+len("last hash "):])
-	if r := caddyOOB(t, "", "audit", "verify", path, "--noted", hash); r.err != nil {
-		t.Error(r.text())
-	}
-	whole := readFile(t, path)
-	lines := strings.SplitAfter(whole, "\n")
-	for name, tt := range map[string]struct {
-		content, want string
-		args          []string
-	}{
-		"changed":      {strings.Replace(whole, `"seq":3,`, `"seq":3, `, 1), "line 3 was changed", nil},
-		"cut":          {strings.Join(lines[:3], ""), "no line has the noted hash " + hash, []string{"--noted", hash}},
-		"no hash":      {whole, `--noted "abc": a hash has 64 hexadecimal digits`, []string{"--noted", "abc"}},
-		"another kind": {"hello\n", "line 1 was changed or put in", nil},
-		"empty":        {"", "the file is empty", nil},
-	} {
-		writeFile(t, path, tt.content)
-		if r := caddyOOB(t, "", append([]string{"audit", "verify", path}, tt.args...)...); r.err == nil || !strings.Contains(r.err.Error(), tt.want) {
-			t.Errorf("%s: %s, want %s", name, r.text(), tt.want)
-		}
-	}
-	if r := caddyOOB(t, "", "audit", "verify", path+"x"); r.err == nil || !strings.Contains(r.err.Error(), "verifying the audit file: open ") {
-		t.Error(r.text())
-	}
-	if r := caddyOOB(t, "", "audit", "verfy", path); r.err == nil || !strings.Contains(r.err.Error(), `unknown command "verfy"`) {
-		t.Error(r.text())
-	}
-	writeFile(t, path, whole+lines[3][:50])
-	file = auditfile.New(path, unlost(t))
-	file.Append([]byte(`{"n":1}`))
-	file.Close()
-	if r := caddyOOB(t, "", "audit", "verify", path); r.err != nil || !strings.Contains(r.out, ": 50 bytes of unfinished lines before it, 0 lines lost\n6 lines in order, ") {
-		t.Error(r.text())
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -222,11 +224,11 @@ func readLifetime(h *Handler, d *caddyfile.Dispenser) error {
 }
 
 func checkLifetimes(h *Handler) error {
-	for op, lifetime := range h.TokenLifetime {
+	for _, op := range slices.Sorted(maps.Keys(h.TokenLifetime)) {
 		if err := checkOperation(string(op)); err != nil {
 			return fmt.Errorf("token_lifetime: %w", err)
 		}
-		if lifetime <= 0 {
+		if h.TokenLifetime[op] <= 0 {
 			return fmt.Errorf("token_lifetime %s takes a duration longer than zero, such as 5m", op)
 		}
 	}

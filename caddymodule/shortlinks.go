@@ -17,6 +17,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
@@ -59,8 +60,9 @@ func (h *Handler) checkShortLinks(d *Dispatcher) error {
 	if d.ShortLinks != "" && d.Handle != "" {
 		return conf.Errorf(oldShortLinks, "handle is the old name of short_links: remove it")
 	}
-	for op, lifetime := range h.lifetimes() {
-		if lifetime > shortlink.MaxLifetime {
+	lifetimes := h.lifetimes()
+	for _, op := range nevisfido.Operations() {
+		if lifetimes[op] > shortlink.MaxLifetime {
 			return conf.Errorf(option, "%s keeps links for at most %s; token_lifetime %s is longer", option, shortlink.MaxLifetime, op)
 		}
 	}

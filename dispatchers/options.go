@@ -5,19 +5,6 @@ import (
 	"log/slog"
 )
 
-// OptionChecker can be implemented in addition to Dispatcher or Composite, so
-// that an error in its options names a line of the Caddyfile.
-// Stores and key sources can implement it as well.
-type OptionChecker interface {
-	// CheckOptions looks at how the options go together, and at their values
-	// as far as they hold no placeholder. It reads neither files nor the
-	// environment, and nothing of it stays: it is called on an instance that is
-	// not provisioned, which is thrown away. Traits, too, may be asked of that.
-	// The error names the option and what to write instead. JSON does not pass
-	// here: call it in Provision as well.
-	CheckOptions() error
-}
-
 // NameKey is the key of the value of a Caddy context that a dispatcher is loaded
 // with: the name that it is configured by.
 type NameKey struct{}

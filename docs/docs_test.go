@@ -8,11 +8,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 // TestExampleDispatcher builds Caddy with this project and the example, as
-// xcaddy does, and validates a configuration that uses it.
+// xcaddy does, and validates a configuration that uses it. It takes minutes.
 func TestExampleDispatcher(t *testing.T) {
+	testservice.Slow(t, "a whole Caddy is built")
 	root, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)

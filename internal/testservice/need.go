@@ -21,6 +21,14 @@ func Lacking(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
+// Slow skips a test that takes minutes, unless all have to run.
+func Slow(t testing.TB, why string) {
+	t.Helper()
+	if os.Getenv(allVariable) == "" {
+		t.Skipf("this takes minutes: %s; ./test.sh runs it", why)
+	}
+}
+
 // Need returns the path of a program, and skips the test if it is not
 // installed. Programs of administrators are found as well, although they are not
 // in every user's PATH.

@@ -1,4 +1,4 @@
-package caddymodule
+package command
 
 import (
 	"bytes"
@@ -19,6 +19,17 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
+
+// handler is what commands need to know of an oob_dispatch handler of a
+// configuration.
+type handler struct {
+	BasePath  string          `json:"base_path"`
+	Namespace string          `json:"namespace"`
+	StoreRaw  json.RawMessage `json:"store" caddy:"namespace=oob.stores inline_key=type"`
+	KeyPolicy struct {
+		MinRSABits int `json:"min_rsa_bits"`
+	} `json:"key_policy"`
+}
 
 // openStore is the store of one handler of a configuration that is not
 // running, or is in another process.
@@ -61,7 +72,7 @@ func commandStore(cmd *cobra.Command) (*openStore, error) {
 
 // findHandlers returns the handlers in the configuration of an app, wherever
 // they are in it.
-func findHandlers(app json.RawMessage) ([]*Handler, error) {
+func findHandlers(app json.RawMessage) ([]*handler, error) {
 	if app == nil {
 		return nil, nil
 	}
@@ -71,7 +82,7 @@ func findHandlers(app json.RawMessage) ([]*Handler, error) {
 	if err := decoder.Decode(&tree); err != nil {
 		return nil, err
 	}
-	var found []*Handler
+	var found []*handler
 	var walk func(any) error
 	walk = func(node any) error {
 		switch node := node.(type) {
@@ -94,7 +105,7 @@ func findHandlers(app json.RawMessage) ([]*Handler, error) {
 			if err != nil {
 				return err
 			}
-			h := new(Handler)
+			h := new(handler)
 			if err := json.Unmarshal(raw, h); err != nil {
 				return fmt.Errorf("oob_dispatch: %w", err)
 			}
@@ -107,10 +118,10 @@ func findHandlers(app json.RawMessage) ([]*Handler, error) {
 
 // chooseHandler returns the handler that the flags name. Handlers that share
 // store and namespace are one.
-func chooseHandler(cmd *cobra.Command, all []*Handler) (*Handler, error) {
-	var fit []*Handler
+func chooseHandler(cmd *cobra.Command, all []*handler) (*handler, error) {
+	var fit []*handler
 	for _, h := range all {
-		h.BasePath = cmp.Or(h.BasePath, defaultBasePath)
+		h.BasePath = cmp.Or(h.BasePath, "/nevisfido")
 		if h.StoreRaw == nil {
 			h.StoreRaw = json.RawMessage(`{"type":"caddy"}`)
 		}
@@ -135,11 +146,11 @@ func chooseHandler(cmd *cobra.Command, all []*Handler) (*Handler, error) {
 	return fit[0], nil
 }
 
-func (h *Handler) sharesTargets(other *Handler) bool {
+func (h *handler) sharesTargets(other *handler) bool {
 	return h.Namespace == other.Namespace && bytes.Equal(h.StoreRaw, other.StoreRaw)
 }
 
-func names(all []*Handler) string {
+func names(all []*handler) string {
 	list := make([]string, 0, len(all))
 	for _, h := range all {
 		list = append(list, fmt.Sprintf("namespace %q with base_path %s", h.Namespace, h.BasePath))
@@ -149,7 +160,7 @@ func names(all []*Handler) string {
 
 // open provisions the handler's store, and nothing else of the configuration
 // but Caddy's storage.
-func (h *Handler) open(storage json.RawMessage) (*openStore, error) {
+func (h *handler) open(storage json.RawMessage) (*openStore, error) {
 	warnings := &caddy.CustomLog{BaseLog: caddy.BaseLog{Level: "WARN"}}
 	root, err := caddy.ProvisionContext(&caddy.Config{
 		StorageRaw: storage,
@@ -160,12 +171,20 @@ func (h *Handler) open(storage json.RawMessage) (*openStore, error) {
 	}
 	raw := h.StoreRaw // loading takes it away
 	ctx, cancel := caddy.NewContext(root)
-	store, err := h.loadStore(ctx)
+	guest, err := ctx.LoadModule(h, "StoreRaw")
 	if err != nil {
 		cancel()
-		return nil, err
+		return nil, fmt.Errorf("loading the store: %w", err)
 	}
-	return &openStore{Store: store, namespace: h.Namespace, policy: h.KeyPolicy.encryption(), raw: raw, close: cancel}, nil
+	store, ok := guest.(kv.Guest)
+	if !ok {
+		cancel()
+		return nil, fmt.Errorf("the store module %T does not implement kv.Guest", guest)
+	}
+	return &openStore{
+		Store: kv.Open(store), namespace: h.Namespace,
+		policy: encrypt.Policy{MinRSABits: h.KeyPolicy.MinRSABits}, raw: raw, close: cancel,
+	}, nil
 }
 
 func (s *openStore) ref(id string) targets.Ref {

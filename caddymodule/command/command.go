@@ -1,4 +1,6 @@
-package caddymodule
+// Package command is `caddy oob …`: it works on the targets in the store of an
+// oob_dispatch handler, and on its audit files.
+package command
 
 import (
 	"context"

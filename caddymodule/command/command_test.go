@@ -1,4 +1,4 @@
-package caddymodule
+package command
 
 import (
 	"bytes"
@@ -13,11 +13,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"github.com/spf13/cobra"
 
+	_ "github.com/oob-dispatch/oob-dispatch/caddymodule"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/link"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/targets"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/caddystore"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/redisstore"
 )
 
 // result is what a command gave.
@@ -42,6 +48,12 @@ func caddyOOB(t *testing.T, in string, args ...string) result {
 	root.SetErr(&errOut)
 	err := root.ExecuteContext(t.Context())
 	return result{out.String(), errOut.String(), err}
+}
+
+const oneLink = "\n\t\tdispatcher link link"
+
+func inSite(options string) string {
+	return ":8881 {\n\toob_dispatch {\n" + options + "\n\t}\n}\n"
 }
 
 // sidecar is a Caddyfile and a folder for its storage.
@@ -556,4 +568,14 @@ func TestProgressBar(t *testing.T) {
 	if out.String() != "\r\x1b[K7 lines, 0 refused" {
 		t.Errorf("of unknown size: %q", out.String())
 	}
+}
+
+// adapt returns the JSON of a Caddyfile.
+func adapt(t *testing.T, text string) []byte {
+	t.Helper()
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
 }

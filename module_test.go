@@ -1,0 +1,46 @@
+package oobdispatch_test
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"testing"
+)
+
+// Every package of the product that registers a module is imported here, which is
+// all that xcaddy imports.
+func TestAllModulesAreImported(t *testing.T) {
+	list, err := os.ReadFile("module.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, room := range []string{"caddymodule", "dispatchers", "targets", "internal"} {
+		err := fs.WalkDir(os.DirFS("."), room, func(name string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+				return err
+			}
+			content, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			registers := bytes.Contains(content, []byte("caddy.RegisterModule(")) || bytes.Contains(content, []byte("caddycmd.RegisterCommand("))
+			if !registers {
+				return nil
+			}
+			found++
+			if !bytes.Contains(list, []byte(`_ "github.com/oob-dispatch/oob-dispatch/`+path.Dir(name)+`"`)) {
+				t.Errorf("module.go does not import the package of %s", name)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found < 14 {
+		t.Errorf("only %d packages register modules", found)
+	}
+}
