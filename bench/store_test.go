@@ -20,6 +20,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
 // held is how many targets a store holds while it is measured:
@@ -117,7 +118,7 @@ func openStore(b *testing.B, config string) targets.Store {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return guest.(targets.Store)
+	return kv.Open(guest.(kv.Guest))
 }
 
 func openFiles(b *testing.B) (string, func() int64) {

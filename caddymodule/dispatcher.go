@@ -133,6 +133,13 @@ var commonOptions = conf.Join(
 	},
 )
 
+// missingBrace finds a dispatcher in the block of another.
+var missingBrace = conf.Table[Dispatcher]{
+	conf.Custom("dispatcher", func(*Dispatcher, *caddyfile.Dispenser) error {
+		return errors.New("a dispatcher stands in the block of another: put the missing } before it")
+	}, nil),
+}
+
 func readDispatcher(h *Handler, d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
 		return errors.New("dispatcher takes a name and a type, such as: dispatcher push fcm")
@@ -160,7 +167,7 @@ func readOnExpired(h *Handler, d *caddyfile.Dispenser) error {
 // read reads a dispatcher whose type the dispenser is at: the options that all
 // have, and what is left, which is the type's.
 func (d *Dispatcher) read(disp *caddyfile.Dispenser, check func(guest any) error) error {
-	rest, lines, err := commonOptions.Take(disp.NewFromNextSegment(), d)
+	rest, lines, err := conf.Join(commonOptions, missingBrace).Take(disp.NewFromNextSegment(), d)
 	if err != nil {
 		return err
 	}
@@ -274,6 +281,7 @@ func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[strin
 		if c.Encryption == delivery.Off {
 			log.Warn("this dispatcher sends messages in clear")
 		}
+		h.warnOfTimeout(log, c)
 		h.warnOfLifetime(log, c)
 		channels[d.Name] = c
 	}
@@ -360,6 +368,15 @@ func (d *Dispatcher) warnOfHeader(log *slog.Logger) {
 		log.Warn("the address comes from a header, which Caddy's logs show: delete it in the filter of each log, as Caddyfile.example does",
 			slog.String("header", header), slog.String("filter", "request>headers>"+header+" delete"))
 		return
+	}
+}
+
+// warnOfTimeout logs a dispatcher whose attempts may not take as long as they
+// are given, because all of them have to end within deadline.
+func (h *Handler) warnOfTimeout(log *slog.Logger, c *delivery.Channel) {
+	if deadline := time.Duration(h.Deadline); c.Timeout > deadline {
+		log.Warn("timeout is longer than deadline, which ends each attempt before: lower it, or raise deadline",
+			slog.Duration("timeout", c.Timeout), slog.Duration("deadline", deadline))
 	}
 }
 

@@ -20,6 +20,9 @@ import (
 // arguments and its block.
 func readGuest(d *caddyfile.Dispenser, namespace string) (guest caddyfile.Unmarshaler, raw json.RawMessage, err error) {
 	name := d.Val()
+	if strings.HasSuffix(name, "{") {
+		return nil, nil, fmt.Errorf("%q: write a space before the {", name)
+	}
 	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
 		var known []string
 		for _, m := range caddy.GetModules(namespace) {

@@ -47,7 +47,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the handler and its guests. It dials nothing.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Slogger()
+	h.logger, h.told = ctx.Slogger(), new(routeWarnings)
 	if err := handlerOptions.Provision(h, h.logger); err != nil {
 		return err
 	}
@@ -138,7 +138,9 @@ func (h *Handler) logTarget(e targets.Event) {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.keepFromLog(r)
+	h.warnBefore(r)
 	err := h.exchange.ServeHTTP(w, r, forward(next))
+	h.warnAfter(r)
 	if status, ok := errors.AsType[*exchange.StatusError](err); ok {
 		return caddyhttp.Error(status.Status, status.Err)
 	}

@@ -38,6 +38,14 @@ func TestLifetimesThatNeverSuffice(t *testing.T) {
 			t.Errorf("%s: %s", name, &logged)
 		}
 	}
+	for timeout, warns := range map[time.Duration]bool{0: false, 8 * time.Second: false, 9 * time.Second: true} {
+		var logged bytes.Buffer
+		h := &Handler{Deadline: caddy.Duration(8 * time.Second)}
+		h.warnOfTimeout(slog.New(slog.NewTextHandler(&logged, nil)), &delivery.Channel{Timeout: timeout})
+		if warned := logged.Len() > 0; warned != warns {
+			t.Errorf("timeout %s: %s", timeout, &logged)
+		}
+	}
 	l, err := dispatcherstest.Load[*letter.Letter](t, "letter", map[string]any{"spool": t.TempDir(), "min_lifetime": "96h"})
 	if err != nil {
 		t.Fatal(err)

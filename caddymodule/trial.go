@@ -2,9 +2,8 @@ package caddymodule
 
 import (
 	"context"
-	"time"
-
 	"log/slog"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 

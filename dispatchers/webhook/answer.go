@@ -78,7 +78,7 @@ func newAnswers(w *Webhook) (answers, error) {
 	if w.SuccessBody != "" {
 		var err error
 		if a.successBody, err = compile(w.SuccessBody); err != nil {
-			return a, conf.Errorf("success_body", "success_body: %w: write one such as ^OK", err)
+			return a, conf.Errorf("success_body", "success_body: %w", err)
 		}
 	}
 	for _, f := range w.FailureBody {
@@ -117,7 +117,7 @@ func compile(text string) (*regexp.Regexp, error) {
 	}
 	match, err := regexp.Compile(text)
 	if err != nil {
-		return nil, fmt.Errorf("it is not a regular expression: %w", err)
+		return nil, fmt.Errorf("it is not a regular expression, such as ^OK: %w", err)
 	}
 	return match, nil
 }

@@ -27,6 +27,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
@@ -131,7 +132,7 @@ func (t Table[M]) Read(d *caddyfile.Dispenser, m *M) (Lines, error) {
 			return lines, err
 		}
 		if !known {
-			return lines, Located(d.Errf("unrecognized option %q of %s; %s", d.Val(), name, t.known()))
+			return lines, Located(d.Errf("unrecognized option %q of %s; %s", d.Val(), name, t.advice(d.Val())))
 		}
 	}
 	if c, ok := any(m).(Checker); ok {
@@ -215,7 +216,14 @@ func (o Option[M]) readAndCheck(d *caddyfile.Dispenser, m *M) error {
 	return o.check(m)
 }
 
-func (t Table[M]) known() string {
+// advice says what to write in place of a word that is no option.
+func (t Table[M]) advice(word string) string {
+	if strings.HasSuffix(word, "{") {
+		return "write a space before the {"
+	}
+	if _, err := caddy.GetModule("http.handlers." + word); err == nil {
+		return "it is a directive of a site: put the missing } before it"
+	}
 	if names := t.Names(); len(names) > 0 {
 		return "there are " + strings.Join(names, ", ")
 	}
