@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -33,7 +34,7 @@ type Route struct {
 
 // ErrAmbiguousPath reports a path that some servers would read as one of the
 // calls and others would not.
-var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it without dot segments, backslashes, encoded slashes and the like")
+var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it without dot segments, backslashes, encoded slashes, suffixes and the like")
 
 // Recognise tells which call a request is. The path is the escaped path as it
 // was received; it is normalised for recognition only: percent-decoded once,
@@ -41,7 +42,9 @@ var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it with
 // slash allowed. base is the base path, such as "/nevisfido".
 //
 // A path that only a more lenient reading takes for a call is refused with
-// ErrAmbiguousPath, so that nothing gets round the sidecar.
+// ErrAmbiguousPath, so that nothing gets round the sidecar. So is a call with a
+// suffix, such as authentication.json: servers that match by suffix patterns
+// route it to the call, and cut the suffix from an ID.
 func Recognise(base, method, escapedPath string) (Route, error) {
 	if !knownMethod(method) {
 		return Route{}, nil
@@ -51,7 +54,7 @@ func Recognise(base, method, escapedPath string) (Route, error) {
 	if exact {
 		switch route := match(baseSegments, method, segments, false); {
 		case route.Call == Other:
-		case leniently(route.ID) != route.ID:
+		case leniently(route.ID) != route.ID, hasSuffix(decode(route.ID)):
 			return Route{}, ErrAmbiguousPath // a server that trims would read another ID
 		default:
 			return route, nil
@@ -90,11 +93,8 @@ func normalise(escapedPath string) (segments []string, exact bool) {
 	return segments, true
 }
 
-// lenientReadings returns the segments as the most forgiving servers would
-// read them: decoded until nothing changes, backslashes as slashes, with dot
-// segments resolved, dropped and kept.
-func lenientReadings(escapedPath string) [][]string {
-	path := escapedPath
+// decode removes percent encoding until nothing changes, within reason.
+func decode(path string) string {
 	for range 4 {
 		decoded, err := url.PathUnescape(path)
 		if err != nil || decoded == path {
@@ -102,7 +102,14 @@ func lenientReadings(escapedPath string) [][]string {
 		}
 		path = decoded
 	}
-	path = strings.ReplaceAll(path, "\\", "/")
+	return path
+}
+
+// lenientReadings returns the segments as the most forgiving servers would
+// read them: decoded until nothing changes, backslashes as slashes, with dot
+// segments resolved, dropped and kept.
+func lenientReadings(escapedPath string) [][]string {
+	path := strings.ReplaceAll(decode(escapedPath), "\\", "/")
 	var kept, dropped, resolved []string
 	for raw := range strings.SplitSeq(path, "/") {
 		segment, _, _ := strings.Cut(raw, ";")
@@ -126,7 +133,33 @@ func lenientReadings(escapedPath string) [][]string {
 		dropped = append(dropped, segment)
 		resolved = append(resolved, segment)
 	}
-	return [][]string{kept, dropped, resolved}
+	return [][]string{
+		kept, dropped, resolved,
+		withoutSuffix(kept), withoutSuffix(dropped), withoutSuffix(resolved),
+	}
+}
+
+// withoutSuffix returns the segments as servers see them that match by suffix
+// patterns: the last one ends at its first dot.
+func withoutSuffix(segments []string) []string {
+	if len(segments) == 0 {
+		return nil
+	}
+	rest, last := segments[:len(segments)-1], segments[len(segments)-1]
+	name, _, _ := strings.Cut(last, ".")
+	return append(slices.Clone(rest), leniently(name))
+}
+
+// maxSuffix is the length of what may be a suffix of an ID. The names of media
+// types and servlet mappings (json, html, action) are shorter.
+const maxSuffix = 8
+
+// hasSuffix tells whether an ID ends with a dot and a few letters. Other dots
+// are the ID's own: no server is known to take them for a suffix.
+func hasSuffix(id string) bool {
+	suffix := id[strings.LastIndexByte(id, '.')+1:]
+	return len(suffix) < len(id) && len(suffix) > 0 && len(suffix) <= maxSuffix &&
+		!strings.ContainsFunc(suffix, func(c rune) bool { return (c|0x20) < 'a' || (c|0x20) > 'z' })
 }
 
 // leniently returns what servers that trim a segment keep of it.
