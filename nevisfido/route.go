@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"unicode"
 )
@@ -36,6 +35,10 @@ type Route struct {
 // calls and others would not.
 var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it without dot segments, backslashes, encoded slashes, suffixes and the like")
 
+// maxPath bounds a path, in bytes. Jetty and Tomcat, with their defaults, take
+// no request line of this length.
+const maxPath = 8 << 10
+
 // Recognise tells which call a request is. The path is the escaped path as it
 // was received; it is normalised for recognition only: percent-decoded once,
 // ";parameters" cut from each segment, repeated slashes folded, one trailing
@@ -44,10 +47,14 @@ var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it with
 // A path that only a more lenient reading takes for a call is refused with
 // ErrAmbiguousPath, so that nothing gets round the sidecar. So is a call with a
 // suffix, such as authentication.json: servers that match by suffix patterns
-// route it to the call, and cut the suffix from an ID.
+// route it to the call, and cut the suffix from an ID. So is a path of more than
+// 8 KiB.
 func Recognise(base, method, escapedPath string) (Route, error) {
 	if !knownMethod(method) {
 		return Route{}, nil
+	}
+	if len(escapedPath) > maxPath {
+		return Route{}, ErrAmbiguousPath
 	}
 	baseSegments := segmentsOf(base)
 	segments, exact := normalise(escapedPath)
@@ -61,7 +68,8 @@ func Recognise(base, method, escapedPath string) (Route, error) {
 		}
 	}
 	for _, reading := range lenientReadings(escapedPath) {
-		if match(baseSegments, method, reading, true).Call != Other {
+		if match(baseSegments, method, reading, true).Call != Other ||
+			match(baseSegments, method, cutSuffix(reading), true).Call != Other {
 			return Route{}, ErrAmbiguousPath
 		}
 	}
@@ -79,6 +87,7 @@ func knownMethod(method string) bool {
 // normalise returns the segments of the canonical reading, and false where the
 // path holds something that servers are known to read differently.
 func normalise(escapedPath string) (segments []string, exact bool) {
+	segments = make([]string, 0, strings.Count(escapedPath, "/")+1)
 	for raw := range strings.SplitSeq(escapedPath, "/") {
 		raw, _, _ = strings.Cut(raw, ";")
 		if raw == "" {
@@ -110,7 +119,8 @@ func decode(path string) string {
 // segments resolved, dropped and kept.
 func lenientReadings(escapedPath string) [][]string {
 	path := strings.ReplaceAll(decode(escapedPath), "\\", "/")
-	var kept, dropped, resolved []string
+	count := strings.Count(path, "/") + 1
+	kept, dropped, resolved := make([]string, 0, count), make([]string, 0, count), make([]string, 0, count)
 	for raw := range strings.SplitSeq(path, "/") {
 		segment, _, _ := strings.Cut(raw, ";")
 		if end := strings.IndexAny(segment, "\x00?#"); end >= 0 {
@@ -133,21 +143,18 @@ func lenientReadings(escapedPath string) [][]string {
 		dropped = append(dropped, segment)
 		resolved = append(resolved, segment)
 	}
-	return [][]string{
-		kept, dropped, resolved,
-		withoutSuffix(kept), withoutSuffix(dropped), withoutSuffix(resolved),
-	}
+	return [][]string{kept, dropped, resolved}
 }
 
-// withoutSuffix returns the segments as servers see them that match by suffix
+// cutSuffix changes the segments to what servers see that match by suffix
 // patterns: the last one ends at its first dot.
-func withoutSuffix(segments []string) []string {
-	if len(segments) == 0 {
-		return nil
+func cutSuffix(segments []string) []string {
+	if len(segments) > 0 {
+		last := &segments[len(segments)-1]
+		*last, _, _ = strings.Cut(*last, ".")
+		*last = leniently(*last)
 	}
-	rest, last := segments[:len(segments)-1], segments[len(segments)-1]
-	name, _, _ := strings.Cut(last, ".")
-	return append(slices.Clone(rest), leniently(name))
+	return segments
 }
 
 // maxSuffix is the length of what may be a suffix of an ID. The names of media
