@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -16,17 +17,25 @@ const (
 	maxPlaintext = 512 << 10 // bytes; sealed, they stay below maxCompact
 )
 
+// sealedAlgs and sealedEncs are what nevisFIDO documents (RSA-OAEP-256 with
+// A256CBC-HS512), and what [Key.Seal] uses. With dir, the text might be
+// readable by everybody who has a key in common, or be no ciphertext at all.
+var (
+	sealedAlgs = []string{algRSA, algECDHWrap256, algECDH, algECDHWrap128}
+	sealedEncs = []string{encRSA, encEC}
+)
+
 // IsSealed tells whether text looks like a compact JWE (RFC 7516 section 7.1):
 // five base64url parts of 1 MiB at most in total, whose header is a JSON object
-// with the texts alg and enc. It exists so that nothing is sealed twice, and
-// says nothing about who can open the message.
+// with an alg and an enc that nevisFIDO or [Key.Seal] uses. It exists so that
+// nothing is sealed twice, and says nothing about who can open the message.
 func IsSealed(text string) bool {
 	parts, err := splitCompact(text, 5)
 	if err != nil || parts[2] == "" || parts[4] == "" {
 		return false
 	}
 	header, err := readHeader(parts[0])
-	return err == nil && header.text("alg") != "" && header.text("enc") != ""
+	return err == nil && slices.Contains(sealedAlgs, header.text("alg")) && slices.Contains(sealedEncs, header.text("enc"))
 }
 
 // UnverifiedPayload returns the payload of a compact JWS of 1 MiB at most

@@ -1,12 +1,14 @@
 package encrypt
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
 	"fmt"
+	"maps"
 	"math/big"
 	"slices"
 	"strings"
@@ -81,7 +83,8 @@ func (j publicJWK) marshal() (string, error) {
 	return string(data), err
 }
 
-// readJWK parses a JWK object, or a JSON string that holds one.
+// readJWK parses a JWK object, or a JSON string that holds one. A member that
+// is null counts as absent: serializers of phones write what they do not have so.
 func readJWK(data []byte) (members, error) {
 	if len(data) > maxJWK {
 		return nil, refuse(ReasonTooLarge, "the JWK is longer than %d bytes", maxJWK)
@@ -103,6 +106,7 @@ func readJWK(data []byte) (members, error) {
 			return nil, refuse(ReasonMalformed, "member %q is written in another letter case", meaningful[i])
 		}
 	}
+	maps.DeleteFunc(m, func(_ string, value jsontext.Value) bool { return value.Kind() == 'n' })
 	if m.has("keys") {
 		return nil, refuse(ReasonMalformed, "a JWK set stands where one JWK is expected")
 	}
@@ -137,19 +141,23 @@ func (m members) vet(u usage, minRSABits int) (publicJWK, crypto.PublicKey, erro
 	var err error
 	switch j.Type {
 	case keyTypeRSA:
-		j.N, j.E = m.text("n"), m.text("e")
 		key, err = m.rsaKey(minRSABits)
 	case keyTypeEC:
-		j.X, j.Y = m.text("x"), m.text("y")
 		key, err = m.ecKey(curves[j.Curve])
 	default:
-		j.X = m.text("x")
 		key, err = m.edKey()
 	}
 	if err != nil {
 		return publicJWK{}, nil, err
 	}
-	return j, key, nil
+	// The numbers are written anew, as a key has one thumbprint only in the
+	// canonical form (RFC 7638 section 3.3).
+	canonical, err := publicMembers(key)
+	if err != nil {
+		return publicJWK{}, nil, err
+	}
+	canonical.Use, canonical.Alg, canonical.ID = j.Use, j.Alg, j.ID
+	return canonical, key, nil
 }
 
 // vetUsage checks everything but the numbers.
@@ -160,9 +168,9 @@ func (m members) vetUsage(j publicJWK, u usage) error {
 	algorithms := u.algorithms[j.family()]
 	switch {
 	case algorithms == nil && j.Type == keyTypeEC:
-		return refuse(ReasonCurve, "curve %s is not P-256, P-384 or P-521", shown(j.Curve))
+		return refuse(ReasonCurve, `curve "crv" %s is not P-256, P-384 or P-521`, shown(j.Curve))
 	case algorithms == nil:
-		return refuse(ReasonUnsupportedType, "keys of type %s are not supported for use %q", shown(j.Type), u.use)
+		return refuse(ReasonUnsupportedType, `keys of "kty" %s are not supported for use %q`, shown(j.Type), u.use)
 	case m.has("use") && j.Use != u.use:
 		return refuse(ReasonWrongUse, "use is %s, not %q", shown(j.Use), u.use)
 	case m.has("alg") && !slices.Contains(algorithms, j.Alg):
@@ -217,39 +225,38 @@ func (m members) octets(name string) ([]byte, error) {
 	return octets, nil
 }
 
-// number decodes a member that holds a Base64urlUInt, for which RFC 7518
-// section 2 wants the fewest octets possible.
-func (m members) number(name string) (*big.Int, error) {
+// number decodes a member that holds a Base64urlUInt and returns its octets
+// without leading zeros. RFC 7518 section 2 has none, but Java's BigInteger
+// writes a sign byte: to take it off does not change the number.
+func (m members) number(name string) ([]byte, error) {
 	octets, err := m.octets(name)
 	if err != nil {
 		return nil, err
 	}
-	if octets[0] == 0 {
-		return nil, refuse(ReasonMalformed, "member %q has a leading zero byte", name)
-	}
-	return new(big.Int).SetBytes(octets), nil
+	return bytes.TrimLeft(octets, "\x00"), nil
 }
 
 func (m members) rsaKey(minBits int) (*rsa.PublicKey, error) {
-	n, err := m.number("n")
+	modulus, err := m.number("n")
 	if err != nil {
 		return nil, err
 	}
-	e, err := m.number("e")
+	exponent, err := m.number("e")
 	if err != nil {
 		return nil, err
 	}
+	n, e := new(big.Int).SetBytes(modulus), new(big.Int).SetBytes(exponent)
 	// Sizes first: what follows costs more with every bit.
 	switch bits := n.BitLen(); {
 	case bits != 2048 && bits != 3072 && bits != 4096:
-		return nil, refuse(ReasonRSASize, "the RSA modulus has %d bits, not 2048, 3072 or 4096", bits)
+		return nil, refuse(ReasonRSASize, `the RSA modulus "n" has %d bits, not 2048, 3072 or 4096`, bits)
 	case bits < minBits:
-		return nil, refuse(ReasonRSASize, "the RSA modulus has %d bits, the key policy asks for %d", bits, minBits)
+		return nil, refuse(ReasonRSASize, `the RSA modulus "n" has %d bits, the key policy asks for %d`, bits, minBits)
 	case e.Cmp(big.NewInt(publicExponent)) != 0:
-		return nil, refuse(ReasonRSAExponent, "the RSA exponent is not %d", publicExponent)
+		return nil, refuse(ReasonRSAExponent, `the RSA exponent "e" is not %d`, publicExponent)
 	}
 	if weakness := modulusWeakness(n); weakness != "" {
-		return nil, refuse(ReasonRSAWeakModulus, "%s", weakness)
+		return nil, refuse(ReasonRSAWeakModulus, `member "n": %s`, weakness)
 	}
 	return &rsa.PublicKey{N: n, E: publicExponent}, nil
 }
@@ -258,18 +265,19 @@ func (m members) ecKey(curve elliptic.Curve) (*ecdsa.PublicKey, error) {
 	size := coordinateSize(curve)
 	point := []byte{4} // uncompressed, SEC 1 section 2.3.3
 	for _, name := range []string{"x", "y"} {
-		octets, err := m.octets(name)
+		octets, err := m.number(name)
 		if err != nil {
 			return nil, err
 		}
-		if len(octets) != size {
+		if len(octets) > size {
 			return nil, refuse(ReasonMalformed, "coordinate %q has %d bytes, not %d", name, len(octets), size)
 		}
+		point = append(point, make([]byte, size-len(octets))...)
 		point = append(point, octets...)
 	}
 	key, err := ecdsa.ParseUncompressedPublicKey(curve, point)
 	if err != nil {
-		return nil, refuse(ReasonNotOnCurve, "the coordinates are not a point of curve %s", curve.Params().Name)
+		return nil, refuse(ReasonNotOnCurve, `the coordinates "x" and "y" are not a point of curve %s`, curve.Params().Name)
 	}
 	return key, nil
 }

@@ -69,6 +69,10 @@ type Key struct {
 // must be "enc"; key_ops must hold "encrypt" or "wrapKey", for EC also
 // "deriveKey" or "deriveBits", or nothing at all as Web Crypto has it.
 // Private members are refused, certificate members (x5c, x5u) ignored.
+//
+// Before that, the key is made canonical: members that are null are dropped,
+// and numbers lose the zero bytes before them, or get those that a coordinate
+// needs, as Java and Android write neither as RFC 7518 asks.
 func ParseKey(jwk []byte, p Policy) (*Key, error) {
 	j, public, err := vetPublic(jwk, encryption, p.MinRSABits)
 	if err != nil {

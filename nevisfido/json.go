@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -15,7 +16,13 @@ import (
 // maxDepth bounds the nesting of every JSON text that is read here.
 const maxDepth = 32
 
-var errDepth = fmt.Errorf("nested deeper than %d levels", maxDepth)
+// maxMembers bounds the members of every object.
+const maxMembers = 1024
+
+var (
+	errDepth   = fmt.Errorf("nested deeper than %d levels", maxDepth)
+	errMembers = fmt.Errorf("more than %d members", maxMembers)
+)
 
 // An object is a JSON object that was read strictly (RFC 8259, valid UTF-8, no
 // duplicate names), with the place of each member in its text, so that one
@@ -30,12 +37,36 @@ type member struct {
 	start, end int // of the value, in the text
 }
 
+// A decoder is one of a pool, as a body may hold thousands of objects that are
+// read one by one.
+type decoder struct {
+	*jsontext.Decoder
+	text bytes.Buffer
+}
+
+var decoders = sync.Pool{New: func() any { return &decoder{Decoder: new(jsontext.Decoder)} }}
+
+func decoderOf(text []byte, options ...jsontext.Options) *decoder {
+	d := decoders.Get().(*decoder)
+	d.text = *bytes.NewBuffer(text)
+	d.Reset(&d.text, options...)
+	return d
+}
+
+// done gives the decoder back, without the text.
+func (d *decoder) done() {
+	d.text = bytes.Buffer{}
+	d.Reset(&d.text)
+	decoders.Put(d)
+}
+
 // parseObject reads text, which must be one JSON object and nothing else.
 func parseObject(text []byte) (*object, error) {
-	if depth(text) > maxDepth {
-		return nil, errDepth
+	if err := bounded(text); err != nil {
+		return nil, err
 	}
-	dec := jsontext.NewDecoder(bytes.NewReader(text))
+	dec := decoderOf(text)
+	defer dec.done()
 	if dec.PeekKind() != '{' {
 		return nil, errors.New("not a JSON object")
 	}
@@ -84,10 +115,12 @@ func cause(err error) error {
 	return errors.New("invalid JSON")
 }
 
-// depth returns how deep the arrays and objects of text nest, without judging
-// whether it is valid JSON.
-func depth(text []byte) int {
-	deepest, level, quoted := 0, 0, false
+// bounded checks how deep the arrays and objects of text nest, and how many
+// members an object has, without judging whether it is valid JSON. It costs
+// next to nothing, unlike the decoder, which remembers every name.
+func bounded(text []byte) error {
+	var members [maxDepth + 1]int // of the object on each level; below 0 in an array
+	level, quoted := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case quoted && c == '\\':
@@ -96,13 +129,22 @@ func depth(text []byte) int {
 			quoted = !quoted
 		case quoted:
 		case c == '{' || c == '[':
-			level++
-			deepest = max(deepest, level)
+			if level++; level > maxDepth {
+				return errDepth
+			}
+			members[level] = 1
+			if c == '[' {
+				members[level] = -len(text)
+			}
+		case c == ',':
+			if members[level]++; members[level] > maxMembers {
+				return errMembers
+			}
 		case c == '}' || c == ']':
-			level--
+			level = max(0, level-1)
 		}
 	}
-	return deepest
+	return nil
 }
 
 // raw returns the text of a member's value; nil where there is none or it is null.
@@ -178,7 +220,11 @@ type edit struct {
 // apply returns the text with the edits made and everything else as it was.
 // Members that are new are added at the end.
 func (o *object) apply(edits ...edit) []byte {
-	out := make([]byte, 0, len(o.text)+256)
+	size := len(o.text)
+	for _, e := range edits {
+		size += len(`,"":`) + len(e.name) + len(e.value)
+	}
+	out := make([]byte, 0, size)
 	at := 0
 	for _, m := range o.members {
 		if i := slices.IndexFunc(edits, func(e edit) bool { return e.name == m.name }); i >= 0 {
@@ -207,24 +253,6 @@ func (o *object) has(name string) bool {
 	return slices.ContainsFunc(o.members, func(m member) bool { return m.name == name })
 }
 
-// spans returns the place of each element of a JSON array within its text.
-func spans(array jsontext.Value) ([]member, error) {
-	dec := jsontext.NewDecoder(bytes.NewReader(array))
-	if token, err := dec.ReadToken(); err != nil || token.Kind() != '[' {
-		return nil, errors.New("not a JSON array")
-	}
-	var all []member
-	for dec.PeekKind() != ']' {
-		value, err := dec.ReadValue()
-		if err != nil {
-			return nil, cause(err)
-		}
-		end := int(dec.InputOffset())
-		all = append(all, member{start: end - len(value), end: end})
-	}
-	return all, nil
-}
-
 // quote returns s as a JSON string. Invalid UTF-8 becomes U+FFFD.
 func quote(s string) jsontext.Value {
 	b, _ := jsontext.AppendQuote(nil, strings.ToValidUTF8(s, "\uFFFD"))
@@ -232,12 +260,14 @@ func quote(s string) jsontext.Value {
 }
 
 // unquote returns the text of a valid JSON string.
-func unquote(value jsontext.Value) string {
-	b, err := jsontext.AppendUnquote(nil, value)
+func unquote(value jsontext.Value) string { return string(unquoted(value)) }
+
+func unquoted(value jsontext.Value) []byte {
+	b, err := jsontext.AppendUnquote(make([]byte, 0, len(value)), value)
 	if err != nil {
-		return ""
+		return nil
 	}
-	return string(b)
+	return b
 }
 
 // marshal encodes what is known to be encodable.

@@ -51,6 +51,7 @@ const maxFound = 16
 // keySearch looks for keys by their shape, at any depth: documented names win,
 // then what a key says of itself, then names that speak, then the type.
 type keySearch struct {
+	scan       scan
 	documented Keys
 	found      []jwk
 	unreadable bool // something looks like a key and cannot be read
@@ -65,14 +66,20 @@ func (s *keySearch) member(name string, value jsontext.Value) {
 	case slices.Contains(signatureNames, name):
 		s.documented.Signature = keyWithin(value)
 	default:
-		s.search([]string{name}, value, 0)
+		s.value(name, value)
 	}
+}
+
+// value searches a member's value.
+func (s *keySearch) value(name string, value jsontext.Value) {
+	s.search(namesSay{}.below(name), s.scan.read(value), 0)
+	s.unreadable = s.unreadable || s.scan.over
 }
 
 // keyWithin returns the one JWK that a value is or holds, or else the value.
 func keyWithin(value jsontext.Value) []byte {
 	var inside keySearch
-	inside.search([]string{""}, value, 0)
+	inside.value("", value)
 	if len(inside.found) == 1 && !inside.unreadable {
 		return inside.found[0].text
 	}
@@ -80,29 +87,26 @@ func keyWithin(value jsontext.Value) []byte {
 }
 
 // search takes in all keys below a name, and returns whether there are any.
-func (s *keySearch) search(names []string, value jsontext.Value, level int) (some bool) {
-	if key, ok := parseJWK(value); ok {
+func (s *keySearch) search(names namesSay, value place, level int) (some bool) {
+	if key, ok := s.scan.jwk(value); ok {
 		// A key that its name calls an encryption key is vetted as one, lest
 		// another purpose that it names lets the target pass for keyless.
-		if said := spoken(names); key.purpose == unsaid || said == encrypting {
-			key.purpose = said
+		if key.purpose == unsaid || names.purpose == encrypting {
+			key.purpose = names.purpose
 		}
 		s.add(key)
 		return true
 	}
-	for name, part := range parts(value, level) {
-		below := names
-		if name != "" {
-			below = append(slices.Clone(names), name)
-		}
-		some = s.search(below, part, level+1) || some
+	for name, part := range s.scan.parts(value, level) {
+		some = s.search(names.below(name), part, level+1) || some
 	}
-	if !some && callsEncryptionKey(names) && holdsSomething(value) {
-		s.add(jwk{text: value, purpose: encrypting}) // to be refused
+	text := value.text()
+	if !some && names.callEncryptionKey() && holdsSomething(text) {
+		s.add(jwk{text: text, purpose: encrypting}) // to be refused
 		return true
 	}
-	if !some && value.Kind() == '"' {
-		s.unreadable = s.unreadable || strings.Contains(unquote(value), `"kty"`)
+	if !some && text.Kind() == '"' {
+		s.unreadable = s.unreadable || bytes.Contains(unquoted(text), []byte(`"kty"`))
 	}
 	return some
 }
@@ -193,48 +197,57 @@ func holdsSomething(value jsontext.Value) bool {
 	case '{', '[':
 		return len(bytes.Trim(value, "{[ \t\r\n]}")) > 0
 	case '"':
-		return strings.TrimSpace(unquote(value)) != ""
+		return len(bytes.TrimSpace(unquoted(value))) > 0
 	}
 	return false
 }
 
-// spoken is what names say that a key is for, the innermost first.
-func spoken(names []string) purpose {
-	for _, name := range slices.Backward(names) {
-		encrypts, signs := false, false
-		for _, word := range words(name) {
-			encrypts = encrypts || word == "enc" || strings.HasPrefix(word, "encr") || strings.HasPrefix(word, "enckey") || strings.HasPrefix(word, "decr")
-			signs = signs || word == "sig" || strings.HasPrefix(word, "sign") || strings.HasPrefix(word, "sigkey") || strings.HasPrefix(word, "verif")
-		}
-		switch {
-		case encrypts && !signs:
-			return encrypting
-		case signs && !encrypts:
-			return signing
-		}
-	}
-	return unsaid
+// namesSay is what the names of a value and of all around it say.
+type namesSay struct {
+	purpose purpose // as the innermost that tells has it
+	key     bool    // one of them speaks of a key
+	ends    bool    // the innermost ends as the name of a key may
 }
 
-// callsEncryptionKey tells whether names leave no doubt that the value is an
+// below adds the name of a member. Elements of arrays have none.
+func (n namesSay) below(name string) namesSay {
+	if name == "" {
+		return n
+	}
+	n.ends = false
+	encrypts, signs := false, false
+	for _, word := range words(name) {
+		encrypts = encrypts || word == "enc" || strings.HasPrefix(word, "encr") || strings.HasPrefix(word, "enckey") || strings.HasPrefix(word, "decr")
+		signs = signs || word == "sig" || strings.HasPrefix(word, "sign") || strings.HasPrefix(word, "sigkey") || strings.HasPrefix(word, "verif")
+		n.key = n.key || strings.HasSuffix(word, "key") || strings.HasSuffix(word, "keys") || strings.HasPrefix(word, "jwk")
+		switch word {
+		case "key", "keys", "jwk", "jwks", "enc", "enckey", "encryption", "pem", "der":
+			n.ends = true
+		default:
+			n.ends = false
+		}
+	}
+	switch {
+	case encrypts && !signs:
+		n.purpose = encrypting
+	case signs && !encrypts:
+		n.purpose = signing
+	}
+	return n
+}
+
+// callEncryptionKey tells whether names leave no doubt that the value is an
 // encryption key, whatever its form: encryptionKey, keys.encryption, but not
 // encryptionKeyId.
-func callsEncryptionKey(names []string) bool {
-	if spoken(names) != encrypting {
-		return false
-	}
-	all := words(strings.Join(names, " "))
-	last := words(names[len(names)-1])
-	ends := []string{"key", "keys", "jwk", "jwks", "enc", "enckey", "encryption", "pem", "der"}
-	return len(last) > 0 && slices.Contains(ends, last[len(last)-1]) &&
-		slices.ContainsFunc(all, func(word string) bool {
-			return strings.HasSuffix(word, "key") || strings.HasSuffix(word, "keys") || strings.HasPrefix(word, "jwk")
-		})
-}
+func (n namesSay) callEncryptionKey() bool { return n.purpose == encrypting && n.key && n.ends }
 
 // words splits a member's name, such as encryptionPublicKey or encryption_key,
-// into lower-case words.
+// into lower-case words. A name that is longer than any that could tell
+// something has none.
 func words(name string) []string {
+	if len(name) > maxName {
+		return nil
+	}
 	var all []string
 	runes := []rune(name)
 	start := 0
@@ -257,4 +270,14 @@ func words(name string) []string {
 }
 
 // plain is a name without anything that only spelling conventions differ in.
-func plain(name string) string { return strings.Join(words(name), "") }
+func plain(name string) string {
+	if len(name) > maxName {
+		return ""
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, name)
+}

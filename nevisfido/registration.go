@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 	"unicode"
@@ -45,12 +44,16 @@ func ParseRegistration(body []byte) (*TargetDescription, error) {
 		return nil, err
 	}
 	var s targetSearch
-	s.search(o.raw("context"), 0)
+	if context := o.raw("context"); context != nil {
+		s.search(s.scan.read(context), 0)
+	}
 	found := s.named
 	if len(found) == 0 {
 		found = s.shaped
 	}
 	switch {
+	case s.scan.over:
+		return nil, fmt.Errorf("%w: the context has more than %d values", ErrUnreadableTarget, maxValues)
 	case len(found) == 0:
 		return nil, ErrNoTarget
 	case len(found) > 1:
@@ -64,19 +67,25 @@ func ParseRegistration(body []byte) (*TargetDescription, error) {
 }
 
 // targetSearch looks for objects that describe a dispatch target.
-type targetSearch struct{ named, shaped []jsontext.Value }
+type targetSearch struct {
+	scan          scan
+	named, shaped []jsontext.Value
+}
 
 // search returns whether there is a JWK in a value that belongs to none of the
 // targets that were found.
-func (s *targetSearch) search(value jsontext.Value, level int) (loose bool) {
-	if _, ok := parseJWK(value); ok {
+func (s *targetSearch) search(value place, level int) (loose bool) {
+	if _, ok := s.scan.jwk(value); ok {
 		return true
 	}
+	value = s.scan.inner(value)
 	marked := false // as a target, by its members
-	for name, part := range parts(value, level) {
+	for name, part := range s.scan.parts(value, level) {
 		if isTargetName(name) {
-			if targets := objects(part); len(targets) > 0 {
-				s.named = addTo(s.named, targets...)
+			if targets := s.scan.objects(part); len(targets) > 0 {
+				for _, target := range targets {
+					s.named = addTo(s.named, target.text())
+				}
 				continue
 			}
 		}
@@ -84,7 +93,7 @@ func (s *targetSearch) search(value jsontext.Value, level int) (loose bool) {
 		loose = s.search(part, level+1) || loose
 	}
 	if marked && loose {
-		s.shaped = addTo(s.shaped, inner(value))
+		s.shaped = addTo(s.shaped, value.text())
 		return false
 	}
 	return loose
@@ -95,14 +104,14 @@ func isTargetName(name string) bool {
 }
 
 // objects returns the object that a value is, or those that it lists.
-func objects(value jsontext.Value) (all []jsontext.Value) {
-	value = inner(value)
-	switch value.Kind() {
+func (s *scan) objects(value place) (all []place) {
+	value = s.inner(value)
+	switch value.text().Kind() {
 	case '{':
 		all = append(all, value)
 	case '[':
-		for _, element := range parts(value, 0) {
-			if element = inner(element); element.Kind() == '{' {
+		for _, element := range value.parts() {
+			if element = s.inner(element); element.text().Kind() == '{' {
 				all = append(all, element)
 			}
 		}
@@ -110,11 +119,9 @@ func objects(value jsontext.Value) (all []jsontext.Value) {
 	return all
 }
 
-func addTo(list []jsontext.Value, values ...jsontext.Value) []jsontext.Value {
-	for _, value := range values {
-		if len(list) < maxFound && !slices.ContainsFunc(list, func(other jsontext.Value) bool { return bytes.Equal(other, value) }) {
-			list = append(list, value)
-		}
+func addTo(list []jsontext.Value, value jsontext.Value) []jsontext.Value {
+	if len(list) < maxFound && !slices.ContainsFunc(list, func(other jsontext.Value) bool { return bytes.Equal(other, value) }) {
+		list = append(list, value)
 	}
 	return list
 }
@@ -134,24 +141,30 @@ func ParseRegistered(body []byte) (CreatedTarget, error) {
 		return CreatedTarget{}, ErrNoTarget
 	}
 	var s idSearch
-	s.search(body, 0)
-	if len(s.found) > 0 {
+	answer := s.scan.read(body)
+	s.search(answer, 0)
+	if len(s.found) > 0 || s.scan.over {
 		return s.one()
 	}
-	description := o.raw("description")
 	s = idSearch{lenient: true}
-	s.search(description, 0)
-	s.top(description)
+	if description, ok := answer.member("description"); ok {
+		s.search(description, 0)
+		s.top(description)
+	}
 	return s.one()
 }
 
 // idSearch looks for what may be the id of a new target.
 type idSearch struct {
+	scan    scan
 	lenient bool // targetId counts as well
 	found   []CreatedTarget
 }
 
 func (s *idSearch) one() (CreatedTarget, error) {
+	if s.scan.over {
+		return CreatedTarget{}, ErrSeveralIDs // for all that is known
+	}
 	switch len(s.found) {
 	case 0:
 		return CreatedTarget{}, ErrNoID
@@ -176,11 +189,11 @@ func (s *idSearch) add(c CreatedTarget) {
 	}
 }
 
-func (s *idSearch) search(value jsontext.Value, level int) {
-	for name, part := range parts(value, level) {
+func (s *idSearch) search(value place, level int) {
+	for name, part := range s.scan.parts(value, level) {
 		switch spelled := plain(name); {
 		case spelled == "dispatchtargetid", spelled == "targetid" && s.lenient:
-			s.add(CreatedTarget{ID: textOf(part)})
+			s.add(CreatedTarget{ID: s.textOf(part)})
 		case isTargetName(name):
 			s.target(part)
 		default:
@@ -190,10 +203,10 @@ func (s *idSearch) search(value jsontext.Value, level int) {
 }
 
 // target takes what stands for a target: an object with an id, or the id.
-func (s *idSearch) target(value jsontext.Value) {
-	found := objects(value)
+func (s *idSearch) target(value place) {
+	found := s.scan.objects(value)
 	if len(found) == 0 {
-		s.add(CreatedTarget{ID: textOf(value)})
+		s.add(CreatedTarget{ID: s.textOf(value)})
 	}
 	for _, o := range found {
 		s.object(o)
@@ -202,30 +215,39 @@ func (s *idSearch) target(value jsontext.Value) {
 }
 
 // object takes the id of an object that is a target.
-func (s *idSearch) object(value jsontext.Value) {
-	if c, err := ParseCreated(value); err == nil {
-		s.add(c)
+func (s *idSearch) object(value place) {
+	var c CreatedTarget
+	for name, to := range map[string]*string{"id": &c.ID, "extId": &c.ExtID} {
+		part, ok := value.member(name)
+		switch {
+		case !ok || part.text().Kind() == 'n':
+		case part.text().Kind() != '"':
+			return
+		default:
+			*to = unquote(part.text())
+		}
 	}
+	s.add(c)
 }
 
 // top takes what a description is itself: targets, or the bare id of one.
-func (s *idSearch) top(description jsontext.Value) {
-	found := objects(description)
+func (s *idSearch) top(description place) {
+	found := s.scan.objects(description)
 	for _, o := range found {
 		s.object(o)
 	}
 	if len(found) > 0 {
 		return
 	}
-	values := []jsontext.Value{description}
-	if list := inner(description); list.Kind() == '[' {
+	values := []place{description}
+	if list := s.scan.inner(description); list.text().Kind() == '[' {
 		values = values[:0]
-		for _, element := range parts(list, 0) {
+		for _, element := range list.parts() {
 			values = append(values, element)
 		}
 	}
 	for _, value := range values {
-		if id := textOf(value); looksLikeID(id) {
+		if id := s.textOf(value); looksLikeID(id) {
 			s.add(CreatedTarget{ID: id})
 		}
 	}
@@ -250,64 +272,13 @@ func looksLikeID(text string) bool {
 
 // textOf returns the text of a string that is one word, and nothing else: no
 // sentence, and nothing of JSON within a string.
-func textOf(value jsontext.Value) string {
-	if inner(value).Kind() != '"' {
+func (s *idSearch) textOf(value place) string {
+	if s.scan.inner(value).text().Kind() != '"' {
 		return ""
 	}
-	text := strings.TrimSpace(unquote(value))
+	text := strings.TrimSpace(unquote(value.text()))
 	if strings.ContainsFunc(text, func(c rune) bool { return unicode.IsSpace(c) || unicode.IsControl(c) }) {
 		return ""
-	}
-	return text
-}
-
-// parts are the members of an object, or the elements of an array without a
-// name; JSON within a string counts as well. There are none where it is not
-// strict, or the level is too deep.
-func parts(value jsontext.Value, level int) iter.Seq2[string, jsontext.Value] {
-	return func(yield func(string, jsontext.Value) bool) {
-		if level > maxDepth {
-			return
-		}
-		value := inner(value)
-		var members []member
-		switch value.Kind() {
-		case '{':
-			if o, err := parseObject(value); err == nil {
-				members = o.members
-			}
-		case '[':
-			members, _ = spans(value)
-		}
-		for _, m := range members {
-			if !yield(m.name, value[m.start:m.end]) {
-				return
-			}
-		}
-	}
-}
-
-// inner returns the JSON object or array that a string holds, and any other
-// value as it is.
-func inner(value jsontext.Value) jsontext.Value {
-	if value.Kind() != '"' {
-		return value
-	}
-	text := bytes.TrimSpace([]byte(unquote(value)))
-	if len(text) == 0 || depth(text) > maxDepth {
-		return value
-	}
-	var err error
-	switch text[0] {
-	case '{':
-		_, err = parseObject(text)
-	case '[':
-		_, err = spans(text)
-	default:
-		return value
-	}
-	if err != nil {
-		return value
 	}
 	return text
 }

@@ -33,7 +33,11 @@ type Route struct {
 
 // ErrAmbiguousPath reports a path that some servers would read as one of the
 // calls and others would not.
-var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it without dot segments, backslashes, encoded slashes and the like")
+var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it without dot segments, backslashes, encoded slashes, suffixes and the like")
+
+// maxPath bounds a path, in bytes. Jetty and Tomcat, with their defaults, take
+// no request line of this length.
+const maxPath = 8 << 10
 
 // Recognise tells which call a request is. The path is the escaped path as it
 // was received; it is normalised for recognition only: percent-decoded once,
@@ -41,24 +45,31 @@ var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it with
 // slash allowed. base is the base path, such as "/nevisfido".
 //
 // A path that only a more lenient reading takes for a call is refused with
-// ErrAmbiguousPath, so that nothing gets round the sidecar.
+// ErrAmbiguousPath, so that nothing gets round the sidecar. So is a call with a
+// suffix, such as authentication.json: servers that match by suffix patterns
+// route it to the call, and cut the suffix from an ID. So is a path of more than
+// 8 KiB.
 func Recognise(base, method, escapedPath string) (Route, error) {
 	if !knownMethod(method) {
 		return Route{}, nil
+	}
+	if len(escapedPath) > maxPath {
+		return Route{}, ErrAmbiguousPath
 	}
 	baseSegments := segmentsOf(base)
 	segments, exact := normalise(escapedPath)
 	if exact {
 		switch route := match(baseSegments, method, segments, false); {
 		case route.Call == Other:
-		case leniently(route.ID) != route.ID:
+		case leniently(route.ID) != route.ID, hasSuffix(decode(route.ID)):
 			return Route{}, ErrAmbiguousPath // a server that trims would read another ID
 		default:
 			return route, nil
 		}
 	}
 	for _, reading := range lenientReadings(escapedPath) {
-		if match(baseSegments, method, reading, true).Call != Other {
+		if match(baseSegments, method, reading, true).Call != Other ||
+			match(baseSegments, method, cutSuffix(reading), true).Call != Other {
 			return Route{}, ErrAmbiguousPath
 		}
 	}
@@ -76,6 +87,7 @@ func knownMethod(method string) bool {
 // normalise returns the segments of the canonical reading, and false where the
 // path holds something that servers are known to read differently.
 func normalise(escapedPath string) (segments []string, exact bool) {
+	segments = make([]string, 0, strings.Count(escapedPath, "/")+1)
 	for raw := range strings.SplitSeq(escapedPath, "/") {
 		raw, _, _ = strings.Cut(raw, ";")
 		if raw == "" {
@@ -90,11 +102,8 @@ func normalise(escapedPath string) (segments []string, exact bool) {
 	return segments, true
 }
 
-// lenientReadings returns the segments as the most forgiving servers would
-// read them: decoded until nothing changes, backslashes as slashes, with dot
-// segments resolved, dropped and kept.
-func lenientReadings(escapedPath string) [][]string {
-	path := escapedPath
+// decode removes percent encoding until nothing changes, within reason.
+func decode(path string) string {
 	for range 4 {
 		decoded, err := url.PathUnescape(path)
 		if err != nil || decoded == path {
@@ -102,8 +111,16 @@ func lenientReadings(escapedPath string) [][]string {
 		}
 		path = decoded
 	}
-	path = strings.ReplaceAll(path, "\\", "/")
-	var kept, dropped, resolved []string
+	return path
+}
+
+// lenientReadings returns the segments as the most forgiving servers would
+// read them: decoded until nothing changes, backslashes as slashes, with dot
+// segments resolved, dropped and kept.
+func lenientReadings(escapedPath string) [][]string {
+	path := strings.ReplaceAll(decode(escapedPath), "\\", "/")
+	count := strings.Count(path, "/") + 1
+	kept, dropped, resolved := make([]string, 0, count), make([]string, 0, count), make([]string, 0, count)
 	for raw := range strings.SplitSeq(path, "/") {
 		segment, _, _ := strings.Cut(raw, ";")
 		if end := strings.IndexAny(segment, "\x00?#"); end >= 0 {
@@ -127,6 +144,29 @@ func lenientReadings(escapedPath string) [][]string {
 		resolved = append(resolved, segment)
 	}
 	return [][]string{kept, dropped, resolved}
+}
+
+// cutSuffix changes the segments to what servers see that match by suffix
+// patterns: the last one ends at its first dot.
+func cutSuffix(segments []string) []string {
+	if len(segments) > 0 {
+		last := &segments[len(segments)-1]
+		*last, _, _ = strings.Cut(*last, ".")
+		*last = leniently(*last)
+	}
+	return segments
+}
+
+// maxSuffix is the length of what may be a suffix of an ID. The names of media
+// types and servlet mappings (json, html, action) are shorter.
+const maxSuffix = 8
+
+// hasSuffix tells whether an ID ends with a dot and a few letters. Other dots
+// are the ID's own: no server is known to take them for a suffix.
+func hasSuffix(id string) bool {
+	suffix := id[strings.LastIndexByte(id, '.')+1:]
+	return len(suffix) < len(id) && len(suffix) > 0 && len(suffix) <= maxSuffix &&
+		!strings.ContainsFunc(suffix, func(c rune) bool { return (c|0x20) < 'a' || (c|0x20) > 'z' })
 }
 
 // leniently returns what servers that trim a segment keep of it.

@@ -155,20 +155,27 @@ func RenameDispatchers(body []byte, rename func(id, dispatcher string) string) (
 	if list == nil {
 		return body, nil
 	}
-	elements, err := spans(list)
-	if err != nil {
-		return nil, err
+	dec := decoderOf(list)
+	defer dec.done()
+	if token, err := dec.ReadToken(); err != nil || token.Kind() != '[' {
+		return nil, errors.New("dispatchTargets is not an array")
 	}
-	var out []byte
+	out := make([]byte, 0, len(list)+len(list)/8)
 	at := 0
-	for _, e := range elements {
-		target, err := parseObject(list[e.start:e.end])
+	for dec.PeekKind() != ']' {
+		value, err := dec.ReadValue()
+		if err != nil {
+			return nil, cause(err)
+		}
+		end := int(dec.InputOffset())
+		start := end - len(value)
+		target, err := parseObject(list[start:end])
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, list[at:e.start]...)
+		out = append(out, list[at:start]...)
 		out = append(out, renamed(target, rename)...)
-		at = e.end
+		at = end
 	}
 	out = append(out, list[at:]...)
 	return o.apply(edit{"dispatchTargets", out}), nil
@@ -177,7 +184,7 @@ func RenameDispatchers(body []byte, rename func(id, dispatcher string) string) (
 func renamed(target *object, rename func(id, dispatcher string) string) []byte {
 	id, errID := target.string("id")
 	dispatcher, errName := target.string("dispatcher")
-	if errID != nil || errName != nil {
+	if errID != nil || errName != nil || id == "" {
 		return target.text
 	}
 	name := rename(id, dispatcher)
