@@ -1,6 +1,6 @@
 // Package encrypt vets the public keys that devices register, seals messages
-// for them as compact JWE (RFC 7516), opens such messages (for devices and
-// tests), and checks what devices signed (RFC 7515).
+// for them as compact JWE (RFC 7516), and checks what devices signed (RFC
+// 7515). It knows no private key.
 //
 // It is stricter than the JOSE library underneath: a key that parses is not
 // yet a key to trust a message to. Nothing here touches the network.

@@ -452,7 +452,6 @@ func TestKeyErrorsHoldNoKeyMaterial(t *testing.T) {
 
 var parsers = []func([]byte) error{
 	func(jwk []byte) error { _, err := encrypt.ParseKey(jwk, encrypt.Policy{}); return err },
-	func(jwk []byte) error { _, err := encrypt.ParsePrivateKey(jwk); return err },
 	func(jwk []byte) error { _, err := encrypt.ParseSignatureKey(jwk); return err },
 }
 
@@ -461,7 +460,6 @@ var knownReasons = []encrypt.Reason{
 	encrypt.ReasonTooLarge, encrypt.ReasonMalformed, encrypt.ReasonPrivateMembers, encrypt.ReasonUnsupportedType,
 	encrypt.ReasonWrongUse, encrypt.ReasonWrongOperations, encrypt.ReasonWrongAlgorithm, encrypt.ReasonRSASize,
 	encrypt.ReasonRSAExponent, encrypt.ReasonRSAWeakModulus, encrypt.ReasonCurve, encrypt.ReasonNotOnCurve,
-	encrypt.ReasonInconsistent,
 }
 
 func FuzzJWK(f *testing.F) {

@@ -12,6 +12,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 )
 
 func TestSealAndOpen(t *testing.T) {
@@ -152,7 +153,7 @@ func foreignSeal(t *testing.T, key any, alg jose.KeyAlgorithm, enc jose.ContentE
 }
 
 // rawKey is the key of a pair as the library wants it.
-func rawKey(t *testing.T, pair *encrypt.PrivateKey) any {
+func rawKey(t *testing.T, pair *devicekey.PrivateKey) any {
 	t.Helper()
 	var jwk jose.JSONWebKey
 	if err := jwk.UnmarshalJSON(pair.Public().JWK()); err != nil {
@@ -169,7 +170,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	type row struct {
 		name    string
-		pair    *encrypt.PrivateKey
+		pair    *devicekey.PrivateKey
 		compact string
 	}
 	tests := []row{
@@ -207,7 +208,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func seal(t *testing.T, pair *encrypt.PrivateKey) string {
+func seal(t *testing.T, pair *devicekey.PrivateKey) string {
 	t.Helper()
 	sealed, err := pair.Public().Seal([]byte("a message that nobody changed"))
 	if err != nil {

@@ -20,7 +20,6 @@ const (
 	ReasonRSAWeakModulus  Reason = "rsa_weak_modulus"  // modulus can be factored
 	ReasonCurve           Reason = "curve"             // not P-256, P-384 or P-521
 	ReasonNotOnCurve      Reason = "not_on_curve"      // coordinates are no point of the curve
-	ReasonInconsistent    Reason = "inconsistent_pair" // private and public half do not belong together
 )
 
 // KeyError tells why a key was refused. Its text holds no key material.

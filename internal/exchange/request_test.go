@@ -11,8 +11,8 @@ import (
 	"testing/iotest"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
@@ -357,10 +357,10 @@ func TestParallel(t *testing.T) {
 			"token": token, "dispatchResult": "dispatched", "dispatcherInformation": map[string]any{"response": h.plainLink(token)},
 		})))(w, r)
 	}
-	keys := make(map[string]*encrypt.PrivateKey)
+	keys := make(map[string]*devicekey.PrivateKey)
 	for i := range devices {
 		id := "device-" + string(rune('A'+i/26)) + string(rune('A'+i%26))
-		keys[id] = must[*encrypt.PrivateKey](t)(encrypt.GenerateKey("P-256"))
+		keys[id] = must[*devicekey.PrivateKey](t)(devicekey.GenerateKey("P-256"))
 		d := &nevisfido.TargetDescription{Target: "address-of-" + id, Dispatcher: "push", EncryptionKey: keys[id].Public().JWK()}
 		if err := h.Targets.Learn(t.Context(), d, nevisfido.CreatedTarget{ID: id}, targets.SourceCreate); err != nil {
 			t.Fatal(err)
