@@ -7,8 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
 const (
@@ -35,7 +34,7 @@ func IsSealed(text string) bool {
 		return false
 	}
 	header, err := readHeader(parts[0])
-	return err == nil && slices.Contains(sealedAlgs, header.text("alg")) && slices.Contains(sealedEncs, header.text("enc"))
+	return err == nil && slices.Contains(sealedAlgs, header.Member("alg").Text()) && slices.Contains(sealedEncs, header.Member("enc").Text())
 }
 
 // UnverifiedPayload returns the payload of a compact JWS of 1 MiB at most
@@ -74,52 +73,15 @@ func splitCompact(text string, n int) ([]string, error) {
 }
 
 // readHeader parses the protected header of a compact JWE or JWS.
-func readHeader(part string) (members, error) {
+func readHeader(part string) (strictjson.Value, error) {
 	if len(part) > maxHeader {
-		return nil, fmt.Errorf("header is longer than %d bytes", maxHeader)
+		return strictjson.Value{}, fmt.Errorf("header is longer than %d bytes", maxHeader)
 	}
 	data, err := decodeBase64URL(part)
 	if err != nil {
-		return nil, fmt.Errorf("decoding header: %w", err)
+		return strictjson.Value{}, fmt.Errorf("decoding header: %w", err)
 	}
-	return readObject(data)
-}
-
-// members are the members of one JSON object, values still unparsed.
-type members map[string]jsontext.Value
-
-// readObject parses one JSON object strictly: UTF-8, no duplicate names,
-// nothing after it. Its errors repeat nothing of data, which may be secret.
-func readObject(data []byte) (members, error) {
-	if jsontext.Value(data).Kind() != '{' {
-		return nil, errors.New("not a JSON object")
-	}
-	var m members
-	switch err := json.Unmarshal(data, &m); {
-	case errors.Is(err, jsontext.ErrDuplicateName):
-		return nil, errors.New("a member is given twice")
-	case err != nil:
-		return nil, errors.New("not well-formed JSON in UTF-8")
-	}
-	return m, nil
-}
-
-func (m members) has(name string) bool {
-	_, ok := m[name]
-	return ok
-}
-
-// text returns a member's value, or "" if it is absent or not a string.
-func (m members) text(name string) string {
-	v := m[name]
-	if v.Kind() != '"' {
-		return ""
-	}
-	var s string
-	if err := json.Unmarshal(v, &s); err != nil {
-		return ""
-	}
-	return s
+	return strictjson.ParseObject(data)
 }
 
 // base64URL is base64url without padding (RFC 7515 section 2), where each

@@ -7,15 +7,14 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"encoding/json"
 	"fmt"
-	"maps"
 	"math/big"
 	"slices"
 	"strings"
 	"unicode"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
 const (
@@ -60,14 +59,14 @@ type usage struct {
 // publicJWK holds the members that are kept, in the order they are printed.
 type publicJWK struct {
 	Type  string `json:"kty"`
-	Use   string `json:"use,omitzero"`
-	Alg   string `json:"alg,omitzero"`
-	ID    string `json:"kid,omitzero"`
-	N     string `json:"n,omitzero"`
-	E     string `json:"e,omitzero"`
-	Curve string `json:"crv,omitzero"`
-	X     string `json:"x,omitzero"`
-	Y     string `json:"y,omitzero"`
+	Use   string `json:"use,omitempty"`
+	Alg   string `json:"alg,omitempty"`
+	ID    string `json:"kid,omitempty"`
+	N     string `json:"n,omitempty"`
+	E     string `json:"e,omitempty"`
+	Curve string `json:"crv,omitempty"`
+	X     string `json:"x,omitempty"`
+	Y     string `json:"y,omitempty"`
 }
 
 // family is the key of usage.algorithms.
@@ -83,32 +82,34 @@ func (j publicJWK) marshal() (string, error) {
 	return string(data), err
 }
 
-// readJWK parses a JWK object, or a JSON string that holds one. A member that
-// is null counts as absent: serializers of phones write what they do not have so.
-func readJWK(data []byte) (members, error) {
+// jwk is a JWK object that was read strictly. A member that is null counts as
+// absent: phones write what they do not have so.
+type jwk struct{ strictjson.Value }
+
+func (m jwk) has(name string) bool    { return m.Member(name).Exists() }
+func (m jwk) text(name string) string { return m.Member(name).Text() }
+
+// readJWK parses a JWK object, or a JSON string that holds one.
+func readJWK(data []byte) (jwk, error) {
 	if len(data) > maxJWK {
-		return nil, refuse(ReasonTooLarge, "the JWK is longer than %d bytes", maxJWK)
+		return jwk{}, refuse(ReasonTooLarge, "the JWK is longer than %d bytes", maxJWK)
 	}
-	if jsontext.Value(data).Kind() == '"' {
-		var text string
-		if err := json.Unmarshal(data, &text); err != nil {
-			return nil, refuse(ReasonMalformed, "the JWK is not a well-formed JSON string")
-		}
-		data = []byte(text)
+	value, err := strictjson.Parse(data)
+	if err == nil && value.Kind() == '"' {
+		value, err = strictjson.Parse([]byte(value.Text()))
 	}
-	m, err := readObject(data)
-	if err != nil {
-		return nil, refuse(ReasonMalformed, "reading the JWK: %v", err)
+	switch {
+	case err != nil:
+		return jwk{}, refuse(ReasonMalformed, "reading the JWK: %v", err)
+	case value.Kind() != '{':
+		return jwk{}, refuse(ReasonMalformed, "reading the JWK: not a JSON object")
 	}
-	for name := range m {
-		i := slices.IndexFunc(meaningful, func(s string) bool { return strings.EqualFold(s, name) })
-		if i >= 0 && meaningful[i] != name {
-			return nil, refuse(ReasonMalformed, "member %q is written in another letter case", meaningful[i])
-		}
+	if err := value.RefuseVariants(meaningful...); err != nil {
+		return jwk{}, refuse(ReasonMalformed, "reading the JWK: %v", err)
 	}
-	maps.DeleteFunc(m, func(_ string, value jsontext.Value) bool { return value.Kind() == 'n' })
+	m := jwk{value}
 	if m.has("keys") {
-		return nil, refuse(ReasonMalformed, "a JWK set stands where one JWK is expected")
+		return jwk{}, refuse(ReasonMalformed, "a JWK set stands where one JWK is expected")
 	}
 	return m, nil
 }
@@ -129,7 +130,7 @@ func vetPublic(data []byte, u usage, minRSABits int) (publicJWK, crypto.PublicKe
 }
 
 // vet checks the public half of a key.
-func (m members) vet(u usage, minRSABits int) (publicJWK, crypto.PublicKey, error) {
+func (m jwk) vet(u usage, minRSABits int) (publicJWK, crypto.PublicKey, error) {
 	j := publicJWK{Type: m.text("kty"), Use: m.text("use"), Alg: m.text("alg"), ID: m.text("kid")}
 	if j.Type != keyTypeRSA {
 		j.Curve = m.text("crv")
@@ -161,7 +162,7 @@ func (m members) vet(u usage, minRSABits int) (publicJWK, crypto.PublicKey, erro
 }
 
 // vetUsage checks everything but the numbers.
-func (m members) vetUsage(j publicJWK, u usage) error {
+func (m jwk) vetUsage(j publicJWK, u usage) error {
 	if j.Type == "" {
 		return refuse(ReasonMalformed, `member "kty" is missing or not a string`)
 	}
@@ -183,28 +184,30 @@ func (m members) vetUsage(j publicJWK, u usage) error {
 	return m.vetOperations(j, u)
 }
 
-func (m members) vetOperations(j publicJWK, u usage) error {
+func (m jwk) vetOperations(j publicJWK, u usage) error {
 	if !m.has("key_ops") {
 		return nil
 	}
-	var operations []*string
-	if err := json.Unmarshal(m["key_ops"], &operations); err != nil || operations == nil {
+	list := m.Member("key_ops")
+	if list.Kind() != '[' {
 		return refuse(ReasonMalformed, "key_ops is not a list of strings")
+	}
+	var operations []string
+	var fits bool
+	for _, element := range list.Children() {
+		if element.Kind() != '"' {
+			return refuse(ReasonMalformed, "key_ops is not a list of strings")
+		}
+		op := element.Text()
+		if slices.Contains(operations, op) { // RFC 7517 section 4.3
+			return refuse(ReasonWrongOperations, "key_ops names an operation twice")
+		}
+		operations = append(operations, op)
+		derives := op == "deriveKey" || op == "deriveBits"
+		fits = fits || slices.Contains(u.operations, op) && (!derives || j.Type == keyTypeEC)
 	}
 	if len(operations) == 0 && u.emptyOperations && j.Type == keyTypeEC {
 		return nil
-	}
-	var fits bool
-	for i, op := range operations {
-		if op == nil {
-			return refuse(ReasonMalformed, "key_ops is not a list of strings")
-		}
-		// RFC 7517 section 4.3 forbids duplicates.
-		if slices.ContainsFunc(operations[:i], func(s *string) bool { return *s == *op }) {
-			return refuse(ReasonWrongOperations, "key_ops names an operation twice")
-		}
-		derives := *op == "deriveKey" || *op == "deriveBits"
-		fits = fits || slices.Contains(u.operations, *op) && (!derives || j.Type == keyTypeEC)
 	}
 	if !fits {
 		return refuse(ReasonWrongOperations, "key_ops does not hold %s", strings.Join(u.operations, " or "))
@@ -213,7 +216,7 @@ func (m members) vetOperations(j publicJWK, u usage) error {
 }
 
 // octets decodes a member that holds base64url.
-func (m members) octets(name string) ([]byte, error) {
+func (m jwk) octets(name string) ([]byte, error) {
 	text := m.text(name)
 	if text == "" {
 		return nil, refuse(ReasonMalformed, "member %q is missing, empty or not a string", name)
@@ -228,7 +231,7 @@ func (m members) octets(name string) ([]byte, error) {
 // number decodes a member that holds a Base64urlUInt and returns its octets
 // without leading zeros. RFC 7518 section 2 has none, but Java's BigInteger
 // writes a sign byte: to take it off does not change the number.
-func (m members) number(name string) ([]byte, error) {
+func (m jwk) number(name string) ([]byte, error) {
 	octets, err := m.octets(name)
 	if err != nil {
 		return nil, err
@@ -236,7 +239,7 @@ func (m members) number(name string) ([]byte, error) {
 	return bytes.TrimLeft(octets, "\x00"), nil
 }
 
-func (m members) rsaKey(minBits int) (*rsa.PublicKey, error) {
+func (m jwk) rsaKey(minBits int) (*rsa.PublicKey, error) {
 	modulus, err := m.number("n")
 	if err != nil {
 		return nil, err
@@ -261,7 +264,7 @@ func (m members) rsaKey(minBits int) (*rsa.PublicKey, error) {
 	return &rsa.PublicKey{N: n, E: publicExponent}, nil
 }
 
-func (m members) ecKey(curve elliptic.Curve) (*ecdsa.PublicKey, error) {
+func (m jwk) ecKey(curve elliptic.Curve) (*ecdsa.PublicKey, error) {
 	size := coordinateSize(curve)
 	point := []byte{4} // uncompressed, SEC 1 section 2.3.3
 	for _, name := range []string{"x", "y"} {
@@ -282,7 +285,7 @@ func (m members) ecKey(curve elliptic.Curve) (*ecdsa.PublicKey, error) {
 	return key, nil
 }
 
-func (m members) edKey() (ed25519.PublicKey, error) {
+func (m jwk) edKey() (ed25519.PublicKey, error) {
 	octets, err := m.octets("x")
 	if err != nil {
 		return nil, err

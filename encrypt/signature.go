@@ -85,9 +85,9 @@ func (k *SignatureKey) Verify(jws string) (payload []byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("verifying JWS: %w", err)
 	}
-	alg := header.text("alg")
+	alg := header.Member("alg").Text()
 	switch {
-	case header.has("crit") || header.has("b64"):
+	case header.Find("crit").Exists() || header.Find("b64").Exists():
 		return nil, errors.New("verifying JWS: critical extensions are not supported")
 	case !slices.Contains(k.algs, alg):
 		return nil, fmt.Errorf("verifying JWS: alg is %s, which does not fit the key", shown(alg))
