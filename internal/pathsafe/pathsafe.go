@@ -20,15 +20,19 @@ const maxSuffix = 8
 // Canonical returns the segments of an escaped path: percent-decoded once,
 // ";parameters" cut, repeated slashes folded, slashes at the end ignored. It is
 // not ok where the path holds what servers are known to read differently: dot
-// segments, encoded slashes and semicolons, backslashes, NUL, bad escapes.
+// segments, encoded slashes and semicolons, backslashes, NUL, bad escapes, the
+// like in parameters.
 func Canonical(escapedPath string) (segments []string, ok bool) {
 	segments = make([]string, 0, strings.Count(escapedPath, "/")+1)
 	for raw := range strings.SplitSeq(escapedPath, "/") {
-		raw, _, _ = strings.Cut(raw, ";")
-		if raw == "" {
+		name, parameters, _ := strings.Cut(raw, ";")
+		if strings.ContainsAny(decode(parameters), "/\\\x00") {
+			return nil, false
+		}
+		if name == "" {
 			continue
 		}
-		segment, err := url.PathUnescape(raw)
+		segment, err := url.PathUnescape(name)
 		if err != nil || segment == "." || segment == ".." || strings.ContainsAny(segment, "/\\;\x00") {
 			return nil, false
 		}

@@ -24,6 +24,8 @@ func TestCanonical(t *testing.T) {
 		"/a%00":        "-",
 		"/a%zz":        "-",
 		"/a/%2e%2e/b":  "-",
+		"/a;%2fb":      "-",
+		"/a;\\b":       "-",
 		"/a%252fb":     "a%2fb",
 		"/a.json":      "a.json",
 		"/a/..;/b":     "-",
