@@ -1,95 +1,77 @@
 package nevisfido
 
 import (
-	"bytes"
 	"encoding/base64"
-	"errors"
-	"io"
-	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
 // purpose is what a key is for.
 type purpose int
 
 const (
-	unsaid purpose = iota
+	unknownPurpose purpose = iota
 	encrypting
 	signing
 )
 
-// Bounds of what is read of a key, in bytes: names and short values, and key_ops.
-const (
-	maxName       = 64
-	maxOperations = 1024
-)
+// maxName bounds the names that are looked at, in bytes, and the values in a
+// key that are names.
+const maxName = 64
 
 // A jwk is a key that was recognised by its shape.
 type jwk struct {
 	text    []byte  // the JSON object
 	rsa     bool    // by its type
-	purpose purpose // as the key says itself
+	purpose purpose // as the key says itself, or its name
+	guesses Guesses // by which it was recognised
 }
 
 // ParseJWK recognises a key by its shape: a JSON object with a member kty, text
 // that holds one, or base64 of such text. It returns the object. It is liberal,
 // as keys are vetted later: a bad one is to be refused there, not overlooked.
 func ParseJWK(value []byte) (text []byte, ok bool) {
-	key, ok := parseJWK(value)
+	key, ok := parseJWK(strictjson.Opaque(value))
 	return key.text, ok
 }
 
-func parseJWK(value jsontext.Value) (jwk, bool) {
-	text := reading(value)
-	if text == nil || errors.Is(bounded(text), errDepth) {
-		return jwk{}, false
-	}
-	dec := decoderOf(text, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	defer dec.done()
-	if _, err := dec.ReadToken(); err != nil {
-		return jwk{}, false
-	}
-	var m jwkMembers
-	for dec.PeekKind() == '"' {
-		token, err := dec.ReadToken()
-		if err != nil {
-			return jwk{}, false
-		}
-		name := token.String()
-		member, err := dec.ReadValue()
-		if err != nil {
-			return jwk{}, false
-		}
-		m.take(name, member)
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return jwk{}, false
-	}
-	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return jwk{}, false
-	}
-	return m.key(text)
-}
-
-// reading returns the text of an object that a value may stand for; nil for none.
-func reading(value jsontext.Value) []byte {
+func parseJWK(value strictjson.Value) (jwk, bool) {
 	switch value.Kind() {
 	case '{':
-		return value
+		if value.Len() > 1 {
+			return newJWK(value, 0)
+		}
+		return parseJWKText(value.Raw(), 0) // empty, or not strict
 	case '"':
-	default:
-		return nil
+		text := strings.TrimSpace(value.Text())
+		if strings.HasPrefix(text, "{") {
+			return parseJWKText([]byte(text), GuessKeyText)
+		}
+		if decoded := decodeObject(text); decoded != nil {
+			return parseJWKText(decoded, GuessKeyBase64)
+		}
 	}
-	text := bytes.TrimSpace(unquoted(value))
-	if bytes.HasPrefix(text, []byte("{")) {
-		return text
+	return jwk{}, false
+}
+
+func parseJWKText(text []byte, form Guesses) (jwk, bool) {
+	value, err := strictjson.ParseLoose(text)
+	if err != nil || value.Kind() != '{' {
+		return jwk{}, false
 	}
-	text = bytes.TrimRight(text, "=")
-	compact := text[:0] // unquoted made a copy
-	for _, c := range text {
+	return newJWK(value, form)
+}
+
+// decodeObject decodes base64 of either alphabet, with or without padding and
+// line breaks, of a JSON object; nil for anything else.
+func decodeObject(text string) []byte {
+	text = strings.TrimRight(text, "=")
+	if !strings.HasPrefix(text, "e") && !strings.HasPrefix(text, "I") && !strings.HasPrefix(text, "C") && !strings.HasPrefix(text, "D") {
+		return nil // neither a brace nor white space
+	}
+	compact := make([]byte, 0, len(text))
+	for _, c := range []byte(text) {
 		switch c {
 		case '\r', '\n':
 			continue
@@ -104,74 +86,81 @@ func reading(value jsontext.Value) []byte {
 	if err != nil {
 		return nil
 	}
-	if decoded := bytes.TrimSpace(compact[:n]); bytes.HasPrefix(decoded, []byte("{")) {
-		return decoded
+	if decoded := strictjson.Opaque(compact[:n]); decoded.Kind() == '{' {
+		return decoded.Raw()
 	}
 	return nil
 }
 
-// jwkMembers are the members of a key that tell what it is: the first of each
-// name, in whichever letter case.
-type jwkMembers struct{ kty, use, alg, crv, operations jsontext.Value }
-
-func (m *jwkMembers) take(name string, value jsontext.Value) {
-	var place *jsontext.Value
-	switch {
-	case len(name) > maxName:
-		return
-	case strings.EqualFold(name, "kty"):
-		place = &m.kty
-	case strings.EqualFold(name, "use"):
-		place = &m.use
-	case strings.EqualFold(name, "alg"):
-		place = &m.alg
-	case strings.EqualFold(name, "crv"):
-		place = &m.crv
-	case name == "key_ops" && len(value) <= maxOperations:
-		m.operations = bytes.Clone(value)
-		return
-	default:
-		return
+// newJWK reads the members that tell what a key is, in whichever letter case
+// they are written. It is a key if it names its type.
+func newJWK(value strictjson.Value, form Guesses) (jwk, bool) {
+	var kty, use, alg, crv string
+	var operations strictjson.Value
+	for name, member := range value.Children() {
+		switch {
+		case len(name) > maxName:
+		case strings.EqualFold(name, "kty"):
+			takeName(&kty, member)
+		case strings.EqualFold(name, "use"):
+			takeName(&use, member)
+		case strings.EqualFold(name, "alg"):
+			takeName(&alg, member)
+		case strings.EqualFold(name, "crv"):
+			takeName(&crv, member)
+		case name == "key_ops":
+			operations = member
+		}
 	}
+	return jwk{text: value.Raw(), rsa: kty == "RSA", purpose: purposeOf(use, operations, alg, crv), guesses: form}, kty != ""
+}
+
+// takeName reads a short string, the first of its name. A long one is a name of
+// nothing that there is, so that the key is refused later.
+func takeName(to *string, value strictjson.Value) {
 	switch {
-	case *place != nil || value.Kind() != '"':
-	case len(value) > maxName:
-		*place = jsontext.Value(`"-"`) // a name of nothing, which is refused later
+	case *to != "" || value.Kind() != '"':
+	case len(value.Raw()) > maxName:
+		*to = "-"
 	default:
-		*place = bytes.Clone(value)
+		*to = value.Text()
 	}
 }
 
-// key returns the key with the text, if it names its type.
-func (m *jwkMembers) key(text []byte) (jwk, bool) {
-	kind := unquote(m.kty)
-	return jwk{text: text, rsa: kind == "RSA", purpose: m.purpose()}, kind != ""
-}
-
-// purpose is what use, key_ops and alg say, or a curve that serves one purpose
-// only (RFC 7517, section 4; RFC 8037).
-func (m *jwkMembers) purpose() purpose {
-	var operations []string
-	_ = json.Unmarshal(m.operations, &operations) // as far as it goes
-	has := func(names ...string) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(operations, name) })
+// purposeOf is what use, key_ops and alg say, or a curve that serves one
+// purpose only (RFC 7517, section 4; RFC 8037).
+func purposeOf(use string, operations strictjson.Value, alg, crv string) purpose {
+	switch use {
+	case "enc":
+		return encrypting
+	case "sig":
+		return signing
+	}
+	byOperation := unknownPurpose
+	for _, operation := range operations.Children() {
+		switch string(operation.Raw()) {
+		case `"verify"`, `"sign"`:
+			return signing
+		case `"encrypt"`, `"decrypt"`, `"wrapKey"`, `"unwrapKey"`, `"deriveKey"`, `"deriveBits"`:
+			byOperation = encrypting
+		}
+	}
+	if byOperation != unknownPurpose {
+		return byOperation
 	}
 	begins := func(text string, beginnings ...string) bool {
-		return slices.ContainsFunc(beginnings, func(b string) bool { return strings.HasPrefix(text, b) })
+		for _, b := range beginnings {
+			if strings.HasPrefix(text, b) {
+				return true
+			}
+		}
+		return false
 	}
-	switch use, alg, curve := unquote(m.use), unquote(m.alg), unquote(m.crv); {
-	case use == "enc":
+	switch {
+	case begins(alg, "RSA-OAEP", "RSA1_5", "ECDH-ES"), begins(crv, "X"):
 		return encrypting
-	case use == "sig":
-		return signing
-	case has("verify", "sign"):
-		return signing
-	case has("encrypt", "decrypt", "wrapKey", "unwrapKey", "deriveKey", "deriveBits"):
-		return encrypting
-	case begins(alg, "RSA-OAEP", "RSA1_5", "ECDH-ES"), begins(curve, "X"):
-		return encrypting
-	case begins(alg, "RS", "PS", "ES", "EdDSA", "Ed"), begins(curve, "Ed"):
+	case begins(alg, "RS", "PS", "ES", "EdDSA", "Ed"), begins(crv, "Ed"):
 		return signing
 	}
-	return unsaid
+	return unknownPurpose
 }

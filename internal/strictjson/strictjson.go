@@ -1,7 +1,7 @@
 // Package strictjson is the one strict reading of JSON that comes from
 // elsewhere: valid UTF-8, names compared by case, no duplicate names (RFC 8259,
-// I-JSON of RFC 7493), nothing after the value, bounded nesting and a bounded
-// number of values. A text is validated and indexed once; nested values are
+// I-JSON of RFC 7493), nothing after the value, and bounds of nesting,
+// members and values. A text is validated and indexed once; nested values are
 // then read without parsing again, and members are replaced in place while all
 // other bytes stay as they came.
 //
@@ -22,13 +22,17 @@ import (
 
 // Bounds of a text.
 const (
-	MaxDepth  = 32   // nested arrays and objects
-	MaxValues = 8192 // members and elements at all levels together
+	MaxDepth   = 32      // nested arrays and objects
+	MaxMembers = 1024    // of one object
+	MaxValues  = 1 << 14 // members and elements at all levels together
 )
 
+// ErrTooManyValues reports a text of more than MaxValues values.
+var ErrTooManyValues = fmt.Errorf("JSON of more than %d values", MaxValues)
+
 var (
-	errDepth  = fmt.Errorf("JSON nested deeper than %d levels", MaxDepth)
-	errValues = fmt.Errorf("JSON of more than %d values", MaxValues)
+	errDepth   = fmt.Errorf("JSON nested deeper than %d levels", MaxDepth)
+	errMembers = fmt.Errorf("JSON object of more than %d members", MaxMembers)
 )
 
 // Value is a value within a text that was parsed. The zero Value is absent.
@@ -47,15 +51,32 @@ type node struct {
 }
 
 // Parse reads a text that is one JSON value. Its errors quote nothing of it.
-func Parse(text []byte) (Value, error) {
+func Parse(text []byte) (Value, error) { return parse(text) }
+
+// ParseLoose also reads a text with duplicate names and invalid UTF-8. It is
+// for finding what is to be refused later, not for using it.
+func ParseLoose(text []byte) (Value, error) {
+	return parse(text, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
+func parse(text []byte, options ...jsontext.Options) (Value, error) {
 	values, err := measure(text)
 	if err != nil {
 		return Value{}, err
 	}
-	if !jsontext.Value(text).IsValid() {
+	if !jsontext.Value(text).IsValid(options...) {
 		return Value{}, explain(text)
 	}
 	return Value{text: text, nodes: index(text, values)}, nil
+}
+
+// Opaque makes a value of a text without reading it: it has no children.
+func Opaque(text []byte) Value {
+	text = bytes.TrimSpace(text)
+	if len(text) == 0 {
+		return Value{}
+	}
+	return Value{text: text, nodes: []node{{end: int32(len(text)), next: 1}}}
 }
 
 // ParseObject reads a text that is one JSON object.
@@ -70,6 +91,7 @@ func ParseObject(text []byte) (Value, error) {
 // measure checks the bounds before anything is allocated. It counts at least
 // the values that a valid text has.
 func measure(text []byte) (values int, err error) {
+	var members [MaxDepth + 1]int // of the object at each level; below 0 in an array
 	depth, quoted := 0, false
 	values = 1
 	for i := 0; i < len(text); i++ {
@@ -82,17 +104,24 @@ func measure(text []byte) (values int, err error) {
 			}
 		case c == ',':
 			values++
+			if members[depth]++; members[depth] > MaxMembers {
+				return 0, errMembers
+			}
 		case c == '{' || c == '[':
 			values++
 			if depth++; depth > MaxDepth {
 				return 0, errDepth
 			}
+			members[depth] = 1
+			if c == '[' {
+				members[depth] = -len(text)
+			}
 		case c == '}' || c == ']':
-			depth--
+			depth = max(0, depth-1)
 		}
 	}
 	if values > MaxValues {
-		return 0, errValues
+		return 0, ErrTooManyValues
 	}
 	return values, nil
 }
@@ -166,6 +195,14 @@ func (v Value) node() node { return v.nodes[v.at] }
 
 // Exists tells whether there is a value; null is one.
 func (v Value) Exists() bool { return v.nodes != nil }
+
+// Len is the number of values that a value consists of, itself included.
+func (v Value) Len() int {
+	if !v.Exists() {
+		return 0
+	}
+	return int(v.node().next - v.at)
+}
 
 // Kind is '{', '[', '"', '0' for numbers, 't', 'f', 'n', or 0 for no value.
 func (v Value) Kind() byte {
@@ -329,6 +366,19 @@ func (v Value) With(edits ...Edit) []byte {
 	return append(out, v.text[n.end-1:end]...)
 }
 
+// Map returns the text of an array or object with each child replaced, and
+// everything between them as it was.
+func (v Value) Map(replace func(child Value) []byte) []byte {
+	out := make([]byte, 0, len(v.Raw())+len(v.Raw())/8)
+	at := v.node().start
+	for _, child := range v.Children() {
+		out = append(out, v.text[at:child.node().start]...)
+		out = append(out, replace(child)...)
+		at = child.node().end
+	}
+	return append(out, v.text[at:v.node().end]...)
+}
+
 // Quote returns s as a JSON string. Invalid UTF-8 becomes U+FFFD.
 func Quote(s string) []byte {
 	b, _ := jsontext.AppendQuote(nil, strings.ToValidUTF8(s, "\uFFFD"))
@@ -337,8 +387,8 @@ func Quote(s string) []byte {
 
 // Unquote returns what a valid JSON string says.
 func Unquote(quoted []byte) string {
-	if len(quoted) >= 2 && bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
+	if end := len(quoted) - 1; end > 0 && bytes.IndexByte(quoted[1:], '"') == end-1 && bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1:end])
 	}
 	b, err := jsontext.AppendUnquote(nil, quoted)
 	if err != nil {

@@ -2,6 +2,7 @@ package strictjson_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -10,6 +11,13 @@ import (
 
 func TestParse(t *testing.T) {
 	nested := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	wide := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"%d":0`, i)
+		}
+		return "{" + b.String()[1:] + "}"
+	}
 	many := func(n int) string { return "[" + strings.Repeat("0,", n-1) + "0]" }
 	tests := []struct {
 		name, text string
@@ -22,6 +30,7 @@ func TestParse(t *testing.T) {
 		{"same name at two levels", `{"a":{"a":1}}`, true},
 		{"names that differ in case", `{"a":1,"A":2}`, true},
 		{"nested as deep as allowed", nested(strictjson.MaxDepth), true},
+		{"many members", wide(strictjson.MaxMembers), true},
 		{"many values", many(strictjson.MaxValues - 1), true},
 		{"brackets in a string", `["` + strings.Repeat("[", 100) + `"]`, true},
 
@@ -39,6 +48,7 @@ func TestParse(t *testing.T) {
 		{"comment", `{} // x`, false},
 		{"single quotes", `{'a':1}`, false},
 		{"nested too deep", nested(strictjson.MaxDepth + 1), false},
+		{"too many members", wide(strictjson.MaxMembers + 1), false},
 		{"too many values", many(strictjson.MaxValues + 1), false},
 	}
 	for _, tt := range tests {
@@ -99,6 +109,18 @@ func TestWith(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := string(v.With(edits...)); got != want {
+			t.Errorf("%s becomes %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestMap(t *testing.T) {
+	for text, want := range map[string]string{`[ ]`: `[ ]`, `[ 1 ,{"a":2}]`: `[ <1> ,<{"a":2}>]`, `{"a" : 1}`: `{"a" : <1>}`} {
+		v, err := strictjson.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(v.Map(func(c strictjson.Value) []byte { return []byte("<" + string(c.Raw()) + ">") })); got != want {
 			t.Errorf("%s becomes %s, want %s", text, got, want)
 		}
 	}
