@@ -1,6 +1,7 @@
 package nevisfido
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,24 +21,29 @@ type DispatchRequest struct {
 	Encoding     json.RawMessage // encodingParameters as they came; see ParseEncodingParameters
 	Guesses      Guesses         // by which it was read
 
+	// ByteOrderMark tells that the body begins with one. Some parsers skip it,
+	// strict JSON (RFC 8259, section 8.1) has none.
+	ByteOrderMark bool
+
 	body strictjson.Value
 }
 
 // Notification is the visible part of a push message.
 type Notification struct{ Title, Body string }
 
-// ParseDispatchRequest reads the body of a dispatch request strictly. Members
+// ParseDispatchRequest reads the body of a dispatch request strictly. A byte order mark is skipped and told. Members
 // that it does not know are kept by WithDispatcher and otherwise ignored. The
 // error never quotes the body.
 func ParseDispatchRequest(body []byte) (*DispatchRequest, error) {
-	o, err := strictjson.ParseObject(body)
+	text, marked := bytes.CutPrefix(body, []byte("\ufeff"))
+	o, err := strictjson.ParseObject(text)
 	if err != nil {
 		return nil, err
 	}
 	if err := o.RefuseVariants("dispatchTargetId", "dispatcher", "dispatchInformation", "getUafRequest"); err != nil {
 		return nil, err
 	}
-	r := &DispatchRequest{body: o}
+	r := &DispatchRequest{ByteOrderMark: marked, body: o}
 	if err := o.Strings(map[string]*string{"dispatcher": &r.Dispatcher, "dispatchTargetId": &r.TargetID}); err != nil {
 		return nil, err
 	}

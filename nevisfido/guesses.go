@@ -189,7 +189,7 @@ func (s *keySearch) documentedKey(value strictjson.Value) []byte {
 		return value.Raw()
 	}
 	key := inside.found[0]
-	s.documented.Guesses |= key.guesses
+	s.documented.Guesses |= key.guesses & (GuessKeyText | GuessKeyBase64)
 	if _, ok := parseJWK(value); !ok {
 		s.documented.Guesses |= GuessKeyPlace
 	}
@@ -201,9 +201,10 @@ func (s *keySearch) below(names hints, value strictjson.Value, level int) (some 
 	if key, ok := parseJWK(value); ok {
 		// A key that its name calls an encryption key is vetted as one: another
 		// purpose that it names must not let the target pass for keyless.
-		if key.purpose == unknownPurpose || names.purpose == encrypting {
+		switch {
+		case names.purpose == encrypting, names.purpose == signing && key.purpose == unknownPurpose:
 			key.purpose, key.guesses = names.purpose, key.guesses|GuessKeyName
-		} else {
+		case key.purpose != unknownPurpose:
 			key.guesses |= GuessKeyPurpose
 		}
 		s.add(key)
@@ -274,7 +275,7 @@ func (s *keySearch) keys(lone purpose) Keys {
 	take := func(place, from *[]jwk) {
 		if len(*place) == 0 {
 			for i := range *from {
-				(*from)[i].guesses = (*from)[i].guesses&^GuessKeyName | GuessKeyType
+				(*from)[i].guesses |= GuessKeyType
 			}
 			*place, *from = *from, nil
 		}

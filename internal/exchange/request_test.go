@@ -203,6 +203,7 @@ func TestMalformedRequest(t *testing.T) {
 func TestStraightThrough(t *testing.T) {
 	for name, c := range map[string]struct{ method, path, body string }{
 		"nevisFIDO's own dispatcher":    {http.MethodPost, authentication, `{ "dispatcher":"firebase-cloud-messaging", "n":1.0 }`},
+		"the same, with a BOM":          {http.MethodPost, authentication, "\ufeff{\"dispatcher\":\"firebase-cloud-messaging\"}"},
 		"no dispatcher, no target":      {http.MethodPost, authentication, ` { } `},
 		"no dispatcher, unknown target": {http.MethodPost, authentication, `{"dispatchTargetId":"x"}`},
 		"status":                        {http.MethodPost, "/nevisfido/status", `{"sessionId":1,"sessionId":2}`},
