@@ -16,9 +16,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
@@ -57,7 +57,7 @@ func BenchmarkStore(b *testing.B) {
 func id(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) }
 
 var deviceKeys = sync.OnceValue(func() []byte {
-	key, err := encrypt.GenerateKey("RSA-2048")
+	key, err := devicekey.GenerateKey("RSA-2048")
 	if err != nil {
 		panic(err)
 	}

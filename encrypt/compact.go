@@ -4,10 +4,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
 const (
@@ -16,17 +16,25 @@ const (
 	maxPlaintext = 512 << 10 // bytes; sealed, they stay below maxCompact
 )
 
+// sealedAlgs and sealedEncs are what nevisFIDO documents (RSA-OAEP-256 with
+// A256CBC-HS512), and what [Key.Seal] uses. With dir, the text might be
+// readable by everybody who has a key in common, or be no ciphertext at all.
+var (
+	sealedAlgs = []string{algRSA, algECDHWrap256, algECDH, algECDHWrap128}
+	sealedEncs = []string{encRSA, encEC}
+)
+
 // IsSealed tells whether text looks like a compact JWE (RFC 7516 section 7.1):
 // five base64url parts of 1 MiB at most in total, whose header is a JSON object
-// with the texts alg and enc. It exists so that nothing is sealed twice, and
-// says nothing about who can open the message.
+// with an alg and an enc that nevisFIDO or [Key.Seal] uses. It exists so that
+// nothing is sealed twice, and says nothing about who can open the message.
 func IsSealed(text string) bool {
 	parts, err := splitCompact(text, 5)
 	if err != nil || parts[2] == "" || parts[4] == "" {
 		return false
 	}
 	header, err := readHeader(parts[0])
-	return err == nil && header.text("alg") != "" && header.text("enc") != ""
+	return err == nil && slices.Contains(sealedAlgs, header.Member("alg").Text()) && slices.Contains(sealedEncs, header.Member("enc").Text())
 }
 
 // UnverifiedPayload returns the payload of a compact JWS of 1 MiB at most
@@ -65,52 +73,15 @@ func splitCompact(text string, n int) ([]string, error) {
 }
 
 // readHeader parses the protected header of a compact JWE or JWS.
-func readHeader(part string) (members, error) {
+func readHeader(part string) (strictjson.Value, error) {
 	if len(part) > maxHeader {
-		return nil, fmt.Errorf("header is longer than %d bytes", maxHeader)
+		return strictjson.Value{}, fmt.Errorf("header is longer than %d bytes", maxHeader)
 	}
 	data, err := decodeBase64URL(part)
 	if err != nil {
-		return nil, fmt.Errorf("decoding header: %w", err)
+		return strictjson.Value{}, fmt.Errorf("decoding header: %w", err)
 	}
-	return readObject(data)
-}
-
-// members are the members of one JSON object, values still unparsed.
-type members map[string]jsontext.Value
-
-// readObject parses one JSON object strictly: UTF-8, no duplicate names,
-// nothing after it. Its errors repeat nothing of data, which may be secret.
-func readObject(data []byte) (members, error) {
-	if jsontext.Value(data).Kind() != '{' {
-		return nil, errors.New("not a JSON object")
-	}
-	var m members
-	switch err := json.Unmarshal(data, &m); {
-	case errors.Is(err, jsontext.ErrDuplicateName):
-		return nil, errors.New("a member is given twice")
-	case err != nil:
-		return nil, errors.New("not well-formed JSON in UTF-8")
-	}
-	return m, nil
-}
-
-func (m members) has(name string) bool {
-	_, ok := m[name]
-	return ok
-}
-
-// text returns a member's value, or "" if it is absent or not a string.
-func (m members) text(name string) string {
-	v := m[name]
-	if v.Kind() != '"' {
-		return ""
-	}
-	var s string
-	if err := json.Unmarshal(v, &s); err != nil {
-		return ""
-	}
-	return s
+	return strictjson.ParseObject(data)
 }
 
 // base64URL is base64url without padding (RFC 7515 section 2), where each

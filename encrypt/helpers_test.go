@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 )
 
 var kinds = []string{"RSA-2048", "RSA-3072", "RSA-4096", "P-256", "P-384", "P-521"}
@@ -16,12 +16,12 @@ var kinds = []string{"RSA-2048", "RSA-3072", "RSA-4096", "P-256", "P-384", "P-52
 // generated keeps the keys of a test run: an RSA-4096 key takes seconds.
 var generated sync.Map
 
-func pairOf(tb testing.TB, kind string) *encrypt.PrivateKey {
+func pairOf(tb testing.TB, kind string) *devicekey.PrivateKey {
 	tb.Helper()
 	if pair, ok := generated.Load(kind); ok {
-		return pair.(*encrypt.PrivateKey)
+		return pair.(*devicekey.PrivateKey)
 	}
-	pair, err := encrypt.GenerateKey(kind)
+	pair, err := devicekey.GenerateKey(kind)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -30,14 +30,14 @@ func pairOf(tb testing.TB, kind string) *encrypt.PrivateKey {
 }
 
 // everyPair returns a key pair for each kind of key and algorithm we seal for.
-func everyPair(tb testing.TB) map[string]*encrypt.PrivateKey {
+func everyPair(tb testing.TB) map[string]*devicekey.PrivateKey {
 	tb.Helper()
-	pairs := make(map[string]*encrypt.PrivateKey)
+	pairs := make(map[string]*devicekey.PrivateKey)
 	for _, kind := range kinds {
 		pairs[kind] = pairOf(tb, kind)
 	}
 	for _, alg := range []string{"ECDH-ES", "ECDH-ES+A128KW"} {
-		pair, err := encrypt.ParsePrivateKey(jwkWith(tb, pairOf(tb, "P-256").JWK(), "alg", alg))
+		pair, err := devicekey.ParsePrivateKey(jwkWith(tb, pairOf(tb, "P-256").JWK(), "alg", alg))
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -46,9 +46,9 @@ func everyPair(tb testing.TB) map[string]*encrypt.PrivateKey {
 	return pairs
 }
 
-func signingKey(tb testing.TB, kind string) *encrypt.SigningKey {
+func signingKey(tb testing.TB, kind string) *devicekey.SigningKey {
 	tb.Helper()
-	key, err := encrypt.GenerateSigningKey(kind)
+	key, err := devicekey.GenerateSigningKey(kind)
 	if err != nil {
 		tb.Fatal(err)
 	}

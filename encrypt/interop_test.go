@@ -13,6 +13,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 )
 
 var interopMessages = flag.Int("interop.messages", 25, "messages per key and direction in the interop test")
@@ -139,7 +140,7 @@ func message(i int) string {
 	return fmt.Sprintf(`{"token":"%032d","redeem_url":"https://login.example.com/ünïcode","pad":"%s"}`, i, strings.Repeat("x", i%33))
 }
 
-func opensTo(pair *encrypt.PrivateKey, want string) func(result) error {
+func opensTo(pair *devicekey.PrivateKey, want string) func(result) error {
 	return func(r result) error {
 		got, err := pair.Open(r.Text)
 		if err != nil {
@@ -151,7 +152,7 @@ func opensTo(pair *encrypt.PrivateKey, want string) func(result) error {
 
 // sealsAndOpens takes a foreign key pair into use.
 func sealsAndOpens(r result) error {
-	pair, err := encrypt.ParsePrivateKey(r.Key)
+	pair, err := devicekey.ParsePrivateKey(r.Key)
 	if err != nil {
 		return err
 	}

@@ -1,19 +1,20 @@
 package encrypt
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"slices"
 	"strings"
 	"unicode"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
 const (
@@ -58,14 +59,14 @@ type usage struct {
 // publicJWK holds the members that are kept, in the order they are printed.
 type publicJWK struct {
 	Type  string `json:"kty"`
-	Use   string `json:"use,omitzero"`
-	Alg   string `json:"alg,omitzero"`
-	ID    string `json:"kid,omitzero"`
-	N     string `json:"n,omitzero"`
-	E     string `json:"e,omitzero"`
-	Curve string `json:"crv,omitzero"`
-	X     string `json:"x,omitzero"`
-	Y     string `json:"y,omitzero"`
+	Use   string `json:"use,omitempty"`
+	Alg   string `json:"alg,omitempty"`
+	ID    string `json:"kid,omitempty"`
+	N     string `json:"n,omitempty"`
+	E     string `json:"e,omitempty"`
+	Curve string `json:"crv,omitempty"`
+	X     string `json:"x,omitempty"`
+	Y     string `json:"y,omitempty"`
 }
 
 // family is the key of usage.algorithms.
@@ -81,30 +82,34 @@ func (j publicJWK) marshal() (string, error) {
 	return string(data), err
 }
 
+// jwk is a JWK object that was read strictly. A member that is null counts as
+// absent: phones write what they do not have so.
+type jwk struct{ strictjson.Value }
+
+func (m jwk) has(name string) bool    { return m.Member(name).Exists() }
+func (m jwk) text(name string) string { return m.Member(name).Text() }
+
 // readJWK parses a JWK object, or a JSON string that holds one.
-func readJWK(data []byte) (members, error) {
+func readJWK(data []byte) (jwk, error) {
 	if len(data) > maxJWK {
-		return nil, refuse(ReasonTooLarge, "the JWK is longer than %d bytes", maxJWK)
+		return jwk{}, refuse(ReasonTooLarge, "the JWK is longer than %d bytes", maxJWK)
 	}
-	if jsontext.Value(data).Kind() == '"' {
-		var text string
-		if err := json.Unmarshal(data, &text); err != nil {
-			return nil, refuse(ReasonMalformed, "the JWK is not a well-formed JSON string")
-		}
-		data = []byte(text)
+	value, err := strictjson.Parse(data)
+	if err == nil && value.Kind() == '"' {
+		value, err = strictjson.Parse([]byte(value.Text()))
 	}
-	m, err := readObject(data)
-	if err != nil {
-		return nil, refuse(ReasonMalformed, "reading the JWK: %v", err)
+	switch {
+	case err != nil:
+		return jwk{}, refuse(ReasonMalformed, "reading the JWK: %v", err)
+	case value.Kind() != '{':
+		return jwk{}, refuse(ReasonMalformed, "reading the JWK: not a JSON object")
 	}
-	for name := range m {
-		i := slices.IndexFunc(meaningful, func(s string) bool { return strings.EqualFold(s, name) })
-		if i >= 0 && meaningful[i] != name {
-			return nil, refuse(ReasonMalformed, "member %q is written in another letter case", meaningful[i])
-		}
+	if err := value.RefuseVariants(meaningful...); err != nil {
+		return jwk{}, refuse(ReasonMalformed, "reading the JWK: %v", err)
 	}
+	m := jwk{value}
 	if m.has("keys") {
-		return nil, refuse(ReasonMalformed, "a JWK set stands where one JWK is expected")
+		return jwk{}, refuse(ReasonMalformed, "a JWK set stands where one JWK is expected")
 	}
 	return m, nil
 }
@@ -125,7 +130,7 @@ func vetPublic(data []byte, u usage, minRSABits int) (publicJWK, crypto.PublicKe
 }
 
 // vet checks the public half of a key.
-func (m members) vet(u usage, minRSABits int) (publicJWK, crypto.PublicKey, error) {
+func (m jwk) vet(u usage, minRSABits int) (publicJWK, crypto.PublicKey, error) {
 	j := publicJWK{Type: m.text("kty"), Use: m.text("use"), Alg: m.text("alg"), ID: m.text("kid")}
 	if j.Type != keyTypeRSA {
 		j.Curve = m.text("crv")
@@ -137,32 +142,36 @@ func (m members) vet(u usage, minRSABits int) (publicJWK, crypto.PublicKey, erro
 	var err error
 	switch j.Type {
 	case keyTypeRSA:
-		j.N, j.E = m.text("n"), m.text("e")
 		key, err = m.rsaKey(minRSABits)
 	case keyTypeEC:
-		j.X, j.Y = m.text("x"), m.text("y")
 		key, err = m.ecKey(curves[j.Curve])
 	default:
-		j.X = m.text("x")
 		key, err = m.edKey()
 	}
 	if err != nil {
 		return publicJWK{}, nil, err
 	}
-	return j, key, nil
+	// The numbers are written anew, as a key has one thumbprint only in the
+	// canonical form (RFC 7638 section 3.3).
+	canonical, err := publicMembers(key)
+	if err != nil {
+		return publicJWK{}, nil, err
+	}
+	canonical.Use, canonical.Alg, canonical.ID = j.Use, j.Alg, j.ID
+	return canonical, key, nil
 }
 
 // vetUsage checks everything but the numbers.
-func (m members) vetUsage(j publicJWK, u usage) error {
+func (m jwk) vetUsage(j publicJWK, u usage) error {
 	if j.Type == "" {
 		return refuse(ReasonMalformed, `member "kty" is missing or not a string`)
 	}
 	algorithms := u.algorithms[j.family()]
 	switch {
 	case algorithms == nil && j.Type == keyTypeEC:
-		return refuse(ReasonCurve, "curve %s is not P-256, P-384 or P-521", shown(j.Curve))
+		return refuse(ReasonCurve, `curve "crv" %s is not P-256, P-384 or P-521`, shown(j.Curve))
 	case algorithms == nil:
-		return refuse(ReasonUnsupportedType, "keys of type %s are not supported for use %q", shown(j.Type), u.use)
+		return refuse(ReasonUnsupportedType, `keys of "kty" %s are not supported for use %q`, shown(j.Type), u.use)
 	case m.has("use") && j.Use != u.use:
 		return refuse(ReasonWrongUse, "use is %s, not %q", shown(j.Use), u.use)
 	case m.has("alg") && !slices.Contains(algorithms, j.Alg):
@@ -175,28 +184,30 @@ func (m members) vetUsage(j publicJWK, u usage) error {
 	return m.vetOperations(j, u)
 }
 
-func (m members) vetOperations(j publicJWK, u usage) error {
+func (m jwk) vetOperations(j publicJWK, u usage) error {
 	if !m.has("key_ops") {
 		return nil
 	}
-	var operations []*string
-	if err := json.Unmarshal(m["key_ops"], &operations); err != nil || operations == nil {
+	list := m.Member("key_ops")
+	if list.Kind() != '[' {
 		return refuse(ReasonMalformed, "key_ops is not a list of strings")
+	}
+	var operations []string
+	var fits bool
+	for _, element := range list.Children() {
+		if element.Kind() != '"' {
+			return refuse(ReasonMalformed, "key_ops is not a list of strings")
+		}
+		op := element.Text()
+		if slices.Contains(operations, op) { // RFC 7517 section 4.3
+			return refuse(ReasonWrongOperations, "key_ops names an operation twice")
+		}
+		operations = append(operations, op)
+		derives := op == "deriveKey" || op == "deriveBits"
+		fits = fits || slices.Contains(u.operations, op) && (!derives || j.Type == keyTypeEC)
 	}
 	if len(operations) == 0 && u.emptyOperations && j.Type == keyTypeEC {
 		return nil
-	}
-	var fits bool
-	for i, op := range operations {
-		if op == nil {
-			return refuse(ReasonMalformed, "key_ops is not a list of strings")
-		}
-		// RFC 7517 section 4.3 forbids duplicates.
-		if slices.ContainsFunc(operations[:i], func(s *string) bool { return *s == *op }) {
-			return refuse(ReasonWrongOperations, "key_ops names an operation twice")
-		}
-		derives := *op == "deriveKey" || *op == "deriveBits"
-		fits = fits || slices.Contains(u.operations, *op) && (!derives || j.Type == keyTypeEC)
 	}
 	if !fits {
 		return refuse(ReasonWrongOperations, "key_ops does not hold %s", strings.Join(u.operations, " or "))
@@ -205,7 +216,7 @@ func (m members) vetOperations(j publicJWK, u usage) error {
 }
 
 // octets decodes a member that holds base64url.
-func (m members) octets(name string) ([]byte, error) {
+func (m jwk) octets(name string) ([]byte, error) {
 	text := m.text(name)
 	if text == "" {
 		return nil, refuse(ReasonMalformed, "member %q is missing, empty or not a string", name)
@@ -217,64 +228,64 @@ func (m members) octets(name string) ([]byte, error) {
 	return octets, nil
 }
 
-// number decodes a member that holds a Base64urlUInt, for which RFC 7518
-// section 2 wants the fewest octets possible.
-func (m members) number(name string) (*big.Int, error) {
+// number decodes a member that holds a Base64urlUInt and returns its octets
+// without leading zeros. RFC 7518 section 2 has none, but Java's BigInteger
+// writes a sign byte: to take it off does not change the number.
+func (m jwk) number(name string) ([]byte, error) {
 	octets, err := m.octets(name)
 	if err != nil {
 		return nil, err
 	}
-	if octets[0] == 0 {
-		return nil, refuse(ReasonMalformed, "member %q has a leading zero byte", name)
-	}
-	return new(big.Int).SetBytes(octets), nil
+	return bytes.TrimLeft(octets, "\x00"), nil
 }
 
-func (m members) rsaKey(minBits int) (*rsa.PublicKey, error) {
-	n, err := m.number("n")
+func (m jwk) rsaKey(minBits int) (*rsa.PublicKey, error) {
+	modulus, err := m.number("n")
 	if err != nil {
 		return nil, err
 	}
-	e, err := m.number("e")
+	exponent, err := m.number("e")
 	if err != nil {
 		return nil, err
 	}
+	n, e := new(big.Int).SetBytes(modulus), new(big.Int).SetBytes(exponent)
 	// Sizes first: what follows costs more with every bit.
 	switch bits := n.BitLen(); {
 	case bits != 2048 && bits != 3072 && bits != 4096:
-		return nil, refuse(ReasonRSASize, "the RSA modulus has %d bits, not 2048, 3072 or 4096", bits)
+		return nil, refuse(ReasonRSASize, `the RSA modulus "n" has %d bits, not 2048, 3072 or 4096`, bits)
 	case bits < minBits:
-		return nil, refuse(ReasonRSASize, "the RSA modulus has %d bits, the key policy asks for %d", bits, minBits)
+		return nil, refuse(ReasonRSASize, `the RSA modulus "n" has %d bits, the key policy asks for %d`, bits, minBits)
 	case e.Cmp(big.NewInt(publicExponent)) != 0:
-		return nil, refuse(ReasonRSAExponent, "the RSA exponent is not %d", publicExponent)
+		return nil, refuse(ReasonRSAExponent, `the RSA exponent "e" is not %d`, publicExponent)
 	}
 	if weakness := modulusWeakness(n); weakness != "" {
-		return nil, refuse(ReasonRSAWeakModulus, "%s", weakness)
+		return nil, refuse(ReasonRSAWeakModulus, `member "n": %s`, weakness)
 	}
 	return &rsa.PublicKey{N: n, E: publicExponent}, nil
 }
 
-func (m members) ecKey(curve elliptic.Curve) (*ecdsa.PublicKey, error) {
+func (m jwk) ecKey(curve elliptic.Curve) (*ecdsa.PublicKey, error) {
 	size := coordinateSize(curve)
 	point := []byte{4} // uncompressed, SEC 1 section 2.3.3
 	for _, name := range []string{"x", "y"} {
-		octets, err := m.octets(name)
+		octets, err := m.number(name)
 		if err != nil {
 			return nil, err
 		}
-		if len(octets) != size {
+		if len(octets) > size {
 			return nil, refuse(ReasonMalformed, "coordinate %q has %d bytes, not %d", name, len(octets), size)
 		}
+		point = append(point, make([]byte, size-len(octets))...)
 		point = append(point, octets...)
 	}
 	key, err := ecdsa.ParseUncompressedPublicKey(curve, point)
 	if err != nil {
-		return nil, refuse(ReasonNotOnCurve, "the coordinates are not a point of curve %s", curve.Params().Name)
+		return nil, refuse(ReasonNotOnCurve, `the coordinates "x" and "y" are not a point of curve %s`, curve.Params().Name)
 	}
 	return key, nil
 }
 
-func (m members) edKey() (ed25519.PublicKey, error) {
+func (m jwk) edKey() (ed25519.PublicKey, error) {
 	octets, err := m.octets("x")
 	if err != nil {
 		return nil, err

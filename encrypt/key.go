@@ -1,6 +1,6 @@
 // Package encrypt vets the public keys that devices register, seals messages
-// for them as compact JWE (RFC 7516), opens such messages (for devices and
-// tests), and checks what devices signed (RFC 7515).
+// for them as compact JWE (RFC 7516), and checks what devices signed (RFC
+// 7515). It knows no private key.
 //
 // It is stricter than the JOSE library underneath: a key that parses is not
 // yet a key to trust a message to. Nothing here touches the network.
@@ -69,6 +69,10 @@ type Key struct {
 // must be "enc"; key_ops must hold "encrypt" or "wrapKey", for EC also
 // "deriveKey" or "deriveBits", or nothing at all as Web Crypto has it.
 // Private members are refused, certificate members (x5c, x5u) ignored.
+//
+// Before that, the key is made canonical: members that are null are dropped,
+// and numbers lose the zero bytes before them, or get those that a coordinate
+// needs, as Java and Android write neither as RFC 7518 asks.
 func ParseKey(jwk []byte, p Policy) (*Key, error) {
 	j, public, err := vetPublic(jwk, encryption, p.MinRSABits)
 	if err != nil {

@@ -17,10 +17,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddytest"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
@@ -379,15 +379,15 @@ func (s *stack) wantNoMessage(content []byte) {
 // keys are made once: making an RSA key takes long.
 var keys = struct {
 	mu  sync.Mutex
-	all map[string]*encrypt.PrivateKey
-}{all: make(map[string]*encrypt.PrivateKey)}
+	all map[string]*devicekey.PrivateKey
+}{all: make(map[string]*devicekey.PrivateKey)}
 
-func keyOf(t *testing.T, kind string) *encrypt.PrivateKey {
+func keyOf(t *testing.T, kind string) *devicekey.PrivateKey {
 	t.Helper()
 	keys.mu.Lock()
 	defer keys.mu.Unlock()
 	if keys.all[kind] == nil {
-		key, err := encrypt.GenerateKey(kind)
+		key, err := devicekey.GenerateKey(kind)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,66 +1,59 @@
 package nevisfido
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
 // Data is dispatchInformation.data: further members for the app. They stand
 // beside token and redeem_url in the message, not below them.
 type Data struct {
-	members *object
-	text    string // free text, where data is a string that is no JSON object
+	members strictjson.Value
+	text    string // free text, where data is a string that is not a JSON object
 }
 
-// parseData takes both forms that clients use: an object, and a string that
+// readData takes both forms that clients use: an object, and a string that
 // holds "plain text or JSON".
-func parseData(raw jsontext.Value) (Data, error) {
-	switch raw.Kind() {
-	case jsontext.KindInvalid:
-		return Data{}, nil
+func readData(value strictjson.Value) (Data, Guesses, error) {
+	switch value.Kind() {
+	case 0:
+		return Data{}, 0, nil
 	case '{':
-		o, err := parseObject(raw)
-		return Data{members: o}, err
+		return Data{members: value}, 0, nil
 	case '"':
-		text := unquote(raw)
-		if o, err := parseObject([]byte(text)); err == nil {
-			return Data{members: o}, nil
+		text := value.Text()
+		if o, err := strictjson.ParseObject([]byte(text)); err == nil {
+			return Data{members: o}, GuessDataText, nil
 		}
-		return Data{text: text}, nil
+		return Data{text: text}, GuessDataFreeText, nil
 	}
-	return Data{}, fmt.Errorf("data is neither an object nor a string")
+	return Data{}, 0, errors.New("data is neither an object nor a string")
 }
 
 // Value returns a member for use in a text: strings as they are, everything
 // else as JSON.
 func (d Data) Value(name string) (string, bool) {
-	if d.members == nil {
-		return "", false
+	member := d.members.Member(name)
+	if member.Kind() == '"' {
+		return member.Text(), true
 	}
-	raw := d.members.raw(name)
-	switch raw.Kind() {
-	case jsontext.KindInvalid:
-		return "", false
-	case '"':
-		return unquote(raw), true
-	}
-	return raw.String(), true
+	return string(member.Raw()), member.Exists()
 }
 
 // each yields the members to be merged into a message. Free text becomes a
 // member "data": where nevisFIDO puts it is not documented.
-func (d Data) each(yield func(name string, value jsontext.Value)) {
-	if d.text != "" {
-		yield("data", quote(d.text))
-	}
-	if d.members == nil {
+func (d Data) each(yield func(name string, value []byte) bool) {
+	if d.text != "" && !yield("data", strictjson.Quote(d.text)) {
 		return
 	}
-	for _, m := range d.members.members {
-		yield(m.name, d.members.text[m.start:m.end])
+	for name, member := range d.members.Children() {
+		if !yield(name, member.Raw()) {
+			return
+		}
 	}
 }
 
@@ -78,20 +71,20 @@ func ParseEncodingParameters(raw []byte) (EncodingParameters, error) {
 	if len(raw) == 0 {
 		return p, nil
 	}
-	o, err := parseObject(raw)
+	o, err := strictjson.ParseObject(raw)
 	if err != nil {
 		return p, fmt.Errorf("encodingParameters: %w", err)
 	}
-	err = o.strings(map[string]*string{"foregroundColor": &p.ForegroundColor, "backgroundColor": &p.BackgroundColor})
+	err = o.Strings(map[string]*string{"foregroundColor": &p.ForegroundColor, "backgroundColor": &p.BackgroundColor})
 	if err != nil {
 		return p, fmt.Errorf("encodingParameters: %w", err)
 	}
 	for name, to := range map[string]*int{"width": &p.Width, "height": &p.Height} {
-		raw := o.raw(name)
-		if raw == nil {
+		member := o.Member(name)
+		if !member.Exists() {
 			continue
 		}
-		n, err := strconv.Atoi(strings.Trim(raw.String(), `"`))
+		n, err := strconv.Atoi(strings.Trim(string(member.Raw()), `"`))
 		if err != nil || n <= 0 {
 			return p, fmt.Errorf("encodingParameters: %s is not a positive whole number", name)
 		}

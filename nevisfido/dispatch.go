@@ -1,10 +1,13 @@
 package nevisfido
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
 // DispatchRequest is a request of the dispatch-token service (nevisFIDO
@@ -15,99 +18,96 @@ type DispatchRequest struct {
 	Username     string // from getUafRequest.context; the caller's word
 	Notification Notification
 	Data         Data
-	Encoding     jsontext.Value // encodingParameters as they came; see ParseEncodingParameters
+	Encoding     json.RawMessage // encodingParameters as they came; see ParseEncodingParameters
+	Guesses      Guesses         // by which it was read
 
-	body *object
+	// ByteOrderMark tells that the body begins with one. Some parsers skip it,
+	// strict JSON (RFC 8259, section 8.1) has none.
+	ByteOrderMark bool
+
+	body strictjson.Value
 }
 
 // Notification is the visible part of a push message.
 type Notification struct{ Title, Body string }
 
-// ParseDispatchRequest reads the body of a dispatch request strictly. Members
+// ParseDispatchRequest reads the body of a dispatch request strictly. A byte order mark is skipped and told. Members
 // that it does not know are kept by WithDispatcher and otherwise ignored. The
 // error never quotes the body.
 func ParseDispatchRequest(body []byte) (*DispatchRequest, error) {
-	o, err := parseObject(body)
+	text, marked := bytes.CutPrefix(body, []byte("\ufeff"))
+	o, err := strictjson.ParseObject(text)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.refuseVariants("dispatchTargetId", "dispatcher", "dispatchInformation", "getUafRequest"); err != nil {
+	if err := o.RefuseVariants("dispatchTargetId", "dispatcher", "dispatchInformation", "getUafRequest"); err != nil {
 		return nil, err
 	}
-	r := &DispatchRequest{body: o}
-	if err := o.strings(map[string]*string{"dispatcher": &r.Dispatcher, "dispatchTargetId": &r.TargetID}); err != nil {
+	r := &DispatchRequest{ByteOrderMark: marked, body: o}
+	if err := o.Strings(map[string]*string{"dispatcher": &r.Dispatcher, "dispatchTargetId": &r.TargetID}); err != nil {
 		return nil, err
 	}
 	if err := r.readInformation(o); err != nil {
 		return nil, fmt.Errorf("dispatchInformation: %w", err)
 	}
-	uaf, err := o.object("getUafRequest")
+	uaf, err := o.Object("getUafRequest")
 	if err != nil {
 		return nil, err
 	}
-	if uaf != nil {
-		r.Username = usernameOf(uaf)
-	}
+	r.Username = usernameOf(uaf)
 	return r, nil
 }
 
 // readInformation reads dispatchInformation: an object in every sample of the
 // documentation, a string in its generated schema.
-func (r *DispatchRequest) readInformation(o *object) error {
-	raw := o.raw("dispatchInformation")
-	if raw == nil {
+func (r *DispatchRequest) readInformation(o strictjson.Value) error {
+	info := o.Member("dispatchInformation")
+	switch info.Kind() {
+	case 0:
 		return nil
-	}
-	if raw.Kind() == '"' {
-		raw = jsontext.Value(unquote(raw))
-		if _, err := parseObject(raw); err != nil {
-			return nil //nolint:nilerr // free text: nevisFIDO may know what to do with it
+	case '"':
+		var err error
+		if info, err = strictjson.ParseObject([]byte(info.Text())); err != nil {
+			r.Guesses |= GuessInformationFreeText
+			return nil //nolint:nilerr // nevisFIDO may know what to do with it
 		}
+		r.Guesses |= GuessInformationText
+	case '{':
+	default:
+		return errors.New("neither an object nor a string")
 	}
-	info, err := parseObject(raw)
+	if err := info.RefuseVariants("notification", "data", "encodingParameters"); err != nil {
+		return err
+	}
+	notification, err := info.Object("notification")
 	if err != nil {
 		return err
 	}
-	if err := info.refuseVariants("notification", "data", "encodingParameters"); err != nil {
-		return err
-	}
-	notification, err := info.object("notification")
+	err = notification.Strings(map[string]*string{"title": &r.Notification.Title, "body": &r.Notification.Body})
 	if err != nil {
-		return err
+		return fmt.Errorf("notification: %w", err)
 	}
-	if notification != nil {
-		err := notification.strings(map[string]*string{"title": &r.Notification.Title, "body": &r.Notification.Body})
-		if err != nil {
-			return fmt.Errorf("notification: %w", err)
-		}
-	}
-	r.Encoding = info.raw("encodingParameters")
-	r.Data, err = parseData(info.raw("data"))
+	r.Encoding = info.Member("encodingParameters").Raw()
+	var guesses Guesses
+	r.Data, guesses, err = readData(info.Member("data"))
+	r.Guesses |= guesses
 	return err
 }
 
 // usernameOf reads the user name out of the context, which is JSON within a
 // string. What cannot be read is nevisFIDO's to judge.
-func usernameOf(uaf *object) string {
-	context, err := uaf.string("context")
-	if err != nil || context == "" {
-		return ""
-	}
-	inner, err := parseObject([]byte(context))
+func usernameOf(uaf strictjson.Value) string {
+	context, err := strictjson.ParseObject([]byte(uaf.Member("context").Text()))
 	if err != nil {
 		return ""
 	}
-	username, err := inner.string("username")
-	if err != nil {
-		return ""
-	}
-	return username
+	return context.Member("username").Text()
 }
 
 // WithDispatcher returns the body with nothing but the dispatcher's name
 // changed; the member is added where the request has none.
 func (r *DispatchRequest) WithDispatcher(name string) []byte {
-	return r.body.apply(edit{"dispatcher", quote(name)})
+	return r.body.With(strictjson.Edit{Name: "dispatcher", Value: strictjson.Quote(name)})
 }
 
 // DispatchAnswer is the answer of the dispatch-token service to a well-formed
@@ -118,37 +118,33 @@ type DispatchAnswer struct {
 	Result    DispatchResult
 	Response  string // dispatcherInformation.response where it is a string
 
-	body *object
+	body strictjson.Value
 }
 
 // ParseDispatchAnswer reads an answer strictly. The error never quotes it.
 func ParseDispatchAnswer(body []byte) (*DispatchAnswer, error) {
-	o, err := parseObject(body)
+	o, err := strictjson.ParseObject(body)
 	if err != nil {
 		return nil, err
 	}
 	a := &DispatchAnswer{body: o}
 	var result string
-	if err := o.strings(map[string]*string{"token": &a.Token, "sessionId": &a.SessionID, "dispatchResult": &result}); err != nil {
+	if err := o.Strings(map[string]*string{"token": &a.Token, "sessionId": &a.SessionID, "dispatchResult": &result}); err != nil {
 		return nil, err
 	}
 	a.Result = DispatchResult(result)
-	info, err := o.object("dispatcherInformation")
+	info, err := o.Object("dispatcherInformation")
 	if err != nil {
 		return nil, err
 	}
-	if info != nil {
-		if response := info.raw("response"); response.Kind() == '"' {
-			a.Response = unquote(response)
-		}
-	}
+	a.Response = info.Member("response").Text()
 	return a, nil
 }
 
 // DispatcherInformation is the member of that name in a dispatch answer.
 type DispatcherInformation struct {
-	Name     string         `json:"name"`
-	Response jsontext.Value `json:"response,omitzero"` // left out where nothing was dispatched
+	Name     string          `json:"name"`
+	Response json.RawMessage `json:"response,omitempty"` // left out where nothing was dispatched
 }
 
 // Outcome is what a caller learns of a dispatch.
@@ -161,20 +157,24 @@ type Outcome struct {
 // WithOutcome returns the answer's text with the outcome put in place and
 // every other member as nevisFIDO wrote it.
 func (a *DispatchAnswer) WithOutcome(out Outcome) []byte {
-	edits := []edit{
-		{"dispatcherInformation", marshal(out.Dispatcher)},
-		{"dispatchResult", quote(string(out.Result))},
+	info := append([]byte(`{"name":`), strictjson.Quote(out.Dispatcher.Name)...)
+	if len(out.Dispatcher.Response) > 0 {
+		info = append(append(info, `,"response":`...), out.Dispatcher.Response...)
+	}
+	edits := []strictjson.Edit{
+		{Name: "dispatcherInformation", Value: append(info, '}')},
+		{Name: "dispatchResult", Value: strictjson.Quote(string(out.Result))},
 	}
 	if out.VisualCode != "" {
-		edits = append(edits, edit{"visualCode", quote(out.VisualCode)})
+		edits = append(edits, strictjson.Edit{Name: "visualCode", Value: strictjson.Quote(out.VisualCode)})
 	}
-	return a.body.apply(edits...)
+	return a.body.With(edits...)
 }
 
 // RefusalAnswer returns the answer to a request that was never forwarded.
 func RefusalAnswer(out Outcome) []byte {
-	empty := DispatchAnswer{body: &object{text: []byte("{}")}}
-	return empty.WithOutcome(out)
+	empty, _ := strictjson.ParseObject([]byte("{}"))
+	return (&DispatchAnswer{body: empty}).WithOutcome(out)
 }
 
 // maxToken bounds a token; nevisFIDO's are UUIDs.

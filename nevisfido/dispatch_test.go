@@ -71,7 +71,8 @@ func TestMalformedDispatchRequests(t *testing.T) {
 		"trailing comma":            `{"a":1,}`,
 		"comment":                   `{/*x*/}`,
 		"single quotes":             `{'a':1}`,
-		"BOM":                       "\xef\xbb\xbf{}",
+		"two BOMs":                  "\ufeff\ufeff{}",
+		"BOM in UTF-16":             "\xfe\xff\x00{\x00}",
 		"UTF-16":                    utf16Body,
 		"bad UTF-8":                 "{\"a\":\"\xff\"}",
 		"lone surrogate":            `{"a":"\ud800"}`,
@@ -96,6 +97,16 @@ func TestMalformedDispatchRequests(t *testing.T) {
 				t.Error("accepted")
 			}
 		})
+	}
+}
+
+func TestByteOrderMarkIsTold(t *testing.T) {
+	r, err := ParseDispatchRequest([]byte("\ufeff{\"dispatcher\":\"push\"}"))
+	if err != nil || r.Dispatcher != "push" || !r.ByteOrderMark {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if r, err := ParseDispatchRequest([]byte(`{}`)); err != nil || r.ByteOrderMark {
+		t.Errorf("got %+v, %v", r, err)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
 // Content types of an envelope's nma_data.
@@ -29,44 +29,42 @@ type Envelope struct {
 
 // ParseEnvelope reads an envelope. The error never quotes it.
 func ParseEnvelope(text []byte) (Envelope, error) {
-	o, err := parseObject(text)
+	o, err := strictjson.ParseObject(text)
 	if err != nil {
 		return Envelope{}, err
 	}
 	var e Envelope
-	if err := o.strings(map[string]*string{"nma_data_content_type": &e.ContentType}); err != nil {
+	if err := o.Strings(map[string]*string{"nma_data_content_type": &e.ContentType}); err != nil {
 		return Envelope{}, err
 	}
-	e.Version = strings.Trim(o.raw("nma_data_version").String(), `"`)
+	e.Version = strings.Trim(string(o.Member("nma_data_version").Raw()), `"`)
 	if e.Version == "" {
 		e.Version = EnvelopeVersion
 	}
-	data := o.raw("nma_data")
+	data := o.Member("nma_data")
 	if kind := data.Kind(); kind != '{' && kind != '"' {
 		return Envelope{}, errors.New("nma_data is neither an object nor a string")
 	}
-	e.Data = data
+	e.Data = data.Raw()
 	return e, nil
 }
 
 // Text returns nma_data where it is a string: a JWE, or JSON text.
 func (e Envelope) Text() (string, bool) {
-	if jsontext.Value(e.Data).Kind() != '"' {
-		return "", false
-	}
-	return unquote(e.Data), true
+	data := strictjson.Opaque(e.Data)
+	return data.Text(), data.Kind() == '"'
 }
 
 // Sealed returns the same envelope with a compact JWE as its content.
 func (e Envelope) Sealed(jwe string) Envelope {
-	return Envelope{Data: quote(jwe), ContentType: ContentTypeSealed, Version: e.Version}
+	return Envelope{Data: strictjson.Quote(jwe), ContentType: ContentTypeSealed, Version: e.Version}
 }
 
 // JSON returns the envelope as the SDK expects it.
 func (e Envelope) JSON() []byte {
 	out := append([]byte(`{"nma_data":`), e.Data...)
-	out = append(append(out, `,"nma_data_content_type":`...), quote(e.ContentType)...)
-	out = append(append(out, `,"nma_data_version":`...), quote(e.Version)...)
+	out = append(append(out, `,"nma_data_content_type":`...), strictjson.Quote(e.ContentType)...)
+	out = append(append(out, `,"nma_data_version":`...), strictjson.Quote(e.Version)...)
 	return append(out, '}')
 }
 
@@ -115,17 +113,17 @@ type Content struct {
 	Token     string
 	RedeemURL string
 
-	object *object
+	object strictjson.Value
 }
 
 // ParseContent reads the inner object.
 func ParseContent(text []byte) (Content, error) {
-	o, err := parseObject(text)
+	o, err := strictjson.ParseObject(text)
 	if err != nil {
 		return Content{}, err
 	}
 	c := Content{object: o}
-	err = o.strings(map[string]*string{"token": &c.Token, "redeem_url": &c.RedeemURL})
+	err = o.Strings(map[string]*string{"token": &c.Token, "redeem_url": &c.RedeemURL})
 	return c, err
 }
 
@@ -144,11 +142,10 @@ func (e Envelope) PlainContent() (Content, error) {
 
 // NewContent makes the inner object of a message.
 func NewContent(token, redeemURL string) Content {
-	text := marshal(struct {
-		Token     string `json:"token"`
-		RedeemURL string `json:"redeem_url"`
-	}{token, redeemURL})
-	o, _ := parseObject(text)
+	o, _ := strictjson.ParseObject([]byte("{}"))
+	o, _ = strictjson.ParseObject(o.With(
+		strictjson.Edit{Name: "token", Value: strictjson.Quote(token)},
+		strictjson.Edit{Name: "redeem_url", Value: strictjson.Quote(redeemURL)}))
 	return Content{Token: token, RedeemURL: redeemURL, object: o}
 }
 
@@ -156,13 +153,13 @@ func NewContent(token, redeemURL string) Content {
 // the content already has wins, and no spelling of a reserved member gets in:
 // some apps read names without regard to letter case.
 func (c Content) WithData(data Data) Content {
-	var edits []edit
-	data.each(func(name string, value jsontext.Value) {
-		if !c.object.has(name) && !reserved(name) {
-			edits = append(edits, edit{name, value})
+	var edits []strictjson.Edit
+	for name, value := range data.each {
+		if !c.object.Find(name).Exists() && !reserved(name) {
+			edits = append(edits, strictjson.Edit{Name: name, Value: value})
 		}
-	})
-	o, err := parseObject(c.object.apply(edits...))
+	}
+	o, err := strictjson.ParseObject(c.object.With(edits...))
 	if err != nil {
 		return c
 	}
@@ -175,13 +172,13 @@ func reserved(name string) bool {
 }
 
 // JSON returns the text of the inner object.
-func (c Content) JSON() []byte { return c.object.text }
+func (c Content) JSON() []byte { return c.object.Raw() }
 
 // Member returns the JSON text of a member of the inner object; nil where it
 // has none of that name.
-func (c Content) Member(name string) []byte { return c.object.raw(name) }
+func (c Content) Member(name string) []byte { return c.object.Member(name).Raw() }
 
 // Envelope returns the content as a plain out-of-band payload.
 func (c Content) Envelope() Envelope {
-	return Envelope{Data: c.object.text, ContentType: ContentTypePlain, Version: EnvelopeVersion}
+	return Envelope{Data: c.object.Raw(), ContentType: ContentTypePlain, Version: EnvelopeVersion}
 }

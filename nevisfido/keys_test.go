@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
 // Keys as devices may send them; none is a real one.
@@ -48,7 +50,7 @@ func TestParseJWKByShape(t *testing.T) {
 	}
 }
 
-func quoted(text string) string { return string(quote(text)) }
+func quoted(text string) string { return string(strictjson.Quote(text)) }
 
 func TestKeysOfATarget(t *testing.T) {
 	for name, c := range map[string]struct{ members, encryption, signature string }{

@@ -3,9 +3,9 @@ package nevisfido
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
-	"unicode"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/pathsafe"
 )
 
 // Call names the calls of nevisFIDO's HTTP API that concern out-of-band messages.
@@ -33,7 +33,7 @@ type Route struct {
 
 // ErrAmbiguousPath reports a path that some servers would read as one of the
 // calls and others would not.
-var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it without dot segments, backslashes, encoded slashes and the like")
+var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it without dot segments, backslashes, encoded slashes, suffixes and the like")
 
 // Recognise tells which call a request is. The path is the escaped path as it
 // was received; it is normalised for recognition only: percent-decoded once,
@@ -41,24 +41,29 @@ var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it with
 // slash allowed. base is the base path, such as "/nevisfido".
 //
 // A path that only a more lenient reading takes for a call is refused with
-// ErrAmbiguousPath, so that nothing gets round the sidecar.
+// ErrAmbiguousPath, so that nothing gets round the sidecar. So is a call with a
+// suffix, such as authentication.json: servers that match by suffix patterns
+// route it to the call, and cut the suffix from an ID. So is a path of more than
+// 8 KiB.
 func Recognise(base, method, escapedPath string) (Route, error) {
 	if !knownMethod(method) {
 		return Route{}, nil
 	}
+	if len(escapedPath) > pathsafe.MaxLength {
+		return Route{}, ErrAmbiguousPath
+	}
 	baseSegments := segmentsOf(base)
-	segments, exact := normalise(escapedPath)
-	if exact {
+	if segments, ok := pathsafe.Canonical(escapedPath); ok {
 		switch route := match(baseSegments, method, segments, false); {
 		case route.Call == Other:
-		case leniently(route.ID) != route.ID:
-			return Route{}, ErrAmbiguousPath // a server that trims would read another ID
+		case pathsafe.Ambiguous(route.ID):
+			return Route{}, ErrAmbiguousPath
 		default:
 			return route, nil
 		}
 	}
-	for _, reading := range lenientReadings(escapedPath) {
-		if match(baseSegments, method, reading, true).Call != Other {
+	for _, segments := range pathsafe.Lenient(escapedPath) {
+		if match(baseSegments, method, segments, true).Call != Other {
 			return Route{}, ErrAmbiguousPath
 		}
 	}
@@ -73,72 +78,6 @@ func knownMethod(method string) bool {
 	return false
 }
 
-// normalise returns the segments of the canonical reading, and false where the
-// path holds something that servers are known to read differently.
-func normalise(escapedPath string) (segments []string, exact bool) {
-	for raw := range strings.SplitSeq(escapedPath, "/") {
-		raw, _, _ = strings.Cut(raw, ";")
-		if raw == "" {
-			continue
-		}
-		segment, err := url.PathUnescape(raw)
-		if err != nil || segment == "." || segment == ".." || strings.ContainsAny(segment, "/\\;\x00") {
-			return nil, false
-		}
-		segments = append(segments, segment)
-	}
-	return segments, true
-}
-
-// lenientReadings returns the segments as the most forgiving servers would
-// read them: decoded until nothing changes, backslashes as slashes, with dot
-// segments resolved, dropped and kept.
-func lenientReadings(escapedPath string) [][]string {
-	path := escapedPath
-	for range 4 {
-		decoded, err := url.PathUnescape(path)
-		if err != nil || decoded == path {
-			break
-		}
-		path = decoded
-	}
-	path = strings.ReplaceAll(path, "\\", "/")
-	var kept, dropped, resolved []string
-	for raw := range strings.SplitSeq(path, "/") {
-		segment, _, _ := strings.Cut(raw, ";")
-		if end := strings.IndexAny(segment, "\x00?#"); end >= 0 {
-			segment = segment[:end]
-		}
-		if segment == "" {
-			continue
-		}
-		kept = append(kept, segment)
-		switch segment {
-		case ".":
-			continue
-		case "..":
-			resolved = resolved[:max(0, len(resolved)-1)]
-			continue
-		}
-		if segment = leniently(segment); segment == "" {
-			continue
-		}
-		dropped = append(dropped, segment)
-		resolved = append(resolved, segment)
-	}
-	return [][]string{kept, dropped, resolved}
-}
-
-// leniently returns what servers that trim a segment keep of it.
-func leniently(segment string) string {
-	segment = strings.TrimFunc(segment, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
-	return strings.TrimRightFunc(segment, func(r rune) bool { return r == '.' || unicode.IsSpace(r) || unicode.IsControl(r) })
-}
-
-// dotless folds the letters that Java's equalsIgnoreCase takes for an i and
-// Unicode's simple folding does not.
-var dotless = strings.NewReplacer("\u0131", "i", "\u0130", "i")
-
 func segmentsOf(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 }
@@ -146,7 +85,7 @@ func segmentsOf(path string) []string {
 // match finds the call that the segments name. With fold the letter case is
 // ignored, in Unicode's sense.
 func match(base []string, method string, segments []string, fold bool) Route {
-	equal := func(a, b string) bool { return a == b || fold && strings.EqualFold(dotless.Replace(a), b) }
+	equal := func(a, b string) bool { return a == b || fold && pathsafe.EqualFold(a, b) }
 	hasPrefix := func(prefix ...string) bool {
 		if len(segments) < len(prefix) {
 			return false

@@ -113,6 +113,52 @@ func TestAmbiguousPathsAreRefused(t *testing.T) {
 	}
 }
 
+// Servers that match by suffix patterns, as Spring MVC does before 5.3, take
+// authentication.json for the call, and targets/4711.json for target 4711.
+func TestSuffixesAreRefused(t *testing.T) {
+	calls := []string{
+		"POST token/dispatch/authentication", "POST token/dispatch/registration", "POST token/dispatch/deregistration",
+		"POST token/dispatch/targets", "GET token/dispatch/targets", "POST uaf/1.1/registration",
+		"PATCH token/dispatch/targets/4711", "DELETE token/dispatch/targets/4711",
+		"PATCH devices/credentials/d1", "DELETE devices/credentials/d1",
+	}
+	for _, suffix := range []string{
+		".json", ".xml", ".html", ".x", ".do", ".action", ".JSON", "%2ejson", "%252ejson", ".json/", ".json;a=b", ".json.", ".json%20", ".tar.gz", ".json/.", ".json%00",
+	} {
+		for _, call := range calls {
+			method, path, _ := strings.Cut(call, " ")
+			if route, err := Recognise("/nevisfido", method, "/nevisfido/"+path+suffix); !errors.Is(err, ErrAmbiguousPath) {
+				t.Errorf("%s%s: got %+v, %v", call, suffix, route, err)
+			}
+		}
+	}
+	for _, path := range []string{"authentication.7z", "authentication.some-thing.longer", "targets.x1"} {
+		if route, err := Recognise("/nevisfido", http.MethodPost, "/nevisfido/token/dispatch/"+path); !errors.Is(err, ErrAmbiguousPath) {
+			t.Errorf("%s: got %+v, %v", path, route, err)
+		}
+	}
+}
+
+func TestDotsThatAreNoSuffix(t *testing.T) {
+	for _, id := range []string{"a.1", "1.2.3", "a.b-c", "a.json5", "device.a7f3", "a.com.7", "a.averylongword", ".7"} {
+		for _, path := range []string{"token/dispatch/targets/", "devices/credentials/"} {
+			route, err := Recognise("/nevisfido", http.MethodDelete, "/nevisfido/"+path+id)
+			if err != nil || route.ID != id {
+				t.Errorf("%s%s: got %+v, %v", path, id, route, err)
+			}
+		}
+	}
+	for _, path := range []string{
+		"status.json", "token/dispatch.json", "token/dispatch/other.json", "favicon.ico", "uaf/1.1/request/registration.json",
+		"token.json/dispatch/authentication", "token/dispatch/.json", "token/dispatch/targets/x.json",
+	} {
+		route, err := Recognise("/nevisfido", http.MethodPost, "/nevisfido/"+path)
+		if err != nil || route.Call != Other {
+			t.Errorf("%s: got %+v, %v", path, route, err)
+		}
+	}
+}
+
 func TestOtherBasePaths(t *testing.T) {
 	for base, path := range map[string]string{
 		"/_app/fido/": "/_app/fido/token/dispatch/authentication",

@@ -2,7 +2,11 @@ package nevisfido
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
 // TargetDescription is what a device or an app says of a dispatch target: the
@@ -17,7 +21,57 @@ type TargetDescription struct {
 	// Keys as JWK objects, or what stands where a key belongs and is none.
 	EncryptionKey, SignatureKey []byte
 
-	body *object
+	Guesses Guesses // by which it was read
+
+	body strictjson.Value
+}
+
+// Keys are the keys of a dispatch target: JWK objects, or whatever is where a
+// key belongs, to be refused when it is vetted. What there is not is nil.
+type Keys struct {
+	Encryption, Signature []byte
+
+	// Unclear tells that there are keys, and that nothing tells which one
+	// encrypts. Then neither is given, unless a documented name gives it.
+	Unclear bool
+
+	Guesses Guesses // by which they were found
+}
+
+// Documented names of the keys, of nevisFIDO and of nevisIDM.
+const encryptionName = "encryptionKey"
+
+var signatureNames = []string{"signatureKey", "signingKey"}
+
+// keylessMembers are members of a target, or of a request about it, that are
+// documented and hold no key.
+var keylessMembers = []string{
+	"username", "deviceId", "name", "target", "dispatcher", "dispatchTargetId", "requestId", "creationTimeInEpochMillis",
+	"fidouaf_name", "fidouaf_device_id", "fidouaf_target", "fidouaf_dispatcher",
+}
+
+// FindKeys picks the keys among the properties of a generic credential in
+// nevisIDM. No reference names these properties. A lone key of which nothing
+// tells what it is for is the signature key, unless it is an RSA key: nevisIDM
+// wants every target to have one.
+func FindKeys[V ~[]byte](properties map[string]V) Keys {
+	var s keySearch
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		var parsing search
+		value := parsing.parse(properties[name])
+		s.search.exceeded = s.search.exceeded || parsing.exceeded
+		s.member(name, value)
+	}
+	return s.keys(signing)
+}
+
+// findKeys picks the keys among the members of an object.
+func findKeys(o strictjson.Value, lone purpose) Keys {
+	var s keySearch
+	for name, member := range o.Children() {
+		s.member(name, member)
+	}
+	return s.keys(lone)
 }
 
 // unclearKey stands for keys of which nothing tells which one encrypts. It is
@@ -28,23 +82,28 @@ var unclearKey = []byte(`{"keys":[]}`)
 // dispatch target service) strictly. Keys that do not have their documented
 // names are found by their shape; a lone one is the encryption key.
 func ParseTarget(body []byte) (*TargetDescription, error) {
-	o, err := parseObject(body)
+	o, err := strictjson.ParseObject(body)
 	if err != nil {
 		return nil, err
 	}
-	err = o.refuseVariants("username", "deviceId", "name", "target", "dispatcher", "encryptionKey", "signatureKey")
+	return readTarget(o)
+}
+
+func readTarget(o strictjson.Value) (*TargetDescription, error) {
+	err := o.RefuseVariants("username", "deviceId", "name", "target", "dispatcher", "encryptionKey", "signatureKey")
 	if err != nil {
 		return nil, err
 	}
 	t := &TargetDescription{body: o}
-	err = o.strings(map[string]*string{
+	err = o.Strings(map[string]*string{
 		"username": &t.Username, "deviceId": &t.DeviceID, "name": &t.Name,
 		"target": &t.Target, "dispatcher": &t.Dispatcher,
 	})
 	if err != nil {
 		return nil, err
 	}
-	keys := o.keys(encrypting)
+	keys := findKeys(o, encrypting)
+	t.Guesses = keys.Guesses
 	t.EncryptionKey, t.SignatureKey = keys.Encryption, keys.Signature
 	if keys.Unclear && !present(keys.Encryption) {
 		t.EncryptionKey = unclearKey
@@ -52,32 +111,30 @@ func ParseTarget(body []byte) (*TargetDescription, error) {
 	return t, nil
 }
 
-// keys finds the keys among the members.
-func (o *object) keys(lone purpose) Keys {
-	var s keySearch
-	for _, m := range o.members {
-		s.member(m.name, o.text[m.start:m.end])
-	}
-	return s.keys(lone)
-}
-
 // WithDispatcher returns the create request with nothing but the dispatcher's
 // name changed.
 func (t *TargetDescription) WithDispatcher(name string) []byte {
-	return t.body.apply(edit{"dispatcher", quote(name)})
+	return t.body.With(strictjson.Edit{Name: "dispatcher", Value: strictjson.Quote(name)})
 }
 
 // CreatedTarget is nevisFIDO's answer to a create request.
-type CreatedTarget struct{ ID, ExtID string }
+type CreatedTarget struct {
+	ID, ExtID string
+	Guesses   Guesses // by which they were found
+}
 
 // ParseCreated reads the answer to a create request.
 func ParseCreated(body []byte) (CreatedTarget, error) {
-	o, err := parseObject(body)
+	o, err := strictjson.ParseObject(body)
 	if err != nil {
 		return CreatedTarget{}, err
 	}
+	return readCreated(o)
+}
+
+func readCreated(o strictjson.Value) (CreatedTarget, error) {
 	var c CreatedTarget
-	if err := o.strings(map[string]*string{"id": &c.ID, "extId": &c.ExtID}); err != nil {
+	if err := o.Strings(map[string]*string{"id": &c.ID, "extId": &c.ExtID}); err != nil {
 		return CreatedTarget{}, err
 	}
 	if c.ID == "" {
@@ -102,37 +159,39 @@ type Modification struct {
 	// UnclearKeys tells that keys change, and that nothing tells which.
 	UnclearKeys bool
 
+	Guesses Guesses // by which it was read
+
 	onlyDispatcher bool
 }
 
 // ParseModification reads the payload of a modify request. Keys that do not
 // have their documented names are found by their shape, at any depth.
 func ParseModification(payload []byte) (*Modification, error) {
-	o, err := parseObject(payload)
+	o, err := strictjson.ParseObject(payload)
 	if err != nil {
 		return nil, err
 	}
-	err = o.refuseVariants("dispatchTargetId", "creationTimeInEpochMillis", "name", "target", "dispatcher", "encryptionKey", "signatureKey")
+	err = o.RefuseVariants("dispatchTargetId", "creationTimeInEpochMillis", "name", "target", "dispatcher", "encryptionKey", "signatureKey")
 	if err != nil {
 		return nil, err
 	}
-	keys := o.keys(unsaid)
-	m := &Modification{EncryptionKey: keys.Encryption, SignatureKey: keys.Signature, UnclearKeys: keys.Unclear}
-	if err := o.strings(map[string]*string{"dispatchTargetId": &m.TargetID, "requestId": &m.RequestID}); err != nil {
+	keys := findKeys(o, unknownPurpose)
+	m := &Modification{EncryptionKey: keys.Encryption, SignatureKey: keys.Signature, UnclearKeys: keys.Unclear, Guesses: keys.Guesses}
+	if err := o.Strings(map[string]*string{"dispatchTargetId": &m.TargetID, "requestId": &m.RequestID}); err != nil {
 		return nil, err
 	}
 	for name, to := range map[string]**string{"name": &m.Name, "target": &m.Target, "dispatcher": &m.Dispatcher} {
-		if o.raw(name) == nil {
+		if !o.Member(name).Exists() {
 			continue
 		}
-		s, err := o.string(name)
+		s, err := o.String(name)
 		if err != nil {
 			return nil, err
 		}
 		*to = &s
 	}
-	if raw := o.raw("creationTimeInEpochMillis"); raw != nil {
-		if m.CreatedAt, err = strconv.ParseInt(raw.String(), 10, 64); err != nil {
+	if created := o.Member("creationTimeInEpochMillis"); created.Exists() {
+		if m.CreatedAt, err = strconv.ParseInt(string(created.Raw()), 10, 64); err != nil {
 			return nil, errors.New("creationTimeInEpochMillis is not a whole number")
 		}
 	}
@@ -147,42 +206,35 @@ func (m *Modification) OnlyDispatcher() bool { return m.onlyDispatcher }
 // service; rename gets a target's id and nevisFIDO's name and returns the name
 // to show. Everything else stays as it was.
 func RenameDispatchers(body []byte, rename func(id, dispatcher string) string) ([]byte, error) {
-	o, err := parseObject(body)
+	o, err := strictjson.ParseObject(body)
 	if err != nil {
 		return nil, err
 	}
-	list := o.raw("dispatchTargets")
-	if list == nil {
+	list := o.Member("dispatchTargets")
+	if !list.Exists() {
 		return body, nil
 	}
-	elements, err := spans(list)
-	if err != nil {
-		return nil, err
+	if list.Kind() != '[' {
+		return nil, errors.New("dispatchTargets is not an array")
 	}
-	var out []byte
-	at := 0
-	for _, e := range elements {
-		target, err := parseObject(list[e.start:e.end])
-		if err != nil {
-			return nil, err
+	for _, target := range list.Children() {
+		if target.Kind() != '{' {
+			return nil, errors.New("an element of dispatchTargets is not an object")
 		}
-		out = append(out, list[at:e.start]...)
-		out = append(out, renamed(target, rename)...)
-		at = e.end
 	}
-	out = append(out, list[at:]...)
-	return o.apply(edit{"dispatchTargets", out}), nil
+	renamedList := list.Map(func(target strictjson.Value) []byte { return renamed(target, rename) })
+	return o.With(strictjson.Edit{Name: "dispatchTargets", Value: renamedList}), nil
 }
 
-func renamed(target *object, rename func(id, dispatcher string) string) []byte {
-	id, errID := target.string("id")
-	dispatcher, errName := target.string("dispatcher")
-	if errID != nil || errName != nil {
-		return target.text
+func renamed(target strictjson.Value, rename func(id, dispatcher string) string) []byte {
+	id, errID := target.String("id")
+	dispatcher, errName := target.String("dispatcher")
+	if errID != nil || errName != nil || id == "" {
+		return target.Raw()
 	}
 	name := rename(id, dispatcher)
 	if name == dispatcher {
-		return target.text
+		return target.Raw()
 	}
-	return target.apply(edit{"dispatcher", quote(name)})
+	return target.With(strictjson.Edit{Name: "dispatcher", Value: strictjson.Quote(name)})
 }

@@ -30,7 +30,7 @@ func TestParseTarget(t *testing.T) {
 }
 
 func TestParseCreated(t *testing.T) {
-	if c, err := ParseCreated([]byte(`{"id":"1","extId":"2"}`)); err != nil || c != (CreatedTarget{"1", "2"}) {
+	if c, err := ParseCreated([]byte(`{"id":"1","extId":"2"}`)); err != nil || c != (CreatedTarget{ID: "1", ExtID: "2"}) {
 		t.Errorf("got %+v, %v", c, err)
 	}
 	for _, bad := range []string{`{}`, `{"id":""}`, `{"id":1}`, ``, `<html>`} {
@@ -128,7 +128,11 @@ func TestParseRegistered(t *testing.T) {
 		`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\",\"dispatchTarget\":\"7\"}"}`:     {ID: "7"},
 		`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\",\"session\":{\"id\":\"s-1\"}}"}`: {ID: "7"},
 	} {
-		if c, err := ParseRegistered([]byte(body)); err != nil || c != want {
+		c, err := ParseRegistered([]byte(body))
+		if c.Guesses == 0 {
+			t.Errorf("%s: no guess is reported", body)
+		}
+		if c.Guesses = 0; err != nil || c != want {
 			t.Errorf("%s: got %+v, %v", body, c, err)
 		}
 	}

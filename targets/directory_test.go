@@ -13,6 +13,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
@@ -225,7 +226,7 @@ func TestKey(t *testing.T) {
 
 func TestKeyFollowsTodaysPolicy(t *testing.T) {
 	f := newFixture()
-	jwk := must(encrypt.GenerateKey("RSA-2048")).Public().JWK()
+	jwk := must(devicekey.GenerateKey("RSA-2048")).Public().JWK()
 	f.learn(t, func(desc *nevisfido.TargetDescription) { desc.EncryptionKey = jwk })
 	record := f.find(t)
 	if _, err := f.Key(record); err != nil {

@@ -10,24 +10,24 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // Keys are made once: tests tell them apart, no more.
 var (
-	encryptionKeys []*encrypt.PrivateKey
-	signingKeys    []*encrypt.SigningKey
+	encryptionKeys []*devicekey.PrivateKey
+	signingKeys    []*devicekey.SigningKey
 )
 
 func TestMain(m *testing.M) {
 	for range 5 {
-		encryptionKeys = append(encryptionKeys, must(encrypt.GenerateKey("P-256")))
+		encryptionKeys = append(encryptionKeys, must(devicekey.GenerateKey("P-256")))
 	}
 	for range 3 {
-		signingKeys = append(signingKeys, must(encrypt.GenerateSigningKey("Ed25519")))
+		signingKeys = append(signingKeys, must(devicekey.GenerateSigningKey("Ed25519")))
 	}
 	must(0, flag.Set("rapid.checks", "1000"))
 	must(0, flag.Set("rapid.nofailfile", "true"))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -84,7 +85,7 @@ func TestRegisteringAgainForgetsARefusal(t *testing.T) {
 func TestKeyRefusedByAStricterPolicy(t *testing.T) {
 	f := newFixture()
 	f.Policy = encrypt.Policy{MinRSABits: 3072}
-	key := must(encrypt.GenerateKey("RSA-2048")).Public()
+	key := must(devicekey.GenerateKey("RSA-2048")).Public()
 	f.learn(t, func(desc *nevisfido.TargetDescription) { desc.EncryptionKey = key.JWK() })
 	if record := f.find(t); record.KeyRefused != string(encrypt.ReasonRSASize) || record.Keyless() {
 		t.Errorf("learned %+v", record)

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -43,7 +43,7 @@ func TestLearn(t *testing.T) {
 }
 
 func TestPrivateJWKNeverStored(t *testing.T) {
-	rsa := must(encrypt.GenerateKey("RSA-2048")).JWK()
+	rsa := must(devicekey.GenerateKey("RSA-2048")).JWK()
 	for name, jwk := range map[string][]byte{
 		"RSA":       rsa,
 		"EC":        encryptionKeys[0].JWK(),

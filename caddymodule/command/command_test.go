@@ -21,6 +21,7 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch/caddymodule"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/link"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/caddystore"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/redisstore"
@@ -107,7 +108,7 @@ const address = "push-token-secret"
 // recordLine returns the record of a target, and its key.
 func recordLine(t *testing.T, id, username string) (line string, key *encrypt.Key) {
 	t.Helper()
-	private, err := encrypt.GenerateKey("P-256")
+	private, err := devicekey.GenerateKey("P-256")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -514,7 +515,7 @@ func TestViewHelpers(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"RSA-2048", "RSA-3072", "RSA-4096", "P-256", "P-384", "P-521"} {
-		key, err := encrypt.GenerateKey(kind)
+		key, err := devicekey.GenerateKey(kind)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 )
 
 type noOp struct{}
@@ -21,10 +21,10 @@ func (noOp) Dispatch(context.Context, *dispatchers.Message) (dispatchers.Receipt
 
 // One dispatch with sealing, without what nevisFIDO and a third party take.
 func BenchmarkDispatch(b *testing.B) {
-	for name, key := range map[string]func() (*encrypt.PrivateKey, error){"P-256": deviceKey, "RSA-2048": rsaKey} {
+	for name, key := range map[string]func() (*devicekey.PrivateKey, error){"P-256": deviceKey, "RSA-2048": rsaKey} {
 		b.Run(name, func(b *testing.B) {
 			h := newHarness(b)
-			h.register("push", must[*encrypt.PrivateKey](b)(key()))
+			h.register("push", must[*devicekey.PrivateKey](b)(key()))
 			h.push()
 			h.Channels["push"].Dispatcher = noOp{}
 			h.Observer, h.Log = nil, nil

@@ -23,6 +23,9 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 		x.passed(x.whyPassed(request.Dispatcher))
 		return next(w, withBody(r, body))
 	}
+	if request.ByteOrderMark {
+		return errByteOrderMark
+	}
 	var l *lease
 	if failure == nil {
 		l, failure = x.guard(d)
@@ -39,6 +42,10 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 	}
 	return x.end(d, e)
 }
+
+// errByteOrderMark refuses a request for a dispatcher of ours. Those for
+// nevisFIDO's own pass, as its parser may skip the mark.
+var errByteOrderMark = statusError(http.StatusBadRequest, "the dispatch request is malformed: send it without a byte order mark")
 
 // readDispatch reads a dispatch request. What it refuses is not forwarded:
 // nevisFIDO documents the same statuses, and its parser might read something

@@ -12,6 +12,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
@@ -48,7 +49,7 @@ var trouble = map[string]struct {
 	"key swapped in the store": {
 		make: func(h *harness) {
 			h.edit(func(t *targets.Target) {
-				t.EncryptionKey = must[*encrypt.PrivateKey](h.tb)(encrypt.GenerateKey("P-256")).Public().JWK()
+				t.EncryptionKey = must[*devicekey.PrivateKey](h.tb)(devicekey.GenerateKey("P-256")).Public().JWK()
 			})
 		},
 		want: nevisfido.InternalError, class: dispatchers.Broken, reason: "damaged_record",
@@ -83,7 +84,7 @@ var trouble = map[string]struct {
 	},
 	"key refused by policy": {
 		make: func(h *harness) {
-			h.register("push", must[*encrypt.PrivateKey](h.tb)(rsaKey()))
+			h.register("push", must[*devicekey.PrivateKey](h.tb)(rsaKey()))
 			h.Targets.Policy = encrypt.Policy{MinRSABits: 3072}
 		},
 		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
@@ -103,7 +104,7 @@ var trouble = map[string]struct {
 	"key that became weak": {
 		make: func(h *harness) {
 			h.Targets.Policy = encrypt.Policy{MinRSABits: 3072}
-			h.register("push", must[*encrypt.PrivateKey](h.tb)(rsaKey()))
+			h.register("push", must[*devicekey.PrivateKey](h.tb)(rsaKey()))
 		},
 		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
 	},
@@ -234,11 +235,11 @@ func TestPlainOnlyByPolicy(t *testing.T) {
 }
 
 func TestSealedForTheDevice(t *testing.T) {
-	for name, key := range map[string]func() (*encrypt.PrivateKey, error){"P-256": deviceKey, "RSA-2048": rsaKey} {
+	for name, key := range map[string]func() (*devicekey.PrivateKey, error){"P-256": deviceKey, "RSA-2048": rsaKey} {
 		for _, policy := range []Policy{Required, Preferred} {
 			t.Run(name+"/"+string(policy), func(t *testing.T) {
 				h := newHarness(t)
-				device := must[*encrypt.PrivateKey](t)(key())
+				device := must[*devicekey.PrivateKey](t)(key())
 				h.register("push", device)
 				g := h.push()
 				h.Channels["push"].Encryption = policy

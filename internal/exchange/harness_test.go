@@ -24,9 +24,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
@@ -71,15 +71,15 @@ type harness struct {
 
 	token, targetID, pushToken, username, email string
 
-	device *encrypt.PrivateKey
-	signer *encrypt.SigningKey
+	device *devicekey.PrivateKey
+	signer *devicekey.SigningKey
 }
 
 // deviceKey and signingKey are made once: what counts is who can open what.
 var (
-	deviceKey  = sync.OnceValues(func() (*encrypt.PrivateKey, error) { return encrypt.GenerateKey("P-256") })
-	rsaKey     = sync.OnceValues(func() (*encrypt.PrivateKey, error) { return encrypt.GenerateKey("RSA-2048") })
-	signingKey = sync.OnceValues(func() (*encrypt.SigningKey, error) { return encrypt.GenerateSigningKey("P-256") })
+	deviceKey  = sync.OnceValues(func() (*devicekey.PrivateKey, error) { return devicekey.GenerateKey("P-256") })
+	rsaKey     = sync.OnceValues(func() (*devicekey.PrivateKey, error) { return devicekey.GenerateKey("RSA-2048") })
+	signingKey = sync.OnceValues(func() (*devicekey.SigningKey, error) { return devicekey.GenerateSigningKey("P-256") })
 )
 
 func must[T any](tb testing.TB) func(T, error) T {
@@ -107,8 +107,8 @@ func newHarness(tb testing.TB) *harness {
 		targetID:  "target-" + rand.Text(),
 		pushToken: "push-" + rand.Text(),
 		username:  "user-" + rand.Text(),
-		device:    must[*encrypt.PrivateKey](tb)(deviceKey()),
-		signer:    must[*encrypt.SigningKey](tb)(signingKey()),
+		device:    must[*devicekey.PrivateKey](tb)(deviceKey()),
+		signer:    must[*devicekey.SigningKey](tb)(signingKey()),
 	}
 	h.email = h.username + "@example.com"
 	h.Config = Config{
@@ -168,7 +168,7 @@ func (h *harness) Wait() {
 }
 
 // register makes the target known, as a create call does.
-func (h *harness) register(dispatcher string, key *encrypt.PrivateKey) {
+func (h *harness) register(dispatcher string, key *devicekey.PrivateKey) {
 	h.tb.Helper()
 	d := &nevisfido.TargetDescription{
 		Username: h.username, DeviceID: "device-1", Name: "phone", Target: h.pushToken, Dispatcher: dispatcher,
@@ -466,7 +466,7 @@ func (g *guest) fails(class dispatchers.Class) {
 }
 
 // open decrypts a message as the device does.
-func open(tb testing.TB, key *encrypt.PrivateKey, m *dispatchers.Message) nevisfido.Content {
+func open(tb testing.TB, key *devicekey.PrivateKey, m *dispatchers.Message) nevisfido.Content {
 	tb.Helper()
 	if m.Envelope.ContentType != nevisfido.ContentTypeSealed {
 		tb.Fatalf("the message is not sealed: %s", m.Envelope.ContentType)

@@ -38,6 +38,10 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 		x.passed(x.whyPassed(request.Dispatcher))
 		return nil
 	}
+	if request.ByteOrderMark {
+		x.Log.Info("observed a dispatch request that would have been refused: it is not plain JSON", "error", errByteOrderMark)
+		return nil
+	}
 	if failure == nil && !x.courier.Serves(d.Channel, op) {
 		failure = delivery.NotServed(d.Channel)
 	}

@@ -11,8 +11,8 @@ import (
 	"testing/iotest"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
@@ -203,6 +203,7 @@ func TestMalformedRequest(t *testing.T) {
 func TestStraightThrough(t *testing.T) {
 	for name, c := range map[string]struct{ method, path, body string }{
 		"nevisFIDO's own dispatcher":    {http.MethodPost, authentication, `{ "dispatcher":"firebase-cloud-messaging", "n":1.0 }`},
+		"the same, with a BOM":          {http.MethodPost, authentication, "\ufeff{\"dispatcher\":\"firebase-cloud-messaging\"}"},
 		"no dispatcher, no target":      {http.MethodPost, authentication, ` { } `},
 		"no dispatcher, unknown target": {http.MethodPost, authentication, `{"dispatchTargetId":"x"}`},
 		"status":                        {http.MethodPost, "/nevisfido/status", `{"sessionId":1,"sessionId":2}`},
@@ -357,10 +358,10 @@ func TestParallel(t *testing.T) {
 			"token": token, "dispatchResult": "dispatched", "dispatcherInformation": map[string]any{"response": h.plainLink(token)},
 		})))(w, r)
 	}
-	keys := make(map[string]*encrypt.PrivateKey)
+	keys := make(map[string]*devicekey.PrivateKey)
 	for i := range devices {
 		id := "device-" + string(rune('A'+i/26)) + string(rune('A'+i%26))
-		keys[id] = must[*encrypt.PrivateKey](t)(encrypt.GenerateKey("P-256"))
+		keys[id] = must[*devicekey.PrivateKey](t)(devicekey.GenerateKey("P-256"))
 		d := &nevisfido.TargetDescription{Target: "address-of-" + id, Dispatcher: "push", EncryptionKey: keys[id].Public().JWK()}
 		if err := h.Targets.Learn(t.Context(), d, nevisfido.CreatedTarget{ID: id}, targets.SourceCreate); err != nil {
 			t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
@@ -26,9 +27,9 @@ const registrationPath = "/nevisfido/uaf/1.1/registration"
 func targetPath(id string) string { return targetsPath + "/" + id }
 
 // newTarget returns a create request, and the key of the device that it is for.
-func newTarget(tb testing.TB, dispatcher string) (string, *encrypt.PrivateKey) {
+func newTarget(tb testing.TB, dispatcher string) (string, *devicekey.PrivateKey) {
 	tb.Helper()
-	key := must[*encrypt.PrivateKey](tb)(encrypt.GenerateKey("P-256"))
+	key := must[*devicekey.PrivateKey](tb)(devicekey.GenerateKey("P-256"))
 	return `{ "name":"phone", "target":"new-address", "dispatcher" : "` + dispatcher + `", "x":1.0, "encryptionKey":` + string(key.Public().JWK()) + `}`, key
 }
 
@@ -193,8 +194,8 @@ func TestRegistration(t *testing.T) {
 // names it.
 func TestRegistrationInAnyShape(t *testing.T) {
 	const id = "f0b4c1d2-0000-4000-8000-1234567890ab"
-	device := must[*encrypt.PrivateKey](t)(deviceKey()).Public()
-	signature := unspoken(t, must[*encrypt.SigningKey](t)(signingKey()).JWK())
+	device := must[*devicekey.PrivateKey](t)(deviceKey()).Public()
+	signature := unspoken(t, must[*devicekey.SigningKey](t)(signingKey()).JWK())
 	contexts := map[string]string{
 		"documented":          `{"dispatchTarget":{"target":"a","signatureKey":%[2]s,"encryptionKey":%[1]s}}`,
 		"another spelling":    `{"dispatch_target":{"target":"a","signature_key":%[2]s,"encryption_key":%[1]s}}`,
@@ -319,7 +320,7 @@ func TestModifiedKeyInAnyShape(t *testing.T) {
 			return map[string]any{"publicKey": unspoken(t, jwk)}
 		}, targets.Stale},
 		"one of several": {func(jwk json.RawMessage) map[string]any {
-			return map[string]any{"jwks": []any{jwk, unspoken(t, must[*encrypt.PrivateKey](t)(deviceKey()).Public().JWK())}, "name": "x"}
+			return map[string]any{"jwks": []any{jwk, unspoken(t, must[*devicekey.PrivateKey](t)(deviceKey()).Public().JWK())}, "name": "x"}
 		}, targets.Stale},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -327,7 +328,7 @@ func TestModifiedKeyInAnyShape(t *testing.T) {
 			g := h.push()
 			dispatched := h.upstream.answer
 			h.upstream.answer = respond(http.StatusNoContent, "")
-			key := must[*encrypt.PrivateKey](t)(encrypt.GenerateKey("P-256"))
+			key := must[*devicekey.PrivateKey](t)(devicekey.GenerateKey("P-256"))
 			h.modify(h.modification(c.members(key.Public().JWK())))
 			if record := h.record(); record.State() != c.state {
 				t.Errorf("the record is %s", record.State())
@@ -607,7 +608,7 @@ func TestModifyToADispatcherOfOurs(t *testing.T) {
 			}
 			jws := h.modification(c.members)
 			if c.forged {
-				h.signer = must[*encrypt.SigningKey](t)(encrypt.GenerateSigningKey("P-256"))
+				h.signer = must[*devicekey.SigningKey](t)(devicekey.GenerateSigningKey("P-256"))
 				jws = h.modification(c.members)
 			}
 			a := h.modify(jws)
@@ -793,7 +794,7 @@ func TestChangeOfADevice(t *testing.T) {
 // where the store fails.
 func TestUnsignedChangesOfADevice(t *testing.T) {
 	h := newHarness(t)
-	forger := must[*encrypt.SigningKey](t)(encrypt.GenerateSigningKey("P-256"))
+	forger := must[*devicekey.SigningKey](t)(devicekey.GenerateSigningKey("P-256"))
 	forged := must[string](t)(forger.Sign(toJSON(t, map[string]any{"dispatchTargetId": h.targetID, "creationTimeInEpochMillis": time.Now().UnixMilli()})))
 	for _, signature := range []string{"", "jws", forged} {
 		for _, status := range []int{401, 500, 502, 503, 504} {

@@ -21,7 +21,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 )
 
 // NoKey is the KeyKind of a device without an encryption key. Nothing can be
@@ -40,13 +40,13 @@ type Options struct {
 	// Dispatcher is the target's default dispatcher. Default: none.
 	Dispatcher string
 
-	// KeyKind is the kind of the encryption key, as encrypt.GenerateKey has it,
+	// KeyKind is the kind of the encryption key, as devicekey.GenerateKey has it,
 	// or NoKey. Default: "RSA-2048".
 	KeyKind string
 	// Key is an encryption key to use instead of a new one.
-	Key *encrypt.PrivateKey
+	Key *devicekey.PrivateKey
 	// SignatureKind is the kind of the signature key, as
-	// encrypt.GenerateSigningKey has it. Default: "P-256".
+	// devicekey.GenerateSigningKey has it. Default: "P-256".
 	SignatureKind string
 
 	// RequireSealed makes Open refuse messages in clear, with ErrClear.
@@ -68,10 +68,10 @@ type Options struct {
 // Device is a simulated phone.
 type Device struct {
 	options Options
-	signing *encrypt.SigningKey
+	signing *devicekey.SigningKey
 
 	mu       sync.Mutex
-	keys     []*encrypt.PrivateKey // the latest first
+	keys     []*devicekey.PrivateKey // the latest first
 	base     string
 	targetID string
 }
@@ -93,12 +93,12 @@ func New(o Options) (*Device, error) {
 	}
 	d := &Device{options: o}
 	var err error
-	if d.signing, err = encrypt.GenerateSigningKey(cmp.Or(o.SignatureKind, "P-256")); err != nil {
+	if d.signing, err = devicekey.GenerateSigningKey(cmp.Or(o.SignatureKind, "P-256")); err != nil {
 		return nil, fmt.Errorf("making the signature key: %w", err)
 	}
 	switch {
 	case o.Key != nil:
-		d.keys = []*encrypt.PrivateKey{o.Key}
+		d.keys = []*devicekey.PrivateKey{o.Key}
 	case o.KeyKind != NoKey:
 		if _, err := d.rotate(cmp.Or(o.KeyKind, "RSA-2048")); err != nil {
 			return nil, err
@@ -109,8 +109,8 @@ func New(o Options) (*Device, error) {
 
 // rotate makes a new encryption key. The older ones are kept: a message may
 // still be on its way.
-func (d *Device) rotate(kind string) (*encrypt.PrivateKey, error) {
-	key, err := encrypt.GenerateKey(kind)
+func (d *Device) rotate(kind string) (*devicekey.PrivateKey, error) {
+	key, err := devicekey.GenerateKey(kind)
 	if err != nil {
 		return nil, fmt.Errorf("making the encryption key: %w", err)
 	}
@@ -121,14 +121,14 @@ func (d *Device) rotate(kind string) (*encrypt.PrivateKey, error) {
 }
 
 // Keys returns the private encryption keys, the latest first.
-func (d *Device) Keys() []*encrypt.PrivateKey {
+func (d *Device) Keys() []*devicekey.PrivateKey {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.keys)
 }
 
 // SignatureKey returns the key that signs modifications.
-func (d *Device) SignatureKey() *encrypt.SigningKey { return d.signing }
+func (d *Device) SignatureKey() *devicekey.SigningKey { return d.signing }
 
 // DeviceID returns the id that links the device's credentials and targets.
 func (d *Device) DeviceID() string { return d.options.DeviceID }

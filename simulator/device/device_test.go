@@ -14,13 +14,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
 // keyOf is one encryption key for most tests: RSA keys take long to make.
-var keyOf = sync.OnceValues(func() (*encrypt.PrivateKey, error) { return encrypt.GenerateKey("RSA-2048") })
+var keyOf = sync.OnceValues(func() (*devicekey.PrivateKey, error) { return devicekey.GenerateKey("RSA-2048") })
 
 // site is a nevisFIDO that runs.
 type site struct {

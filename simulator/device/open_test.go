@@ -9,7 +9,7 @@ import (
 
 	"github.com/skip2/go-qrcode"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 )
 
 const plainContent = `{"token":"secret-token","redeem_url":"https://fido.example.com/nevisfido/token/redeem/authentication","orderNo":1.50}`
@@ -18,7 +18,7 @@ func plainEnvelope(data string) string {
 	return `{"nma_data":` + data + `,"nma_data_content_type":"application/json","nma_data_version":"1"}`
 }
 
-func sealedEnvelope(t *testing.T, key *encrypt.PrivateKey, content string) string {
+func sealedEnvelope(t *testing.T, key *devicekey.PrivateKey, content string) string {
 	t.Helper()
 	jwe, err := key.Public().Seal([]byte(content))
 	if err != nil {

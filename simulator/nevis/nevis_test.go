@@ -12,8 +12,8 @@ import (
 	"testing/iotest"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 )
 
 // clock is a clock that only the test moves.
@@ -112,9 +112,9 @@ func (c *client) register(name, extra string) string {
 	return c.text(got.members, "id")
 }
 
-func keyMember(t *testing.T, name, kind string) (string, *encrypt.PrivateKey) {
+func keyMember(t *testing.T, name, kind string) (string, *devicekey.PrivateKey) {
 	t.Helper()
-	key, err := encrypt.GenerateKey(kind)
+	key, err := devicekey.GenerateKey(kind)
 	if err != nil {
 		t.Fatal(err)
 	}

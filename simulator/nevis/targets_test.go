@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 )
 
 const targetsPath = "/nevisfido/token/dispatch/targets"
@@ -81,7 +81,7 @@ func TestDeleteTarget(t *testing.T) {
 }
 
 // signed makes the JWS of a modification.
-func signed(t *testing.T, key *encrypt.SigningKey, payload map[string]any) string {
+func signed(t *testing.T, key *devicekey.SigningKey, payload map[string]any) string {
 	t.Helper()
 	text, err := json.Marshal(payload)
 	if err != nil {
@@ -94,9 +94,9 @@ func signed(t *testing.T, key *encrypt.SigningKey, payload map[string]any) strin
 	return jws
 }
 
-func signingKey(t *testing.T) *encrypt.SigningKey {
+func signingKey(t *testing.T) *devicekey.SigningKey {
 	t.Helper()
-	key, err := encrypt.GenerateSigningKey("P-256")
+	key, err := devicekey.GenerateSigningKey("P-256")
 	if err != nil {
 		t.Fatal(err)
 	}

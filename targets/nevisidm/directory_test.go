@@ -6,8 +6,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
@@ -96,7 +96,7 @@ func TestDirectoryTellsTroubleFromNothing(t *testing.T) {
 func TestDirectoryRepairsStaleRecords(t *testing.T) {
 	server := start(t, idm.Options{})
 	d, _ := newDirectory(t, server)
-	signer, err := encrypt.GenerateSigningKey("P-256")
+	signer, err := devicekey.GenerateSigningKey("P-256")
 	if err != nil {
 		t.Fatal(err)
 	}

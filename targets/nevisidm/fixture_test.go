@@ -17,16 +17,16 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
 // Keys are made once.
 var (
-	rsaKey       = must(encrypt.GenerateKey("RSA-2048")).Public()
-	ecKey        = must(encrypt.GenerateKey("P-256")).Public()
-	signatureKey = must(encrypt.GenerateSigningKey("P-256")).Public()
+	rsaKey       = must(devicekey.GenerateKey("RSA-2048")).Public()
+	ecKey        = must(devicekey.GenerateKey("P-256")).Public()
+	signatureKey = must(devicekey.GenerateSigningKey("P-256")).Public()
 )
 
 func TestMain(m *testing.M) {

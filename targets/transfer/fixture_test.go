@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 	"github.com/oob-dispatch/oob-dispatch/targets/transfer"
@@ -22,7 +23,7 @@ var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 var keys = sync.OnceValue(func() []*encrypt.Key {
 	var all []*encrypt.Key
 	for range 3 {
-		private, err := encrypt.GenerateKey("P-256")
+		private, err := devicekey.GenerateKey("P-256")
 		if err != nil {
 			panic(err)
 		}
@@ -31,8 +32,8 @@ var keys = sync.OnceValue(func() []*encrypt.Key {
 	return all
 })
 
-var signatureKey = sync.OnceValue(func() *encrypt.SigningKey {
-	key, err := encrypt.GenerateSigningKey("Ed25519")
+var signatureKey = sync.OnceValue(func() *devicekey.SigningKey {
+	key, err := devicekey.GenerateSigningKey("Ed25519")
 	if err != nil {
 		panic(err)
 	}

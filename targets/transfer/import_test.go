@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 	"github.com/oob-dispatch/oob-dispatch/targets/transfer"
@@ -50,7 +50,7 @@ func TestRoundTrip(t *testing.T) {
 // Every refusal names the reason, the line and nothing of its content.
 func TestRefusedLines(t *testing.T) {
 	record := target(0)
-	private, err := encrypt.GenerateKey("RSA-2048")
+	private, err := devicekey.GenerateKey("RSA-2048")
 	if err != nil {
 		t.Fatal(err)
 	}

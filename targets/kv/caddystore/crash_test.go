@@ -13,8 +13,8 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -38,7 +38,7 @@ func directory(folder string) *targets.Directory {
 func workUntilKilled(folder string) error {
 	d := directory(folder)
 	ctx := context.Background()
-	key, err := encrypt.GenerateSigningKey("Ed25519")
+	key, err := devicekey.GenerateSigningKey("Ed25519")
 	if err != nil {
 		return err
 	}
