@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,9 +29,12 @@ func hasty(storage certmagic.Storage, timeout time.Duration) *kv.Store {
 func newBackend(storage certmagic.Storage) *Store {
 	s := &Store{Options: kv.Options{Timeout: caddy.Duration(time.Minute)}}
 	s.start(storage, "")
-	s.location = fmt.Sprintf("%p", storage)
+	s.location = fmt.Sprintf("%p %d", storage, round.Load())
 	return s
 }
+
+// round tells storages apart that have the same address one after the other.
+var round atomic.Int64
 
 // place is the storage's key of a record.
 func place(ref targets.Ref) string {
@@ -48,6 +52,7 @@ func TestStoreKeepsTheContract(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			kvtest.Run(t, func(t *testing.T) kv.Backend {
+				round.Add(1)
 				b := newBackend(storage(t))
 				b.sweeper.closed = true // the storages of this test have no short links that expire
 				return b
