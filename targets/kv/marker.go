@@ -33,7 +33,7 @@ var (
 // settleTime is how long another process that started at the same time may
 // replace the marker that this one has made, where the storage cannot compare
 // and swap between processes.
-const settleTime = time.Minute
+const settleTime = 10 * time.Second
 
 var errVanished = errors.New("the storage is not the one that was there before: it was emptied, or another one is mounted in its place; " +
 	"bring it back, or restart the sidecar if that is what was wanted")
@@ -41,15 +41,14 @@ var errVanished = errors.New("the storage is not the one that was there before: 
 // missing is asked where nothing is found under a key. It returns an error if
 // the storage itself is missing.
 func (s *Store) missing(ctx context.Context) error {
-	v, err := s.get(ctx, markerKey)
-	if err != nil {
-		return err
-	}
 	location := s.backend.Location()
 	marksMu.Lock()
-	known, seen := marks[location]
+	known, seen := marks[location] // before reading: others may make it meanwhile
 	marksMu.Unlock()
+	v, err := s.get(ctx, markerKey)
 	switch {
+	case err != nil:
+		return err
 	case v == nil && seen:
 		return errVanished
 	case v == nil:

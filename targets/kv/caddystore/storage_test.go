@@ -115,7 +115,7 @@ func (s *hostileStorage) Exists(context.Context, string) bool {
 	return true
 }
 
-var goodFolder = regexp.MustCompile(`^oob/(targets|lists|devices)/[0-9a-f]{2}$`)
+var goodFolder = regexp.MustCompile(`^oob/(targets|lists|devices|store)/[0-9a-f]{2}$`)
 
 // List returns what real storages do besides the keys.
 func (s *hostileStorage) List(_ context.Context, folder string, recursive bool) ([]string, error) {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -276,5 +279,38 @@ func rename(name string) targets.Edit {
 	return func(current *targets.Target) (*targets.Target, error) {
 		current.Name = name
 		return current, nil
+	}
+}
+
+// A volume that is not mounted for a while: nothing is unknown, nothing is
+// changed, and no old key is there afterwards.
+func TestVolumeThatIsNotMounted(t *testing.T) {
+	dir := t.TempDir()
+	mounted, away := filepath.Join(dir, "storage"), filepath.Join(dir, "away")
+	round.Add(1)
+	s := newStore(&certmagic.FileStorage{Path: mounted})
+	ref := targets.Ref{ID: "one"}
+	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(mounted, away); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) {
+		t.Errorf("Load gave error %v", err)
+	}
+	for name, next := range map[string]*targets.Target{"changed": kvtest.Target(ref), "deleted": nil} {
+		if err := s.Update(t.Context(), ref, to(next)); err == nil {
+			t.Errorf("the target was %s", name)
+		}
+	}
+	if _, err := os.Stat(mounted); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something was written in place of the volume: %v", err)
+	}
+	if err := os.Rename(away, mounted); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Load(t.Context(), ref); err != nil {
+		t.Errorf("afterwards Load gave error %v", err)
 	}
 }
