@@ -142,7 +142,7 @@ func readAnswer(r *bufio.Reader) ([]byte, error) {
 // startUpstream starts what stands for nevisFIDO: it makes a token for every
 // dispatch, whose answer carries a link, and costs as little as it can.
 func startUpstream() (net.Listener, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it lives as long as the process
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}

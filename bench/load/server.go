@@ -85,7 +85,7 @@ func startServer(ctx context.Context, folder, binary, config, upstream string) (
 		return nil, err
 	}
 	defer logFile.Close()
-	cmd := exec.CommandContext(ctx, binary, "run", "--config", path, "--adapter", "caddyfile") //nolint:gosec // the operator's binary
+	cmd := exec.CommandContext(ctx, binary, "run", "--config", path, "--adapter", "caddyfile")
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func importTargets(ctx context.Context, folder, binary string, targets []byte) e
 	); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, binary, "oob", "targets", "import", "--config", config, input) //nolint:gosec // the operator's binary
+	cmd := exec.CommandContext(ctx, binary, "oob", "targets", "import", "--config", config, input)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, lastLines(string(text)))
 	}

@@ -3,10 +3,10 @@
 package qrcode
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -25,7 +25,8 @@ func init() { caddy.RegisterModule(QRCode{}) }
 // which only the app can read.
 //
 // A request's `encodingParameters` (`width`, `height`, `foregroundColor`,
-// `backgroundColor`) win over these options.
+// `backgroundColor`) take precedence over these options. A size that is too
+// small for the message gives the smallest picture that can be read.
 type QRCode struct {
 	// The width and height of the picture in pixels, 64 to 1024. Default:
 	// 300, or larger where the message needs it
@@ -43,6 +44,7 @@ type QRCode struct {
 	Background string `json:"background,omitempty"`
 
 	drawing qr.Options
+	logger  *slog.Logger
 }
 
 var options = conf.Table[QRCode]{
@@ -81,7 +83,8 @@ func (q *QRCode) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return optio
 
 // Provision checks the options.
 func (q *QRCode) Provision(ctx caddy.Context) error {
-	err := options.Provision(q, dispatchers.Logger(ctx))
+	q.logger = dispatchers.Logger(ctx)
+	err := options.Provision(q, q.logger)
 	if err == nil {
 		q.drawing, err = q.options()
 	}
@@ -129,9 +132,11 @@ func (q *QRCode) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatch
 	if err != nil {
 		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Refused, reasonWishes, "reading encodingParameters: %w", err)
 	}
-	picture, err := qr.PNG(ctx, m.CodeContent(), wanted)
+	content := m.CodeContent()
+	q.tellGrowth(ctx, m.ID, content, wanted)
+	picture, err := qr.PNG(ctx, content, wanted)
 	switch {
-	case errors.Is(err, qr.ErrTooLong), errors.Is(err, qr.ErrSize), errors.Is(err, qr.ErrContent):
+	case errors.Is(err, qr.ErrTooLong), errors.Is(err, qr.ErrContent):
 		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Refused, reasonDrawing, "drawing the QR code: %w", err)
 	case err != nil && ctx.Err() != nil:
 		return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.Temporary, reasonBusy, "drawing the QR code: %w", err)
@@ -141,6 +146,21 @@ func (q *QRCode) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatch
 	return dispatchers.Receipt{Response: base64.StdEncoding.EncodeToString(picture)}, nil
 }
 
+// tellGrowth says in the log that a picture is larger than asked for.
+func (q *QRCode) tellGrowth(ctx context.Context, id, content string, wanted qr.Options) {
+	if !q.logger.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	need, err := qr.Smallest(content, wanted)
+	for _, asked := range []int{wanted.Width, wanted.Height, wanted.Size} {
+		if err == nil && asked > 0 && asked < need {
+			q.logger.Debug("the QR code is larger than asked for, so that it can be read",
+				slog.String("message", id), slog.Int("asked_pixels", asked), slog.Int("pixels", need))
+			return
+		}
+	}
+}
+
 // wanted returns the options with a request's encodingParameters put in.
 func (q *QRCode) wanted(encodingParameters []byte) (qr.Options, error) {
 	o := q.drawing
@@ -148,11 +168,20 @@ func (q *QRCode) wanted(encodingParameters []byte) (qr.Options, error) {
 	if err != nil {
 		return o, err
 	}
-	o.Width, o.Height = cmp.Or(p.Width, o.Width), cmp.Or(p.Height, o.Height)
+	o.Width, o.Height = drawable(p.Width), drawable(p.Height)
 	if err := setColors(&o, p.ForegroundColor, p.BackgroundColor); err != nil {
 		return o, err
 	}
 	return o, o.Validate()
+}
+
+// drawable returns what a wish comes to: one that is too small is met as far as
+// the picture can be read. 0 is none.
+func drawable(pixels int) int {
+	if pixels > 0 {
+		return max(pixels, qr.MinSize)
+	}
+	return pixels
 }
 
 // Interface guards

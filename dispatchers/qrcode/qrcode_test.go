@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -96,11 +97,32 @@ func TestRequestsWishesWin(t *testing.T) {
 	}
 }
 
+// Nevis' own sample asks for 300 pixels, which some messages do not fit in.
+func TestTooSmallWishesGrow(t *testing.T) {
+	var log bytes.Buffer
+	m := message("")
+	m.Envelope = m.Envelope.Sealed(strings.Repeat("x", 1700))
+	for parameters, grows := range map[string]bool{
+		`{"width":300,"height":300}`: true, `{"width":1}`: true, `{"width":300,"height":400}`: true, `{"width":400}`: false, "": false,
+	} {
+		q := provisioned(t, &QRCode{})
+		q.logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		log.Reset()
+		m.EncodingParameters = []byte(parameters)
+		if got := read(t, picture(t, q, m)); got != m.Envelope.Encoded() {
+			t.Errorf("%s: the picture cannot be read", parameters)
+		}
+		if told := strings.Contains(log.String(), "level=DEBUG"); told != grows {
+			t.Errorf("%s: logged %s", parameters, &log)
+		}
+	}
+}
+
 func TestImpossibleWishesAreRefused(t *testing.T) {
 	q := provisioned(t, &QRCode{})
 	for _, parameters := range []string{
-		`[]`, `{"width":-1}`, `{"width":63}`, `{"width":1025}`, `{"width":100000000}`, `{"width":1.5}`, `{"foregroundColor":"red"}`,
-		`{"foregroundColor":"#fff"}`, `{"foregroundColor":"#fff","backgroundColor":"#000"}`, `{"width":64}`,
+		`[]`, `{"width":-1}`, `{"width":1025}`, `{"width":100000000}`, `{"width":1.5}`, `{"foregroundColor":"red"}`,
+		`{"foregroundColor":"#fff"}`, `{"foregroundColor":"#fff","backgroundColor":"#000"}`,
 	} {
 		_, err := q.Dispatch(t.Context(), message(parameters))
 		if err == nil || dispatchers.AsError(err).Class != dispatchers.Refused {

@@ -65,25 +65,24 @@ func (f *format) setCharset(charset string) error {
 	return nil
 }
 
+// encodeLatin1 writes a question mark for characters that ISO-8859-1 lacks.
 func encodeLatin1(text string) []byte {
-	out := make([]byte, 0, len(text))
-	for _, r := range text {
-		if r > 0xff { // the characters below are the same in Unicode
-			r = '?'
-		}
-		out = append(out, byte(r))
-	}
-	return out
+	return latin1(text, func(out []byte, _ rune) []byte { return append(out, '?') })
 }
 
+// encodeLatin1XML writes a character reference for them.
 func encodeLatin1XML(text string) []byte {
+	return latin1(text, func(out []byte, r rune) []byte { return fmt.Appendf(out, "&#%d;", r) })
+}
+
+func latin1(text string, other func(out []byte, r rune) []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for _, r := range text {
-		if r > 0xff {
-			out = fmt.Appendf(out, "&#%d;", r)
+		if r > unicode.MaxLatin1 {
+			out = other(out, r)
 			continue
 		}
-		out = append(out, byte(r))
+		out = append(out, byte(r)) //nolint:gosec // it is one of Latin-1, which Unicode begins with
 	}
 	return out
 }
@@ -116,6 +115,7 @@ func escapeXML(value string) string {
 
 func checkXML(body string) error {
 	d := xml.NewDecoder(strings.NewReader(body))
+	d.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil } // it is not encoded yet
 	elements := 0
 	for {
 		token, err := d.Token()

@@ -44,6 +44,9 @@ func newPlan(w *Webhook, load loader) (*plan, error) {
 	if p.contentType, err = w.contentType(); err != nil {
 		return nil, err
 	}
+	if w.URL == "" {
+		return nil, errors.New("url <template> is needed, such as: url https://sms.example.com/messages")
+	}
 	if p.url, err = newURL(w.URL, load); err != nil {
 		return nil, conf.Errorf("url", "url: %w", err)
 	}

@@ -103,9 +103,6 @@ var errNoHost = errors.New("it is not a URL with a host, such as https://sms.exa
 // newURL takes placeholders before the path literally, so that {env.NAME} can
 // be the scheme and host, or the whole URL.
 func newURL(text dispatchers.Template, load loader) (urlTemplate, error) {
-	if text == "" {
-		return urlTemplate{}, errors.New("it is needed, such as: url https://sms.example.com/messages")
-	}
 	base, rest := cutBase(string(text))
 	if names := dispatchers.Template(base).Placeholders(); len(names) > 0 {
 		if !slices.ContainsFunc(names, func(name string) bool { return !resolvedAtLoad(name) }) {

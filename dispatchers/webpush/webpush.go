@@ -56,7 +56,7 @@ type WebPush struct {
 
 	// The hosts of push services that endpoints may have: a name, or
 	// `*.suffix` for all names below one, with `:port` for one other than 443.
-	// A host that stands here by its name may have a private address, as a
+	// A host that is listed by its name may have a private address, as an
 	// internal push service has; all others may not. With `proxy` it is the
 	// proxy that resolves names and has to see to that. Replaces the default:
 	// the push services of Chrome, Firefox, Edge and Safari
@@ -148,7 +148,7 @@ func (*WebPush) Traits() dispatchers.Traits { return dispatchers.Traits{PayloadO
 
 // Dispatch implements dispatchers.Dispatcher.
 func (p *WebPush) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {
-	r, err := p.request(m)
+	r, err := p.request(m) //nolint:contextcheck // the key file is read for all messages
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}

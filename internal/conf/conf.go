@@ -271,7 +271,7 @@ func Argument[M any](o Option[M]) Option[M] {
 // Embed returns the options of a part of the module, such as those that all
 // modules with outbound connections share.
 func Embed[M, Part any](t Table[Part], part func(*M) *Part) Table[M] {
-	var all Table[M]
+	all := make(Table[M], 0, len(t))
 	for _, o := range t {
 		all = append(all, embed(o, part))
 	}

@@ -166,18 +166,18 @@ func TestFaultsNameOptionAndLine(t *testing.T) {
 // What came from JSON is checked as what came from a Caddyfile is.
 func TestProvisionChecks(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"url":"ax"}`:                      "url",
-		`{"mode":"medium"}`:                 "mode",
-		`{"n":-1}`:                          "n takes",
-		`{"n":10}`:                          "n takes",
-		`{"retries":4}`:                     "retries",
-		`{"timeout":-1}`:                    "timeout",
-		`{"size":5}`:                        "size",
-		`{"names":["a",""]}`:                "names",
-		`{"keys":["x"]}`:                    "key",
-		`{"level":{"low":7}}`:               "level: low",
-		`{"mode":"off","n":1}`:              "n has no meaning",
-		`{"password":"{env.CONF_UNSET}"}`:   "password",
+		`{"url":"ax"}`:                    "url",
+		`{"mode":"medium"}`:               "mode",
+		`{"n":-1}`:                        "n takes",
+		`{"n":10}`:                        "n takes",
+		`{"retries":4}`:                   "retries",
+		`{"timeout":-1}`:                  "timeout",
+		`{"size":5}`:                      "size",
+		`{"names":["a",""]}`:              "names",
+		`{"keys":["x"]}`:                  "key",
+		`{"level":{"low":7}}`:             "level: low",
+		`{"mode":"off","n":1}`:            "n has no meaning",
+		`{"password":"{env.CONF_UNSET}"}`: "password",
 		`{"file":"{file./no/such/file}"}`: "file",
 	} {
 		g := new(gateway)

@@ -87,7 +87,7 @@ func (c *Courier) Quarantined(d Dispatch) *dispatchers.Error {
 	}
 	ctx, cancel := context.WithTimeout(d.HTTP.Context(), c.Deadline)
 	defer cancel()
-	address, failure := c.newRun(d).address(ctx, d.Channel)
+	address, failure := c.newRun(d, "").address(ctx, d.Channel)
 	if failure != nil {
 		return nil // the delivery finds it again, and it may be over by then
 	}
@@ -194,7 +194,7 @@ func (r *run) noteEncryption(p plan) {
 // baseMessage makes what a message holds apart from its content.
 func (r *run) baseMessage(ctx context.Context, c *Channel) *dispatchers.Message {
 	m := &dispatchers.Message{
-		ID:                 r.tokenHash(),
+		ID:                 r.tokenHash,
 		Operation:          r.Operation,
 		Dispatcher:         c.Name,
 		Expires:            r.Start.Add(r.Lifetimes[r.Operation]),

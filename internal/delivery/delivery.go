@@ -107,8 +107,7 @@ type Outcome struct {
 // It goes on when the caller goes away, because nevisFIDO has created the
 // session.
 func (c *Courier) Deliver(d Dispatch, answer *nevisfido.DispatchAnswer) Outcome {
-	r := c.newRun(d)
-	r.token = answer.Token
+	r := c.newRun(d, answer.Token)
 	var failure *dispatchers.Error
 	if r.payload, failure = newPayload(d, answer, c.RedeemURL); failure != nil {
 		return r.outcome(dispatchers.Receipt{}, failure)
@@ -121,7 +120,7 @@ func (c *Courier) Deliver(d Dispatch, answer *nevisfido.DispatchAnswer) Outcome 
 // known. A target that nobody knows is a failure over every channel: it is what
 // an operator has to learn of before the sidecar intercepts anything.
 func (c *Courier) Rehearse(d Dispatch) Outcome {
-	r := c.newRun(d)
+	r := c.newRun(d, "")
 	r.rehearsal = true
 	if d.unknownTarget() {
 		return r.outcome(dispatchers.Receipt{}, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown"))
@@ -134,6 +133,7 @@ type run struct {
 	*Courier
 	Dispatch
 	token     string // "" in a rehearsal
+	tokenHash string // stands for it in logs
 	payload   payload
 	rehearsal bool
 
@@ -143,8 +143,8 @@ type run struct {
 	seal    func() (nevisfido.Envelope, *dispatchers.Error) // seals the payload with it; runs once
 }
 
-func (c *Courier) newRun(d Dispatch) *run {
-	r := &run{Courier: c, Dispatch: d, journal: new(journal), user: new(userLookup)}
+func (c *Courier) newRun(d Dispatch, token string) *run {
+	r := &run{Courier: c, Dispatch: d, token: token, tokenHash: keyedhash.Of("token", token), journal: new(journal), user: new(userLookup)}
 	r.key = sync.OnceValues(r.findKey)
 	r.seal = sync.OnceValues(r.sealPayload)
 	return r
@@ -170,9 +170,6 @@ func (r *run) deliver() Outcome {
 func (r *run) outcome(receipt dispatchers.Receipt, failure *dispatchers.Error) Outcome {
 	return Outcome{Receipt: receipt, Failure: failure, Report: r.journal.now}
 }
-
-// tokenHash stands for the token in logs.
-func (r *run) tokenHash() string { return keyedhash.Of("token", r.token) }
 
 // Background does work that goes on after the request that began it was
 // answered.

@@ -34,7 +34,7 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 	}
 	defer l.release()
 	e := x.forward(w, d, next)
-	if e.report().GivesBack(d.Channel.Name, e.failure) {
+	if e.failure != nil && e.report().GivesBack(d.Channel.Name, e.failure) {
 		x.giveBack(r, l)
 	}
 	return x.end(d, e)

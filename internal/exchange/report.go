@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -125,22 +126,28 @@ func newRecord(d *delivery.Dispatch, e conclusion, took time.Duration) Record {
 }
 
 func (x *Exchange) log(r Record, failure *dispatchers.Error) {
+	write := func(level slog.Level, message string, attrs ...slog.Attr) {
+		x.Log.LogAttrs(context.Background(), level, message, attrs...)
+	}
+	operation, dispatcher, target := slog.String("operation", string(r.Operation)), slog.String("dispatcher", r.Dispatcher), slog.String("target", r.Target)
+	encryption, reason := slog.String("encryption", r.Encryption), slog.String("reason", r.Reason)
 	if r.Result == Observed {
-		x.Log.Info("observed a dispatch request", "operation", string(r.Operation), "dispatcher", r.Dispatcher, "target", r.Target,
-			"encryption", r.Encryption, "thumbprint", r.Thumbprint, "would_be", string(r.Class), "reason", r.Reason)
+		write(slog.LevelInfo, "observed a dispatch request", operation, dispatcher, target,
+			encryption, slog.String("thumbprint", r.Thumbprint), slog.String("would_be", string(r.Class)), reason)
 		return
 	}
-	log := x.Log.With("operation", string(r.Operation), "dispatcher", r.Dispatcher, "target", r.Target, "token", r.Token,
-		"result", string(r.Result), "attempts", len(r.Attempts), "took", r.Took)
+	token, result := slog.String("token", r.Token), slog.String("result", string(r.Result))
+	attempts, took := slog.Int("attempts", len(r.Attempts)), slog.Duration("took", r.Took)
 	if failure == nil {
-		log.Info("dispatched", "encryption", r.Encryption)
+		write(slog.LevelInfo, "dispatched", operation, dispatcher, target, token, result, attempts, took, encryption)
 		return
 	}
-	write := log.Warn
+	level := slog.LevelWarn
 	if failure.Class == dispatchers.Broken {
-		write = log.Error
+		level = slog.LevelError
 	}
-	write("not dispatched", "class", string(r.Class), "reason", r.Reason, "error", failure.Err)
+	write(level, "not dispatched", operation, dispatcher, target, token, result, attempts, took,
+		slog.String("class", string(r.Class)), reason, slog.Any("error", failure.Err))
 }
 
 // outcome is what the caller sees.

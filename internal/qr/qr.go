@@ -23,7 +23,7 @@ const (
 	MaxSize = 1024
 
 	// DefaultSize is the width and height, in pixels, of a picture whose options
-	// name none. It grows to at most 370 pixels when the content needs it.
+	// name none.
 	DefaultSize = 300
 )
 
@@ -43,7 +43,7 @@ var (
 	ErrContent = errors.New("content cannot be a QR code")
 	// ErrTooLong means that no symbol of the wanted level holds the content.
 	ErrTooLong = errors.New("content too long for a QR code")
-	// ErrSize means that the size is out of bounds or too small for the content.
+	// ErrSize means that the size is out of bounds.
 	ErrSize = errors.New("unusable QR code size")
 	// ErrLevel means that there is no such error correction level.
 	ErrLevel = errors.New("unknown QR code level")
@@ -70,8 +70,8 @@ const (
 // black and white square of DefaultSize at the best level that fits.
 type Options struct {
 	// Size is the width and height of the picture, in pixels (MinSize to
-	// MaxSize). 0 means DefaultSize, and leave to draw larger if the content
-	// needs it; a size that is given is kept exactly.
+	// MaxSize); 0 means DefaultSize. A picture that is too small for its content
+	// grows to the smallest that can be read, at most 370 pixels; see Smallest.
 	Size int
 
 	// Width and Height, in pixels, replace Size for one side each, as the
@@ -109,9 +109,21 @@ func (o Options) colors() (fg, bg Color) {
 	return cmp.Or(o.Foreground, black), cmp.Or(o.Background, white)
 }
 
-// pixels returns the size of the picture; both are 0 if none is given.
+// pixels returns the size of the picture.
 func (o Options) pixels() (width, height int) {
-	return cmp.Or(o.Width, o.Size, o.Height), cmp.Or(o.Height, o.Size, o.Width)
+	return cmp.Or(o.Width, o.Size, o.Height, DefaultSize), cmp.Or(o.Height, o.Size, o.Width, DefaultSize)
+}
+
+// Smallest returns the least width and height, in pixels, in which the content
+// can be drawn as the options ask. PNG draws a picture for which they ask less
+// in that size. The error is that of PNG.
+func Smallest(content string, o Options) (int, error) {
+	width, height := o.pixels()
+	s, err := choose(content, o.Level, min(width, height))
+	if err != nil {
+		return 0, err
+	}
+	return s.minPixels(), nil
 }
 
 // slots bounds the symbols drawn at once: the largest one costs some milliseconds
@@ -119,14 +131,13 @@ func (o Options) pixels() (width, height int) {
 var slots = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 
 // PNG draws content as a QR code and returns a PNG file: 1 bit per pixel, two
-// colors, of exactly the size that the options give. The content is printable
+// colors, of the size that the options give or the content needs. The content is printable
 // ASCII (a link, base64url) of 1 to MaxContent bytes; for other bytes decoders
 // would have to guess the character set.
 //
 // At most two symbols per CPU are drawn at once. PNG waits for its turn until
 // ctx ends; the error then wraps ctx.Err(). The other errors wrap those of this
-// package; a size that is too small for the content yields an ErrSize that
-// names the smallest one that works.
+// package.
 func PNG(ctx context.Context, content string, o Options) ([]byte, error) {
 	release, err := begin(ctx, content, o)
 	if err != nil {
@@ -204,25 +215,13 @@ func acquire(ctx context.Context) (release func(), err error) {
 
 func drawPNG(content string, o Options) ([]byte, error) {
 	width, height := o.pixels()
-	given := width != 0
-	if !given {
-		width, height = DefaultSize, DefaultSize
-	}
-
 	s, err := choose(content, o.Level, min(width, height))
 	if err != nil {
 		return nil, err
 	}
-	if need := s.minPixels(); need > min(width, height) {
-		if given {
-			return nil, fmt.Errorf("%w: %d×%d pixels for %d bytes, at least %d×%d are needed%s",
-				ErrSize, width, height, len(content), need, need, atLevel(o.Level))
-		}
-		width, height = need, need
-	}
-
+	need := s.minPixels()
 	fg, bg := o.colors()
-	return picture{s.draw(), width, height, fg, bg}.png()
+	return picture{s.draw(), max(width, need), max(height, need), fg, bg}.png()
 }
 
 // choose returns content's symbol at the level, which for LevelAuto is the

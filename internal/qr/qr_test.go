@@ -1,9 +1,11 @@
 package qr
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"image/color"
+	"image/png"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -218,9 +220,6 @@ func TestImpossibleOptions(t *testing.T) {
 		{"negative size", "a", Options{Size: -300}, ErrSize, "-300"},
 		{"width too large", "a", Options{Width: 1 << 30, Height: 300}, ErrSize, "1073741824"},
 		{"height too small", "a", Options{Size: 300, Height: 1}, ErrSize, "1 is not"},
-		{"too small for the content", link(2953), Options{Size: 369}, ErrSize, "at least 370×370 are needed"},
-		{"too narrow for the content", link(1000), Options{Width: 200, Height: 1000}, ErrSize, "at least 226×226"},
-		{"too small for the level", link(1000), Options{Size: 300, Level: LevelH}, ErrSize, "at least 338×338 are needed at level H; a lower"},
 		{"unknown level", "a", Options{Level: "X"}, ErrLevel, `"X": it is one of auto, L, M, Q, H`},
 		{"level in lower case", "a", Options{Level: "h"}, ErrLevel, `"h"`},
 		{"same colors", "a", Options{Foreground: white}, ErrColor, "too much alike"},
@@ -247,23 +246,28 @@ func TestImpossibleOptions(t *testing.T) {
 	}
 }
 
-// The size that an ErrSize names is the smallest that works.
-func TestNamedSizeWorks(t *testing.T) {
-	for _, n := range []int{300, 1000, 2000, 2953} {
-		_, err := PNG(t.Context(), link(n), Options{Size: MinSize})
-		if !errors.Is(err, ErrSize) {
-			t.Fatalf("%d bytes in %d pixels: %v", n, MinSize, err)
-		}
-		var need int
-		_, needed, _ := strings.Cut(err.Error(), "at least ")
-		if _, err := fmt.Sscanf(needed, "%d×", &need); err != nil {
-			t.Fatalf("error %q names no size: %v", needed, err)
-		}
-		if got, _ := zxing(t, draw(t, link(n), Options{Size: need})); got != link(n) {
-			t.Errorf("%d bytes in %d pixels: ZXing reads another content", n, need)
-		}
-		if _, err := PNG(t.Context(), link(n), Options{Size: need - 1}); !errors.Is(err, ErrSize) {
-			t.Errorf("%d bytes in %d pixels: %v, want ErrSize", n, need-1, err)
+// A picture that is too small for its content grows to the smallest size that
+// works, and no further.
+func TestSmallest(t *testing.T) {
+	for _, o := range []Options{{Size: MinSize}, {Width: MinSize, Height: 400}, {Size: 300, Level: LevelH}} {
+		for _, n := range []int{300, 1000, 1250} {
+			need, err := Smallest(link(n), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			picture := draw(t, link(n), o)
+			if got, _ := zxing(t, picture); got != link(n) {
+				t.Errorf("%d bytes in %d pixels: ZXing reads another content", n, need)
+			}
+			config, err := png.DecodeConfig(bytes.NewReader(picture))
+			width, height := o.pixels()
+			if err != nil || config.Width != max(width, need) || config.Height != max(height, need) {
+				t.Errorf("%d bytes: %d×%d, %v; %d are needed", n, config.Width, config.Height, err, need)
+			}
+			exact := draw(t, link(n), Options{Size: need, Level: o.Level})
+			if o.Width == 0 && need > o.Size && !bytes.Equal(picture, exact) {
+				t.Errorf("%d bytes: it is not the picture of %d pixels", n, need)
+			}
 		}
 	}
 }

@@ -55,7 +55,7 @@ func TestThirdParty(t *testing.T) {
 	}
 	const file = "../../THIRD_PARTY"
 	if *update && !t.Failed() {
-		if err := os.WriteFile(file, []byte(list.String()), 0o644); err != nil { //nolint:gosec // everybody may read it
+		if err := os.WriteFile(file, []byte(list.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

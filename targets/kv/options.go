@@ -54,7 +54,7 @@ var OptionTable = conf.Table[Options]{
 	conf.Flag("accept_unsealed", func(o *Options) *bool { return &o.AcceptUnsealed }),
 }
 
-func (o *Options) options() *Options { return o }
+func (o *Options) options() *Options { return o } //nolint:unused // it makes those that embed Options a Guest
 
 // Check implements conf.Checker.
 func (o *Options) Check() error {

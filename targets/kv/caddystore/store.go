@@ -154,8 +154,9 @@ func folderOf(kind kv.Kind) string {
 		return linkFolder
 	case kv.Marker:
 		return "oob/store"
+	default:
+		return "oob/targets"
 	}
-	return "oob/targets"
 }
 
 // Place implements kv.Backend. It is the storage's key. The first digits divide

@@ -26,7 +26,7 @@ func newStore(t *testing.T, b kv.Backend, ring *kv.Ring) *store {
 // Ring returns a ring with a key for each of the bytes.
 func Ring(t testing.TB, keys ...byte) *kv.Ring {
 	t.Helper()
-	var secrets [][]byte
+	secrets := make([][]byte, 0, len(keys))
 	for _, k := range keys {
 		secrets = append(secrets, bytes.Repeat([]byte{k}, kv.KeySize))
 	}

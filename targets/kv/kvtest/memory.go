@@ -53,7 +53,7 @@ func (m *Memory) SetFault(f func(context.Context, Op) error) {
 // be there.
 func (m *Memory) Dump() []byte {
 	var all []byte
-	_ = m.backend.Memory.Scan(context.Background(), kv.Records, func(_ string, v *kv.Value) error { // it never fails
+	_ = m.backend.Scan(context.Background(), kv.Records, func(_ string, v *kv.Value) error { // it never fails
 		all = append(append(all, v.Data...), '\n')
 		return nil
 	})
@@ -63,7 +63,7 @@ func (m *Memory) Dump() []byte {
 // Links returns the short links that are kept, by id.
 func (m *Memory) Links() map[string][]byte {
 	all := make(map[string][]byte)
-	_ = m.backend.Memory.Scan(context.Background(), kv.Links, func(id string, v *kv.Value) error { // it never fails
+	_ = m.backend.Scan(context.Background(), kv.Links, func(id string, v *kv.Value) error { // it never fails
 		all[id] = v.Data
 		return nil
 	})

@@ -95,8 +95,9 @@ func deletes(t *testing.T, b kv.Backend) {
 }
 
 func scans(t *testing.T, b kv.Backend) {
-	var want []string
-	for i := range 600 {
+	const n = 600
+	want := make([]string, 0, n)
+	for i := range n {
 		k := kv.Key{Kind: kv.Records, Name: fmt.Sprintf("%02x%062x", i%256, i)}
 		want = append(want, k.Name)
 		set(t, b, k, fmt.Append(nil, i))

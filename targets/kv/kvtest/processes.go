@@ -74,8 +74,9 @@ func movingBetweenDevices(t *testing.T, s *store) {
 // is told of.
 func resealing(t *testing.T, b kv.Backend) {
 	old, both, next := newStore(t, b, Ring(t, 1)), newStore(t, b, Ring(t, 2, 1)), newStore(t, b, Ring(t, 2))
-	var refs []targets.Ref
-	for i := range 20 {
+	const count = 20
+	refs := make([]targets.Ref, 0, count)
+	for i := range count {
 		ref := targets.Ref{Namespace: "bank", ID: fmt.Sprint(i)}
 		refs = append(refs, ref)
 		put(t, old, ref, Target(ref))

@@ -60,8 +60,9 @@ func (s *Store) prefix(kind kv.Kind) string {
 		return s.KeyPrefix + "claim:"
 	case kv.Marker:
 		return s.KeyPrefix + "store:"
+	default:
+		return s.KeyPrefix + "target:"
 	}
-	return s.KeyPrefix + "target:"
 }
 
 // Place implements kv.Backend. It is Redis's key.

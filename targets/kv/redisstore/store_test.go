@@ -161,7 +161,7 @@ func TestClearingUpTakesNothingOfOthers(t *testing.T) {
 			c := config(common)
 			first, second := open(t, c), open(t, c)
 			fill(t, second, []targets.Ref{one})
-			first.shared.AddHook(&between{skip: at, run: func() {
+			first.AddHook(&between{skip: at, run: func() {
 				for _, next := range []*targets.Target{nil, kvtest.Target(one)} {
 					if err := second.Update(t.Context(), one, to(next)); err != nil {
 						t.Error(err)
@@ -237,7 +237,7 @@ func TestCrashLeavesDevicesComplete(t *testing.T) {
 			c := config(common)
 			s, after := open(t, c), open(t, c)
 			hook := &crash{at: at, happens: happens}
-			s.shared.AddHook(hook)
+			s.AddHook(hook)
 			for _, step := range steps {
 				if err := s.Update(t.Context(), step.ref, step.change); err != nil {
 					break
