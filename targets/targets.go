@@ -66,7 +66,7 @@ func isCorrupt(err error) bool {
 type Edit func(current *Target) (*Target, error)
 
 // Store keeps the records. Implementations are safe for concurrent use and
-// honour the context. One conformance suite (storetest) holds for all.
+// honour the context. One conformance suite (kvtest) holds for all.
 type Store interface {
 	// Load returns a target, or ErrNotFound. The caller may change the
 	// record it gets.

@@ -29,7 +29,7 @@ const MaxLifetime = 365 * 24 * time.Hour
 var ErrNotFound = errors.New("claim not found")
 
 // Store keeps claims. Implementations are safe for concurrent use and honour
-// the context. One conformance suite (claimstest) holds for all.
+// the context. One conformance suite (kvtest) holds for all.
 //
 // Ids are those that ID returns. A store refuses any other, so that nothing a
 // caller made up becomes a key.

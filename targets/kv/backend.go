@@ -23,6 +23,7 @@ const (
 	Records Kind = iota // dispatch targets
 	Devices             // which targets a user has on a device
 	Links               // short links, which expire
+	Marker              // tells that the storage is there
 )
 
 // Key names a value. Its name has lower-case hexadecimal digits only: a hash of

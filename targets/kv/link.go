@@ -67,6 +67,9 @@ func (s *Store) link(ctx context.Context, id string, read func(context.Context, 
 	case err != nil:
 		return nil, err
 	case data == nil:
+		if err := s.missing(ctx); err != nil {
+			return nil, err
+		}
 		return nil, shortlink.ErrNotFound
 	case len(data) > shortlink.MaxContent+Overhead:
 		return nil, errors.New("reading a short link: it is larger than any that was written")

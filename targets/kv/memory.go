@@ -17,6 +17,7 @@ import (
 type Memory struct {
 	mu     sync.Mutex
 	values map[Key]Value
+	name   string
 }
 
 // Get implements Backend.
@@ -128,7 +129,14 @@ func (*Memory) Counter() targets.SharedCounter { return nil }
 func (*Memory) Place(key Key) string { return fmt.Sprintf("%d/%s", key.Kind, key.Name) }
 
 // Location implements Backend.
-func (m *Memory) Location() string { return fmt.Sprintf("memory %p", m) }
+func (m *Memory) Location() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.name == "" {
+		m.name = "memory " + rand.Text()
+	}
+	return m.name
+}
 
 // Interface guard
 var _ Backend = (*Memory)(nil)

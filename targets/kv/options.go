@@ -17,8 +17,9 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 )
 
-// defaultTimeout leaves room for a few operations within a dispatch's deadline.
-const defaultTimeout = 2 * time.Second
+// DefaultTimeout bounds an operation where the option timeout is not set. It
+// leaves room for a few operations within a dispatch's deadline.
+const DefaultTimeout = 2 * time.Second
 
 // Options are those that all stores have. A store embeds them.
 type Options struct {
@@ -48,7 +49,7 @@ type Options struct {
 
 // OptionTable is the table of Options.
 var OptionTable = conf.Table[Options]{
-	conf.Duration("timeout", func(o *Options) *caddy.Duration { return &o.Timeout }, 0, defaultTimeout),
+	conf.Duration("timeout", func(o *Options) *caddy.Duration { return &o.Timeout }, 0, DefaultTimeout),
 	conf.Resolved(conf.Words("seal", func(o *Options) *[]string { return &o.Keys }, nil), (*Options).loadRing),
 	conf.Flag("accept_unsealed", func(o *Options) *bool { return &o.AcceptUnsealed }),
 }

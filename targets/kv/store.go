@@ -37,7 +37,7 @@ func Open(g Guest) *Store {
 // whole; 0 means 2 seconds.
 func New(b Backend, ring *Ring, timeout time.Duration) *Store {
 	if timeout == 0 {
-		timeout = defaultTimeout
+		timeout = DefaultTimeout
 	}
 	return &Store{backend: b, ring: ring, timeout: timeout}
 }
@@ -66,6 +66,9 @@ func (s *Store) Load(ctx context.Context, ref targets.Ref) (*targets.Target, err
 		return nil, err
 	}
 	if v == nil {
+		if err := s.missing(ctx); err != nil {
+			return nil, err
+		}
 		return nil, targets.ErrNotFound
 	}
 	t, _, err := s.decode(v, ref)
@@ -119,7 +122,12 @@ func (s *Store) try(ctx context.Context, ref targets.Ref, edit targets.Edit, hea
 	}
 	var current *targets.Target
 	var before []byte
-	if old != nil {
+	if old == nil {
+		err = s.missing(ctx)
+		if err != nil {
+			return false, err
+		}
+	} else {
 		current, before, err = s.decode(old, ref)
 		if err != nil && (!heal || errors.Is(err, targets.ErrNewer)) {
 			return false, err

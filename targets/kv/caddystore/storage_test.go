@@ -34,10 +34,11 @@ type hostileStorage struct {
 }
 
 func newHostileStorage(t *testing.T) *hostileStorage {
+	round.Add(1)
 	return &hostileStorage{t: t, values: make(map[string][]byte), previous: make(map[string][]byte)}
 }
 
-var goodKey = regexp.MustCompile(`^oob/(targets|lists|devices)/[0-9a-f]{2}/[0-9a-f]{62}$|^oob/claims/[0-9a-f]{4}/[0-9a-f]{64}$|^oob/devices$`)
+var goodKey = regexp.MustCompile(`^oob/(targets|lists|devices|store)/[0-9a-f]{2}/[0-9a-f]{62}$|^oob/claims/[0-9a-f]{4}/[0-9a-f]{64}$|^oob/devices$`)
 
 func (s *hostileStorage) at(op, key string) error {
 	if !goodKey.MatchString(key) {
@@ -114,7 +115,7 @@ func (s *hostileStorage) Exists(context.Context, string) bool {
 	return true
 }
 
-var goodFolder = regexp.MustCompile(`^oob/(targets|lists|devices)/[0-9a-f]{2}$`)
+var goodFolder = regexp.MustCompile(`^oob/(targets|lists|devices|store)/[0-9a-f]{2}$`)
 
 // List returns what real storages do besides the keys.
 func (s *hostileStorage) List(_ context.Context, folder string, recursive bool) ([]string, error) {

@@ -152,6 +152,8 @@ func folderOf(kind kv.Kind) string {
 		return "oob/lists"
 	case kv.Links:
 		return linkFolder
+	case kv.Marker:
+		return "oob/store"
 	default:
 		return "oob/targets"
 	}

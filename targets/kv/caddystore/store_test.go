@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,9 +32,12 @@ func hasty(storage certmagic.Storage, timeout time.Duration) *kv.Store {
 func newBackend(storage certmagic.Storage) *Store {
 	s := &Store{Options: kv.Options{Timeout: caddy.Duration(time.Minute)}}
 	s.start(storage, "")
-	s.location = fmt.Sprintf("%p", storage)
+	s.location = fmt.Sprintf("%p %d", storage, round.Load())
 	return s
 }
+
+// round tells storages apart that have the same address one after the other.
+var round atomic.Int64
 
 // place is the storage's key of a record.
 func place(ref targets.Ref) string {
@@ -48,6 +55,7 @@ func TestStoreKeepsTheContract(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			kvtest.Run(t, func(t *testing.T) kv.Backend {
+				round.Add(1)
 				b := newBackend(storage(t))
 				b.sweeper.closed = true // the storages of this test have no short links that expire
 				return b
@@ -271,5 +279,38 @@ func rename(name string) targets.Edit {
 	return func(current *targets.Target) (*targets.Target, error) {
 		current.Name = name
 		return current, nil
+	}
+}
+
+// A volume that is not mounted for a while: nothing is unknown, nothing is
+// changed, and no old key is there afterwards.
+func TestVolumeThatIsNotMounted(t *testing.T) {
+	dir := t.TempDir()
+	mounted, away := filepath.Join(dir, "storage"), filepath.Join(dir, "away")
+	round.Add(1)
+	s := newStore(&certmagic.FileStorage{Path: mounted})
+	ref := targets.Ref{ID: "one"}
+	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(mounted, away); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) {
+		t.Errorf("Load gave error %v", err)
+	}
+	for name, next := range map[string]*targets.Target{"changed": kvtest.Target(ref), "deleted": nil} {
+		if err := s.Update(t.Context(), ref, to(next)); err == nil {
+			t.Errorf("the target was %s", name)
+		}
+	}
+	if _, err := os.Stat(mounted); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something was written in place of the volume: %v", err)
+	}
+	if err := os.Rename(away, mounted); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Load(t.Context(), ref); err != nil {
+		t.Errorf("afterwards Load gave error %v", err)
 	}
 }

@@ -184,7 +184,7 @@ func (c *connection) client(logger *slog.Logger) (redis.UniversalClient, error) 
 		return nil, err
 	}
 	o := &redis.UniversalOptions{
-		Addrs: c.Addresses, DB: c.Database, TLSConfig: tlsConfig,
+		Addrs: c.Addresses, DB: c.Database, Dialer: dialer(tlsConfig, c.Timeout),
 		MasterName: c.Master, SentinelUsername: c.MasterUsername, SentinelPassword: c.MasterPassword,
 		Protocol: 2, DisableIdentity: true, PipelinePoolSize: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},

@@ -1,12 +1,15 @@
 package redisstore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -37,7 +40,7 @@ const defaultPrefix = "oob:"
 // 1`: a failover loses what had not reached the new master, such as the
 // deletion of a target. An ACL user needs `~oob:* +get +set +del +getdel
 // +getrange +hgetall +zadd +zcard +zscore +zpopmax +zremrangebyscore
-// +pexpire +time +eval +evalsha`, in a cluster `+command +cluster|slots` too,
+// +pexpire +time +eval +evalsha`, with `replicas` `+wait`, in a cluster `+command +cluster|slots` too,
 // and for the maintenance commands `+scan`.
 //
 // Whoever can write to Redis can swap a device's key unless the records are
@@ -87,6 +90,12 @@ type Store struct {
 	// address
 	ServerName string `json:"server_name,omitempty"`
 
+	// How many replicas must have a write before it counts (`WAIT`), and how
+	// long they may take. Where fewer have it the store is unavailable: a
+	// change is not forwarded to nevisFIDO. Default: none, 1s
+	Replicas        int            `json:"replicas,omitempty"`
+	ReplicasTimeout caddy.Duration `json:"replicas_timeout,omitempty"`
+
 	kv.Options
 
 	shared    *shared
@@ -117,6 +126,7 @@ var options = conf.Join(
 		conf.Text("key_prefix", func(s *Store) *string { return &s.KeyPrefix }, checkPrefix),
 		conf.Path("ca", func(s *Store) *string { return &s.CA }),
 		conf.Custom("client_cert", (*Store).readClientCert, nil),
+		conf.Resolved(conf.Custom("replicas", (*Store).readReplicas, (*Store).checkReplicas), (*Store).setReplicas),
 		text("server_name", func(s *Store) *string { return &s.ServerName }),
 	},
 	conf.Embed(kv.OptionTable, func(s *Store) *kv.Options { return &s.Options }),
@@ -139,6 +149,7 @@ func text(name string, field func(*Store) *string) conf.Option[Store] {
 //		ca                <file>
 //		client_cert       <cert_file> <key_file>
 //		server_name       <name>
+//		replicas          <n> [<timeout>]
 //		timeout           <duration>
 //		seal              <keyfile...>
 //		accept_unsealed
@@ -154,6 +165,43 @@ func (s *Store) readClientCert(d *caddyfile.Dispenser) error {
 		return err
 	}
 	s.ClientCert = &httpclient.ClientCert{Cert: args[0], Key: args[1]}
+	return nil
+}
+
+// Bounds and default of replicas.
+const (
+	maxReplicas     = 10
+	defaultReplicas = time.Second
+)
+
+func (s *Store) readReplicas(d *caddyfile.Dispenser) (err error) {
+	args := d.RemainingArgs()
+	if len(args) < 1 || len(args) > 2 {
+		return errors.New("replicas takes a number, and how long they may take, such as: replicas 1 500ms")
+	}
+	if s.Replicas, err = strconv.Atoi(args[0]); err != nil || s.Replicas == 0 {
+		return fmt.Errorf("replicas takes a number from 1 to %d", maxReplicas)
+	}
+	if len(args) == 2 {
+		s.ReplicasTimeout, err = conf.ParseDuration("replicas", args[1])
+	}
+	return err
+}
+
+func (s *Store) checkReplicas() error {
+	switch {
+	case s.Replicas < 0 || s.Replicas > maxReplicas:
+		return fmt.Errorf("replicas takes a number from 1 to %d", maxReplicas)
+	case s.ReplicasTimeout < 0 || s.ReplicasTimeout > 0 && s.Replicas == 0:
+		return errors.New("replicas: the time for the replicas must be longer than zero, and needs their number")
+	}
+	return nil
+}
+
+func (s *Store) setReplicas(*slog.Logger) error {
+	if s.Replicas > 0 && s.ReplicasTimeout == 0 {
+		s.ReplicasTimeout = caddy.Duration(defaultReplicas)
+	}
 	return nil
 }
 
@@ -207,6 +255,9 @@ func (s *Store) Check() error {
 		return conf.Errorf("username", "username has no meaning without password")
 	case s.SentinelUsername != "" && s.SentinelPassword == "":
 		return conf.Errorf("sentinel_username", "sentinel_username has no meaning without sentinel_password")
+	}
+	if timeout := cmp.Or(s.Timeout, caddy.Duration(kv.DefaultTimeout)); s.Replicas > 0 && cmp.Or(s.ReplicasTimeout, caddy.Duration(defaultReplicas)) >= timeout {
+		return conf.Errorf("replicas", "replicas: the time for the replicas must be shorter than timeout, which is %s", time.Duration(timeout))
 	}
 	if err := s.checkAddresses(); err != nil {
 		return err

@@ -58,6 +58,8 @@ func (s *Store) prefix(kind kv.Kind) string {
 		return s.KeyPrefix + "list:"
 	case kv.Links:
 		return s.KeyPrefix + "claim:"
+	case kv.Marker:
+		return s.KeyPrefix + "store:"
 	default:
 		return s.KeyPrefix + "target:"
 	}
@@ -95,11 +97,84 @@ func (s *Store) Swap(ctx context.Context, key kv.Key, old *kv.Value, data []byte
 	if data != nil {
 		value = frame(data)
 	}
-	n, err := swapScript.Run(ctx, s.shared, []string{s.Place(key)}, version, value).Int()
+	place := s.Place(key)
+	conn, err := s.connectionTo(ctx, place)
 	if err != nil {
 		return false, fmt.Errorf("writing to redis: %w", err)
 	}
-	return n == 1, nil
+	node := redis.Scripter(s.shared)
+	if conn != nil {
+		defer conn.Close()
+		node = conn
+	}
+	deadline, err := serverDeadline(ctx, node, place)
+	if err != nil {
+		return false, fmt.Errorf("asking redis for its time: %w", err)
+	}
+	n, err := swapScript.Run(ctx, node, []string{place}, version, value, deadline).Int()
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("writing to redis: %w", err)
+	case n < 0:
+		return false, fmt.Errorf("writing to redis: the write came too late: %w", context.DeadlineExceeded)
+	case n == 0:
+		return false, nil
+	}
+	if conn == nil {
+		return true, nil
+	}
+	return true, s.await(ctx, conn)
+}
+
+// connectionTo returns one connection to the master that has a key, nil if no
+// replicas are waited for: Redis waits for what that connection has written.
+func (s *Store) connectionTo(ctx context.Context, place string) (*redis.Conn, error) {
+	if s.Replicas == 0 {
+		return nil, nil
+	}
+	switch c := s.shared.UniversalClient.(type) {
+	case *redis.Client:
+		return c.Conn(), nil
+	case *redis.ClusterClient:
+		master, err := c.MasterForKey(ctx, place)
+		if err != nil {
+			return nil, err
+		}
+		return master.Conn(), nil
+	default:
+		return nil, fmt.Errorf("the client %T has no connections of its own", c)
+	}
+}
+
+// await waits until enough replicas have what a connection has written.
+func (s *Store) await(ctx context.Context, conn *redis.Conn) error {
+	n, err := conn.Wait(ctx, s.Replicas, time.Duration(s.ReplicasTimeout)).Result()
+	if err != nil {
+		return fmt.Errorf("waiting for the replicas of redis: %w", err)
+	}
+	if n < int64(s.Replicas) {
+		return fmt.Errorf("%d of %d replicas of redis have the write within %s", n, s.Replicas, time.Duration(s.ReplicasTimeout))
+	}
+	return nil
+}
+
+var clockScript = redis.NewScript(`return redis.call('TIME')`)
+
+// serverDeadline returns the context's deadline in microseconds by the clock of
+// the Redis that has a key, rather too early than too late; "" if there is none.
+func serverDeadline(ctx context.Context, node redis.Scripter, place string) (string, error) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return "", nil
+	}
+	clock, err := clockScript.Run(ctx, node, []string{place}).Int64Slice()
+	if err != nil {
+		return "", err
+	}
+	if len(clock) != 2 {
+		return "", errors.New("the answer is not a time")
+	}
+	return fmt.Sprint(clock[0]*1_000_000 + clock[1] + time.Until(deadline).Microseconds()), nil
 }
 
 // Delete implements kv.Backend.
