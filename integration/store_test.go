@@ -316,17 +316,6 @@ func TestRollingUpgrade(t *testing.T) {
 	s.wantStatus(p.Delete(t.Context()), http.StatusServiceUnavailable)
 }
 
-// An empty storage knows nobody, and learns again.
-func TestStorageThatVanished(t *testing.T) {
-	s := start(t, options{})
-	p := s.register("P-256")
-	if err := os.RemoveAll(s.storage); err != nil {
-		t.Fatal(err)
-	}
-	s.wantResult(s.dispatch("push", p.TargetID()), nevisfido.DispatchTargetNotFound)
-	s.take(s.register("P-256"), nevisfido.Authentication, "push")
-}
-
 // What is stored names nobody in a file name, and is for the owner to read.
 func TestStoredRecords(t *testing.T) {
 	s := start(t, options{})

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -310,6 +312,183 @@ func (s *stack) metric(words ...string) (sum float64) {
 		sum += value
 	}
 	return sum
+}
+
+// Where the store cannot be written, nevisFIDO is not asked to enrol anybody:
+// the phone tries again. What nevisFIDO has taken already is not lost.
+func TestStoreThatIsAwayForAMoment(t *testing.T) {
+	for _, way := range []device.Way{device.CreateTarget, device.InRegistration} {
+		t.Run(fmt.Sprintf("before, way %d", way), func(t *testing.T) {
+			s := start(t, options{})
+			s.register("P-256") // so that there is a folder
+			back := s.leave()
+			before := len(s.nevis.Requests())
+			_, err := s.tryRegister(way)
+			s.wantStatus(err, http.StatusServiceUnavailable)
+			for _, r := range s.nevis.Requests()[before:] {
+				if strings.HasSuffix(r.URI, "/targets") || strings.HasSuffix(r.URI, "/uaf/1.1/registration") {
+					t.Errorf("nevisFIDO was asked to enrol: %s", r.URI)
+				}
+			}
+			back()
+			p, err := s.tryRegister(way)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a := s.dispatch("push", p.TargetID()); a.Result != nevisfido.Dispatched {
+				t.Errorf("%s", a.body)
+			}
+		})
+		t.Run(fmt.Sprintf("meanwhile, way %d", way), func(t *testing.T) {
+			s := start(t, options{})
+			s.register("P-256")
+			var back func()
+			s.nevis.Script(func(regular http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					back = s.leave()
+					regular.ServeHTTP(w, r)
+				})
+			})
+			p, err := s.tryRegister(way)
+			if err != nil {
+				t.Fatal(err) // nevisFIDO's answer is relayed
+			}
+			if n := s.metric("caddy_oob_unsynced_targets"); n != 1 {
+				t.Errorf("%v targets wait to be written, want 1", n)
+			}
+			if a := s.dispatch("push", p.TargetID()); a.Result != nevisfido.Dispatched {
+				t.Errorf("while the store is away: %s", a.body)
+			}
+			back()
+			waitFor(t, "the writing of the record", func() bool { return s.metric("caddy_oob_unsynced_targets") == 0 })
+			s.load() // what is kept in the store only
+			if a := s.dispatch("push", p.TargetID()); a.Result != nevisfido.Dispatched {
+				t.Errorf("once the store is back: %s", a.body)
+			}
+		})
+	}
+}
+
+// tryRegister makes a phone for push.
+func (s *stack) tryRegister(way device.Way) (*phone, error) {
+	p := &phone{pushToken: s.google.Register()}
+	var err error
+	p.Device, err = device.New(device.Options{
+		Frontend: s.url(), Target: p.pushToken, Client: s.client, Dispatcher: nevisfido.BuiltInFCM, Key: keyOf(s.t, "P-256"),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return p, p.Register(s.t.Context(), s.url()+"/nevisfido", device.Registration{Way: way})
+}
+
+// A storage that has vanished, as an unmounted volume does, is not an empty
+// one: nothing is sent or changed, and no old key is used afterwards.
+func TestUnmountedStorage(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "targets")
+	s := start(t, options{handler: "store caddy {\n storage file_system " + folder + "\n}"})
+	changed, deleted := s.register("P-256"), s.register("P-256")
+	away := folder + ".away"
+	if err := os.Rename(folder, away); err != nil {
+		t.Fatal(err)
+	}
+	sends := s.google.Sends()
+	s.wantResult(s.dispatch("push", changed.TargetID()), nevisfido.InternalError)
+	s.wantStatus(changed.Modify(t.Context(), device.Change{NewKey: "P-384"}), http.StatusServiceUnavailable)
+	r := s.send(http.MethodDelete, "/nevisfido/token/dispatch/targets/"+deleted.TargetID(), "")
+	if r.status != http.StatusServiceUnavailable {
+		t.Errorf("a deletion: %s", r)
+	}
+	_, err := s.tryRegister(device.CreateTarget)
+	s.wantStatus(err, http.StatusServiceUnavailable)
+	if n := s.google.Sends() - sends; n != 0 {
+		t.Errorf("%d messages were sent", n)
+	}
+
+	// Whatever was made in its place meanwhile is below the mount point.
+	if err := os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(away, folder); err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range map[string]*phone{"the unchanged one": changed, "the one that was not deleted": deleted} {
+		if a := s.dispatch("push", p.TargetID()); a.Result != nevisfido.Dispatched {
+			t.Errorf("%s: %s", name, a.body)
+		}
+	}
+	s.modify(changed, device.Change{NewKey: "P-384"})
+	if _, err := s.google.Wait(t.Context(), changed.pushToken); err != nil {
+		t.Fatal(err)
+	}
+	s.take(changed, nevisfido.Authentication, "push")
+}
+
+// Servers that match paths by suffix take authentication.json for a call.
+func TestSuffixesOfCalls(t *testing.T) {
+	s := start(t, options{})
+	p := s.register("P-256")
+	before := len(s.nevis.Requests())
+	for _, suffix := range []string{".json", ".xml", ".html", ".x", ".do", ".action", ".json/", ".json;a=b", "%2ejson", ".", ".."} {
+		for call, body := range map[string]string{
+			"POST /nevisfido/token/dispatch/authentication":            request(nevisfido.Authentication, "push", p.TargetID()),
+			"POST /nevisfido/token/dispatch/registration":              request(nevisfido.Registration, "push", ""),
+			"POST /nevisfido/token/dispatch/targets":                   "{}",
+			"PATCH /nevisfido/token/dispatch/targets/" + p.TargetID():  "{}",
+			"DELETE /nevisfido/token/dispatch/targets/" + p.TargetID(): "",
+			"POST /nevisfido/uaf/1.1/registration":                     "{}",
+			"PATCH /nevisfido/devices/credentials/" + p.DeviceID():     "",
+			"DELETE /nevisfido/devices/credentials/" + p.DeviceID():    "",
+		} {
+			method, path, _ := strings.Cut(call, " ")
+			if strings.Contains(path, "targets/") || strings.Contains(path, "credentials/") {
+				if suffix != ".json" { // an id may hold a dot
+					continue
+				}
+			}
+			if r := s.send(method, path+suffix, body, "Content-Type", jsonType); r.status != http.StatusBadRequest {
+				t.Errorf("%s%s: %s", call, suffix, r)
+			}
+		}
+	}
+	if n := len(s.nevis.Requests()) - before; n != 0 {
+		t.Errorf("nevisFIDO saw %d requests: %s", n, s.nevis.Requests()[before].URI)
+	}
+	// What is no call of ours passes.
+	for _, path := range []string{"/nevisfido/status.json", "/nevisfido/token/dispatch.json", "/favicon.ico"} {
+		if r := s.send(http.MethodPost, path, "{}", "Content-Type", jsonType); r.status == http.StatusBadRequest && strings.Contains(string(r.body), "oob") {
+			t.Errorf("%s: %s", path, r)
+		}
+	}
+	s.take(p, nevisfido.Authentication, "app-link")
+}
+
+// A store that cannot be written is noticed before the first user is lost.
+func TestStoreThatCannotBeWrittenAtLoad(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("not a folder"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, store := range map[string]string{
+		"caddy": "store caddy {\n storage file_system " + file + "\n}",
+		"redis": "store redis redis://" + testservice.FreeAddress(t),
+		"":      "store caddy {\n storage file_system " + filepath.Join(dir, "good") + "\n}",
+	} {
+		t.Run("store "+name, func(t *testing.T) {
+			start(t, options{handler: store})
+			warned := func() bool {
+				return len(logged.lines(`"level":"warn"`, "store"))+len(logged.lines(`"level":"error"`, "store")) > 0
+			}
+			if name == "" {
+				if warned() {
+					t.Errorf("a warning of a store that works: %s", logged.lines(`"level":"warn"`))
+				}
+				return
+			}
+			waitFor(t, "the warning", warned)
+		})
+	}
 }
 
 // A dispatch call that goes past the module is a warning, not one a call, and
