@@ -114,6 +114,10 @@ type Traits struct {
 	// AddressOptional is set by channels that can do without an address.
 	AddressOptional bool
 
+	// AddressLines is set by channels whose addresses may have several lines,
+	// such as postal ones. Others never see a control character in one.
+	AddressLines bool
+
 	// PayloadOnly is set by channels that deliver the envelope itself and
 	// never a link.
 	PayloadOnly bool
