@@ -144,7 +144,7 @@ func TestAddress(t *testing.T) {
 func TestSizeLimit(t *testing.T) {
 	f := &FCM{}
 	m := message("phone")
-	frame := payloadSize(m.Envelope.Sealed("").Fields(), neutralTitle(m.Operation), "")
+	frame := payloadSize(m.Envelope.Sealed("").Fields(), "Please confirm", "")
 	m.Envelope = m.Envelope.Sealed(strings.Repeat("x", maxPayload-frame))
 	if _, err := f.encode(m, time.Now()); err != nil {
 		t.Errorf("a message of the largest size: %v", err)

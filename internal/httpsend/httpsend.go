@@ -37,10 +37,13 @@ type Service struct {
 
 // Close closes idle connections, and from then on all of them after each
 // request. A reload does not wait for the requests of the old configuration,
-// whose connections would otherwise stay until they time out.
+// whose connections would otherwise stay until they time out. A nil Service has
+// none.
 func (s *Service) Close() {
-	s.closed.Store(true)
-	s.Transport.CloseIdleConnections()
+	if s != nil {
+		s.closed.Store(true)
+		s.Transport.CloseIdleConnections()
+	}
 }
 
 // leave ends the connection of a request that has ended. HTTP/2 ends a stream a
