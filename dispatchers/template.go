@@ -103,12 +103,12 @@ func (t Template) scan(text, placeholder func(string)) {
 // OneLine returns a text with spaces in place of control characters and line
 // separators, for media that have one line or print what they get.
 func OneLine(text string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
+	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
 			return ' '
 		}
 		return r
-	}, strings.ToValidUTF8(text, "\uFFFD")))
+	}, strings.ToValidUTF8(text, "\uFFFD"))
 }
 
 // CheckTemplate is Template.Check for the option of a Caddyfile.

@@ -93,7 +93,8 @@ func checkAddress(address string) error {
 // notification returns what the phone shows. It is never empty: an iOS app
 // gets the message when the user taps the notification.
 func (f *FCM) notification(m *dispatchers.Message) (title, body string) {
-	title, body = dispatchers.OneLine(m.Expand(f.Title, nil)), dispatchers.OneLine(m.Expand(f.Body, nil))
+	title = strings.TrimSpace(dispatchers.OneLine(m.Expand(f.Title, nil)))
+	body = strings.TrimSpace(dispatchers.OneLine(m.Expand(f.Body, nil)))
 	switch {
 	case title != "" || body != "":
 		return title, body

@@ -81,18 +81,6 @@ func TestHalfABody(t *testing.T) {
 	wantFailure(t, err, dispatchers.Temporary, "connection")
 }
 
-func TestGone(t *testing.T) {
-	s := startGateway(t, gateway.Options{})
-	w := newDispatcher(t, s.URL(), map[string]any{"gone": []string{"410", "422"}})
-	for status, want := range map[int]dispatchers.Class{410: dispatchers.Expired, 422: dispatchers.Expired, 404: dispatchers.Refused} {
-		s.Script(gateway.Status(status, nil))
-		_, err := w.Dispatch(t.Context(), message(nil))
-		if e := dispatchers.AsError(err); e.Class != want {
-			t.Errorf("%d: %v", status, e)
-		}
-	}
-}
-
 func TestRequestsWithoutBody(t *testing.T) {
 	s := startGateway(t, gateway.Options{})
 	for name, options := range map[string]map[string]any{
