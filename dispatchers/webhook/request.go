@@ -1,14 +1,13 @@
 package webhook
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
 // request makes the request for a message, but for its context.
@@ -26,17 +25,7 @@ func (p *plan) request(m *dispatchers.Message, now time.Time) (*http.Request, er
 	if err != nil {
 		return nil, err
 	}
-	r := &http.Request{
-		Method:        p.method,
-		URL:           u,
-		Host:          u.Host,
-		Header:        http.Header{},
-		Body:          io.NopCloser(bytes.NewReader(body)),
-		ContentLength: int64(len(body)),
-	}
-	if len(body) == 0 && p.method != http.MethodGet {
-		r.Body = http.NoBody // the transport would send chunks
-	}
+	r := httpsend.NewRequest(p.method, u, body)
 	for name, value := range p.headers {
 		r.Header.Set(name, strings.TrimSpace(m.Expand(value, dispatchers.OneLine)))
 	}
@@ -45,8 +34,8 @@ func (p *plan) request(m *dispatchers.Message, now time.Time) (*http.Request, er
 	}
 	id := own[idPlaceholder]
 	r.Header.Set(headerID, id)
-	// The transport repeats requests by itself if they have this header in its
-	// own spelling, or are a GET, and have http.NoBody or a GetBody.
+	// In its own spelling this header makes the transport repeat a request that
+	// has http.NoBody.
 	r.Header["idempotency-key"] = []string{id}
 	if len(p.keys) > 0 {
 		sign(r.Header, p.keys, id, now, body)

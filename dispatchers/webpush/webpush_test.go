@@ -198,17 +198,6 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-func TestTimeToLive(t *testing.T) {
-	now := time.Unix(1_800_000_000, 0)
-	for want, expires := range map[string]time.Time{
-		"120": now.Add(2*time.Minute + time.Millisecond), "0": now.Add(-time.Hour), "300": {},
-	} {
-		if got := ttl(expires, now); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-	}
-}
-
 func TestAnswers(t *testing.T) {
 	b := newBench(t, nil)
 	for status, want := range map[int]struct {
