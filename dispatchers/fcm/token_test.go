@@ -25,15 +25,6 @@ func trust(t *testing.T, s *google.Server) map[string]any {
 	return map[string]any{"ca": path}
 }
 
-func TestCertificateMustBeTrusted(t *testing.T) {
-	s := startGoogle(t, google.Options{TLS: true})
-	_, err := newDispatcher(t, s, nil).Dispatch(t.Context(), message(s.Register()))
-	dispatcherstest.WantFailure(t, err, dispatchers.Broken, "tls")
-	if len(s.Requests()) != 0 {
-		t.Error("something was sent to a server that is not trusted")
-	}
-}
-
 func TestRotatedCredentialsAreUsed(t *testing.T) {
 	s := startGoogle(t, google.Options{})
 	path := credentialsFile(t, s)
