@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
-	"io"
-	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -330,22 +328,6 @@ func TestConfiguredStatuses(t *testing.T) {
 	}
 }
 
-// The header Idempotency-Key lets Go's transport repeat requests on its own,
-// where a kept connection ends before the answer.
-func TestOneRequestForEachAttempt(t *testing.T) {
-	s := startGateway(t, gateway.Options{})
-	w := newDispatcher(t, s.URL(), nil)
-	if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
-		t.Fatal(err)
-	}
-	s.Script(gateway.Reset)
-	_, err := w.Dispatch(t.Context(), message(nil))
-	wantFailure(t, err, dispatchers.Temporary, "connection")
-	if n := len(s.Requests()); n != 2 {
-		t.Errorf("%d requests", n)
-	}
-}
-
 func TestServersThatDoNotAnswer(t *testing.T) {
 	s := startGateway(t, gateway.Options{})
 	w := newDispatcher(t, s.URL(), nil)
@@ -354,18 +336,6 @@ func TestServersThatDoNotAnswer(t *testing.T) {
 	defer cancel()
 	_, err := w.Dispatch(ctx, message(nil))
 	wantFailure(t, err, dispatchers.Temporary, "timeout")
-}
-
-// An answer that tells success counts, however it goes on.
-func TestAnswersWithoutEnd(t *testing.T) {
-	s := startGateway(t, gateway.Options{})
-	w := newDispatcher(t, s.URL(), nil)
-	for _, fault := range []gateway.Fault{gateway.Huge, gateway.Endless} {
-		s.Script(fault)
-		if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 // Nothing that a target, a request or an answer says leads elsewhere.
@@ -419,30 +389,6 @@ func caFile(t *testing.T, server *httptest.Server) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-func TestTLS(t *testing.T) {
-	var requests atomic.Int64
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	defer server.Close()
-	_, err := newDispatcher(t, server.URL, nil).Dispatch(t.Context(), message(nil))
-	wantFailure(t, err, dispatchers.Broken, "tls")
-	if requests.Load() != 0 {
-		t.Error("a server that is not trusted got the message")
-	}
-	w := newDispatcher(t, server.URL, map[string]any{"ca": caFile(t, server)})
-	if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
-		t.Error(err)
-	}
-	_, port, _ := net.SplitHostPort(strings.TrimPrefix(server.URL, "https://"))
-	w = newDispatcher(t, "https://localhost:"+port, map[string]any{"ca": caFile(t, server)})
-	_, err = w.Dispatch(t.Context(), message(nil))
-	wantFailure(t, err, dispatchers.Broken, "tls")
-	if requests.Load() != 1 {
-		t.Error("a server with another name got the message")
-	}
 }
 
 func TestProxy(t *testing.T) {

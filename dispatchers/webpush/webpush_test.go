@@ -2,7 +2,6 @@ package webpush
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"maps"
 	"net"
@@ -263,33 +262,6 @@ func TestBrokenConnections(t *testing.T) {
 	wantNothingSecret(t, err, b.browser.JSON())
 	if n := len(b.service.Requests()); n != 1 {
 		t.Errorf("%d requests", n)
-	}
-
-	b.service.Script(pushservice.Hang)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err = b.Dispatch(ctx, message(b.browser.JSON()))
-	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "timeout")
-}
-
-// An answer that tells success counts, however it goes on.
-func TestAnswersWithoutEnd(t *testing.T) {
-	b := newBench(t, nil)
-	for _, fault := range []pushservice.Fault{pushservice.Huge, pushservice.Endless} {
-		b.service.Script(fault)
-		if _, err := b.Dispatch(t.Context(), message(b.browser.JSON())); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-func TestServersThatAreNotTrusted(t *testing.T) {
-	b := newBench(t, map[string]any{"ca": ""})
-	_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
-	dispatcherstest.WantFailure(t, err, dispatchers.Broken, "tls")
-	wantNothingSecret(t, err, b.browser.JSON())
-	if len(b.service.Requests()) != 0 {
-		t.Error("it was sent all the same")
 	}
 }
 
