@@ -30,7 +30,7 @@ var statuses = httpsend.Table{
 
 var (
 	unsubscribed = httpsend.Expired(reasonUnsubscribed, "the subscription has ended")
-	// One subscription that was made for another key is no fault of the
+	// One subscription that was made for another key is not a fault of the
 	// configuration.
 	otherKey = httpsend.Refused(reasonVAPID,
 		"it does not accept the VAPID key; the subscription may be for another one, else check the file's subject and the clock")
