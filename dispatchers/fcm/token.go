@@ -62,7 +62,7 @@ func (s *tokenSource) get(ctx context.Context) (value string, fresh bool, err er
 	if t.young(now) {
 		return t.value, false, nil
 	}
-	fetched := s.fetches.DoChan("", s.replace) //nolint:contextcheck // the request serves others who wait as well
+	fetched := s.fetches.DoChan("", s.replace)
 	if now.Before(t.until) {
 		return t.value, false, nil
 	}
