@@ -132,8 +132,8 @@ func TestHangEndsWithTheContext(t *testing.T) {
 		}
 		_, err := f.Dispatch(ctx, message(s.Register()))
 		dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "timeout")
-		if sent := s.Sends() > 0; sent == oauth {
-			t.Errorf("the token service hangs: %v; a message was sent: %v", oauth, sent)
+		if oauth && s.Sends() > 0 {
+			t.Error("a message was sent without a token")
 		}
 	}
 }
