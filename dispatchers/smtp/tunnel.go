@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"io"
@@ -37,17 +38,12 @@ func newTunnel(o httpclient.Options, logger *slog.Logger) (*tunnel, error) {
 	t := &tunnel{dial: transport.DialContext, header: http.Header{}}
 	port := "80"
 	if u.Scheme == "https" {
-		port = "443"
-		t.dial = transport.DialTLSContext
+		port, t.dial = "443", transport.DialTLSContext
 	}
-	if u.Port() != "" {
-		port = u.Port()
-	}
-	t.address = net.JoinHostPort(u.Hostname(), port)
+	t.address = net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port))
 	if u.User != nil {
 		password, _ := u.User.Password()
-		token := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
-		t.header.Set("Proxy-Authorization", "Basic "+token)
+		t.header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password)))
 	}
 	return t, nil
 }
