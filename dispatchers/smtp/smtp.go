@@ -179,8 +179,14 @@ func (s *Mailer) newServer(logger *slog.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	address := net.JoinHostPort(host, cmp.Or(port, defaultPorts[s.TLS]))
-	server := &server{host: host, address: address, tls: s.TLS, helo: cmp.Or(s.HELO, defaultHELO()), login: s.login}
+	server := &server{
+		host:    host,
+		address: net.JoinHostPort(host, cmp.Or(port, defaultPorts[s.TLS])),
+		connect: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		tls:     s.TLS,
+		helo:    cmp.Or(s.HELO, defaultHELO()),
+		login:   s.login,
+	}
 	if s.TLS == tlsOff {
 		if err := checkLocal(s.Server); err != nil { // a placeholder's value
 			return nil, fmt.Errorf("tls off: server: %w", err)
@@ -191,7 +197,9 @@ func (s *Mailer) newServer(logger *slog.Logger) (*server, error) {
 		return nil, err
 	}
 	server.config.ServerName = host
-	server.tunnel, err = newTunnel(s.Options, logger)
+	if s.Proxy != "" {
+		server.connect, err = newTunnel(s.Options, logger)
+	}
 	return server, err
 }
 
