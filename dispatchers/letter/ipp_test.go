@@ -25,6 +25,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
@@ -273,9 +274,9 @@ func TestTimeoutAfterTheDocumentIsUncertain(t *testing.T) {
 func TestConnectionThatStallsInTheDocument(t *testing.T) {
 	server, client := net.Pipe()
 	defer server.Close()
-	f := &printer{uri: "ipp://127.0.0.1/p", url: "http://127.0.0.1/p", transport: &http.Transport{
+	f := &printer{uri: "ipp://127.0.0.1/p", url: "http://127.0.0.1/p", service: &httpsend.Service{Transport: &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil },
-	}}
+	}}}
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		b := make([]byte, 1000) // the head and a little of the body
@@ -335,13 +336,13 @@ func TestPrinterThatDoesNotAnswer(t *testing.T) {
 	l := provision(t, &Letter{Printer: "ipps://127.0.0.1/ipp/print", Spool: dir})
 	log := logged(l)
 	synctest.Test(t, func(t *testing.T) { // where the time of the attempt does not depend on the machine
-		l.printer.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		l.printer.service.Transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		defer l.printer.transport.CloseIdleConnections() // ends the dialing
+		defer l.printer.service.Transport.CloseIdleConnections() // ends the dialing
 		if err := l.submit(ctx, sampleJob("id_post", 1000)); err != nil {
 			t.Fatal(err)
 		}
@@ -352,6 +353,27 @@ func TestPrinterThatDoesNotAnswer(t *testing.T) {
 	if !strings.Contains(log.String(), "reason="+httpclient.ReasonTimeout) {
 		t.Errorf("the log says %s", log)
 	}
+}
+
+// TestConnectionEndsWithTheJob: a configuration that was replaced leaves none.
+func TestConnectionEndsWithTheJob(t *testing.T) {
+	f := &fakePrinter{answer: says(ippBytes(0, jobState(3)))}
+	f.Server = httptest.NewUnstartedServer(f)
+	var open atomic.Int32
+	f.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	f.Start()
+	t.Cleanup(f.Close)
+	if e := dispatch(t, provision(t, &Letter{Printer: f.uri()}), message("id", nil)); e != nil {
+		t.Fatal(e)
+	}
+	testservice.Until(t, func() bool { return open.Load() == 0 }, func() string { return "the connection stays open" })
 }
 
 func TestPrinterOverTLS(t *testing.T) {

@@ -32,11 +32,6 @@ func provision(t *testing.T, l *Letter) *Letter {
 	if err := l.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := l.Cleanup(); err != nil {
-			t.Error(err)
-		}
-	})
 	l.now = func() time.Time { return today }
 	return l
 }

@@ -126,9 +126,6 @@ func TestProvisionRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("err = %v, want %q", err, tc.want)
 			}
-			if err := tc.l.Cleanup(); err != nil {
-				t.Errorf("cleaning up after a failed Provision: %v", err)
-			}
 		})
 	}
 }
