@@ -160,47 +160,22 @@ func (p *postfix) run(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() {
+	t.Cleanup(func() { // the master process ends all others
+		content, err := os.ReadFile(filepath.Join(p.dir, "queue", "pid", "master.pid"))
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(content)))
+		if err != nil || pid <= 0 || syscall.Kill(pid, syscall.SIGTERM) != nil {
+			t.Errorf("Postfix is not stopped: %v\n%s", err, p.log())
+		}
 		_ = cmd.Wait()
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		p.stop(t)
-		<-ended
 	})
-	testservice.Until(t, func() bool {
-		select {
-		case <-ended:
-			t.Fatalf("Postfix did not start\n%s", p.log())
-		default:
-		}
-		for _, address := range []string{p.starttls, p.implicit} {
+	for _, address := range []string{p.starttls, p.implicit} {
+		testservice.Until(t, func() bool {
 			c, err := net.Dial("tcp", address)
-			if err != nil {
-				return false
+			if err == nil {
+				_ = c.Close()
 			}
-			_ = c.Close()
-		}
-		return true
-	}, p.log)
-}
-
-// stop ends Postfix's master process, which ends all others.
-func (p *postfix) stop(t *testing.T) {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(p.dir, "queue", "pid", "master.pid"))
-	if err != nil {
-		t.Errorf("stopping Postfix: %v\n%s", err, p.log())
-		return
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
-	if err != nil {
-		t.Errorf("stopping Postfix: %v", err)
-		return
-	}
-	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
-		t.Errorf("stopping Postfix: %v", err)
+			return err == nil
+		}, p.log)
 	}
 }
 
@@ -233,16 +208,9 @@ func (p *postfix) next(t *testing.T) []byte {
 
 func (p *postfix) dispatcher(t *testing.T, more map[string]any) *Mailer {
 	t.Helper()
-	options := map[string]any{
-		"server": p.starttls, "from": "Example Bank <login@example.com>", "ca": p.ca,
-		"auth": map[string]any{"username": "bank", "password": "hunter2"},
-	}
+	options := map[string]any{"server": p.starttls, "ca": p.ca, "auth": account("hunter2", "")}
 	maps.Copy(options, more)
-	d, err := load(t, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return mailer(t, options)
 }
 
 func TestPostfix(t *testing.T) {
@@ -272,20 +240,14 @@ func TestPostfix(t *testing.T) {
 
 	t.Run("mechanisms", func(t *testing.T) {
 		for _, kind := range []string{"auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256"} {
-			right := server.dispatcher(t, map[string]any{
-				"auth": map[string]any{"username": "bank", "password": "hunter2", "type": kind},
-			})
+			right := server.dispatcher(t, map[string]any{"auth": account("hunter2", kind)})
 			if err := right.Probe(t.Context()); err != nil {
 				t.Errorf("%s: %v", kind, err)
 			}
-			wrong := server.dispatcher(t, map[string]any{
-				"auth": map[string]any{"username": "bank", "password": "wrong", "type": kind},
-			})
+			wrong := server.dispatcher(t, map[string]any{"auth": account("wrong", kind)})
 			wantFailure(t, wrong.Probe(t.Context()), dispatchers.Broken, "auth")
 		}
-		token := server.dispatcher(t, map[string]any{
-			"auth": map[string]any{"username": "bank", "password": "hunter2", "type": "xoauth2"},
-		})
+		token := server.dispatcher(t, map[string]any{"auth": account("hunter2", "xoauth2")})
 		wantFailure(t, token.Probe(t.Context()), dispatchers.Broken, "auth")
 	})
 
@@ -304,22 +266,16 @@ func TestPostfix(t *testing.T) {
 		} {
 			m := message(t, p, nil)
 			m.Address = test.to
-			_, err := d.Dispatch(t.Context(), m)
-			wantFailure(t, err, test.class, test.reason)
-			if strings.Contains(err.Error(), "@") {
+			if err := fails(t, d, m, test.class, test.reason); strings.Contains(err.Error(), "@") {
 				t.Errorf("the error quotes an address: %v", err)
 			}
 		}
-		if _, err := d.Dispatch(t.Context(), message(t, p, nil)); err != nil {
-			t.Fatal(err)
-		}
+		dispatch(t, d, message(t, p, nil))
 		server.next(t)
 		blocked := server.dispatcher(t, map[string]any{"from": "blocked@example.com"})
-		_, err := blocked.Dispatch(t.Context(), message(t, p, nil))
-		wantFailure(t, err, dispatchers.Refused, "sender_rejected")
+		fails(t, blocked, message(t, p, nil), dispatchers.Refused, "sender_rejected")
 		nobody := server.dispatcher(t, map[string]any{"auth": nil})
-		_, err = nobody.Dispatch(t.Context(), message(t, p, nil))
-		wantFailure(t, err, dispatchers.Refused, "rejected") // 554 5.7.1: no relay for strangers
+		fails(t, nobody, message(t, p, nil), dispatchers.Refused, "rejected") // 554 5.7.1: no relay for strangers
 	})
 
 	t.Run("one connection for many mails", func(t *testing.T) {
@@ -328,9 +284,7 @@ func TestPostfix(t *testing.T) {
 		for i := range 10 {
 			m := message(t, p, nil)
 			m.ID = fmt.Sprint("mail-", i)
-			if _, err := d.Dispatch(t.Context(), m); err != nil {
-				t.Fatal(err)
-			}
+			dispatch(t, d, m)
 			if id := checkMail(t, p, m, server.next(t)).Header.Get("Message-Id"); id != "<"+m.DeliveryID()+"@example.com>" {
 				t.Errorf("got the mail %s", id)
 			}
