@@ -30,57 +30,6 @@ type postfix struct {
 	delivered string // folder of new mails
 }
 
-const mainCF = `
-compatibility_level = 3.6
-queue_directory = DIR/queue
-data_directory = DIR/data
-maillog_file = DIR/log
-maillog_file_prefixes = DIR
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-myhostname = mail.example.com
-mydestination =
-alias_maps =
-alias_database =
-virtual_mailbox_domains = example.com
-virtual_mailbox_maps = static:inbox/
-virtual_mailbox_base = DIR/mail
-virtual_uid_maps = static:65534
-virtual_gid_maps = static:65534
-smtpd_tls_cert_file = DIR/cert.pem
-smtpd_tls_key_file = DIR/key.pem
-smtpd_tls_session_cache_database =
-smtpd_sasl_auth_enable = yes
-smtpd_sasl_path = smtpd
-smtpd_sasl_local_domain = example.com
-cyrus_sasl_config_path = DIR/sasl
-smtpd_relay_restrictions = permit_sasl_authenticated, reject
-smtpd_sender_restrictions = check_sender_access texthash:DIR/senders
-smtpd_recipient_restrictions = check_recipient_access texthash:DIR/recipients
-smtpd_end_of_data_restrictions = check_recipient_access texthash:DIR/late
-smtpd_delay_reject = no
-`
-
-const masterCF = `
-STARTTLS inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_tls_auth_only=yes
-IMPLICIT inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
-cleanup  unix n - n - 0 cleanup
-qmgr     unix n - n 300 1 qmgr
-rewrite  unix - - n - - trivial-rewrite
-tlsmgr   unix - - n 1000? 1 tlsmgr
-bounce   unix - - n - 0 bounce
-defer    unix - - n - 0 bounce
-trace    unix - - n - 0 bounce
-verify   unix - - n - 1 verify
-proxymap unix - - n - - proxymap
-anvil    unix - - n - 1 anvil
-error    unix - - n - - error
-retry    unix - - n - - error
-discard  unix - - n - - discard
-virtual  unix - n n - - virtual
-postlog  unix-dgram n - n - 1 postlogd
-`
-
 func startPostfix(t *testing.T) *postfix {
 	t.Helper()
 	for _, program := range []string{"postfix", "saslpasswd2"} {
@@ -101,6 +50,8 @@ func startPostfix(t *testing.T) *postfix {
 	return p
 }
 
+// configure copies the files of testdata with their places filled in, and adds
+// the certificate and the account.
 func (p *postfix) configure(t *testing.T) {
 	t.Helper()
 	certificate, ca, err := mail.NewCertificate(mail.Certificate{})
@@ -111,7 +62,6 @@ func (p *postfix) configure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill := strings.NewReplacer("DIR", p.dir, "STARTTLS", p.starttls, "IMPLICIT", p.implicit)
 	for _, name := range []string{"queue", "data", "sasl", "mail"} {
 		if err := os.Mkdir(filepath.Join(p.dir, name), 0o755); err != nil {
 			t.Fatal(err)
@@ -120,19 +70,18 @@ func (p *postfix) configure(t *testing.T) {
 	if err := os.Chmod(p.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string]string{
-		"main.cf":   fill.Replace(mainCF),
-		"master.cf": fill.Replace(masterCF),
-		"cert.pem":  string(ca),
-		"key.pem":   string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
-		"sasl/smtpd.conf": fill.Replace("pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: DIR/sasl/db\n" +
-			"mech_list: PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256\n"),
-		"senders": "blocked@example.com 553 5.7.1 not yours, canary\n",
-		"recipients": "gone@example.com 550 5.1.1 no such user gone@example.com\n" +
-			"busy@example.com 450 4.2.0 greylisted busy@example.com\n" +
-			"full@example.com 552 5.2.2 mailbox full\n",
-		"late": "late@example.com 554 5.7.1 spam\nslow@example.com 451 4.7.1 come back later\n",
-	} {
+	files := map[string]string{
+		"cert.pem": string(ca), "key.pem": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
+	}
+	fill := strings.NewReplacer("DIR", p.dir, "STARTTLS", p.starttls, "IMPLICIT", p.implicit)
+	for _, name := range []string{"main.cf", "master.cf", "senders", "recipients", "late", "sasl/smtpd.conf"} {
+		content, err := os.ReadFile(filepath.Join("testdata", "postfix", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = fill.Replace(string(content))
+	}
+	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
