@@ -64,9 +64,7 @@ func TestAddressIsInTheWindow(t *testing.T) {
 			t.Fatal(err)
 		}
 		file := filepath.Join(t.TempDir(), "letter.pdf")
-		if err := os.WriteFile(file, pdf, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		put(t, file, pdf)
 		inside := 0
 		for _, w := range boxedWord.FindAllStringSubmatch(string(tool(t, "pdftotext", "-bbox", file, "-")), -1) {
 			var box [4]float64
@@ -98,9 +96,7 @@ func TestCodeAvoidsTheFold(t *testing.T) {
 	}
 	raw := filepath.Join(t.TempDir(), "raw.pdf")
 	packed := filepath.Join(t.TempDir(), "packed.pdf")
-	if err := os.WriteFile(packed, pdf, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	put(t, packed, pdf)
 	tool(t, "qpdf", "--qdf", packed, raw)
 	content, err := os.ReadFile(raw)
 	if err != nil {
@@ -136,9 +132,7 @@ func TestFontsAreEmbedded(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "letter.pdf")
-	if err := os.WriteFile(file, pdf, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	put(t, file, pdf)
 	lines := strings.Split(strings.TrimSpace(string(tool(t, "pdffonts", file))), "\n")
 	for _, line := range lines[2:] {
 		if fields := strings.Fields(line); fields[len(fields)-5] != "yes" {

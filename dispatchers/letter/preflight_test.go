@@ -3,7 +3,6 @@ package letter
 import (
 	"bytes"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,9 +24,7 @@ func own(t *testing.T, opening string) string {
 {{define "caption"}}Code{{end}}
 {{define "closing"}}Gruss{{end}}
 `
-	if err := os.WriteFile(filepath.Join(dir, "registration.de.txt"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	put(t, filepath.Join(dir, "registration.de.txt"), []byte(text))
 	return dir
 }
 
