@@ -230,8 +230,7 @@ func TestTimeoutAfterTheDocumentIsUncertain(t *testing.T) {
 		close(asked)
 		<-r.Context().Done()
 	})
-	dir := t.TempDir()
-	l := provision(t, &Letter{Printer: f.uri(), Spool: dir})
+	l, dir := spooler(t, Letter{Printer: f.uri()})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	go func() {
@@ -274,8 +273,7 @@ func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
 		newFakePrinter(t, says(ippBytes(goipp.StatusErrorForbidden))).uri():  "client-error-forbidden",
 		newFakePrinter(t, says(ippBytes(goipp.StatusOk, jobState(3)))).uri(): "",
 	} {
-		dir := t.TempDir()
-		l := provision(t, &Letter{Printer: printer, Spool: dir})
+		l, dir := spooler(t, Letter{Printer: printer})
 		log := logged(l)
 		deliver(t, l, message("id", map[string]string{"oob.name": "geheim"}))
 		left, text := names(t, dir), log.String()
@@ -299,8 +297,7 @@ func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
 // TestPrinterThatDoesNotAnswer: of the time for the attempt enough is left to
 // put the letter into the folder.
 func TestPrinterThatDoesNotAnswer(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Printer: "ipps://127.0.0.1/ipp/print", Spool: dir})
+	l, dir := spooler(t, Letter{Printer: "ipps://127.0.0.1/ipp/print"})
 	log := logged(l)
 	synctest.Test(t, func(t *testing.T) { // where the time of the attempt does not depend on the machine
 		l.printer.service.Transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -36,6 +36,13 @@ func provision(t *testing.T, l *Letter) *Letter {
 	return l
 }
 
+// spooler makes a dispatcher ready that writes to a folder of its own.
+func spooler(t *testing.T, l Letter) (_ *Letter, dir string) {
+	t.Helper()
+	l.Spool = t.TempDir()
+	return provision(t, &l), l.Spool
+}
+
 // message is one with a sealed envelope of the usual size.
 func message(id string, values map[string]string) *dispatchers.Message {
 	m := dispatcherstest.Message(postal, values)
@@ -145,8 +152,7 @@ func scan(t *testing.T, pdf []byte) (code, text string) {
 }
 
 func TestLettersOfAllLanguages(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir, Sender: "Beispielbank AG; Postfach; 8010 Zürich"})
+	l, dir := spooler(t, Letter{Sender: "Beispielbank AG; Postfach; 8010 Zürich"})
 	operations := nevisfido.Operations()
 	for i, lang := range []string{"de", "fr", "it", "en"} {
 		m := message(lang, map[string]string{
@@ -172,8 +178,7 @@ func TestLettersOfAllLanguages(t *testing.T) {
 }
 
 func TestCodeHoldsTheLinkWhereThereIsABaseURL(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir})
+	l, dir := spooler(t, Letter{})
 	m := message("link", nil)
 	m.Link, m.LinkConfigured = nevisfido.Link("https://app.example.com/open", m.Envelope), true
 	deliver(t, l, m)
@@ -184,8 +189,7 @@ func TestCodeHoldsTheLinkWhereThereIsABaseURL(t *testing.T) {
 }
 
 func TestTicket(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir, Window: "left"})
+	l, dir := spooler(t, Letter{Window: "left"})
 	deliver(t, l, message("Ab-9_", nil))
 	pdf, ticket := spooled(t, dir, "Ab-9__post")
 	checkDigest(t, pdf, ticket)
@@ -210,8 +214,7 @@ func TestTicket(t *testing.T) {
 }
 
 func TestHostileTexts(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir})
+	l, dir := spooler(t, Letter{})
 	m := message("hostile", map[string]string{
 		"oob.notification.title": "{{.Username}} {env.HOME} <script>alert(1)</script>\r\nX: y",
 		"oob.notification.body":  "a\u202eb\u2066c) Tj ET \\( %PDF\x00\x1b[2J \U0001F510 ok",
@@ -240,8 +243,7 @@ func TestHostileTexts(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir, MinLifetime: caddy.Duration(48 * time.Hour)})
+	l, dir := spooler(t, Letter{MinLifetime: caddy.Duration(48 * time.Hour)})
 	title, body := "oob.notification.title", "oob.notification.body"
 	tests := []struct {
 		name   string

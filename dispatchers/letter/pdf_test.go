@@ -35,15 +35,23 @@ func samplePage(t *testing.T, n int) *page {
 	}
 }
 
+// file writes the page, and returns the path and the content of its PDF.
+func (p *page) file(t *testing.T) (path string, pdf []byte) {
+	t.Helper()
+	pdf, err := p.pdf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "letter.pdf")
+	put(t, path, pdf)
+	return path, pdf
+}
+
 var rectangle = regexp.MustCompile(`(?m)^([0-9.]+) ([0-9.]+) ([0-9.]+) ([0-9.]+) re$`)
 
 func TestEverySizeOfCodeIsReadAt200dpi(t *testing.T) {
 	for _, n := range []int{60, 300, 900, 1500, 2200, 2500, qr.MaxContent} {
-		p := samplePage(t, n)
-		pdf, err := p.pdf()
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, pdf := samplePage(t, n).file(t)
 		if code, _ := scan(t, pdf); code != strings.Repeat("a", n) {
 			t.Errorf("%d bytes: the code read is %d bytes long", n, len(code))
 		}
@@ -59,12 +67,7 @@ func TestAddressIsInTheWindow(t *testing.T) {
 		p := samplePage(t, qr.MaxContent)
 		p.left = side == windowLeft
 		p.address[1] = "Gemeinschaftspraxis Dr. Müller-Lüdenscheidt & Partner"
-		pdf, err := p.pdf()
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(t.TempDir(), "letter.pdf")
-		put(t, file, pdf)
+		file, _ := p.file(t)
 		inside := 0
 		for _, w := range boxedWord.FindAllStringSubmatch(string(tool(t, "pdftotext", "-bbox", file, "-")), -1) {
 			var box [4]float64
@@ -89,14 +92,8 @@ func TestAddressIsInTheWindow(t *testing.T) {
 }
 
 func TestCodeAvoidsTheFold(t *testing.T) {
-	p := samplePage(t, qr.MaxContent)
-	pdf, err := p.pdf()
-	if err != nil {
-		t.Fatal(err)
-	}
+	packed, _ := samplePage(t, qr.MaxContent).file(t)
 	raw := filepath.Join(t.TempDir(), "raw.pdf")
-	packed := filepath.Join(t.TempDir(), "packed.pdf")
-	put(t, packed, pdf)
 	tool(t, "qpdf", "--qdf", packed, raw)
 	content, err := os.ReadFile(raw)
 	if err != nil {
@@ -115,24 +112,16 @@ func TestCodeAvoidsTheFold(t *testing.T) {
 }
 
 func TestSamePageGivesSameBytes(t *testing.T) {
-	first, err := samplePage(t, 500).pdf()
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, first := samplePage(t, 500).file(t)
 	for range 3 {
-		if next, err := samplePage(t, 500).pdf(); err != nil || !bytes.Equal(first, next) {
-			t.Fatalf("the PDF differs (%v)", err)
+		if _, next := samplePage(t, 500).file(t); !bytes.Equal(first, next) {
+			t.Fatal("the PDF differs")
 		}
 	}
 }
 
 func TestFontsAreEmbedded(t *testing.T) {
-	pdf, err := samplePage(t, 10).pdf()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "letter.pdf")
-	put(t, file, pdf)
+	file, _ := samplePage(t, 10).file(t)
 	lines := strings.Split(strings.TrimSpace(string(tool(t, "pdffonts", file))), "\n")
 	for _, line := range lines[2:] {
 		if fields := strings.Fields(line); fields[len(fields)-5] != "yes" {

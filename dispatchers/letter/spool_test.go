@@ -47,8 +47,7 @@ func sampleJob(id string, size int) *job {
 }
 
 func TestRetryMakesNoSecondLetter(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir})
+	l, dir := spooler(t, Letter{})
 	deliver(t, l, message("same", nil))
 	before, ticket := spooled(t, dir, "same_post")
 	l.now = func() time.Time { return today.Add(time.Minute) }
@@ -62,8 +61,7 @@ func TestRetryMakesNoSecondLetter(t *testing.T) {
 // TestDispatchersShareAFolder: what one of them has written is not taken for
 // the letter of another, and a retry is still known.
 func TestDispatchersShareAFolder(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir})
+	l, dir := spooler(t, Letter{})
 	addresses := map[string]string{"home": "Anna Muster|Weg 1", "office.2": "Anna Muster|Gasse 2", "office-2": "Anna Muster|Gasse 3", "office": "Anna Muster|Gasse 4"}
 	for range 2 {
 		for name, address := range addresses {
@@ -107,8 +105,7 @@ func TestSameLetterFromManySides(t *testing.T) {
 }
 
 func TestQuota(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir, MaxSpool: 3})
+	l, dir := spooler(t, Letter{MaxSpool: 3})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	full := 0
