@@ -323,10 +323,9 @@ func TestConnectionEndsWithTheJob(t *testing.T) {
 	f.Server = httptest.NewUnstartedServer(f)
 	var open atomic.Int32
 	f.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
+		if state == http.StateNew {
 			open.Add(1)
-		case http.StateClosed:
+		} else if state == http.StateClosed {
 			open.Add(-1)
 		}
 	}

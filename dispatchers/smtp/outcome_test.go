@@ -62,7 +62,8 @@ func TestAnswers(t *testing.T) {
 		t.Run(string(test.at)+" "+test.answer, func(t *testing.T) {
 			s, d := serve(t, loginServer, map[string]any{"auth": account("hunter2", "")})
 			s.Script(test.at, mail.Reply(test.answer+text))
-			err := fails(t, d, plain(), test.class, test.reason)
+			_, err := d.Dispatch(t.Context(), plain())
+			wantFailure(t, err, test.class, test.reason)
 			if dispatchers.AsError(err).RetryAfter != 0 || strings.Contains(err.Error(), "mailbox of") {
 				t.Errorf("got %v", err)
 			}

@@ -215,8 +215,8 @@ func TestPostfix(t *testing.T) {
 		} {
 			m := message(t, p, nil)
 			m.Address = test.to
-			if err := fails(t, d, m, test.class, test.reason); strings.Contains(err.Error(), "@") {
-				t.Errorf("the error quotes an address: %v", err)
+			if text := fails(t, d, m, test.class, test.reason); strings.Contains(text, "@") {
+				t.Errorf("the error quotes an address: %v", text)
 			}
 		}
 		dispatch(t, d, message(t, p, nil))

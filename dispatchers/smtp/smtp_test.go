@@ -98,11 +98,12 @@ func dispatch(t *testing.T, d *Mailer, m *dispatchers.Message) {
 	}
 }
 
-func fails(t *testing.T, d *Mailer, m *dispatchers.Message, class dispatchers.Class, reason string) error {
+// fails ends the test unless the mail fails like this, and returns the error's text.
+func fails(t *testing.T, d *Mailer, m *dispatchers.Message, class dispatchers.Class, reason string) string {
 	t.Helper()
 	_, err := d.Dispatch(t.Context(), m)
 	wantFailure(t, err, class, reason)
-	return err
+	return err.Error()
 }
 
 func wantMails(t *testing.T, s *mail.Server, mails, connections int) {
