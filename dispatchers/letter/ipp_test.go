@@ -323,11 +323,7 @@ func TestConnectionEndsWithTheJob(t *testing.T) {
 	f.Server = httptest.NewUnstartedServer(f)
 	var open atomic.Int32
 	f.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			open.Add(1)
-		} else if state == http.StateClosed {
-			open.Add(-1)
-		}
+		open.Add(map[http.ConnState]int32{http.StateNew: 1, http.StateClosed: -1}[state])
 	}
 	f.Start()
 	t.Cleanup(f.Close)

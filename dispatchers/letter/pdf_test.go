@@ -79,7 +79,7 @@ func TestAddressIsInTheWindow(t *testing.T) {
 			if within {
 				inside++
 			} else if box[1] < 90 {
-				t.Errorf("%s: %q stands at %.0f mm beside the window", side, w[5], box)
+				t.Errorf("%s: %q stands at %.0f mm outside the window", side, w[5], box)
 			}
 			if box[2] > 200 || box[3] > 287 {
 				t.Errorf("%s: %q stands at %.0f mm, too near to the edge", side, w[5], box)

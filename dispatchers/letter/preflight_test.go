@@ -68,7 +68,7 @@ func logged(l *Letter) *bytes.Buffer {
 }
 
 // TestTextBesideALargeCode: how much room there is depends on the message, so
-// that a text that fits beside a short link alone is no error.
+// that a text that fits next to a short link alone is no error.
 func TestTextBesideALargeCode(t *testing.T) {
 	for name, tc := range map[string]struct {
 		lines int

@@ -157,7 +157,7 @@ func TestSpoolTrouble(t *testing.T) {
 		}
 	})
 	t.Run("not writable", func(t *testing.T) {
-		s := newSpool(t, "/sys/kernel") // for root neither
+		s := newSpool(t, "/sys/kernel") // not for root either
 		wantFailure(t, s.put(sampleJob("a", 100)), dispatchers.Broken, reasonSpool)
 		wantFailure(t, s.probe(), dispatchers.Broken, reasonSpool)
 	})
@@ -189,7 +189,7 @@ func TestSpoolTrouble(t *testing.T) {
 
 // TestUnwritableSpoolIsToldAtLoad: before the first letter is refused.
 func TestUnwritableSpoolIsToldAtLoad(t *testing.T) {
-	for dir, warns := range map[string]bool{"/sys/kernel": true, t.TempDir(): false} { // not writable for root neither
+	for dir, warns := range map[string]bool{"/sys/kernel": true, t.TempDir(): false} { // not writable for root either
 		l := &Letter{spool: newSpool(t, dir)}
 		log := logged(l)
 		l.warnOfSpool()

@@ -35,7 +35,7 @@ func init() { caddy.RegisterModule(Mailer{}) }
 // it has got a whole mail, the outcome is refused, with the reason
 // "uncertain". Attempts for the same token share a Message-ID.
 type Mailer struct {
-	// The mail server, as host or host:port. It has to have a certificate for
+	// The mail server, as host or host:port. It needs a certificate for
 	// this host. Default port: 587, or 465 with `implicit`, 25 with `off`
 	Server string `json:"server,omitempty"`
 

@@ -41,7 +41,7 @@ const (
 	HTML    Part = "html"    // of a mail
 	Date    Part = "date"    // of a letter
 	Opening Part = "opening" // of a letter, above the QR code
-	Caption Part = "caption" // of a letter, beside the QR code
+	Caption Part = "caption" // of a letter, to the right of the QR code
 	Closing Part = "closing" // of a letter, below the QR code
 )
 
