@@ -18,17 +18,16 @@ func (unprintable) Error() string {
 	return "the text or the address is in a script that the font lacks; Latin, Greek and Cyrillic can be printed"
 }
 
-var parseFont = sync.OnceValues(func() (*sfnt.Font, error) { return sfnt.Parse(goregular.TTF) })
+// goFont is the regular Go font. The bold one has the same characters, those of
+// WGL4: the European languages.
+var goFont = sync.OnceValues(func() (*sfnt.Font, error) { return sfnt.Parse(goregular.TTF) })
 
-// hasGlyph reports whether the Go fonts, regular and bold alike, have a
-// character. They hold those of WGL4: the European languages.
 func hasGlyph(r rune) bool {
-	font, err := parseFont()
+	font, err := goFont()
 	if err != nil {
 		return false
 	}
-	var buffer sfnt.Buffer
-	index, err := font.GlyphIndex(&buffer, r)
+	index, err := font.GlyphIndex(new(sfnt.Buffer), r)
 	return err == nil && index != 0
 }
 
@@ -37,31 +36,20 @@ func hasGlyph(r rune) bool {
 func printable(text string) (string, error) {
 	var out strings.Builder
 	for _, r := range norm.NFC.String(text) {
-		switch {
-		case r == '\n':
+		if r == '\n' || hasGlyph(r) && !unicode.Is(unicode.Cf, r) {
 			out.WriteRune(r)
-		case unicode.Is(unicode.Cf, r): // invisible, such as soft hyphens
-		case hasGlyph(r):
-			out.WriteRune(r)
-		default:
-			if err := substitute(&out, r); err != nil {
-				return "", err
+			continue
+		}
+		for _, part := range norm.NFKD.String(string(r)) {
+			switch {
+			case unicode.In(part, unicode.M, unicode.Cf):
+			case hasGlyph(part):
+				out.WriteRune(part)
+			case unicode.In(part, unicode.So, unicode.Sk):
+			default:
+				return "", unprintable(r)
 			}
 		}
 	}
 	return out.String(), nil
-}
-
-func substitute(out *strings.Builder, r rune) error {
-	for _, part := range norm.NFKD.String(string(r)) {
-		switch {
-		case unicode.Is(unicode.M, part):
-		case hasGlyph(part):
-			out.WriteRune(part)
-		case unicode.In(part, unicode.So, unicode.Sk, unicode.Cf):
-		default:
-			return unprintable(r)
-		}
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,19 +22,18 @@ import (
 )
 
 const (
-	ippPort   = "631" // of ipp and of ipps (RFC 8010, RFC 7472)
-	ippID     = 1     // of the one request of a connection
-	mimePDF   = "application/pdf"
-	maxAnswer = 256 << 10 // bytes
-	asking    = "asking the printer"
+	ippPort = "631" // of ipp and of ipps (RFC 8010, RFC 7472)
+	ippID   = 1     // of the one request of a connection
+	mimePDF = "application/pdf"
+	asking  = "asking the printer"
 )
 
 // printer is a print queue that speaks IPP (RFC 8010, encoding; RFC 8011,
 // semantics).
 type printer struct {
-	uri       string // as IPP names it: ipp://… or ipps://…
-	url       string // as HTTP reaches it
-	transport *http.Transport
+	uri     string // as IPP names it: ipp://… or ipps://…
+	url     string // as HTTP reaches it
+	service *httpsend.Service
 }
 
 func newPrinter(text string, o httpclient.Options, logger *slog.Logger) (*printer, error) {
@@ -46,13 +46,13 @@ func newPrinter(text string, o httpclient.Options, logger *slog.Logger) (*printe
 		return nil, err
 	}
 	// A job must never be sent again on another connection, so there is one
-	// connection a job; printers speak HTTP/1.1.
+	// connection a job, which ends with it; printers speak HTTP/1.1.
 	transport.DisableKeepAlives = true
 	transport.ForceAttemptHTTP2 = false
 	// A printer, or what is in front of it, that refuses does so before it has
 	// the document; one that knows nothing of this gets it a second later.
 	transport.ExpectContinueTimeout = time.Second
-	return &printer{uri, web, transport}, nil
+	return &printer{uri, web, &httpsend.Service{Doing: asking, ReadsBody: true, Transport: transport}}, nil
 }
 
 func checkPrinter(text string) error {
@@ -125,7 +125,7 @@ func jobOutcome(answer *goipp.Message) error {
 		return err
 	}
 	const canceled, aborted = goipp.Integer(7), goipp.Integer(8) // RFC 8011, section 5.3.7
-	if state := first(answer, "job-state"); state == canceled || state == aborted {
+	if state := values(answer, "job-state"); len(state) > 0 && (state[0] == canceled || state[0] == aborted) {
 		return uncertain(errors.New("the printer took the job and gave it up"))
 	}
 	return nil
@@ -146,39 +146,27 @@ func (p *printer) probe(ctx context.Context) error {
 	if err := statusError(answer); err != nil {
 		return err
 	}
-	if first(answer, accepting) == goipp.Boolean(false) {
+	if v := values(answer, accepting); len(v) > 0 && v[0] == goipp.Boolean(false) {
 		return printerFailure(dispatchers.Temporary, "the printer accepts no jobs at present")
 	}
-	supported := values(answer, formats)
-	for _, format := range supported {
-		if format.V == goipp.String(mimePDF) {
-			return nil
-		}
-	}
-	if len(supported) > 0 {
+	if v := values(answer, formats); len(v) > 0 && !slices.Contains(v, goipp.Value(goipp.String(mimePDF))) {
 		return printerFailure(dispatchers.Broken, "the printer does not print PDF; use the queue of a print server")
 	}
 	return nil
 }
 
 // values returns those of an attribute, in whatever group it is.
-func values(answer *goipp.Message, name string) goipp.Values {
+func values(answer *goipp.Message, name string) (all []goipp.Value) {
 	for _, group := range answer.Groups {
 		for _, attribute := range group.Attrs {
-			if attribute.Name == name {
-				return attribute.Values
+			for _, v := range attribute.Values {
+				if attribute.Name == name {
+					all = append(all, v.V)
+				}
 			}
 		}
 	}
-	return nil
-}
-
-// first returns the first value of an attribute, nil for none.
-func first(answer *goipp.Message, name string) goipp.Value {
-	if v := values(answer, name); len(v) > 0 {
-		return v[0].V
-	}
-	return nil
+	return all
 }
 
 // document is a request's body that knows whether all of it was handed to the
@@ -238,36 +226,28 @@ var errExpect = errors.New("the printer does not know the header Expect")
 // post returns the content of the answer. expect is the header of that name, ""
 // for none.
 func (p *printer) post(ctx context.Context, body *document, expect string) ([]byte, error) {
-	size := body.r.Size()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, io.NopCloser(body))
 	if err != nil {
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonPrinter, "making the request: check the printer's URL")
 	}
-	r.ContentLength = size
+	r.ContentLength = body.r.Size()
 	r.Header.Set("Content-Type", goipp.ContentType)
 	r.Header.Set("Accept", goipp.ContentType)
 	if expect != "" {
 		r.Header.Set("Expect", expect)
 	}
-	answer, err := p.transport.RoundTrip(r)
-	if err != nil {
-		return nil, httpsend.Classify(asking, err)
-	}
-	defer answer.Body.Close()
+	answer, err := p.service.Do(ctx, r)
 	switch {
-	case answer.StatusCode == http.StatusExpectationFailed && expect != "":
+	case errors.Is(err, httpsend.ErrBodyTooBig):
+		return nil, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: %w", asking, err)
+	case err != nil:
+		return nil, err
+	case answer.Status == http.StatusExpectationFailed && expect != "":
 		return nil, errExpect
-	case answer.StatusCode != http.StatusOK:
-		return nil, httpFailure(answer.StatusCode)
+	case answer.Status != http.StatusOK:
+		return nil, httpFailure(answer.Status)
 	}
-	content, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
-	if err != nil {
-		return nil, httpsend.Classify(asking, err)
-	}
-	if len(content) > maxAnswer {
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: the answer is too big", asking)
-	}
-	return content, nil
+	return answer.Body, nil
 }
 
 // httpFailure classifies an answer that is not of IPP. That of a gateway in

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -25,6 +24,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
@@ -45,18 +45,18 @@ func jobState(n int) goipp.Attribute {
 }
 
 func formats(value string, more ...string) goipp.Attribute {
-	var values []goipp.Value
+	a := goipp.MakeAttr("document-format-supported", goipp.TagMimeType, goipp.String(value))
 	for _, v := range more {
-		values = append(values, goipp.String(v))
+		a.Values.Add(goipp.TagMimeType, goipp.String(v))
 	}
-	return goipp.MakeAttr("document-format-supported", goipp.TagMimeType, goipp.String(value), values...)
+	return a
 }
 
 func accepting(v bool) goipp.Attribute {
 	return goipp.MakeAttr("printer-is-accepting-jobs", goipp.TagBoolean, goipp.Boolean(v))
 }
 
-// fakePrinter answers as told, and keeps what it gets.
+// fakePrinter answers as told, and keeps what it gets. It speaks IPP 1.1 only.
 type fakePrinter struct {
 	*httptest.Server
 	answer http.HandlerFunc
@@ -80,6 +80,10 @@ func (f *fakePrinter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.jobs = append(f.jobs, body)
 	f.mu.Unlock()
+	if !bytes.HasPrefix(body, []byte{1, 1}) {
+		says(ippBytes(goipp.StatusErrorVersionNotSupported))(w, r)
+		return
+	}
 	f.answer(w, r)
 }
 
@@ -105,66 +109,63 @@ func saysStatus(code int) http.HandlerFunc {
 }
 
 func TestPrinterAnswers(t *testing.T) {
-	const uncertainty = reasonUncertain
-	another := ippBytes(0, jobState(3))
-	another[7]++
-	tests := []struct {
-		name   string
-		answer http.HandlerFunc
+	type outcome struct {
 		class  dispatchers.Class // "" for printed
 		reason string
-	}{
-		{"successful-ok", says(ippBytes(0x0000, jobState(3))), "", ""},
-		{"attributes substituted", says(ippBytes(0x0001, jobState(5))), "", ""},
-		{"completed", says(ippBytes(0x0000, jobState(9))), "", ""},
-		{"without a job state", says(ippBytes(0x0000)), "", ""},
-		{"aborted", says(ippBytes(0x0000, jobState(8))), dispatchers.Refused, uncertainty},
-		{"canceled", says(ippBytes(0x0000, jobState(7))), dispatchers.Refused, uncertainty},
-		{"bad request", says(ippBytes(0x0400)), dispatchers.Refused, "printer"},
-		{"forbidden", says(ippBytes(0x0401)), dispatchers.Broken, "printer"},
-		{"not authenticated", says(ippBytes(0x0402)), dispatchers.Broken, "printer"},
-		{"no such queue", says(ippBytes(0x0406)), dispatchers.Broken, "printer"},
-		{"too large", says(ippBytes(0x0408)), dispatchers.Refused, "printer"},
-		{"no PDF", says(ippBytes(0x040a)), dispatchers.Broken, "printer"},
-		{"bad document", says(ippBytes(0x0411)), dispatchers.Refused, "printer"},
-		{"internal error", says(ippBytes(0x0500)), dispatchers.Refused, uncertainty},
-		{"not supported", says(ippBytes(0x0501)), dispatchers.Broken, "printer"},
-		{"unavailable", says(ippBytes(0x0502)), dispatchers.Temporary, "printer"},
-		{"version", says(ippBytes(0x0503)), dispatchers.Broken, "printer"},
-		{"device error", says(ippBytes(0x0504)), dispatchers.Refused, uncertainty},
-		{"temporary", says(ippBytes(0x0505)), dispatchers.Temporary, "printer"},
-		{"not accepting", says(ippBytes(0x0506)), dispatchers.Temporary, "printer"},
-		{"busy", says(ippBytes(0x0507)), dispatchers.Temporary, "printer"},
-		{"job canceled", says(ippBytes(0x0508)), dispatchers.Refused, "printer"},
-		{"HTTP 401", saysStatus(401), dispatchers.Broken, "printer"},
-		{"HTTP 404", saysStatus(404), dispatchers.Broken, "printer"},
-		{"redirect", saysStatus(307), dispatchers.Broken, "printer"},
-		{"HTTP 429", saysStatus(429), dispatchers.Refused, uncertainty},
-		{"HTTP 503", saysStatus(503), dispatchers.Refused, uncertainty},
-		{"HTTP 500", saysStatus(500), dispatchers.Refused, uncertainty},
-		{"gateway timeout", saysStatus(504), dispatchers.Refused, uncertainty},
-		{"answer to another request", says(another), dispatchers.Refused, uncertainty},
-		{"no IPP", says([]byte("<html>hello</html>")), dispatchers.Refused, uncertainty},
-		{"nothing", says(nil), dispatchers.Refused, uncertainty},
-		{"half an answer", says(ippBytes(0, jobState(3))[:20]), dispatchers.Refused, uncertainty},
-		{"endless answer", func(w http.ResponseWriter, _ *http.Request) {
+	}
+	printed, uncertain := outcome{}, outcome{dispatchers.Refused, reasonUncertain}
+	temporary, broken := outcome{dispatchers.Temporary, reasonPrinter}, outcome{dispatchers.Broken, reasonPrinter}
+	refused := outcome{dispatchers.Refused, reasonPrinter}
+	another := ippBytes(0, jobState(3))
+	another[7]++
+	type test struct {
+		answer http.HandlerFunc
+		want   outcome
+	}
+	tests := map[string]test{
+		"attributes substituted":    {says(ippBytes(0x0001, jobState(5))), printed},
+		"completed":                 {says(ippBytes(0x0000, jobState(9))), printed},
+		"without a job state":       {says(ippBytes(0x0000)), printed},
+		"aborted":                   {says(ippBytes(0x0000, jobState(8))), uncertain},
+		"canceled":                  {says(ippBytes(0x0000, jobState(7))), uncertain},
+		"answer to another request": {says(another), uncertain},
+		"no IPP":                    {says([]byte("<html>hello</html>")), uncertain},
+		"nothing":                   {says(nil), uncertain},
+		"half an answer":            {says(ippBytes(0, jobState(3))[:20]), uncertain},
+		"hangs up":                  {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, uncertain},
+		"endless answer": {func(w http.ResponseWriter, _ *http.Request) {
 			for chunk := make([]byte, 1<<16); ; {
 				if _, err := w.Write(chunk); err != nil {
 					return
 				}
 			}
-		}, dispatchers.Refused, uncertainty},
-		{"hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, dispatchers.Refused, uncertainty},
+		}, uncertain},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+	for status, want := range map[goipp.Status]outcome{
+		goipp.StatusOk: printed, goipp.StatusErrorBadRequest: refused, goipp.StatusErrorForbidden: broken,
+		goipp.StatusErrorNotAuthenticated: broken, goipp.StatusErrorNotFound: broken, goipp.StatusErrorRequestEntity: refused,
+		goipp.StatusErrorDocumentFormatNotSupported: broken, goipp.StatusErrorDocumentFormatError: refused,
+		goipp.StatusErrorInternal: uncertain, goipp.StatusErrorOperationNotSupported: broken,
+		goipp.StatusErrorServiceUnavailable: temporary, goipp.StatusErrorVersionNotSupported: broken,
+		goipp.StatusErrorDevice: uncertain, goipp.StatusErrorTemporary: temporary, goipp.StatusErrorNotAcceptingJobs: temporary,
+		goipp.StatusErrorBusy: temporary, goipp.StatusErrorJobCanceled: refused,
+	} {
+		tests[status.String()] = test{says(ippBytes(status, jobState(3))), want}
+	}
+	for status, want := range map[int]outcome{
+		401: broken, 404: broken, 307: broken, 429: uncertain, 500: uncertain, 503: uncertain, 504: uncertain,
+	} {
+		tests[http.StatusText(status)] = test{saysStatus(status), want}
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
 			f := newFakePrinter(t, tt.answer)
 			l := provision(t, &Letter{Printer: f.uri()})
 			err := l.submit(t.Context(), sampleJob("id", 50_000))
-			if tt.class == "" && err != nil {
+			if tt.want == printed && err != nil {
 				t.Error(err)
-			} else if tt.class != "" {
-				dispatcherstest.WantFailure(t, dispatchers.AsError(err), tt.class, tt.reason)
+			} else if tt.want != printed {
+				wantFailure(t, err, tt.want.class, tt.want.reason)
 			}
 			if n := f.count(); n != 1 {
 				t.Errorf("the printer got %d requests", n)
@@ -180,7 +181,7 @@ func TestRefusedBeforeTheDocument(t *testing.T) {
 		s := httptest.NewServer(saysStatus(status))
 		t.Cleanup(s.Close)
 		uri := strings.Replace(s.URL, "http://", "ipp://", 1)
-		dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Letter{Printer: uri}), message("id", nil)), dispatchers.Temporary, reasonNotIPP)
+		wantFailure(t, dispatch(t, provision(t, &Letter{Printer: uri}), message("id", nil)), dispatchers.Temporary, reasonNotIPP)
 		dir := t.TempDir()
 		if e := dispatch(t, provision(t, &Letter{Printer: uri, Spool: dir}), message("id", nil)); e != nil || names(t, dir) == "" {
 			t.Errorf("%d: %v, the folder holds %q", status, e, names(t, dir))
@@ -207,34 +208,10 @@ func TestPrinterWithoutExpect(t *testing.T) {
 	}
 }
 
-// TestPrinterOfIPP11 refuses every other version.
-func TestPrinterOfIPP11(t *testing.T) {
-	var f *fakePrinter
-	f = newFakePrinter(t, func(w http.ResponseWriter, r *http.Request) {
-		f.mu.Lock()
-		job := f.jobs[len(f.jobs)-1]
-		f.mu.Unlock()
-		status := goipp.StatusErrorVersionNotSupported
-		if bytes.HasPrefix(job, []byte{1, 1}) {
-			status = goipp.StatusOk
-		}
-		says(ippBytes(status))(w, r)
-	})
-	l := provision(t, &Letter{Printer: f.uri()})
-	if err := l.Probe(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if e := dispatch(t, l, message("id", nil)); e != nil {
-		t.Error(e)
-	}
-}
-
 func TestPrintJobTellsNothingButTheLetter(t *testing.T) {
 	f := newFakePrinter(t, says(ippBytes(0, jobState(3))))
 	l := provision(t, &Letter{Printer: f.uri()})
-	if e := dispatch(t, l, message("job-7", nil)); e != nil {
-		t.Fatal(e)
-	}
+	deliver(t, l, message("job-7", nil))
 	head, pdf, ok := bytes.Cut(f.jobs[0], []byte("%PDF"))
 	if !ok || !bytes.Contains(head, []byte("job-name\x00\x0ajob-7_post")) || !bytes.Contains(head, []byte("print-scaling\x00\x04none")) {
 		t.Errorf("request = %q", head)
@@ -253,8 +230,7 @@ func TestTimeoutAfterTheDocumentIsUncertain(t *testing.T) {
 		close(asked)
 		<-r.Context().Done()
 	})
-	dir := t.TempDir()
-	l := provision(t, &Letter{Printer: f.uri(), Spool: dir})
+	l, dir := spooler(t, Letter{Printer: f.uri()})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	go func() {
@@ -262,10 +238,8 @@ func TestTimeoutAfterTheDocumentIsUncertain(t *testing.T) {
 		cancel(context.DeadlineExceeded)
 	}()
 	_, err := l.Dispatch(ctx, message("id", nil))
-	dispatcherstest.WantFailure(t, dispatchers.AsError(err), dispatchers.Refused, reasonUncertain)
-	if left := names(t, dir); left != "" {
-		t.Errorf("the letter is in the spool as well: %s", left)
-	}
+	wantFailure(t, err, dispatchers.Refused, reasonUncertain)
+	wantNames(t, dir, "")
 }
 
 // TestConnectionThatStallsInTheDocument: as long as part of the document was
@@ -273,9 +247,9 @@ func TestTimeoutAfterTheDocumentIsUncertain(t *testing.T) {
 func TestConnectionThatStallsInTheDocument(t *testing.T) {
 	server, client := net.Pipe()
 	defer server.Close()
-	f := &printer{uri: "ipp://127.0.0.1/p", url: "http://127.0.0.1/p", transport: &http.Transport{
+	f := &printer{uri: "ipp://127.0.0.1/p", url: "http://127.0.0.1/p", service: &httpsend.Service{Transport: &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil },
-	}}
+	}}}
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		b := make([]byte, 1000) // the head and a little of the body
@@ -285,31 +259,23 @@ func TestConnectionThatStallsInTheDocument(t *testing.T) {
 		cancel()
 	}()
 	err := f.print(ctx, sampleJob("a", 1<<20))
-	dispatcherstest.WantFailure(t, dispatchers.AsError(err), dispatchers.Temporary, httpclient.ReasonCanceled)
+	wantFailure(t, err, dispatchers.Temporary, httpclient.ReasonCanceled)
 }
 
 // TestSpoolTakesWhatThePrinterDoesNot: with the letter in the folder the
 // dispatch is a success, so the log has to say that the printer is not.
 func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := "ipp://" + listener.Addr().String() + "/ipp/print"
-	listener.Close()
-	dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Letter{Printer: gone}), message("id", nil)), dispatchers.Temporary, httpclient.ReasonConnection)
+	gone := "ipp://" + testservice.FreeAddress(t) + "/ipp/print"
+	wantFailure(t, dispatch(t, provision(t, &Letter{Printer: gone}), message("id", nil)), dispatchers.Temporary, httpclient.ReasonConnection)
 	for printer, want := range map[string]string{
 		gone: "reason=connection",
 		newFakePrinter(t, says(ippBytes(goipp.StatusErrorBusy))).uri():       "server-error-busy",
 		newFakePrinter(t, says(ippBytes(goipp.StatusErrorForbidden))).uri():  "client-error-forbidden",
 		newFakePrinter(t, says(ippBytes(goipp.StatusOk, jobState(3)))).uri(): "",
 	} {
-		dir := t.TempDir()
-		l := provision(t, &Letter{Printer: printer, Spool: dir})
+		l, dir := spooler(t, Letter{Printer: printer})
 		log := logged(l)
-		if e := dispatch(t, l, message("id", map[string]string{"oob.name": "geheim"})); e != nil {
-			t.Fatal(e)
-		}
+		deliver(t, l, message("id", map[string]string{"oob.name": "geheim"}))
 		left, text := names(t, dir), log.String()
 		if want == "" {
 			if left != "" || text != "" {
@@ -331,40 +297,51 @@ func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
 // TestPrinterThatDoesNotAnswer: of the time for the attempt enough is left to
 // put the letter into the folder.
 func TestPrinterThatDoesNotAnswer(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Printer: "ipps://127.0.0.1/ipp/print", Spool: dir})
+	l, dir := spooler(t, Letter{Printer: "ipps://127.0.0.1/ipp/print"})
 	log := logged(l)
 	synctest.Test(t, func(t *testing.T) { // where the time of the attempt does not depend on the machine
-		l.printer.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		l.printer.service.Transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		defer l.printer.transport.CloseIdleConnections() // ends the dialing
+		defer l.printer.service.Transport.CloseIdleConnections() // ends the dialing
 		if err := l.submit(ctx, sampleJob("id_post", 1000)); err != nil {
 			t.Fatal(err)
 		}
 	})
-	if got := names(t, dir); got != "id_post.json id_post.pdf" {
-		t.Errorf("the folder holds %s", got)
-	}
+	wantNames(t, dir, "id_post.json id_post.pdf")
 	if !strings.Contains(log.String(), "reason="+httpclient.ReasonTimeout) {
 		t.Errorf("the log says %s", log)
 	}
+}
+
+// TestConnectionEndsWithTheJob: a configuration that was replaced leaves none.
+func TestConnectionEndsWithTheJob(t *testing.T) {
+	f := &fakePrinter{answer: says(ippBytes(0, jobState(3)))}
+	f.Server = httptest.NewUnstartedServer(f)
+	var open atomic.Int32
+	f.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		open.Add(map[http.ConnState]int32{http.StateNew: 1, http.StateClosed: -1}[state])
+	}
+	f.Start()
+	t.Cleanup(f.Close)
+	if e := dispatch(t, provision(t, &Letter{Printer: f.uri()}), message("id", nil)); e != nil {
+		t.Fatal(e)
+	}
+	testservice.Until(t, func() bool { return open.Load() == 0 }, func() string { return "the connection stays open" })
 }
 
 func TestPrinterOverTLS(t *testing.T) {
 	f := &fakePrinter{answer: says(ippBytes(0, jobState(3)))}
 	f.Server = httptest.NewTLSServer(f)
 	t.Cleanup(f.Close)
-	dispatcherstest.WantFailure(t, dispatch(t, provision(t, &Letter{Printer: f.uri()}), message("id", nil)), dispatchers.Broken, httpclient.ReasonTLS)
+	wantFailure(t, dispatch(t, provision(t, &Letter{Printer: f.uri()}), message("id", nil)), dispatchers.Broken, httpclient.ReasonTLS)
 
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.Certificate().Raw})
-	if err := os.WriteFile(ca, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	put(t, ca, content)
 	l := provision(t, &Letter{Printer: f.uri(), Options: httpclient.Options{CA: ca}})
 	if e := dispatch(t, l, message("id", nil)); e != nil {
 		t.Error(e)
@@ -374,28 +351,24 @@ func TestPrinterOverTLS(t *testing.T) {
 	}
 }
 
-func TestCheckPrinter(t *testing.T) {
-	tests := []struct {
-		name   string
+func TestProbe(t *testing.T) {
+	for name, tt := range map[string]struct {
 		answer http.HandlerFunc
 		class  dispatchers.Class
 	}{
-		{"in order", says(ippBytes(0, accepting(true), formats("image/urf", mimePDF))), ""},
-		{"says little", says(ippBytes(0)), ""},
-		{"accepts no jobs", says(ippBytes(0, accepting(false), formats(mimePDF))), dispatchers.Temporary},
-		{"no PDF", says(ippBytes(0, accepting(true), formats("image/urf"))), dispatchers.Broken},
-		{"no such queue", says(ippBytes(0x0406)), dispatchers.Broken},
-		{"no IPP", says([]byte("hello")), dispatchers.Broken},
-		{"HTTP 403", saysStatus(403), dispatchers.Broken},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			f := newFakePrinter(t, tt.answer)
-			err := provision(t, &Letter{Printer: f.uri(), Spool: t.TempDir()}).Probe(t.Context())
-			if tt.class == "" && err != nil || tt.class != "" && (err == nil || dispatchers.AsError(err).Class != tt.class) {
-				t.Errorf("err = %v, want %q", err, tt.class)
-			}
-		})
+		"in order":        {says(ippBytes(0, accepting(true), formats("image/urf", mimePDF))), ""},
+		"says little":     {says(ippBytes(0)), ""},
+		"accepts no jobs": {says(ippBytes(0, accepting(false), formats(mimePDF))), dispatchers.Temporary},
+		"no PDF":          {says(ippBytes(0, accepting(true), formats("image/urf"))), dispatchers.Broken},
+		"no such queue":   {says(ippBytes(0x0406)), dispatchers.Broken},
+		"no IPP":          {says([]byte("hello")), dispatchers.Broken},
+		"HTTP 403":        {saysStatus(403), dispatchers.Broken},
+	} {
+		f := newFakePrinter(t, tt.answer)
+		err := provision(t, &Letter{Printer: f.uri(), Spool: t.TempDir()}).Probe(t.Context())
+		if tt.class == "" && err != nil || tt.class != "" && (err == nil || dispatchers.AsError(err).Class != tt.class) {
+			t.Errorf("%s: err = %v, want %q", name, err, tt.class)
+		}
 	}
 }
 
@@ -427,11 +400,9 @@ func TestRealPrintQueue(t *testing.T) {
 	dir := t.TempDir()
 	uri := startIPPEvePrinter(t, dir)
 	l := provision(t, &Letter{Printer: uri})
-	waitFor(t, l)
+	testservice.Until(t, func() bool { return l.Probe(t.Context()) == nil }, func() string { return "the printer does not answer" })
 	m := message("real-job", map[string]string{"oob.data.language": "fr"})
-	if e := dispatch(t, l, m); e != nil {
-		t.Fatal(e)
-	}
+	deliver(t, l, m)
 	job, err := l.write(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
@@ -459,12 +430,7 @@ func startIPPEvePrinter(t *testing.T, dir string) string {
 	if err != nil {
 		t.Fatalf("the message bus tells no address: %v", err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := fmt.Sprint(listener.Addr().(*net.TCPAddr).Port)
-	listener.Close()
+	_, port, _ := strings.Cut(testservice.FreeAddress(t), ":")
 	start(t, []string{"DBUS_SYSTEM_BUS_ADDRESS=" + strings.TrimSpace(address)},
 		"ippeveprinter", "-p", port, "-f", mimePDF, "-k", "-d", dir, "-r", "off", "-n", "localhost", "letters")
 	return "ipp://localhost:" + port + "/ipp/print"
@@ -487,24 +453,4 @@ func start(t *testing.T, env []string, name string, args ...string) io.Reader {
 		_ = cmd.Wait() // killed
 	})
 	return out
-}
-
-// waitFor waits until the printer answers.
-func waitFor(t *testing.T, l *Letter) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := l.Probe(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("the printer does not answer: %v", err)
-		case <-tick.C:
-		}
-	}
 }

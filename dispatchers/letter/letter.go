@@ -203,14 +203,6 @@ func (l *Letter) warnOfSpool() {
 	}
 }
 
-// Cleanup closes idle connections.
-func (l *Letter) Cleanup() error {
-	if l.printer != nil {
-		l.printer.transport.CloseIdleConnections()
-	}
-	return nil
-}
-
 // Traits implements dispatchers.Dispatcher.
 func (l *Letter) Traits() dispatchers.Traits {
 	return dispatchers.Traits{
@@ -287,7 +279,6 @@ func (l *Letter) Probe(ctx context.Context) error {
 var (
 	_ caddyfile.Unmarshaler  = (*Letter)(nil)
 	_ caddy.Provisioner      = (*Letter)(nil)
-	_ caddy.CleanerUpper     = (*Letter)(nil)
 	_ conf.Checker           = (*Letter)(nil)
 	_ dispatchers.Dispatcher = (*Letter)(nil)
 )

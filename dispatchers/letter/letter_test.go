@@ -32,13 +32,15 @@ func provision(t *testing.T, l *Letter) *Letter {
 	if err := l.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := l.Cleanup(); err != nil {
-			t.Error(err)
-		}
-	})
 	l.now = func() time.Time { return today }
 	return l
+}
+
+// spooler makes a dispatcher ready that writes to a folder of its own.
+func spooler(t *testing.T, l Letter) (_ *Letter, dir string) {
+	t.Helper()
+	l.Spool = t.TempDir()
+	return provision(t, &l), l.Spool
 }
 
 // message is one with a sealed envelope of the usual size.
@@ -62,12 +64,27 @@ func dispatch(t *testing.T, l *Letter, m *dispatchers.Message) *dispatchers.Erro
 	if !ok {
 		t.Fatalf("the error has no class: %v", err)
 	}
-	for _, secret := range []string{"Mustermann", "Bahnhofstrasse", "eyJ4-_", "geheim"} {
-		if strings.Contains(e.Error(), secret) {
-			t.Errorf("the error quotes the message: %v", e)
-		}
-	}
 	return e
+}
+
+// deliver ends the test unless the letter is delivered.
+func deliver(t *testing.T, l *Letter, m *dispatchers.Message) {
+	t.Helper()
+	if e := dispatch(t, l, m); e != nil {
+		t.Fatal(e)
+	}
+}
+
+func wantFailure(t *testing.T, err error, class dispatchers.Class, reason string) {
+	t.Helper()
+	dispatcherstest.WantFailure(t, err, class, reason, "Mustermann", "Bahnhofstrasse", "eyJ4-_", "geheim")
+}
+
+func put(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // spooled returns the PDF and the ticket of a letter.
@@ -99,6 +116,13 @@ func names(t *testing.T, dir string) string {
 	return strings.Join(all, " ")
 }
 
+func wantNames(t *testing.T, dir, want string) {
+	t.Helper()
+	if got := names(t, dir); got != want {
+		t.Errorf("the folder holds %q, want %q", got, want)
+	}
+}
+
 // tool runs a program of the packages that test.sh installs.
 func tool(t *testing.T, name string, args ...string) []byte {
 	t.Helper()
@@ -116,9 +140,7 @@ func scan(t *testing.T, pdf []byte) (code, text string) {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "letter.pdf")
-	if err := os.WriteFile(file, pdf, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	put(t, file, pdf)
 	tool(t, "qpdf", "--check", file)
 	if pages := strings.TrimSpace(string(tool(t, "qpdf", "--show-npages", file))); pages != "1" {
 		t.Errorf("the letter has %s pages", pages)
@@ -130,8 +152,7 @@ func scan(t *testing.T, pdf []byte) (code, text string) {
 }
 
 func TestLettersOfAllLanguages(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir, Sender: "Beispielbank AG; Postfach; 8010 Zürich"})
+	l, dir := spooler(t, Letter{Sender: "Beispielbank AG; Postfach; 8010 Zürich"})
 	operations := nevisfido.Operations()
 	for i, lang := range []string{"de", "fr", "it", "en"} {
 		m := message(lang, map[string]string{
@@ -139,9 +160,7 @@ func TestLettersOfAllLanguages(t *testing.T) {
 			"oob.notification.body": "Zahlung über CHF 100.– an Žofie Đoković",
 		})
 		m.Operation = operations[i%len(operations)]
-		if e := dispatch(t, l, m); e != nil {
-			t.Fatal(e)
-		}
+		deliver(t, l, m)
 		pdf, ticket := spooled(t, dir, lang+"_post")
 		if ticket.Language != lang || ticket.Operation != m.Operation {
 			t.Errorf("%s: ticket = %+v", lang, ticket)
@@ -159,13 +178,10 @@ func TestLettersOfAllLanguages(t *testing.T) {
 }
 
 func TestCodeHoldsTheLinkWhereThereIsABaseURL(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir})
+	l, dir := spooler(t, Letter{})
 	m := message("link", nil)
 	m.Link, m.LinkConfigured = nevisfido.Link("https://app.example.com/open", m.Envelope), true
-	if e := dispatch(t, l, m); e != nil {
-		t.Fatal(e)
-	}
+	deliver(t, l, m)
 	pdf, _ := spooled(t, dir, "link_post")
 	if code, _ := scan(t, pdf); code != m.Link {
 		t.Errorf("the QR code holds %q", code)
@@ -173,11 +189,8 @@ func TestCodeHoldsTheLinkWhereThereIsABaseURL(t *testing.T) {
 }
 
 func TestTicket(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir, Window: "left"})
-	if e := dispatch(t, l, message("Ab-9_", nil)); e != nil {
-		t.Fatal(e)
-	}
+	l, dir := spooler(t, Letter{Window: "left"})
+	deliver(t, l, message("Ab-9_", nil))
 	pdf, ticket := spooled(t, dir, "Ab-9__post")
 	checkDigest(t, pdf, ticket)
 	ticket.SHA256, ticket.Size = "", 0
@@ -201,8 +214,7 @@ func TestTicket(t *testing.T) {
 }
 
 func TestHostileTexts(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir})
+	l, dir := spooler(t, Letter{})
 	m := message("hostile", map[string]string{
 		"oob.notification.title": "{{.Username}} {env.HOME} <script>alert(1)</script>\r\nX: y",
 		"oob.notification.body":  "a\u202eb\u2066c) Tj ET \\( %PDF\x00\x1b[2J \U0001F510 ok",
@@ -211,9 +223,7 @@ func TestHostileTexts(t *testing.T) {
 	})
 	m.Operation = nevisfido.Authentication
 	m.Address = "Ke\u0301vin (Straße) \\) | {{.Username}} | <b>8001</b> 🏠 Nguyễn"
-	if e := dispatch(t, l, m); e != nil {
-		t.Fatal(e)
-	}
+	deliver(t, l, m)
 	pdf, _ := spooled(t, dir, "hostile_post")
 	code, text := scan(t, pdf)
 	if code != m.Envelope.Encoded() {
@@ -233,8 +243,7 @@ func TestHostileTexts(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir, MinLifetime: caddy.Duration(48 * time.Hour)})
+	l, dir := spooler(t, Letter{MinLifetime: caddy.Duration(48 * time.Hour)})
 	title, body := "oob.notification.title", "oob.notification.body"
 	tests := []struct {
 		name   string
@@ -270,10 +279,8 @@ func TestRefusals(t *testing.T) {
 			if tt.change != nil {
 				tt.change(m)
 			}
-			dispatcherstest.WantFailure(t, dispatch(t, l, m), tt.class, tt.reason)
-			if left := names(t, dir); left != "" {
-				t.Errorf("there is something in the folder: %s", left)
-			}
+			wantFailure(t, dispatch(t, l, m), tt.class, tt.reason)
+			wantNames(t, dir, "")
 		})
 	}
 	if e := dispatch(t, l, message("good", nil)); e != nil {
@@ -286,7 +293,7 @@ func TestCanceledWhileDrawing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := l.Dispatch(ctx, message("x", nil))
-	dispatcherstest.WantFailure(t, dispatchers.AsError(err), dispatchers.Temporary, "busy")
+	wantFailure(t, err, dispatchers.Temporary, "busy")
 }
 
 func TestTraits(t *testing.T) {

@@ -80,14 +80,11 @@ func (p *page) pdf() ([]byte, error) {
 	if err := s.window(p); err != nil {
 		return nil, err
 	}
-	a, err := s.fit(p)
-	if err != nil {
-		return nil, err
+	a := s.fit(p)
+	if a == nil {
+		return nil, errTooMuch
 	}
 	s.draw(p, a)
-	if n := s.pdf.PageCount(); s.pdf.Ok() && n != 1 {
-		return nil, fmt.Errorf("the letter has %d pages", n)
-	}
 	var b bytes.Buffer
 	if err := s.pdf.Output(&b); err != nil {
 		return nil, err
@@ -96,21 +93,18 @@ func (p *page) pdf() ([]byte, error) {
 }
 
 // makePrintable replaces all texts by what the font can show of them.
-func (p *page) makePrintable() error {
+func (p *page) makePrintable() (err error) {
 	for _, part := range slices.Sorted(maps.Keys(p.texts)) {
 		if len(p.texts[part]) > maxText {
 			return errTooMuch
 		}
-		text, err := printable(p.texts[part])
-		if err != nil {
+		if p.texts[part], err = printable(p.texts[part]); err != nil {
 			return err
 		}
-		p.texts[part] = text
 	}
 	p.address, p.sender = slices.Clone(p.address), slices.Clone(p.sender)
 	for _, lines := range [][]string{p.address, p.sender} {
 		for i := range lines {
-			var err error
 			if lines[i], err = printable(lines[i]); err != nil {
 				return err
 			}
@@ -172,75 +166,74 @@ func (s *sheet) fitted(x, top float64, line string, size float64) error {
 	return nil
 }
 
-// arrangement is where the parts below the window go.
-type arrangement struct {
-	size                               float64 // of the text, in points
-	subject, opening, caption, closing []string
-
-	openingTop, codeTop, closingTop, captionLeft float64
-	module                                       float64 // size, in mm
+// block is lines of text on the page.
+type block struct {
+	x, top, size float64 // mm and points
+	style        string  // of the font
+	lines        []string
 }
 
-// fit arranges the parts with the largest type for which there is room.
-func (s *sheet) fit(p *page) (*arrangement, error) {
+// bottom returns where the block ends, in mm.
+func (b block) bottom() float64 { return b.top + height(b.lines, b.size) }
+
+// arrangement is what goes below the window.
+type arrangement struct {
+	date, subject, opening, caption, closing block
+
+	codeTop, module float64 // of the QR code and of one of its modules, in mm
+}
+
+// fit arranges the parts with the largest type for which there is room; nil if
+// there is none.
+func (s *sheet) fit(p *page) *arrangement {
 	for _, size := range textSizes {
 		if a := s.arrange(p, size); a != nil {
-			return a, nil
+			return a
 		}
 	}
-	return nil, errTooMuch
+	return nil
 }
 
 // arrange returns nil if there is no room. The QR code goes below the fold if
 // there is enough room for that.
 func (s *sheet) arrange(p *page, size float64) *arrangement {
-	a := &arrangement{size: size, module: moduleSize(p.code)}
+	a := &arrangement{module: moduleSize(p.code)}
 	side := float64(len(p.code)+2*quietZone) * a.module
-	a.captionLeft = leftEdge + side
+	a.date = block{leftEdge, dateTop, size, "", []string{p.texts[texts.Date]}}
+	a.subject = s.block(p.texts[texts.Subject], leftEdge, subjectTop, size+1, "B")
+	a.opening = s.block(p.texts[texts.Opening], leftEdge, a.subject.bottom()+gap/2, size, "")
+	a.caption = s.block(p.texts[texts.Caption], leftEdge+side, 0, size, "")
+	a.closing = s.block(p.texts[texts.Closing], leftEdge, 0, size, "")
 
-	s.pdf.SetFont("go", "B", size+1)
-	a.subject = s.wrap(p.texts[texts.Subject], rightEdge-leftEdge)
-	s.pdf.SetFont("go", "", size)
-	a.opening = s.wrap(p.texts[texts.Opening], rightEdge-leftEdge)
-	a.caption = s.wrap(p.texts[texts.Caption], rightEdge-a.captionLeft)
-	a.closing = s.wrap(p.texts[texts.Closing], rightEdge-leftEdge)
-
-	a.openingTop = subjectTop + height(a.subject, size+1) + gap/2
-	row := max(side, height(a.caption, size)+2*quietZone*a.module) + gap/2
-	rest := row + height(a.closing, size)
-	a.codeTop = math.Ceil((a.openingTop+height(a.opening, size))/moduleStep) * moduleStep
+	row := max(side, a.caption.bottom()+2*quietZone*a.module) + gap/2
+	rest := row + a.closing.bottom()
+	a.codeTop = math.Ceil(a.opening.bottom()/moduleStep) * moduleStep
 	if a.codeTop+rest > bottom {
 		return nil
 	}
 	if a.codeTop < fold && fold+rest <= bottom {
 		a.codeTop = fold
 	}
-	a.closingTop = a.codeTop + row
+	a.caption.top = a.codeTop + quietZone*a.module
+	a.closing.top = a.codeTop + row
 	return a
 }
 
-func (s *sheet) draw(p *page, a *arrangement) {
-	s.pdf.SetFont("go", "", a.size)
-	s.text(leftEdge, dateTop, []string{p.texts[texts.Date]}, a.size)
-	s.text(leftEdge, a.openingTop, a.opening, a.size)
-	s.text(a.captionLeft, a.codeTop+quietZone*a.module, a.caption, a.size)
-	s.text(leftEdge, a.closingTop, a.closing, a.size)
-	s.pdf.SetFont("go", "B", a.size+1)
-	s.text(leftEdge, subjectTop, a.subject, a.size+1)
-	s.pdf.RawWriteStr(codePath(p.code, leftEdge-quietZone*a.module, a.codeTop, a.module))
+// block wraps text between x and the right edge.
+func (s *sheet) block(text string, x, top, size float64, style string) block {
+	s.pdf.SetFont("go", style, size)
+	return block{x, top, size, style, s.wrap(text, rightEdge-x)}
 }
 
-// text writes lines in the present font, the first one below top.
-func (s *sheet) text(x, top float64, lines []string, size float64) {
-	y := top + size*mmPerPoint
-	for _, line := range lines {
-		if line == "" {
-			y += size * mmPerPoint * lineHeight * paragraphSkip
-			continue
+func (s *sheet) draw(p *page, a *arrangement) {
+	for _, b := range []block{a.date, a.opening, a.caption, a.closing, a.subject} {
+		s.pdf.SetFont("go", b.style, b.size)
+		y := b.top + b.size*mmPerPoint
+		for i, line := range b.lines {
+			s.pdf.Text(b.x, y+height(b.lines[:i], b.size), line)
 		}
-		s.pdf.Text(x, y, line)
-		y += size * mmPerPoint * lineHeight
 	}
+	s.pdf.RawWriteStr(codePath(p.code, leftEdge-quietZone*a.module, a.codeTop, a.module))
 }
 
 // height returns what text takes, in mm.

@@ -35,15 +35,23 @@ func samplePage(t *testing.T, n int) *page {
 	}
 }
 
+// file writes the page, and returns the path and the content of its PDF.
+func (p *page) file(t *testing.T) (path string, pdf []byte) {
+	t.Helper()
+	pdf, err := p.pdf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "letter.pdf")
+	put(t, path, pdf)
+	return path, pdf
+}
+
 var rectangle = regexp.MustCompile(`(?m)^([0-9.]+) ([0-9.]+) ([0-9.]+) ([0-9.]+) re$`)
 
 func TestEverySizeOfCodeIsReadAt200dpi(t *testing.T) {
 	for _, n := range []int{60, 300, 900, 1500, 2200, 2500, qr.MaxContent} {
-		p := samplePage(t, n)
-		pdf, err := p.pdf()
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, pdf := samplePage(t, n).file(t)
 		if code, _ := scan(t, pdf); code != strings.Repeat("a", n) {
 			t.Errorf("%d bytes: the code read is %d bytes long", n, len(code))
 		}
@@ -59,14 +67,7 @@ func TestAddressIsInTheWindow(t *testing.T) {
 		p := samplePage(t, qr.MaxContent)
 		p.left = side == windowLeft
 		p.address[1] = "Gemeinschaftspraxis Dr. Müller-Lüdenscheidt & Partner"
-		pdf, err := p.pdf()
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(t.TempDir(), "letter.pdf")
-		if err := os.WriteFile(file, pdf, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		file, _ := p.file(t)
 		inside := 0
 		for _, w := range boxedWord.FindAllStringSubmatch(string(tool(t, "pdftotext", "-bbox", file, "-")), -1) {
 			var box [4]float64
@@ -78,7 +79,7 @@ func TestAddressIsInTheWindow(t *testing.T) {
 			if within {
 				inside++
 			} else if box[1] < 90 {
-				t.Errorf("%s: %q stands at %.0f mm beside the window", side, w[5], box)
+				t.Errorf("%s: %q stands at %.0f mm outside the window", side, w[5], box)
 			}
 			if box[2] > 200 || box[3] > 287 {
 				t.Errorf("%s: %q stands at %.0f mm, too near to the edge", side, w[5], box)
@@ -91,16 +92,8 @@ func TestAddressIsInTheWindow(t *testing.T) {
 }
 
 func TestCodeAvoidsTheFold(t *testing.T) {
-	p := samplePage(t, qr.MaxContent)
-	pdf, err := p.pdf()
-	if err != nil {
-		t.Fatal(err)
-	}
+	packed, _ := samplePage(t, qr.MaxContent).file(t)
 	raw := filepath.Join(t.TempDir(), "raw.pdf")
-	packed := filepath.Join(t.TempDir(), "packed.pdf")
-	if err := os.WriteFile(packed, pdf, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	tool(t, "qpdf", "--qdf", packed, raw)
 	content, err := os.ReadFile(raw)
 	if err != nil {
@@ -119,26 +112,16 @@ func TestCodeAvoidsTheFold(t *testing.T) {
 }
 
 func TestSamePageGivesSameBytes(t *testing.T) {
-	first, err := samplePage(t, 500).pdf()
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, first := samplePage(t, 500).file(t)
 	for range 3 {
-		if next, err := samplePage(t, 500).pdf(); err != nil || !bytes.Equal(first, next) {
-			t.Fatalf("the PDF differs (%v)", err)
+		if _, next := samplePage(t, 500).file(t); !bytes.Equal(first, next) {
+			t.Fatal("the PDF differs")
 		}
 	}
 }
 
 func TestFontsAreEmbedded(t *testing.T) {
-	pdf, err := samplePage(t, 10).pdf()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "letter.pdf")
-	if err := os.WriteFile(file, pdf, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file, _ := samplePage(t, 10).file(t)
 	lines := strings.Split(strings.TrimSpace(string(tool(t, "pdffonts", file))), "\n")
 	for _, line := range lines[2:] {
 		if fields := strings.Fields(line); fields[len(fields)-5] != "yes" {
@@ -154,18 +137,11 @@ func TestTextShrinksBeforeItIsRefused(t *testing.T) {
 	p := samplePage(t, qr.MaxContent)
 	s := newSheet(today, "de")
 	var sizes []float64
-	for {
-		a, err := s.fit(p)
-		if errors.Is(err, errTooMuch) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if a.closingTop+height(a.closing, a.size) > bottom || a.codeTop < a.openingTop+height(a.opening, a.size) {
+	for a := s.fit(p); a != nil; a = s.fit(p) {
+		if a.closing.bottom() > bottom || a.codeTop < a.opening.bottom() {
 			t.Fatalf("parts overlap or leave the page: %+v", a)
 		}
-		sizes = append(sizes, a.size)
+		sizes = append(sizes, a.opening.size)
 		p.texts[texts.Opening] += "Ein Satz von mässiger Länge, der sich wiederholt. "
 	}
 	if !slices.IsSortedFunc(sizes, func(a, b float64) int { return cmp.Compare(b, a) }) {

@@ -3,7 +3,6 @@ package letter
 import (
 	"bytes"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,9 +24,7 @@ func own(t *testing.T, opening string) string {
 {{define "caption"}}Code{{end}}
 {{define "closing"}}Gruss{{end}}
 `
-	if err := os.WriteFile(filepath.Join(dir, "registration.de.txt"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	put(t, filepath.Join(dir, "registration.de.txt"), []byte(text))
 	return dir
 }
 
@@ -71,7 +68,7 @@ func logged(l *Letter) *bytes.Buffer {
 }
 
 // TestTextBesideALargeCode: how much room there is depends on the message, so
-// that a text that fits beside a short link alone is no error.
+// that a text that fits next to a short link alone is no error.
 func TestTextBesideALargeCode(t *testing.T) {
 	for name, tc := range map[string]struct {
 		lines int

@@ -83,16 +83,12 @@ func openSpool(dir string, maxLetters int) (*spool, error) {
 	return &spool{dir: dir, max: maxLetters}, nil
 }
 
-func (s *spool) path(name string) string { return filepath.Join(s.dir, name) }
-
-// files are the names of one letter.
+// files are the paths of one letter.
 type files struct{ pdf, ticket, hiddenPDF, hiddenTicket string }
 
 func (s *spool) files(id string) files {
-	return files{
-		pdf: s.path(id + ".pdf"), ticket: s.path(id + ".json"),
-		hiddenPDF: s.path("." + id + ".pdf.tmp"), hiddenTicket: s.path("." + id + ".json.tmp"),
-	}
+	path := func(name string) string { return filepath.Join(s.dir, name) }
+	return files{path(id + ".pdf"), path(id + ".json"), path("." + id + ".pdf.tmp"), path("." + id + ".json.tmp")}
 }
 
 // put writes the letter, or none of it. A letter whose ticket is there is not
@@ -112,13 +108,12 @@ func (s *spool) put(j *job) error {
 	if err != nil {
 		return s.fail("writing to", err)
 	}
+	defer claim.Close()
 	if _, err := os.Lstat(f.ticket); err == nil {
-		_ = claim.Close()
 		remove(f.hiddenTicket)
 		return nil
 	}
 	if waiting >= s.max {
-		_ = claim.Close()
 		remove(f.hiddenTicket)
 		return dispatchers.Fail(dispatchers.Temporary, reasonSpoolFull, "%d letters wait in %s, which is max_spool", waiting, s.dir)
 	}
@@ -137,7 +132,6 @@ func (s *spool) put(j *job) error {
 func (s *spool) write(f files, claim *os.File, j *job) error {
 	ticket, err := json.Marshal(j.ticket)
 	if err != nil {
-		_ = claim.Close()
 		return err
 	}
 	if err := fill(claim, append(ticket, '\n')); err != nil {
@@ -192,20 +186,17 @@ func (s *spool) sweep(now time.Time) (waiting int, err error) {
 		if !ours || e.Name()[0] != '.' || !validID.MatchString(id) {
 			continue
 		}
-		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > abandoned {
-			s.discard(s.files(id))
+		info, err := e.Info()
+		if err != nil || now.Sub(info.ModTime()) <= abandoned {
+			continue
 		}
+		f := s.files(id)
+		if _, err := os.Lstat(f.ticket); errors.Is(err, fs.ErrNotExist) {
+			remove(f.pdf)
+		}
+		remove(f.hiddenPDF, f.hiddenTicket) // the hidden ticket last: it tells of the rest
 	}
 	return waiting, nil
-}
-
-// discard removes an unfinished letter, the hidden ticket last: it is what
-// tells of the rest.
-func (s *spool) discard(f files) {
-	if _, err := os.Lstat(f.ticket); errors.Is(err, fs.ErrNotExist) {
-		remove(f.pdf)
-	}
-	remove(f.hiddenPDF, f.hiddenTicket)
 }
 
 // remove removes files, as far as they are there. What it cannot remove is for
@@ -222,8 +213,7 @@ func (s *spool) probe() error {
 	if err != nil {
 		return s.fail("writing to", err)
 	}
-	err = fill(file, []byte("probe\n"))
-	if err := errors.Join(err, os.Remove(file.Name())); err != nil {
+	if err := errors.Join(fill(file, []byte("probe\n")), os.Remove(file.Name())); err != nil {
 		return s.fail("writing to", err)
 	}
 	return nil

@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 )
 
 func checkDigest(t *testing.T, pdf []byte, ticket Ticket) {
@@ -48,16 +47,11 @@ func sampleJob(id string, size int) *job {
 }
 
 func TestRetryMakesNoSecondLetter(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir})
-	if e := dispatch(t, l, message("same", nil)); e != nil {
-		t.Fatal(e)
-	}
+	l, dir := spooler(t, Letter{})
+	deliver(t, l, message("same", nil))
 	before, ticket := spooled(t, dir, "same_post")
 	l.now = func() time.Time { return today.Add(time.Minute) }
-	if e := dispatch(t, l, message("same", nil)); e != nil {
-		t.Fatal(e)
-	}
+	deliver(t, l, message("same", nil))
 	after, again := spooled(t, dir, "same_post")
 	if !bytes.Equal(before, after) || ticket != again || names(t, dir) != "same_post.json same_post.pdf" {
 		t.Errorf("the letter changed, or there are more: %s", names(t, dir))
@@ -67,16 +61,13 @@ func TestRetryMakesNoSecondLetter(t *testing.T) {
 // TestDispatchersShareAFolder: what one of them has written is not taken for
 // the letter of another, and a retry is still known.
 func TestDispatchersShareAFolder(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir})
+	l, dir := spooler(t, Letter{})
 	addresses := map[string]string{"home": "Anna Muster|Weg 1", "office.2": "Anna Muster|Gasse 2", "office-2": "Anna Muster|Gasse 3", "office": "Anna Muster|Gasse 4"}
 	for range 2 {
 		for name, address := range addresses {
 			m := message("same", nil)
 			m.Dispatcher, m.Address = name, address
-			if e := dispatch(t, l, m); e != nil {
-				t.Fatal(e)
-			}
+			deliver(t, l, m)
 		}
 	}
 	if n := len(strings.Fields(names(t, dir))); n != 2*len(addresses) {
@@ -110,14 +101,11 @@ func TestSameLetterFromManySides(t *testing.T) {
 	wg.Wait()
 	pdf, ticket := spooled(t, dir, "same")
 	checkDigest(t, pdf, ticket)
-	if got := names(t, dir); got != "same.json same.pdf" {
-		t.Errorf("the folder holds %s", got)
-	}
+	wantNames(t, dir, "same.json same.pdf")
 }
 
 func TestQuota(t *testing.T) {
-	dir := t.TempDir()
-	l := provision(t, &Letter{Spool: dir, MaxSpool: 3})
+	l, dir := spooler(t, Letter{MaxSpool: 3})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	full := 0
@@ -162,18 +150,16 @@ func TestSpoolTrouble(t *testing.T) {
 		if err := os.Symlink("/dev/full", filepath.Join(dir, ".a.pdf.tmp")); err != nil {
 			t.Fatal(err)
 		}
-		dispatcherstest.WantFailure(t, dispatchers.AsError(newSpool(t, dir).put(sampleJob("a", 100))), dispatchers.Temporary, reasonSpoolFull)
-		if left := names(t, dir); left != "" {
-			t.Errorf("there is something left: %s", left)
-		}
+		wantFailure(t, newSpool(t, dir).put(sampleJob("a", 100)), dispatchers.Temporary, reasonSpoolFull)
+		wantNames(t, dir, "")
 		if err := newSpool(t, dir).put(sampleJob("a", 100)); err != nil {
 			t.Errorf("the retry: %v", err)
 		}
 	})
 	t.Run("not writable", func(t *testing.T) {
-		s := newSpool(t, "/sys/kernel") // for root neither
-		dispatcherstest.WantFailure(t, dispatchers.AsError(s.put(sampleJob("a", 100))), dispatchers.Broken, reasonSpool)
-		dispatcherstest.WantFailure(t, dispatchers.AsError(s.probe()), dispatchers.Broken, reasonSpool)
+		s := newSpool(t, "/sys/kernel") // not for root either
+		wantFailure(t, s.put(sampleJob("a", 100)), dispatchers.Broken, reasonSpool)
+		wantFailure(t, s.probe(), dispatchers.Broken, reasonSpool)
 	})
 	t.Run("gone", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "spool")
@@ -184,7 +170,7 @@ func TestSpoolTrouble(t *testing.T) {
 		if err := os.Remove(dir); err != nil {
 			t.Fatal(err)
 		}
-		dispatcherstest.WantFailure(t, dispatchers.AsError(s.put(sampleJob("a", 100))), dispatchers.Broken, reasonSpool)
+		wantFailure(t, s.put(sampleJob("a", 100)), dispatchers.Broken, reasonSpool)
 	})
 	t.Run("classes", func(t *testing.T) {
 		s := &spool{dir: "/spool"}
@@ -203,7 +189,7 @@ func TestSpoolTrouble(t *testing.T) {
 
 // TestUnwritableSpoolIsToldAtLoad: before the first letter is refused.
 func TestUnwritableSpoolIsToldAtLoad(t *testing.T) {
-	for dir, warns := range map[string]bool{"/sys/kernel": true, t.TempDir(): false} { // not writable for root neither
+	for dir, warns := range map[string]bool{"/sys/kernel": true, t.TempDir(): false} { // not writable for root either
 		l := &Letter{spool: newSpool(t, dir)}
 		log := logged(l)
 		l.warnOfSpool()
@@ -218,9 +204,7 @@ func TestSpoolProbeLeavesNothing(t *testing.T) {
 	if err := newSpool(t, dir).probe(); err != nil {
 		t.Error(err)
 	}
-	if left := names(t, dir); left != "" {
-		t.Errorf("there is something left: %s", left)
-	}
+	wantNames(t, dir, "")
 }
 
 // TestSweep: what killed writers leave goes, once they are surely gone; nothing
@@ -245,9 +229,7 @@ func TestSweep(t *testing.T) {
 			then := time.Now().Add(-tt.age)
 			for name := range strings.FieldsSeq(tt.before) {
 				path := filepath.Join(dir, name)
-				if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				put(t, path, []byte("x"))
 				if err := os.Chtimes(path, then, then); err != nil {
 					t.Fatal(err)
 				}

@@ -45,19 +45,16 @@ func (l *Letter) write(ctx context.Context, m *dispatchers.Message) (*job, error
 		return nil, dispatchers.Fail(dispatchers.Refused, reasonAddress, "the postal address cannot be used: %w", err)
 	}
 	p, err := l.page(l.texts.Language(m), texts.Of(m, now))
-	if errors.Is(err, texts.ErrTooLong) {
-		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong, "filling in the texts of the letter: %w", err)
-	}
 	if err != nil {
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonTemplate, "filling in the texts of the letter: %w", err)
+		return nil, failure(ctx, "filling in the texts of the letter", reasonTemplate, err)
 	}
 	p.address = address
 	if p.code, err = drawCode(ctx, m.CodeContent()); err != nil {
-		return nil, err
+		return nil, failure(ctx, "drawing the QR code", reasonPDF, err)
 	}
 	pdf, err := p.pdf()
 	if err != nil {
-		return nil, pageFailure(err)
+		return nil, failure(ctx, "writing the letter", reasonPDF, err)
 	}
 	digest := sha256.Sum256(pdf)
 	return &job{pdf, Ticket{
@@ -76,6 +73,22 @@ func (l *Letter) page(language string, v texts.Values) (*page, error) {
 	return &page{language: language, created: v.Date, left: l.Window == windowLeft, sender: l.sender, texts: parts}, err
 }
 
+// failure classifies an error. The reason is that of a fault that is neither the
+// message's nor the time's.
+func failure(ctx context.Context, doing, reason string, err error) error {
+	class := dispatchers.Broken
+	_, script := errors.AsType[unprintable](err)
+	switch {
+	case script:
+		class, reason = dispatchers.Refused, reasonCharacter
+	case errors.Is(err, texts.ErrTooLong), errors.Is(err, qr.ErrTooLong), errors.Is(err, errTooMuch):
+		class, reason = dispatchers.Refused, reasonTooLong
+	case ctx.Err() != nil:
+		class, reason = dispatchers.Temporary, reasonBusy
+	}
+	return dispatchers.Fail(class, reason, "%s: %w", doing, err)
+}
+
 // drawCode returns the modules of a QR code, at level M if it can be and else
 // at level L: paper gets folds and spots. On it they are drawn as vectors: a
 // picture would be scaled, and its edges would blur.
@@ -84,26 +97,7 @@ func drawCode(ctx context.Context, content string) ([][]bool, error) {
 	if errors.Is(err, qr.ErrTooLong) {
 		code, err = qr.Modules(ctx, content, qr.LevelL)
 	}
-	switch {
-	case errors.Is(err, qr.ErrTooLong):
-		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong, "drawing the QR code: %w", err)
-	case err != nil && ctx.Err() != nil:
-		return nil, dispatchers.Fail(dispatchers.Temporary, reasonBusy, "drawing the QR code: %w", err)
-	case err != nil:
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonPDF, "drawing the QR code: %w", err)
-	}
-	return code, nil
-}
-
-func pageFailure(err error) error {
-	_, character := errors.AsType[unprintable](err)
-	switch {
-	case character:
-		return dispatchers.Fail(dispatchers.Refused, reasonCharacter, "writing the letter: %w", err)
-	case errors.Is(err, errTooMuch):
-		return dispatchers.Fail(dispatchers.Refused, reasonTooLong, "writing the letter: %w", err)
-	}
-	return dispatchers.Fail(dispatchers.Broken, reasonPDF, "writing the letter: %w", err)
+	return code, err
 }
 
 // Modules a side of the QR codes that the texts are tried with: that of a short
@@ -122,41 +116,39 @@ func (l *Letter) preflight() error {
 	s := newSheet(l.now(), "")
 	for _, language := range l.texts.Languages() {
 		for _, operation := range nevisfido.Operations() {
-			if err := l.preflightText(s, language, operation); err != nil {
-				return err
+			roomy := true
+			for _, v := range texts.Samples(operation) {
+				room, err := l.try(s, language, v)
+				if err != nil {
+					return err
+				}
+				roomy = roomy && room
+			}
+			if !roomy {
+				l.logger.Warn("this text leaves no room for a large QR code, and letters with a long message are refused: "+
+					"shorten it, or give the dispatcher short links with handle",
+					slog.String("text", l.texts.Where(language, operation, "")))
 			}
 		}
 	}
 	return nil
 }
 
-func (l *Letter) preflightText(s *sheet, language string, operation nevisfido.Operation) error {
-	roomy := true
-	for _, v := range texts.Samples(operation) {
-		v.Date = l.now()
-		p, err := l.page(language, v)
-		if err != nil {
-			return err
-		}
-		err = p.makePrintable()
-		if c, ok := errors.AsType[unprintable](err); ok {
-			return fmt.Errorf("%s: it holds %q, and letters are printed in Latin, Greek and Cyrillic only: take it out",
-				l.texts.Where(language, operation, string(c)), rune(c))
-		}
-		if p.code = make([][]bool, smallestCode); err == nil {
-			_, err = s.fit(p)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: the text takes more than one page: shorten it", l.texts.Where(language, operation, ""))
-		}
-		p.code = make([][]bool, largestCode)
-		_, err = s.fit(p)
-		roomy = roomy && err == nil
+// try arranges a letter, and reports whether there is room for every QR code.
+func (l *Letter) try(s *sheet, language string, v texts.Values) (roomy bool, err error) {
+	v.Date = l.now()
+	p, err := l.page(language, v)
+	if err != nil {
+		return false, err
 	}
-	if !roomy {
-		l.logger.Warn("this text leaves no room for a large QR code, and letters with a long message are refused: "+
-			"shorten it, or give the dispatcher short links with handle",
-			slog.String("text", l.texts.Where(language, operation, "")))
+	err = p.makePrintable()
+	if c, ok := errors.AsType[unprintable](err); ok {
+		return false, fmt.Errorf("%s: it holds %q, and letters are printed in Latin, Greek and Cyrillic only: take it out",
+			l.texts.Where(language, v.Operation, string(c)), rune(c))
 	}
-	return nil
+	if p.code = make([][]bool, smallestCode); err != nil || s.fit(p) == nil {
+		return false, fmt.Errorf("%s: the text takes more than one page: shorten it", l.texts.Where(language, v.Operation, ""))
+	}
+	p.code = make([][]bool, largestCode)
+	return s.fit(p) != nil, nil
 }

@@ -2,7 +2,12 @@ package smtp
 
 import (
 	"errors"
+	"net"
+	"net/mail"
 	"net/netip"
+	"os"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -15,6 +20,18 @@ const (
 	maxLocal   = 64
 )
 
+var (
+	// localPart takes the dot-atoms of RFC 5322, section 3.2.3, without what has
+	// made servers run programs (|, a leading / or -) or relay (!, %).
+	localPart = regexp.MustCompile(`^[A-Za-z0-9#$&'*+=?^_{}~][A-Za-z0-9#$&'*+=?^_{}~/-]*(\.[A-Za-z0-9#$&'*+=?^_{}~/-]+)*$`)
+
+	// domainName takes names with a dot whose top level begins with a letter, so
+	// that an IP address is none.
+	domainName = regexp.MustCompile(`^([a-z0-9-]{1,63}\.)+[a-z][a-z0-9-]{0,62}$`)
+
+	hostname = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
+)
+
 // parseAddress returns the one mail address that text is, its domain in ASCII
 // (RFC 5890). It takes less than RFC 5321 allows: what mail servers read in
 // different ways, or hand on to programs and routes, is not an address of a
@@ -24,70 +41,97 @@ func parseAddress(text string) (string, error) {
 		return "", errors.New("it is empty, or longer than 254 characters")
 	}
 	local, domain, found := strings.Cut(text, "@")
-	if !found || strings.Contains(domain, "@") {
+	switch {
+	case !found || strings.Contains(domain, "@"):
 		return "", errors.New("it is not one address with one @")
-	}
-	if !validLocal(local) {
+	case len(local) > maxLocal || !localPart.MatchString(local):
 		return "", errors.New("the part before the @ is empty, longer than 64 characters, or holds unusual characters")
+	case !strings.Contains(domain, "."):
+		return "", errors.New("the domain has no dot: write it in full, such as login@example.com")
 	}
 	domain, err := parseDomain(domain)
 	if err != nil {
 		return "", err
 	}
-	address := local + "@" + domain
-	if len(address) > maxAddress {
+	if len(local)+1+len(domain) > maxAddress {
 		return "", errors.New("it is longer than 254 characters")
 	}
-	return address, nil
+	return local + "@" + domain, nil
 }
 
-// validLocal takes the dot-atoms of RFC 5322, section 3.2.3, without what has
-// made servers run programs (|, a leading / or -) or relay (!, %).
-func validLocal(local string) bool {
-	if len(local) > maxLocal || strings.HasPrefix(local, "-") || strings.HasPrefix(local, "/") {
-		return false
-	}
-	for atom := range strings.SplitSeq(local, ".") {
-		if atom == "" {
-			return false
-		}
-		for _, r := range atom {
-			if !isAlphanumeric(r) && !strings.ContainsRune("#$&'*+-/=?^_{}~", r) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-func isAlphanumeric(r rune) bool {
-	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
-}
-
-// parseDomain returns a domain name with a dot, in ASCII. A name that Unicode
-// would rewrite to another (full-width letters, ideographic dots, invisible
-// characters) is refused: it is not what it looks like.
+// parseDomain returns a domain name in ASCII. A name that Unicode would rewrite
+// to another (full-width letters, ideographic dots, invisible characters) is
+// refused: it is not what it looks like.
 func parseDomain(domain string) (string, error) {
 	domain = strings.ToLower(domain)
 	ascii, err := idna.Lookup.ToASCII(domain)
-	if err != nil {
-		return "", errors.New("the domain is malformed")
-	}
-	unicode, err := idna.Lookup.ToUnicode(ascii)
-	if err != nil || domain != ascii && domain != unicode {
-		return "", errors.New("the domain is malformed")
-	}
-	labels := strings.Split(ascii, ".")
-	if len(labels) < 2 {
-		return "", errors.New("the domain has no dot")
-	}
-	for _, label := range labels {
-		if label == "" || len(label) > 63 {
-			return "", errors.New("the domain is malformed")
+	if err == nil && domainName.MatchString(ascii) {
+		unicode, err := idna.Lookup.ToUnicode(ascii)
+		if err == nil && (domain == ascii || domain == unicode) {
+			return ascii, nil
 		}
 	}
-	if _, err := netip.ParseAddr(ascii); err == nil || strings.Trim(labels[len(labels)-1], "0123456789") == "" {
-		return "", errors.New("the domain is an IP address")
+	return "", errors.New("the domain is malformed, or an IP address: write its name, such as login@example.com")
+}
+
+// sender is the sender of all mails.
+type sender struct{ name, address, domain string }
+
+func parseSender(text string) (sender, error) {
+	parsed, err := mail.ParseAddress(text)
+	if err != nil {
+		return sender{}, errors.New("it is not a mail address; write login@example.com, or \"Example Bank <login@example.com>\"")
 	}
-	return ascii, nil
+	address, err := parseAddress(parsed.Address)
+	_, domain, _ := strings.Cut(address, "@")
+	return sender{name: parsed.Name, address: address, domain: domain}, err
+}
+
+func checkFrom(text string) error {
+	_, err := parseSender(text)
+	return err
+}
+
+// parseServer returns the host and the port, "" for none, of a mail server.
+func parseServer(text string) (host, port string, err error) {
+	if host, port, err = net.SplitHostPort(text); err != nil {
+		host, port = text, ""
+	}
+	_, ipErr := netip.ParseAddr(host)
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	if err == nil && (portErr != nil || n == 0) || ipErr != nil && !hostname.MatchString(host) {
+		return "", "", errors.New("write the host's name or IP address and a port, such as mail.example.com:587")
+	}
+	return host, port, nil
+}
+
+func checkServer(text string) error {
+	_, _, err := parseServer(text)
+	return err
+}
+
+func checkLocal(text string) error {
+	host, _, err := parseServer(text)
+	if err != nil {
+		return err
+	}
+	ip, err := netip.ParseAddr(host)
+	if strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback() {
+		return nil
+	}
+	return errors.New("it must be on this machine; use starttls or implicit")
+}
+
+func checkHELO(name string) error {
+	if !hostname.MatchString(name) {
+		return errors.New("it is not a host name, such as sidecar.example.com")
+	}
+	return nil
+}
+
+func defaultHELO() string {
+	if name, err := os.Hostname(); err == nil && hostname.MatchString(name) {
+		return name
+	}
+	return "localhost"
 }

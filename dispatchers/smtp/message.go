@@ -31,11 +31,11 @@ var validID = regexp.MustCompile(`^[A-Za-z0-9_~-]{1,200}$`)
 // write writes the mail.
 func (s *Mailer) write(ctx context.Context, m *dispatchers.Message) (*outgoing, error) {
 	if m.Address == "" {
-		return nil, dispatchers.Fail(dispatchers.NoTarget, reasonNoAddress, "the target has no mail address: check address")
+		return nil, dispatchers.Fail(dispatchers.NoTarget, dispatchers.ReasonNoAddress, "the target has no mail address: check address")
 	}
 	to, err := parseAddress(m.Address)
 	if err != nil {
-		return nil, dispatchers.Fail(dispatchers.Refused, reasonBadAddress, "the mail address cannot be used: %w", err)
+		return nil, dispatchers.Fail(dispatchers.Refused, dispatchers.ReasonBadAddress, "the mail address cannot be used: %w", err)
 	}
 	if !validID.MatchString(m.DeliveryID()) {
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonID, "the message's ID cannot be a Message-ID")
@@ -44,19 +44,25 @@ func (s *Mailer) write(ctx context.Context, m *dispatchers.Message) (*outgoing, 
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.render(m, code != nil)
-	if errors.Is(err, texts.ErrTooLong) {
-		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooBig, "filling in the texts of the mail: %w", err)
+	v := texts.Of(m, s.now())
+	v.Sender, v.Subject = s.from.name, m.Expand(s.Subject, nil)
+	id := m.DeliveryID() + "@" + s.from.domain
+	if code != nil {
+		v.Picture = "qr." + id
 	}
-	if err != nil {
+	t, err := s.texts.Render(s.texts.Language(m), v)
+	switch {
+	case errors.Is(err, texts.ErrTooLong):
+		return nil, dispatchers.Fail(dispatchers.Refused, dispatchers.ReasonTooBig, "filling in the texts of the mail: %w", err)
+	case err != nil:
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonTemplate, "filling in the texts of the mail: %w", err)
 	}
-	content, err := s.encode(m, to, t, code)
+	content, err := s.encode(to, id, t, v.Picture, code)
 	if err != nil {
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonEncoding, "writing the mail: %w", err)
+		return nil, dispatchers.Fail(dispatchers.Broken, dispatchers.ReasonEncoding, "writing the mail: %w", err)
 	}
 	if len(content) > maxMail {
-		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooBig, "the mail has %d bytes, more than %d", len(content), maxMail)
+		return nil, dispatchers.Fail(dispatchers.Refused, dispatchers.ReasonTooBig, "the mail has %d bytes, more than %d", len(content), maxMail)
 	}
 	return &outgoing{from: s.from.address, to: to, content: content}, nil
 }
@@ -69,58 +75,28 @@ func drawCode(ctx context.Context, m *dispatchers.Message) ([]byte, error) {
 	case errors.Is(err, qr.ErrTooLong) && m.Link != "":
 		return nil, nil
 	case errors.Is(err, qr.ErrTooLong):
-		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooBig,
+		return nil, dispatchers.Fail(dispatchers.Refused, dispatchers.ReasonTooBig,
 			"drawing the QR code: %w; configure base_url, and the mail goes with a link alone", err)
 	case err != nil && ctx.Err() != nil:
 		return nil, dispatchers.Fail(dispatchers.Temporary, reasonBusy, "drawing the QR code: %w", err)
 	case err != nil:
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonEncoding, "drawing the QR code: %w", err)
+		return nil, dispatchers.Fail(dispatchers.Broken, dispatchers.ReasonEncoding, "drawing the QR code: %w", err)
 	}
 	return picture, nil
 }
 
-func (s *Mailer) render(m *dispatchers.Message, picture bool) (map[texts.Part]string, error) {
-	v := texts.Of(m, s.now())
-	v.Sender = s.from.name
-	if s.Subject != "" {
-		v.Subject = oneLine(m.Expand(s.Subject, nil))
+// setSubject writes one line of at most maxSubject characters, in which nothing
+// can be taken for an encoded word (RFC 2047) that it does not write itself.
+func setSubject(msg *gomail.Msg, subject string) {
+	subject = strings.ReplaceAll(subject, "=?", "= ?")
+	if runes := []rune(subject); len(runes) > maxSubject {
+		subject = string(runes[:maxSubject-1]) + "…"
 	}
-	if picture {
-		v.Picture = s.pictureID(m)
+	if strings.ContainsFunc(subject, func(r rune) bool { return r > unicode.MaxASCII }) {
+		msg.SetGenHeaderPreformatted(gomail.HeaderSubject, encodedWords(subject))
+		return
 	}
-	return s.texts.Render(s.texts.Language(m), v)
-}
-
-func (s *Mailer) pictureID(m *dispatchers.Message) string {
-	return "qr." + s.messageID(m)
-}
-
-func (s *Mailer) messageID(m *dispatchers.Message) string {
-	return m.DeliveryID() + "@" + s.from.domain
-}
-
-// oneLine makes a text for a header: control characters become
-// spaces, marks that turn the direction of writing go, and nothing in it can
-// be taken for an encoded word (RFC 2047).
-func oneLine(text string) string {
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsControl(r), r == '\u2028', r == '\u2029':
-			return ' '
-		case unicode.Is(unicode.Bidi_Control, r):
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, "\ufffd"))
-	text = strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "=?", "= ?")
-	if runes := []rune(text); len(runes) > maxSubject {
-		text = string(runes[:maxSubject-1]) + "…"
-	}
-	return text
-}
-
-func isASCII(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII })
+	msg.Subject(subject)
 }
 
 // encodedWords returns a subject as encoded words (RFC 2047), the first on the
@@ -144,24 +120,20 @@ func encodedWords(subject string) string {
 // Message-ID follows from the token, so that a second attempt can be told from
 // a second mail. Automatic answers are asked not to come (RFC 3834; the second
 // header is Exchange's), reports of failed delivery may.
-func (s *Mailer) encode(m *dispatchers.Message, to string, t map[texts.Part]string, code []byte) ([]byte, error) {
+func (s *Mailer) encode(to, id string, t map[texts.Part]string, pictureID string, code []byte) ([]byte, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithEncoding(gomail.EncodingQP))
 	msg.FromMailAddress(&mail.Address{Name: s.from.name, Address: s.from.address})
 	msg.ToMailAddress(&mail.Address{Address: to})
 	msg.SetDateWithValue(s.now())
-	msg.SetMessageIDWithValue(s.messageID(m))
+	msg.SetMessageIDWithValue(id)
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetGenHeader("X-Auto-Response-Suppress", "OOF, AutoReply")
-	if subject := oneLine(t[texts.Subject]); isASCII(subject) {
-		msg.Subject(subject)
-	} else {
-		msg.SetGenHeaderPreformatted(gomail.HeaderSubject, encodedWords(subject))
-	}
+	setSubject(msg, t[texts.Subject])
 	msg.SetBodyString(gomail.TypeTextPlain, t[texts.Text]+"\n")
 	msg.AddAlternativeString(gomail.TypeTextHTML, t[texts.HTML])
 	if code != nil {
 		err := msg.EmbedReader(codeName, bytes.NewReader(code),
-			gomail.WithFileContentType("image/png"), gomail.WithFileContentID("<"+s.pictureID(m)+">"))
+			gomail.WithFileContentType("image/png"), gomail.WithFileContentID("<"+pictureID+">"))
 		if err != nil {
 			return nil, err
 		}

@@ -28,8 +28,7 @@ var headers = []string{
 }
 
 func TestValuesStayInTheirPlace(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
+	s, d := serve(t, mail.Options{}, nil)
 	withSubject := newMailer(t, s, map[string]any{"subject": "{oob.notification.title} {oob.data.x}"})
 	p := phone(t)
 	for _, value := range hostile {
@@ -92,9 +91,7 @@ func TestSubject(t *testing.T) {
 	} {
 		d := newMailer(t, s, map[string]any{"subject": test.option})
 		m := message(t, p, map[string]string{"oob.notification.title": test.title, "oob.data.x": "expanded"})
-		if _, err := d.Dispatch(t.Context(), m); err != nil {
-			t.Fatal(err)
-		}
+		dispatch(t, d, m)
 		got, err := s.Wait(t.Context(), recipient)
 		if err != nil {
 			t.Fatal(err)
@@ -118,9 +115,7 @@ func TestOwnTemplates(t *testing.T) {
 	}
 	d := newMailer(t, s, map[string]any{"templates": dir})
 	m := message(t, phone(t), map[string]string{"oob.username": "{{.Link}}"})
-	if _, err := d.Dispatch(t.Context(), m); err != nil {
-		t.Fatal(err)
-	}
+	dispatch(t, d, m)
 	got := read(t, s.Mails()[0].Data)
 	if got.Subject != "Log in, {{.Link}}" || !strings.HasPrefix(got.Text, "Own text https://") {
 		t.Errorf("got %q and\n%s", got.Subject, got.Text)
@@ -135,14 +130,11 @@ func TestOwnTemplates(t *testing.T) {
 }
 
 func TestWithoutBaseURLTheCodeHoldsTheMessage(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
+	s, d := serve(t, mail.Options{}, nil)
 	p := phone(t)
 	m := message(t, p, nil)
 	m.LinkConfigured, m.Link = false, ""
-	if _, err := d.Dispatch(t.Context(), m); err != nil {
-		t.Fatal(err)
-	}
+	dispatch(t, d, m)
 	got := read(t, s.Mails()[0].Data)
 	for _, picture := range got.Pictures {
 		if code := zbar(t, picture); code != m.Envelope.Encoded() {
@@ -158,8 +150,7 @@ func TestWithoutBaseURLTheCodeHoldsTheMessage(t *testing.T) {
 }
 
 func TestTooLongForACode(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
+	s, d := serve(t, mail.Options{}, nil)
 	p, err := device.New(device.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -172,46 +163,35 @@ func TestTooLongForACode(t *testing.T) {
 	}
 	m.Envelope = content.Envelope().Sealed(jwe)
 	m.Link = nevisfido.Link("https://app.example.com/open", m.Envelope)
-	if _, err := d.Dispatch(t.Context(), m); err != nil {
-		t.Fatal(err)
-	}
+	dispatch(t, d, m)
 	got := read(t, s.Mails()[0].Data)
 	if len(got.Pictures) != 0 || strings.Contains(got.HTML, "cid:") || !strings.Contains(got.Text, m.Link) {
 		t.Errorf("%d pictures, and the text\n%s", len(got.Pictures), got.Text)
 	}
 	m.Link, m.LinkConfigured = "", false
-	_, err = d.Dispatch(t.Context(), m)
-	wantFailure(t, err, dispatchers.Refused, "too_big")
+	fails(t, d, m, dispatchers.Refused, "too_big")
 }
 
 func TestHugeValues(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
+	s, d := serve(t, mail.Options{}, nil)
 	m := message(t, phone(t), map[string]string{"oob.notification.body": strings.Repeat("ü", 1<<20)})
-	_, err := d.Dispatch(t.Context(), m)
-	wantFailure(t, err, dispatchers.Refused, "too_big")
+	fails(t, d, m, dispatchers.Refused, "too_big")
 	if n := s.Connections(); n != 0 {
 		t.Errorf("%d connections", n)
 	}
 }
 
 func TestAttemptsShareTheMessageID(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
+	s, d := serve(t, mail.Options{}, nil)
 	s.Script(mail.AtEnd, mail.Reply("451 4.3.0 Try again"), mail.Pass, mail.Pass)
 	m := message(t, phone(t), nil)
-	_, err := d.Dispatch(t.Context(), m)
-	wantFailure(t, err, dispatchers.Temporary, "deferred")
+	fails(t, d, m, dispatchers.Temporary, "deferred")
 	for range 2 {
-		if _, err := d.Dispatch(t.Context(), m); err != nil {
-			t.Fatal(err)
-		}
+		dispatch(t, d, m)
 	}
 	other := message(t, phone(t), nil)
 	other.ID = "another"
-	if _, err := d.Dispatch(t.Context(), other); err != nil {
-		t.Fatal(err)
-	}
+	dispatch(t, d, other)
 	var ids []string
 	for _, got := range s.Mails() {
 		ids = append(ids, read(t, got.Data).Header.Get("Message-Id"))
@@ -220,6 +200,5 @@ func TestAttemptsShareTheMessageID(t *testing.T) {
 		t.Errorf("the Message-IDs are %q", ids)
 	}
 	other.ID = "a>\r\nX-Evil: 1"
-	_, err = d.Dispatch(t.Context(), other)
-	wantFailure(t, err, dispatchers.Broken, "id")
+	fails(t, d, other, dispatchers.Broken, "id")
 }

@@ -52,12 +52,9 @@ func TestCaddyfile(t *testing.T) {
 // TestCaddyfileErrors: each names the option and its line, and no password.
 func TestCaddyfileErrors(t *testing.T) {
 	for options, want := range map[string]string{
-		"server":                                        "server",
-		"server a b":                                    "server",
 		"server smtp://mail.example.com":                "server",
-		"server a\nserver b":                            "server",
 		"from Example Bank login@example.com":           "from",
-		"from bank":                                     "from",
+		"from bank@localhost":                           "such as login@example.com",
 		"subject {oob.titel}":                           "subject",
 		"auth bank":                                     "auth",
 		"auth bank hunter2 hunter3":                     "auth",
@@ -66,13 +63,8 @@ func TestCaddyfileErrors(t *testing.T) {
 		"server a\nfrom a@b.ch\nauth_type plain":        "auth_type",
 		"server a\nfrom a@b.ch\nlanguage ja":            "language",
 		"server mail.example.com\nfrom a@b.ch\ntls off": "tls",
-		"tls maybe":                                     "tls",
-		"language":                                      "language",
-		"connections many":                              "connections",
-		"connections 0":                                 "connections",
-		"helo a_b":                                      "helo",
-		"port 25":                                       `"port"`,
-		"ca a\nca b":                                    "ca",
+		"helo a_b": "helo",
+		"port 25":  `"port"`,
 	} {
 		err := new(Mailer).UnmarshalCaddyfile(caddyfile.NewTestDispenser("smtp {\n" + options + "\n}"))
 		last := "Testfile:" + string(rune('2'+strings.Count(options, "\n")))
@@ -80,24 +72,16 @@ func TestCaddyfileErrors(t *testing.T) {
 			t.Errorf("%q: got %v, want %s and %s", options, err, want, last)
 		}
 	}
-	for _, text := range []string{"smtp mail.example.com", "smtp", "smtp {\nserver h\n}", "smtp {\nfrom a@example.com\n}"} {
-		if err := new(Mailer).UnmarshalCaddyfile(caddyfile.NewTestDispenser(text)); err == nil || !strings.Contains(err.Error(), "Testfile:1") {
-			t.Errorf("%q: got %v", text, err)
-		}
-	}
 }
 
 // TestOptionsThatCannotBe: the error names what to change, and no password.
 func TestOptionsThatCannotBe(t *testing.T) {
-	account := func(user, password, kind string) map[string]any {
-		return map[string]any{"auth": map[string]any{"username": user, "password": password, "type": kind}}
-	}
+	auth := func(password, kind string) map[string]any { return map[string]any{"auth": account(password, kind)} }
 	missing := filepath.Join(t.TempDir(), "missing")
 	for name, test := range map[string]struct {
 		more map[string]any
 		want string
 	}{
-		"no server":               {map[string]any{"server": ""}, "server"},
 		"port 0":                  {map[string]any{"server": "mail.example.com:0"}, "server"},
 		"port by name":            {map[string]any{"server": "mail.example.com:smtp"}, "server"},
 		"port too large":          {map[string]any{"server": "mail.example.com:65536"}, "server"},
@@ -106,24 +90,17 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		"off to another machine":  {map[string]any{"tls": "off"}, "on this machine"},
 		"off by a placeholder":    {map[string]any{"tls": "off", "server": "{env.OOB_MAIL_SERVER}"}, "on this machine"},
 		"off by name":             {map[string]any{"tls": "off", "server": "localhost.example.com"}, "on this machine"},
-		"off with a password":     {map[string]any{"tls": "off", "server": "127.0.0.1", "auth": account("a", "hunter2", "")["auth"]}, "auth"},
+		"off with a password":     {map[string]any{"tls": "off", "server": "127.0.0.1", "auth": account("hunter2", "")}, "auth"},
 		"off with a ca":           {map[string]any{"tls": "off", "server": "localhost", "ca": missing}, "without TLS"},
-		"no from":                 {map[string]any{"from": ""}, "from"},
 		"from is a list":          {map[string]any{"from": "a@example.com, b@example.com"}, "from"},
 		"from at a bare host":     {map[string]any{"from": "root@localhost"}, "from"},
 		"templates":               {map[string]any{"templates": missing}, "templates"},
-		"language":                {map[string]any{"language": []string{"{oob.language}", "en"}}, "language"},
-		"language at the end":     {map[string]any{"language": []string{"{oob.data.lang}"}}, "language"},
-		"connections":             {map[string]any{"connections": 101}, "connections"},
-		"negative connections":    {map[string]any{"connections": -1}, "connections"},
-		"auth_type":               {account("a", "hunter2", "ntlm"), "auth_type"},
-		"no user":                 {account("", "hunter2", ""), "auth (user)"},
-		"no password":             {account("a", "", ""), "auth (password)"},
-		"password of two lines":   {account("a", "hunter2\nhunter2", ""), "auth (password)"},
-		"password file missing":   {account("a", "{file."+missing+"}", ""), "auth (password)"},
-		"password variable empty": {account("a", "{env.OOB_NO_SUCH}", ""), "auth (password)"},
+		"no user":                 {map[string]any{"auth": map[string]any{"password": "hunter2"}}, "auth (user)"},
+		"no password":             {auth("", ""), "auth (password)"},
+		"password of two lines":   {auth("hunter2\nhunter2", ""), "auth (password)"},
+		"password file missing":   {auth("{file."+missing+"}", ""), "auth (password)"},
+		"password variable empty": {auth("{env.OOB_NO_SUCH}", ""), "auth (password)"},
 		"ca":                      {map[string]any{"ca": missing}, "ca"},
-		"proxy":                   {map[string]any{"proxy": "socks5://127.0.0.1"}, "proxy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("OOB_MAIL_SERVER", "mail.example.com")

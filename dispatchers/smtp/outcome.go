@@ -9,20 +9,17 @@ import (
 	"net/textproto"
 	"regexp"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
-// The reasons of failed attempts, in addition to those of package httpclient.
+// The reasons of failed attempts, in addition to those of the packages
+// dispatchers and httpclient.
 const (
-	reasonNoAddress      = "no_address"
-	reasonBadAddress     = "bad_address"
 	reasonTemplate       = "template"
-	reasonTooBig         = "too_big"
-	reasonEncoding       = "encoding"
 	reasonID             = "id"
 	reasonBusy           = "busy"
 	reasonSTARTTLS       = "starttls"
@@ -32,7 +29,6 @@ const (
 	reasonDeferred       = "deferred"
 	reasonNoMailbox      = "no_mailbox"
 	reasonSenderRejected = "sender_rejected"
-	reasonRejected       = "rejected"
 	reasonUncertain      = "uncertain"
 )
 
@@ -107,25 +103,19 @@ func isNetwork(err error) bool {
 	return ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
-// answered says what an answer of the server means. The code decides (RFC
-// 5321, section 4.2.1), and the enhanced code (RFC 3463) says more.
-func answered(at stage, answer *textproto.Error) *dispatchers.Error {
-	code := enhancedCode(answer)
-	class, reason, advice := meaning(at, answer.Code, code)
-	return dispatchers.Fail(class, reason, "%s: it answered %s: %s",
-		at, strings.TrimSpace(fmt.Sprintf("%d %s", answer.Code, code)), advice)
-}
-
 var enhanced = regexp.MustCompile(`^([245])\.\d{1,3}\.\d{1,3}\b`)
 
-// enhancedCode returns the enhanced code of an answer, "" for none. One of
-// another class than the code does not count.
-func enhancedCode(answer *textproto.Error) string {
-	match := enhanced.FindStringSubmatch(answer.Msg)
-	if match == nil || match[1] != fmt.Sprint(answer.Code/100) {
-		return ""
+// answered says what an answer of the server means. The code decides (RFC
+// 5321, section 4.2.1), and the enhanced code (RFC 3463) says more, unless it is
+// of another class.
+func answered(at stage, answer *textproto.Error) *dispatchers.Error {
+	said, code := strconv.Itoa(answer.Code), ""
+	if match := enhanced.FindStringSubmatch(answer.Msg); match != nil && match[1] == said[:1] {
+		code = match[0]
+		said += " " + code
 	}
-	return match[0]
+	class, reason, advice := meaning(at, answer.Code, code)
+	return dispatchers.Fail(class, reason, "%s: it answered %s: %s", at, said, advice)
 }
 
 // gone are the enhanced codes of a recipient that there will never be (RFC
@@ -152,5 +142,5 @@ func meaning(at stage, code int, enhanced string) (class dispatchers.Class, reas
 	case slices.Contains(gone, enhanced):
 		return dispatchers.Expired, reasonNoMailbox, "the mailbox does not exist"
 	}
-	return dispatchers.Refused, reasonRejected, "it does not take the mail; its log says why"
+	return dispatchers.Refused, dispatchers.ReasonRejected, "it does not take the mail; its log says why"
 }

@@ -11,12 +11,7 @@ import (
 )
 
 func TestAnswers(t *testing.T) {
-	const (
-		temporary = dispatchers.Temporary
-		expired   = dispatchers.Expired
-		refused   = dispatchers.Refused
-		broken    = dispatchers.Broken
-	)
+	const temporary, expired, refused, broken = dispatchers.Temporary, dispatchers.Expired, dispatchers.Refused, dispatchers.Broken
 	text := " the mailbox of " + recipient + " and canary"
 	for _, test := range []struct {
 		at     mail.Point
@@ -65,8 +60,7 @@ func TestAnswers(t *testing.T) {
 		{mail.AtEnd, "garbage", refused, "uncertain"},
 	} {
 		t.Run(string(test.at)+" "+test.answer, func(t *testing.T) {
-			s := startServer(t, mail.Options{User: "bank", Password: "hunter2"})
-			d := newMailer(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
+			s, d := serve(t, loginServer, map[string]any{"auth": account("hunter2", "")})
 			s.Script(test.at, mail.Reply(test.answer+text))
 			_, err := d.Dispatch(t.Context(), plain())
 			wantFailure(t, err, test.class, test.reason)
@@ -95,8 +89,7 @@ func TestServersThatFail(t *testing.T) {
 	} {
 		for _, at := range points {
 			t.Run(name+" at "+string(at), func(t *testing.T) {
-				s := startServer(t, mail.Options{User: "bank", Password: "hunter2"})
-				d := newMailer(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
+				s, d := serve(t, loginServer, map[string]any{"auth": account("hunter2", "")})
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				go func() {
@@ -126,9 +119,8 @@ func TestServersThatFail(t *testing.T) {
 // repeated here, over a kept connection neither.
 func TestDroppedInTheMail(t *testing.T) {
 	for at, kept := range map[mail.Point]int{mail.AtContent: 0, mail.AtEnd: 1} {
-		s := startServer(t, mail.Options{})
-		d := newMailer(t, s, nil)
-		dispatch(t, d)
+		s, d := serve(t, mail.Options{}, nil)
+		dispatch(t, d, plain())
 		s.Script(at, mail.Drop)
 		_, err := d.Dispatch(t.Context(), plain())
 		e := dispatchers.AsError(err)
@@ -146,11 +138,7 @@ func TestNobodyThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := load(t, map[string]any{"server": listener.Addr().String(), "from": "login@example.com"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := mailer(t, map[string]any{"server": listener.Addr().String()})
 	_ = listener.Close()
-	_, err = d.Dispatch(t.Context(), plain())
-	wantFailure(t, err, dispatchers.Temporary, "connection")
+	fails(t, d, plain(), dispatchers.Temporary, "connection")
 }

@@ -92,7 +92,8 @@ func remaining(ctx context.Context) time.Duration {
 // session returns one that was kept, or else a new one.
 func (p *pool) session(ctx context.Context) (n *session, kept bool, err error) {
 	for n := p.take(); n != nil; n = p.take() {
-		if n.alive(ctx) {
+		// RSET also takes back whatever a refused mail has left.
+		if n.do(ctx, atHello, n.client.Reset) == nil {
 			return n, true, nil
 		}
 		n.drop()

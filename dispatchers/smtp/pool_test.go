@@ -10,27 +10,16 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 )
 
-func dispatch(t *testing.T, d *Mailer) {
-	t.Helper()
-	if _, err := d.Dispatch(t.Context(), plain()); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestConnectionsAreReused(t *testing.T) {
-	s := startServer(t, mail.Options{User: "bank", Password: "hunter2"})
-	d := newMailer(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
+	s, d := serve(t, loginServer, map[string]any{"auth": account("hunter2", "")})
 	for range 20 {
-		dispatch(t, d)
+		dispatch(t, d, plain())
 	}
-	if mails, connections := len(s.Mails()), s.Connections(); mails != 20 || connections != 1 {
-		t.Errorf("%d mails over %d connections, want 20 over 1", mails, connections)
-	}
+	wantMails(t, s, 20, 1)
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, map[string]any{"connections": 3})
+	s, d := serve(t, mail.Options{}, map[string]any{"connections": 3})
 	var group sync.WaitGroup
 	for range 30 {
 		group.Go(func() {
@@ -46,8 +35,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 }
 
 func TestWaitingForAConnectionEnds(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, map[string]any{"connections": 1})
+	s, d := serve(t, mail.Options{}, map[string]any{"connections": 1})
 	s.Script(mail.AtRCPT, mail.Hang)
 	slow, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -62,7 +50,7 @@ func TestWaitingForAConnectionEnds(t *testing.T) {
 	wantFailure(t, err, dispatchers.Temporary, "busy")
 	cancel()
 	wantFailure(t, <-done, dispatchers.Temporary, "canceled")
-	dispatch(t, d)
+	dispatch(t, d, plain())
 	if n := len(s.Mails()); n != 1 {
 		t.Errorf("%d mails, want 1", n)
 	}
@@ -83,50 +71,39 @@ func TestKeptConnectionsThatBroke(t *testing.T) {
 		"the answer to RSET is 5xx": func(s *mail.Server) { s.Script(mail.AtRSET, mail.Reply("500 5.5.1 What?")) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := startServer(t, mail.Options{})
-			d := newMailer(t, s, nil)
-			dispatch(t, d)
+			s, d := serve(t, mail.Options{}, nil)
+			dispatch(t, d, plain())
 			breakIt(s)
-			dispatch(t, d)
-			if mails, connections := len(s.Mails()), s.Connections(); mails != 2 || connections != 2 {
-				t.Errorf("%d mails over %d connections, want 2 over 2", mails, connections)
-			}
+			dispatch(t, d, plain())
+			wantMails(t, s, 2, 2)
 		})
 	}
 }
 
 func TestRefusedMailsLeaveTheConnection(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
+	s, d := serve(t, mail.Options{}, nil)
 	for _, at := range []mail.Point{mail.AtMAIL, mail.AtRCPT, mail.AtDATA, mail.AtEnd} {
 		s.Script(at, mail.Reply("554 5.6.0 No"))
 		if _, err := d.Dispatch(t.Context(), plain()); err == nil {
 			t.Errorf("%s: the mail was taken", at)
 		}
-		dispatch(t, d)
+		dispatch(t, d, plain())
 	}
-	if mails, connections := len(s.Mails()), s.Connections(); mails != 4 || connections != 1 {
-		t.Errorf("%d mails over %d connections, want 4 over 1", mails, connections)
-	}
+	wantMails(t, s, 4, 1)
 }
 
 // TestNonsenseEndsTheConnection: nobody knows what such a server waits for.
 func TestNonsenseEndsTheConnection(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
+	s, d := serve(t, mail.Options{}, nil)
 	s.Script(mail.AtRCPT, mail.Reply("354 Go ahead"))
-	_, err := d.Dispatch(t.Context(), plain())
-	wantFailure(t, err, dispatchers.Broken, "protocol")
-	dispatch(t, d)
-	if mails, connections := len(s.Mails()), s.Connections(); mails != 1 || connections != 2 {
-		t.Errorf("%d mails over %d connections, want 1 over 2", mails, connections)
-	}
+	fails(t, d, plain(), dispatchers.Broken, "protocol")
+	dispatch(t, d, plain())
+	wantMails(t, s, 1, 2)
 }
 
 func TestCleanupSaysGoodBye(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
-	dispatch(t, d)
+	s, d := serve(t, mail.Options{}, nil)
+	dispatch(t, d, plain())
 	if err := d.Cleanup(); err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +111,7 @@ func TestCleanupSaysGoodBye(t *testing.T) {
 	if last := commands[len(commands)-1]; last != "QUIT" {
 		t.Errorf("the last command is %q", last)
 	}
-	dispatch(t, d) // one that was still under way at a reload
+	dispatch(t, d, plain()) // one that was still under way at a reload
 	if n := len(d.pool.idle); n != 0 {
 		t.Errorf("%d connections are kept after the end", n)
 	}
@@ -144,9 +121,8 @@ func TestCleanupSaysGoodBye(t *testing.T) {
 }
 
 func TestCleanupDoesNotHang(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, nil)
-	dispatch(t, d)
+	s, d := serve(t, mail.Options{}, nil)
+	dispatch(t, d, plain())
 	s.Script(mail.AtQUIT, mail.Hang)
 	if err := d.Cleanup(); err != nil {
 		t.Fatal(err)

@@ -30,57 +30,6 @@ type postfix struct {
 	delivered string // folder of new mails
 }
 
-const mainCF = `
-compatibility_level = 3.6
-queue_directory = DIR/queue
-data_directory = DIR/data
-maillog_file = DIR/log
-maillog_file_prefixes = DIR
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-myhostname = mail.example.com
-mydestination =
-alias_maps =
-alias_database =
-virtual_mailbox_domains = example.com
-virtual_mailbox_maps = static:inbox/
-virtual_mailbox_base = DIR/mail
-virtual_uid_maps = static:65534
-virtual_gid_maps = static:65534
-smtpd_tls_cert_file = DIR/cert.pem
-smtpd_tls_key_file = DIR/key.pem
-smtpd_tls_session_cache_database =
-smtpd_sasl_auth_enable = yes
-smtpd_sasl_path = smtpd
-smtpd_sasl_local_domain = example.com
-cyrus_sasl_config_path = DIR/sasl
-smtpd_relay_restrictions = permit_sasl_authenticated, reject
-smtpd_sender_restrictions = check_sender_access texthash:DIR/senders
-smtpd_recipient_restrictions = check_recipient_access texthash:DIR/recipients
-smtpd_end_of_data_restrictions = check_recipient_access texthash:DIR/late
-smtpd_delay_reject = no
-`
-
-const masterCF = `
-STARTTLS inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_tls_auth_only=yes
-IMPLICIT inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
-cleanup  unix n - n - 0 cleanup
-qmgr     unix n - n 300 1 qmgr
-rewrite  unix - - n - - trivial-rewrite
-tlsmgr   unix - - n 1000? 1 tlsmgr
-bounce   unix - - n - 0 bounce
-defer    unix - - n - 0 bounce
-trace    unix - - n - 0 bounce
-verify   unix - - n - 1 verify
-proxymap unix - - n - - proxymap
-anvil    unix - - n - 1 anvil
-error    unix - - n - - error
-retry    unix - - n - - error
-discard  unix - - n - - discard
-virtual  unix - n n - - virtual
-postlog  unix-dgram n - n - 1 postlogd
-`
-
 func startPostfix(t *testing.T) *postfix {
 	t.Helper()
 	for _, program := range []string{"postfix", "saslpasswd2"} {
@@ -101,6 +50,8 @@ func startPostfix(t *testing.T) *postfix {
 	return p
 }
 
+// configure copies the files of testdata with their places filled in, and adds
+// the certificate and the account.
 func (p *postfix) configure(t *testing.T) {
 	t.Helper()
 	certificate, ca, err := mail.NewCertificate(mail.Certificate{})
@@ -111,7 +62,6 @@ func (p *postfix) configure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill := strings.NewReplacer("DIR", p.dir, "STARTTLS", p.starttls, "IMPLICIT", p.implicit)
 	for _, name := range []string{"queue", "data", "sasl", "mail"} {
 		if err := os.Mkdir(filepath.Join(p.dir, name), 0o755); err != nil {
 			t.Fatal(err)
@@ -120,19 +70,18 @@ func (p *postfix) configure(t *testing.T) {
 	if err := os.Chmod(p.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string]string{
-		"main.cf":   fill.Replace(mainCF),
-		"master.cf": fill.Replace(masterCF),
-		"cert.pem":  string(ca),
-		"key.pem":   string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
-		"sasl/smtpd.conf": fill.Replace("pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: DIR/sasl/db\n" +
-			"mech_list: PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256\n"),
-		"senders": "blocked@example.com 553 5.7.1 not yours, canary\n",
-		"recipients": "gone@example.com 550 5.1.1 no such user gone@example.com\n" +
-			"busy@example.com 450 4.2.0 greylisted busy@example.com\n" +
-			"full@example.com 552 5.2.2 mailbox full\n",
-		"late": "late@example.com 554 5.7.1 spam\nslow@example.com 451 4.7.1 come back later\n",
-	} {
+	files := map[string]string{
+		"cert.pem": string(ca), "key.pem": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
+	}
+	fill := strings.NewReplacer("DIR", p.dir, "STARTTLS", p.starttls, "IMPLICIT", p.implicit)
+	for _, name := range []string{"main.cf", "master.cf", "senders", "recipients", "late", "sasl/smtpd.conf"} {
+		content, err := os.ReadFile(filepath.Join("testdata", "postfix", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = fill.Replace(string(content))
+	}
+	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -160,47 +109,22 @@ func (p *postfix) run(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() {
+	t.Cleanup(func() { // the master process ends all others
+		content, err := os.ReadFile(filepath.Join(p.dir, "queue", "pid", "master.pid"))
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(content)))
+		if err != nil || pid <= 0 || syscall.Kill(pid, syscall.SIGTERM) != nil {
+			t.Errorf("Postfix is not stopped: %v\n%s", err, p.log())
+		}
 		_ = cmd.Wait()
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		p.stop(t)
-		<-ended
 	})
-	testservice.Until(t, func() bool {
-		select {
-		case <-ended:
-			t.Fatalf("Postfix did not start\n%s", p.log())
-		default:
-		}
-		for _, address := range []string{p.starttls, p.implicit} {
+	for _, address := range []string{p.starttls, p.implicit} {
+		testservice.Until(t, func() bool {
 			c, err := net.Dial("tcp", address)
-			if err != nil {
-				return false
+			if err == nil {
+				_ = c.Close()
 			}
-			_ = c.Close()
-		}
-		return true
-	}, p.log)
-}
-
-// stop ends Postfix's master process, which ends all others.
-func (p *postfix) stop(t *testing.T) {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(p.dir, "queue", "pid", "master.pid"))
-	if err != nil {
-		t.Errorf("stopping Postfix: %v\n%s", err, p.log())
-		return
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
-	if err != nil {
-		t.Errorf("stopping Postfix: %v", err)
-		return
-	}
-	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
-		t.Errorf("stopping Postfix: %v", err)
+			return err == nil
+		}, p.log)
 	}
 }
 
@@ -233,16 +157,9 @@ func (p *postfix) next(t *testing.T) []byte {
 
 func (p *postfix) dispatcher(t *testing.T, more map[string]any) *Mailer {
 	t.Helper()
-	options := map[string]any{
-		"server": p.starttls, "from": "Example Bank <login@example.com>", "ca": p.ca,
-		"auth": map[string]any{"username": "bank", "password": "hunter2"},
-	}
+	options := map[string]any{"server": p.starttls, "ca": p.ca, "auth": account("hunter2", "")}
 	maps.Copy(options, more)
-	d, err := load(t, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return mailer(t, options)
 }
 
 func TestPostfix(t *testing.T) {
@@ -272,20 +189,14 @@ func TestPostfix(t *testing.T) {
 
 	t.Run("mechanisms", func(t *testing.T) {
 		for _, kind := range []string{"auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256"} {
-			right := server.dispatcher(t, map[string]any{
-				"auth": map[string]any{"username": "bank", "password": "hunter2", "type": kind},
-			})
+			right := server.dispatcher(t, map[string]any{"auth": account("hunter2", kind)})
 			if err := right.Probe(t.Context()); err != nil {
 				t.Errorf("%s: %v", kind, err)
 			}
-			wrong := server.dispatcher(t, map[string]any{
-				"auth": map[string]any{"username": "bank", "password": "wrong", "type": kind},
-			})
+			wrong := server.dispatcher(t, map[string]any{"auth": account("wrong", kind)})
 			wantFailure(t, wrong.Probe(t.Context()), dispatchers.Broken, "auth")
 		}
-		token := server.dispatcher(t, map[string]any{
-			"auth": map[string]any{"username": "bank", "password": "hunter2", "type": "xoauth2"},
-		})
+		token := server.dispatcher(t, map[string]any{"auth": account("hunter2", "xoauth2")})
 		wantFailure(t, token.Probe(t.Context()), dispatchers.Broken, "auth")
 	})
 
@@ -304,22 +215,16 @@ func TestPostfix(t *testing.T) {
 		} {
 			m := message(t, p, nil)
 			m.Address = test.to
-			_, err := d.Dispatch(t.Context(), m)
-			wantFailure(t, err, test.class, test.reason)
-			if strings.Contains(err.Error(), "@") {
-				t.Errorf("the error quotes an address: %v", err)
+			if text := fails(t, d, m, test.class, test.reason); strings.Contains(text, "@") {
+				t.Errorf("the error quotes an address: %v", text)
 			}
 		}
-		if _, err := d.Dispatch(t.Context(), message(t, p, nil)); err != nil {
-			t.Fatal(err)
-		}
+		dispatch(t, d, message(t, p, nil))
 		server.next(t)
 		blocked := server.dispatcher(t, map[string]any{"from": "blocked@example.com"})
-		_, err := blocked.Dispatch(t.Context(), message(t, p, nil))
-		wantFailure(t, err, dispatchers.Refused, "sender_rejected")
+		fails(t, blocked, message(t, p, nil), dispatchers.Refused, "sender_rejected")
 		nobody := server.dispatcher(t, map[string]any{"auth": nil})
-		_, err = nobody.Dispatch(t.Context(), message(t, p, nil))
-		wantFailure(t, err, dispatchers.Refused, "rejected") // 554 5.7.1: no relay for strangers
+		fails(t, nobody, message(t, p, nil), dispatchers.Refused, "rejected") // 554 5.7.1: no relay for strangers
 	})
 
 	t.Run("one connection for many mails", func(t *testing.T) {
@@ -328,9 +233,7 @@ func TestPostfix(t *testing.T) {
 		for i := range 10 {
 			m := message(t, p, nil)
 			m.ID = fmt.Sprint("mail-", i)
-			if _, err := d.Dispatch(t.Context(), m); err != nil {
-				t.Fatal(err)
-			}
+			dispatch(t, d, m)
 			if id := checkMail(t, p, m, server.next(t)).Header.Get("Message-Id"); id != "<"+m.DeliveryID()+"@example.com>" {
 				t.Errorf("got the mail %s", id)
 			}

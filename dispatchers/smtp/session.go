@@ -16,28 +16,26 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
-// The commands and mechanisms are go-mail's. Its Client, which opens sessions
-// and sends mails over them, is not used: its errors do not wrap their cause,
-// and those of a connection that fails have no stage, so that "never twice" and
-// the outcome classes would hang on texts; it writes a mail while it renders it;
-// it leaves connections open that fail; and with a dialer of one's own it takes
-// implicit TLS for an open connection and does not log in with PLAIN.
+// The commands and mechanisms are go-mail's. Its Client, which sends mails over
+// them, is not used: the errors of a connection that fails have no stage, which
+// "never twice" and the outcome classes need, and it leaves such connections
+// open.
 
 // server is how to get a session.
 type server struct {
 	host, address string
+	connect       func(ctx context.Context, network, address string) (net.Conn, error)
 	tls           string
 	config        *tls.Config // nil with tls off
 	helo          string
-	login         *login  // nil for none
-	tunnel        *tunnel // nil for none
+	login         *login // nil for none
 }
 
 const dialTimeout = 10 * time.Second
 
 // dial opens a session. The error is a *dispatchers.Error.
 func (s *server) dial(ctx context.Context) (*session, error) {
-	c, err := s.connect(ctx)
+	c, err := s.connect(ctx, "tcp", s.address)
 	if err != nil {
 		return nil, classify(ctx, atConnect, err)
 	}
@@ -47,14 +45,6 @@ func (s *server) dial(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	return n, nil
-}
-
-func (s *server) connect(ctx context.Context) (net.Conn, error) {
-	if s.tunnel != nil {
-		return s.tunnel.connect(ctx, s.address)
-	}
-	dialer := net.Dialer{Timeout: dialTimeout}
-	return dialer.DialContext(ctx, "tcp", s.address)
 }
 
 // open takes a connection to the point where it can take mails. Neither the
@@ -79,13 +69,22 @@ func (s *server) open(ctx context.Context, n *session) error {
 		return err
 	}
 	if s.tls == tlsSTARTTLS {
-		if err := s.startTLS(ctx, n); err != nil {
+		if offered, _ := n.client.Extension("STARTTLS"); !offered {
+			return dispatchers.Fail(dispatchers.Broken, reasonSTARTTLS,
+				"the mail server, or something on the way to it, does not offer STARTTLS: "+
+					"use tls implicit if the port is for it, or find out what takes the offer away")
+		}
+		if err := n.do(ctx, atTLS, func() error { return n.client.StartTLS(s.config) }); err != nil {
 			return err
 		}
 	}
 	if s.login == nil {
 		return nil
 	}
+	return s.logIn(ctx, n)
+}
+
+func (s *server) logIn(ctx context.Context, n *session) error {
 	offers, err := n.offers(ctx, s.helo)
 	if err != nil {
 		return err
@@ -95,15 +94,6 @@ func (s *server) open(ctx context.Context, n *session) error {
 		return err
 	}
 	return n.do(ctx, atAuth, func() error { return n.client.Auth(auth) })
-}
-
-func (s *server) startTLS(ctx context.Context, n *session) error {
-	if offered, _ := n.client.Extension("STARTTLS"); !offered {
-		return dispatchers.Fail(dispatchers.Broken, reasonSTARTTLS,
-			"the mail server, or something on the way to it, does not offer STARTTLS: "+
-				"use tls implicit if the port is for it, or find out what takes the offer away")
-	}
-	return n.do(ctx, atTLS, func() error { return n.client.StartTLS(s.config) })
 }
 
 // offers returns the mechanisms of all lines of AUTH, also of those in the form
@@ -186,12 +176,6 @@ func (n *session) send(ctx context.Context, m *outgoing) (stage, error) {
 		}
 	}
 	return atEnd, nil
-}
-
-// alive asks whether the session can take another mail, and takes back
-// whatever a refused one has left.
-func (n *session) alive(ctx context.Context) bool {
-	return n.do(ctx, atHello, n.client.Reset) == nil
 }
 
 // quit ends the session as the protocol wants it, unless it is broken: a

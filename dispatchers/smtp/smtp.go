@@ -8,12 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/mail"
-	"net/netip"
-	"os"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -41,7 +35,7 @@ func init() { caddy.RegisterModule(Mailer{}) }
 // it has got a whole mail, the outcome is refused, with the reason
 // "uncertain". Attempts for the same token share a Message-ID.
 type Mailer struct {
-	// The mail server, as host or host:port. It has to have a certificate for
+	// The mail server, as host or host:port. It needs a certificate for
 	// this host. Default port: 587, or 465 with `implicit`, 25 with `off`
 	Server string `json:"server,omitempty"`
 
@@ -51,7 +45,7 @@ type Mailer struct {
 	TLS string `json:"tls,omitempty"`
 
 	// The account to log in with; only over TLS. Default: none
-	Auth *Auth `json:"auth,omitempty"`
+	Auth Auth `json:"auth,omitzero"`
 
 	// The sender, such as `Example Bank <login@example.com>`. The name also
 	// signs the mails, the domain ends their Message-ID. Required
@@ -79,22 +73,6 @@ type Mailer struct {
 	now    func() time.Time
 }
 
-// Auth is an account of the mail server.
-type Auth struct {
-	// The user name. May be a placeholder.
-	Username string `json:"username,omitempty"`
-
-	// The password, or for `xoauth2` the access token, as a placeholder such
-	// as {env.SMTP_PASSWORD} or {file./path}. A file that changes is used for
-	// new connections without a restart.
-	Password string `json:"password,omitempty"`
-
-	// The mechanism: `plain`, `login`, `cram-md5`, `scram-sha-1`,
-	// `scram-sha-256`, `xoauth2`, or `auto` for the strongest that the server
-	// offers (never `xoauth2`). Default: `auto`
-	Type string `json:"type,omitempty"`
-}
-
 // The values of tls.
 const (
 	tlsImplicit = "implicit"
@@ -109,7 +87,7 @@ var options = conf.Join(
 		conf.Placeholder("server", func(s *Mailer) *string { return &s.Server }, checkServer),
 		conf.OneOf("tls", func(s *Mailer) *string { return &s.TLS }, tlsSTARTTLS, tlsImplicit, tlsOff),
 		conf.Resolved(conf.Custom("auth", readAuth, checkAuth), resolveAuth),
-		conf.Custom("auth_type", readAuthType, checkAuthType),
+		conf.Text("auth_type", func(s *Mailer) *string { return &s.Auth.Type }, checkAuthType),
 		conf.Placeholder("from", func(s *Mailer) *string { return &s.From }, checkFrom),
 		conf.Text("subject", func(s *Mailer) *dispatchers.Template { return &s.Subject }, dispatchers.CheckTemplate),
 		conf.Placeholder("helo", func(s *Mailer) *string { return &s.HELO }, checkHELO),
@@ -153,7 +131,7 @@ func (s *Mailer) Check() error {
 		return errors.New("server <host:port> is needed, such as: server mail.example.com:587")
 	case s.From == "":
 		return errors.New("from <address> is needed, such as: from login@example.com")
-	case s.Auth != nil && s.Auth.Username == "":
+	case s.Auth.Type != "" && s.Auth.Username == "":
 		return conf.Errorf("auth_type", "auth_type says how to log in: auth <user> <password> is missing")
 	}
 	if s.TLS == tlsOff {
@@ -166,79 +144,12 @@ func (s *Mailer) Check() error {
 
 func (s *Mailer) checkWithoutTLS() error {
 	switch {
-	case s.Auth != nil:
+	case s.Auth != (Auth{}):
 		return errors.New("auth would send the password in clear; use starttls or implicit")
 	case s.Options != (httpclient.Options{}):
 		return errors.New("proxy, ca and client_cert have no use without TLS")
 	}
 	return placeholder.Check("server", s.Server, checkLocal)
-}
-
-func checkServer(text string) error {
-	_, _, err := parseServer(text, defaultPorts[tlsSTARTTLS])
-	return err
-}
-
-func parseServer(text, port string) (host, address string, err error) {
-	host = text
-	if h, p, err := net.SplitHostPort(host); err == nil {
-		host, port = h, p
-	}
-	_, ipErr := netip.ParseAddr(host)
-	n, portErr := strconv.ParseUint(port, 10, 16)
-	if portErr != nil || n == 0 || ipErr != nil && !hostname.MatchString(host) {
-		return "", "", errors.New("write the host's name or IP address and a port, such as mail.example.com:587")
-	}
-	return host, net.JoinHostPort(host, port), nil
-}
-
-func checkLocal(text string) error {
-	host, _, err := parseServer(text, defaultPorts[tlsOff])
-	if err != nil {
-		return err
-	}
-	ip, err := netip.ParseAddr(host)
-	if strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback() {
-		return nil
-	}
-	return errors.New("it must be on this machine; use starttls or implicit")
-}
-
-// sender is the sender of all mails.
-type sender struct{ name, address, domain string }
-
-func checkFrom(text string) error {
-	_, err := parseSender(text)
-	return err
-}
-
-func parseSender(text string) (sender, error) {
-	parsed, err := mail.ParseAddress(text)
-	if err != nil {
-		return sender{}, errors.New("it is not a mail address; write login@example.com, or \"Example Bank <login@example.com>\"")
-	}
-	address, err := parseAddress(parsed.Address)
-	if err != nil {
-		return sender{}, err
-	}
-	_, domain, _ := strings.Cut(address, "@")
-	return sender{name: parsed.Name, address: address, domain: domain}, nil
-}
-
-var hostname = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
-
-func checkHELO(name string) error {
-	if !hostname.MatchString(name) {
-		return errors.New("it is not a host name, such as sidecar.example.com")
-	}
-	return nil
-}
-
-func defaultHELO() string {
-	if name, err := os.Hostname(); err == nil && checkHELO(name) == nil {
-		return name
-	}
-	return "localhost"
 }
 
 // Provision loads the texts and the credentials. It dials nothing.
@@ -264,11 +175,18 @@ func (s *Mailer) Provision(ctx caddy.Context) error {
 }
 
 func (s *Mailer) newServer(logger *slog.Logger) (*server, error) {
-	host, address, err := parseServer(s.Server, defaultPorts[s.TLS])
+	host, port, err := parseServer(s.Server)
 	if err != nil {
 		return nil, err
 	}
-	server := &server{host: host, address: address, tls: s.TLS, helo: cmp.Or(s.HELO, defaultHELO()), login: s.login}
+	server := &server{
+		host:    host,
+		address: net.JoinHostPort(host, cmp.Or(port, defaultPorts[s.TLS])),
+		connect: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		tls:     s.TLS,
+		helo:    cmp.Or(s.HELO, defaultHELO()),
+		login:   s.login,
+	}
 	if s.TLS == tlsOff {
 		if err := checkLocal(s.Server); err != nil { // a placeholder's value
 			return nil, fmt.Errorf("tls off: server: %w", err)
@@ -279,7 +197,9 @@ func (s *Mailer) newServer(logger *slog.Logger) (*server, error) {
 		return nil, err
 	}
 	server.config.ServerName = host
-	server.tunnel, err = newTunnel(s.Options, logger)
+	if s.Proxy != "" {
+		server.connect, err = newTunnel(s.Options, logger)
+	}
 	return server, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -56,20 +57,60 @@ func load(t *testing.T, options map[string]any) (*Mailer, error) {
 	return dispatcherstest.Load[*Mailer](t, "smtp", options)
 }
 
-// newDispatcher loads a dispatcher that sends to s; more adds options.
-func newMailer(t *testing.T, s *mail.Server, more map[string]any) *Mailer {
+// mailer loads a dispatcher that has to load.
+func mailer(t *testing.T, more map[string]any) *Mailer {
 	t.Helper()
-	options := map[string]any{
-		"server": s.Addr(),
-		"from":   "Example Bank <login@example.com>",
-		"ca":     write(t, "ca.pem", s.CA()),
-	}
+	options := map[string]any{"from": "Example Bank <login@example.com>"}
 	maps.Copy(options, more)
 	d, err := load(t, options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// newMailer loads a dispatcher that sends to s; more adds options.
+func newMailer(t *testing.T, s *mail.Server, more map[string]any) *Mailer {
+	t.Helper()
+	options := map[string]any{"server": s.Addr(), "ca": write(t, "ca.pem", s.CA())}
+	maps.Copy(options, more)
+	return mailer(t, options)
+}
+
+// serve starts a server, and loads a dispatcher that sends to it.
+func serve(t *testing.T, o mail.Options, more map[string]any) (*mail.Server, *Mailer) {
+	t.Helper()
+	s := startServer(t, o)
+	return s, newMailer(t, s, more)
+}
+
+// loginServer is a server that wants account("hunter2", "").
+var loginServer = mail.Options{User: "bank", Password: "hunter2"}
+
+func account(password, kind string) map[string]any {
+	return map[string]any{"username": "bank", "password": password, "type": kind}
+}
+
+func dispatch(t *testing.T, d *Mailer, m *dispatchers.Message) {
+	t.Helper()
+	if _, err := d.Dispatch(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fails ends the test unless the mail fails like this, and returns the error's text.
+func fails(t *testing.T, d *Mailer, m *dispatchers.Message, class dispatchers.Class, reason string) string {
+	t.Helper()
+	_, err := d.Dispatch(t.Context(), m)
+	wantFailure(t, err, class, reason)
+	return err.Error()
+}
+
+func wantMails(t *testing.T, s *mail.Server, mails, connections int) {
+	t.Helper()
+	if m, c := len(s.Mails()), s.Connections(); m != mails || c != connections {
+		t.Errorf("%d mails over %d connections, want %d over %d", m, c, mails, connections)
+	}
 }
 
 // phone is a device that takes sealed messages only.
@@ -168,9 +209,8 @@ func checkMail(t *testing.T, p *device.Device, m *dispatchers.Message, data []by
 func TestDispatchDelivers(t *testing.T) {
 	for name, mode := range map[string]mail.TLS{"starttls": mail.STARTTLS, "implicit": mail.Implicit} {
 		t.Run(name, func(t *testing.T) {
-			s := startServer(t, mail.Options{TLS: mode, User: "bank", Password: "hunter2"})
-			d := newMailer(t, s, map[string]any{
-				"tls": name, "auth": map[string]any{"username": "bank", "password": "hunter2"},
+			s, d := serve(t, mail.Options{TLS: mode, User: "bank", Password: "hunter2"}, map[string]any{
+				"tls": name, "auth": account("hunter2", ""),
 			})
 			if n := s.Connections(); n != 0 {
 				t.Fatalf("provisioning made %d connections", n)
@@ -227,13 +267,8 @@ func TestDispatchDelivers(t *testing.T) {
 
 func TestWithoutTLSOnThisMachine(t *testing.T) {
 	s := startServer(t, mail.Options{TLS: mail.None})
-	d, err := load(t, map[string]any{"server": s.Addr(), "tls": "off", "from": "login@example.com"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := d.Dispatch(t.Context(), plain()); err != nil {
-		t.Fatal(err)
-	}
+	d := mailer(t, map[string]any{"server": s.Addr(), "tls": "off"})
+	dispatch(t, d, plain())
 	if got := s.Mails(); len(got) != 1 || got[0].Encrypted {
 		t.Errorf("got %d mails", len(got))
 	}
@@ -241,38 +276,39 @@ func TestWithoutTLSOnThisMachine(t *testing.T) {
 
 func TestAuthenticationMechanisms(t *testing.T) {
 	for _, test := range []struct {
-		name    string
 		offered []string
 		kind    string
 		used    string // "" for a failure before any credential is sent
 	}{
-		{"auto takes PLAIN before LOGIN", []string{"LOGIN", "PLAIN"}, "", "PLAIN"},
-		{"auto takes LOGIN", []string{"LOGIN"}, "auto", "LOGIN"},
-		{"auto does not take a token", []string{"XOAUTH2"}, "", ""},
-		{"login", []string{"PLAIN", "LOGIN"}, "login", "LOGIN"},
-		{"xoauth2", []string{"PLAIN", "XOAUTH2"}, "xoauth2", "XOAUTH2"},
-		{"not offered", []string{"PLAIN"}, "scram-sha-256", ""},
-		{"part of a name", []string{"SCRAM-SHA-256-PLUS"}, "scram-sha-256", ""},
+		{[]string{"LOGIN", "PLAIN"}, "", "PLAIN"},
+		{[]string{"LOGIN"}, "auto", "LOGIN"},
+		{[]string{"XOAUTH2"}, "", ""},
+		{[]string{"PLAIN", "LOGIN"}, "login", "LOGIN"},
+		{[]string{"PLAIN"}, "plain", "PLAIN"},
+		{[]string{"PLAIN", "XOAUTH2"}, "xoauth2", "XOAUTH2"},
+		{[]string{"PLAIN"}, "scram-sha-256", ""},
+		{[]string{"SCRAM-SHA-256-PLUS"}, "scram-sha-256", ""},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(fmt.Sprint(test.kind, " of ", test.offered), func(t *testing.T) {
 			s := startServer(t, mail.Options{User: "bank", Password: "hunter2", Mechanisms: test.offered})
-			d := newMailer(t, s, map[string]any{
-				"auth": map[string]any{"username": "bank", "password": "hunter2", "type": test.kind},
-			})
-			err := d.Probe(t.Context())
+			err := newMailer(t, s, map[string]any{"auth": account("hunter2", test.kind)}).Probe(t.Context())
 			used := ""
 			for _, command := range s.Commands() {
 				if rest, ok := strings.CutPrefix(command, "AUTH "); ok {
 					used, _, _ = strings.Cut(rest, " ")
 				}
 			}
-			if used != test.used {
-				t.Errorf("used %q, want %q", used, test.used)
+			if used != test.used || (err == nil) != (test.used != "") {
+				t.Errorf("used %q, want %q: %v", used, test.used, err)
 			}
 			if test.used == "" {
 				wantFailure(t, err, dispatchers.Broken, "auth")
-			} else if err != nil {
-				t.Error(err)
+				return
+			}
+			wrong := newMailer(t, s, map[string]any{"auth": account("wrong", test.kind)})
+			fails(t, wrong, plain(), dispatchers.Broken, "auth")
+			if len(s.Mails()) != 0 {
+				t.Error("a mail was sent")
 			}
 		})
 	}
@@ -287,48 +323,28 @@ func TestMechanismsOfSeveralLines(t *testing.T) {
 		s := startServer(t, mail.Options{User: "bank", Password: "hunter2", TLS: mail.Implicit})
 		s.Script(mail.AtEHLO, mail.Pass, mail.Reply("250-mail.example.com\r\n"+lines))
 		d := newMailer(t, s, map[string]any{
-			"tls": "implicit", "auth": map[string]any{"username": "bank", "password": "hunter2"},
+			"tls": "implicit", "auth": account("hunter2", ""),
 		})
-		dispatch(t, d)
+		dispatch(t, d, plain())
 		if got := s.Mails(); len(got) != 1 || got[0].User != "bank" {
 			t.Errorf("%q: %d mails", lines, len(got))
 		}
 	}
 }
 
-func TestWrongPassword(t *testing.T) {
-	for _, mechanism := range []string{"PLAIN", "LOGIN", "XOAUTH2"} {
-		s := startServer(t, mail.Options{User: "bank", Password: "hunter2", Mechanisms: []string{mechanism}})
-		d := newMailer(t, s, map[string]any{
-			"auth": map[string]any{"username": "bank", "password": "wrong", "type": strings.ToLower(mechanism)},
-		})
-		_, err := d.Dispatch(t.Context(), plain())
-		wantFailure(t, err, dispatchers.Broken, "auth")
-		if len(s.Mails()) != 0 {
-			t.Error("a mail was sent")
-		}
-	}
-}
-
 func TestPasswordFileIsFollowed(t *testing.T) {
-	s := startServer(t, mail.Options{User: "bank", Password: "hunter2"})
+	s := startServer(t, loginServer)
 	path := write(t, "password", []byte("old\n"))
-	d := newMailer(t, s, map[string]any{
-		"auth": map[string]any{"username": "bank", "password": "{file." + path + "}"},
-	})
-	_, err := d.Dispatch(t.Context(), plain())
-	wantFailure(t, err, dispatchers.Broken, "auth")
+	d := newMailer(t, s, map[string]any{"auth": account("{file."+path+"}", "")})
+	fails(t, d, plain(), dispatchers.Broken, "auth")
 	if err := os.WriteFile(path, []byte("hunter2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Dispatch(t.Context(), plain()); err != nil {
-		t.Error(err)
-	}
+	dispatch(t, d, plain())
 }
 
 func TestProbeSendsNothing(t *testing.T) {
-	s := startServer(t, mail.Options{User: "bank", Password: "hunter2"})
-	d := newMailer(t, s, map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}})
+	s, d := serve(t, loginServer, map[string]any{"auth": account("hunter2", "")})
 	if err := d.Probe(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -340,52 +356,55 @@ func TestProbeSendsNothing(t *testing.T) {
 	wantFailure(t, d.Probe(t.Context()), dispatchers.Temporary, "deferred")
 }
 
-// TestTLSMatrix: none of these servers gets to see a credential, a sender or a
+// TestTLS: none of these servers gets to see a credential, a sender or a
 // recipient.
-func TestTLSMatrix(t *testing.T) {
-	bad := func(c mail.Certificate) (*tls.Certificate, string) {
+func TestTLS(t *testing.T) {
+	starttls, implicit, none := mail.Options{}, mail.Options{TLS: mail.Implicit}, mail.Options{TLS: mail.None}
+	certified := func(o mail.Options, c mail.Certificate) (mail.Options, string) {
 		certificate, ca, err := mail.NewCertificate(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &certificate, write(t, "ca.pem", ca)
+		o.Certificate = &certificate
+		return o, write(t, "ca.pem", ca)
 	}
-	unknown, _ := bad(mail.Certificate{})
-	expired, expiredCA := bad(mail.Certificate{Expired: true})
-	wrong, wrongCA := bad(mail.Certificate{Name: "mail.example.org"})
-	for _, test := range []struct {
-		name    string
-		options mail.Options
-		more    map[string]any
-		reason  string
-	}{
-		{"self-signed", mail.Options{Certificate: unknown}, nil, "tls"},
-		{"expired", mail.Options{Certificate: expired}, map[string]any{"ca": expiredCA}, "tls"},
-		{"wrong name", mail.Options{Certificate: wrong}, map[string]any{"ca": wrongCA}, "tls"},
-		{"self-signed, implicit", mail.Options{TLS: mail.Implicit, Certificate: unknown}, map[string]any{"tls": "implicit"}, "tls"},
-		{
-			"expired, implicit",
-			mail.Options{TLS: mail.Implicit, Certificate: expired},
-			map[string]any{"tls": "implicit", "ca": expiredCA},
-			"tls",
-		},
-		{
-			"wrong name, implicit",
-			mail.Options{TLS: mail.Implicit, Certificate: wrong},
-			map[string]any{"tls": "implicit", "ca": wrongCA},
-			"tls",
-		},
-		{"STARTTLS stripped, PLAIN offered in clear", mail.Options{TLS: mail.None}, nil, "starttls"},
-		{"implicit to a server in clear", mail.Options{TLS: mail.None}, map[string]any{"tls": "implicit"}, "tls"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			test.options.User, test.options.Password = "bank", "hunter2"
-			s := startServer(t, test.options)
-			options := map[string]any{"auth": map[string]any{"username": "bank", "password": "hunter2"}}
-			maps.Copy(options, test.more)
-			d := newMailer(t, s, options)
-			_, err := d.Dispatch(t.Context(), plain())
-			wantFailure(t, err, dispatchers.Broken, test.reason)
+	type tc struct {
+		server mail.Options
+		tls    string
+		ca     string // "" for that of another server
+		reason string
+	}
+	cases := map[string]tc{
+		"STARTTLS stripped, PLAIN offered in clear": {none, "starttls", "", "starttls"},
+		"implicit to a server in clear":             {none, "implicit", "", "tls"},
+	}
+	for mode, server := range map[string]mail.Options{"starttls": starttls, "implicit": implicit} {
+		unknown, _ := certified(server, mail.Certificate{})
+		cases["self-signed, "+mode] = tc{unknown, mode, "", "tls"}
+		expired, ca := certified(server, mail.Certificate{Expired: true})
+		cases["expired, "+mode] = tc{expired, mode, ca, "tls"}
+		wrong, ca := certified(server, mail.Certificate{Name: "mail.example.org"})
+		cases["wrong name, "+mode] = tc{wrong, mode, ca, "tls"}
+	}
+	old, ca := certified(none, mail.Certificate{})
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{*old.Certificate}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.Listener = listener
+	cases["TLS 1.1"] = tc{old, "implicit", ca, "tls"}
+
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			test.server.User, test.server.Password = "bank", "hunter2"
+			options := map[string]any{"tls": test.tls, "auth": account("hunter2", "")}
+			if test.ca != "" {
+				options["ca"] = test.ca
+			}
+			s, d := serve(t, test.server, options)
+			fails(t, d, plain(), dispatchers.Broken, test.reason)
 			for _, command := range s.Commands() {
 				for _, secret := range []string{"AUTH", "MAIL", "RCPT", "bank", "hunter2", recipient, "login@"} {
 					if strings.Contains(command, secret) {
@@ -395,24 +414,6 @@ func TestTLSMatrix(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestOldTLSIsRefused(t *testing.T) {
-	certificate, ca, err := mail.NewCertificate(mail.Certificate{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
-		Certificates: []tls.Certificate{certificate},
-		MinVersion:   tls.VersionTLS10, MaxVersion: tls.VersionTLS11,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := startServer(t, mail.Options{Listener: listener, TLS: mail.None})
-	d := newMailer(t, s, map[string]any{"tls": "implicit", "ca": write(t, "ca.pem", ca)})
-	_, err = d.Dispatch(t.Context(), plain())
-	wantFailure(t, err, dispatchers.Broken, "tls")
 }
 
 func TestClientCertificate(t *testing.T) {
@@ -430,9 +431,8 @@ func TestClientCertificate(t *testing.T) {
 	}
 	for name, mode := range map[string]mail.TLS{"starttls": mail.STARTTLS, "implicit": mail.Implicit} {
 		s := startServer(t, mail.Options{TLS: mode, ClientCA: ca})
-		dispatch(t, newMailer(t, s, map[string]any{"tls": name, "client_cert": files}))
-		_, err := newMailer(t, s, map[string]any{"tls": name}).Dispatch(t.Context(), plain())
-		wantFailure(t, err, dispatchers.Broken, "tls")
+		dispatch(t, newMailer(t, s, map[string]any{"tls": name, "client_cert": files}), plain())
+		fails(t, newMailer(t, s, map[string]any{"tls": name}), plain(), dispatchers.Broken, "tls")
 		if n := len(s.Mails()); n != 1 {
 			t.Errorf("%s: %d mails, want 1", name, n)
 		}

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"io"
@@ -14,18 +15,10 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
-// tunnel is the way through an HTTP proxy (CONNECT; RFC 9110, section 9.3.6).
-type tunnel struct {
-	address string
-	dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	header  http.Header
-}
-
-// newTunnel returns the way through the proxy of the options, nil for none.
-func newTunnel(o httpclient.Options, logger *slog.Logger) (*tunnel, error) {
-	if o.Proxy == "" {
-		return nil, nil
-	}
+// newTunnel returns what connects through the HTTP proxy of the options
+// (CONNECT; RFC 9110, section 9.3.6). Its error is an *httpclient.ProxyError if
+// the proxy will not open a connection.
+func newTunnel(o httpclient.Options, logger *slog.Logger) (func(ctx context.Context, network, address string) (net.Conn, error), error) {
 	transport, err := httpclient.NewTransport(o, logger)
 	if err != nil {
 		return nil, err
@@ -34,48 +27,40 @@ func newTunnel(o httpclient.Options, logger *slog.Logger) (*tunnel, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tunnel{dial: transport.DialContext, header: http.Header{}}
-	port := "80"
+	port, dial := "80", transport.DialContext
 	if u.Scheme == "https" {
-		port = "443"
-		t.dial = transport.DialTLSContext
+		port, dial = "443", transport.DialTLSContext
 	}
-	if u.Port() != "" {
-		port = u.Port()
-	}
-	t.address = net.JoinHostPort(u.Hostname(), port)
+	proxy := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port))
+	header := http.Header{}
 	if u.User != nil {
 		password, _ := u.User.Password()
-		token := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
-		t.header.Set("Proxy-Authorization", "Basic "+token)
+		header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password)))
 	}
-	return t, nil
-}
-
-// connect returns a connection to address. The error is an
-// *httpclient.ProxyError if the proxy will not open one.
-func (t *tunnel) connect(ctx context.Context, address string) (net.Conn, error) {
-	c, err := t.dial(ctx, "tcp", t.address)
-	if err != nil {
-		return nil, &net.OpError{Op: "proxyconnect", Net: "tcp", Err: err} // as net/http has it
-	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	err = t.ask(c, address)
-	if !stop() {
-		err = ctx.Err()
-	}
-	if err != nil {
-		_ = c.Close()
-		return nil, err
-	}
-	return c, nil
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, proxy)
+		if err != nil {
+			return nil, &net.OpError{Op: "proxyconnect", Net: network, Err: err} // as net/http has it
+		}
+		stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+		err = tunnel(c, address, header)
+		if !stop() {
+			err = ctx.Err()
+		}
+		if err != nil {
+			_ = c.Close()
+			return nil, err
+		}
+		return c, nil
+	}, nil
 }
 
 // maxProxyAnswer bounds the header of the proxy's answer, in bytes.
 const maxProxyAnswer = 16 << 10
 
-func (t *tunnel) ask(c net.Conn, address string) error {
-	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Host: address}, Host: address, Header: t.header}
+// tunnel asks the proxy for a connection to address.
+func tunnel(c net.Conn, address string, header http.Header) error {
+	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Host: address}, Host: address, Header: header}
 	if err := request.Write(c); err != nil {
 		return err
 	}

@@ -20,10 +20,9 @@ func TestThroughAProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, map[string]any{"proxy": p.URL()})
-	dispatch(t, d)
-	dispatch(t, d)
+	s, d := serve(t, mail.Options{}, map[string]any{"proxy": p.URL()})
+	dispatch(t, d, plain())
+	dispatch(t, d, plain())
 	if counts := p.Counts(); counts.Connects != 1 || len(s.Mails()) != 2 {
 		t.Errorf("%+v, %d mails", counts, len(s.Mails()))
 	}
@@ -33,13 +32,11 @@ func TestThroughAProxy(t *testing.T) {
 	} {
 		d := newMailer(t, s, map[string]any{"proxy": p.URL()})
 		p.Refuse(status)
-		_, err := d.Dispatch(t.Context(), plain())
-		wantFailure(t, err, class, "proxy")
+		fails(t, d, plain(), class, "proxy")
 		p.Refuse(0)
 	}
 	wrong := newMailer(t, s, map[string]any{"proxy": strings.Replace(p.URL(), "oob:", "eve:", 1)})
-	_, err = wrong.Dispatch(t.Context(), plain())
-	wantFailure(t, err, dispatchers.Broken, "proxy")
+	fails(t, wrong, plain(), dispatchers.Broken, "proxy")
 	if n := s.Connections(); n != 1 {
 		t.Errorf("%d connections, want 1", n)
 	}
@@ -53,16 +50,14 @@ func TestThroughSquid(t *testing.T) {
 		ca := write(t, "both.pem", slices.Concat(s.CA(), p.CA(t)))
 		d := newMailer(t, s, map[string]any{"proxy": p.URL(), "ca": ca})
 		before := len(s.Mails())
-		dispatch(t, d)
-		dispatch(t, d)
+		dispatch(t, d, plain())
+		dispatch(t, d, plain())
 		if n := len(s.Mails()) - before; n != 2 {
 			t.Errorf("%d mails, want 2", n)
 		}
 		wrong := newMailer(t, s, map[string]any{"proxy": p.URLAs("oob", "canary"), "ca": ca})
-		_, err := wrong.Dispatch(t.Context(), plain())
-		wantFailure(t, err, dispatchers.Broken, "proxy")
-		if !strings.Contains(err.Error(), "check user and password in proxy") {
-			t.Errorf("a wrong password: %v", err)
+		if text := fails(t, wrong, plain(), dispatchers.Broken, "proxy"); !strings.Contains(text, "check user and password in proxy") {
+			t.Errorf("a wrong password: %v", text)
 		}
 		if err := d.Cleanup(); err != nil {
 			t.Fatal(err)
@@ -75,10 +70,8 @@ func TestThroughSquid(t *testing.T) {
 		}
 		down := newMailer(t, s, map[string]any{"proxy": p.URL(), "ca": ca})
 		p.Stop()
-		_, err = down.Dispatch(t.Context(), plain())
-		wantFailure(t, err, dispatchers.Temporary, "connection")
-		if !strings.Contains(err.Error(), "connecting to the proxy") {
-			t.Errorf("a proxy that is down: %v", err)
+		if text := fails(t, down, plain(), dispatchers.Temporary, "connection"); !strings.Contains(text, "connecting to the proxy") {
+			t.Errorf("a proxy that is down: %v", text)
 		}
 	}
 }
@@ -86,10 +79,9 @@ func TestThroughSquid(t *testing.T) {
 func TestProxyThatIsNotTrusted(t *testing.T) {
 	s := startServer(t, mail.Options{})
 	p := squidtest.Start(t, squidtest.Options{TLS: true})
-	_, err := newMailer(t, s, map[string]any{"proxy": p.URL()}).Dispatch(t.Context(), plain())
-	wantFailure(t, err, dispatchers.Broken, "tls")
-	if !strings.Contains(err.Error(), "connecting to the proxy") || s.Connections() != 0 {
-		t.Errorf("%v, %d connections", err, s.Connections())
+	text := fails(t, newMailer(t, s, map[string]any{"proxy": p.URL()}), plain(), dispatchers.Broken, "tls")
+	if !strings.Contains(text, "connecting to the proxy") || s.Connections() != 0 {
+		t.Errorf("%v, %d connections", text, s.Connections())
 	}
 }
 
@@ -99,8 +91,7 @@ func TestProxyThatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	s := startServer(t, mail.Options{})
-	d := newMailer(t, s, map[string]any{"proxy": "http://" + listener.Addr().String()})
+	_, d := serve(t, mail.Options{}, map[string]any{"proxy": "http://" + listener.Addr().String()})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		c, err := listener.Accept()

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/text/language"
 
@@ -21,8 +20,7 @@ var defaults embed.FS
 const (
 	layout = "layout.html" // the frame of all HTML texts
 
-	maxFile  = 64 << 10 // bytes of one template
-	maxFiles = 500      // in one folder
+	maxFile = 64 << 10 // bytes of one template
 )
 
 // collect returns the medium's default files by name, with those of dir in
@@ -46,9 +44,6 @@ func read(files map[string]string, folder fs.FS, m Medium) error {
 	if err != nil {
 		return cause(err)
 	}
-	if len(entries) > maxFiles {
-		return fmt.Errorf("there are %d files, more than %d", len(entries), maxFiles)
-	}
 	for _, e := range entries {
 		name := e.Name()
 		if strings.HasPrefix(name, ".") {
@@ -60,9 +55,6 @@ func read(files map[string]string, folder fs.FS, m Medium) error {
 		content, err := readFile(folder, name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, cause(err))
-		}
-		if line := badLine(content); line > 0 {
-			return fmt.Errorf("%s:%d: it is not UTF-8: save the file in that encoding", name, line)
 		}
 		files[name] = content
 	}
@@ -80,18 +72,10 @@ func readFile(folder fs.FS, name string) (string, error) {
 		return "", fmt.Errorf("it is larger than %d bytes", maxFile)
 	}
 	content, err := fs.ReadFile(folder, name)
-	return strings.ReplaceAll(strings.TrimPrefix(string(content), "\ufeff"), "\r\n", "\n"), err
-}
-
-// badLine returns the first line that is not UTF-8, 0 if there is none.
-func badLine(content string) int {
-	line := 0
-	for text := range strings.SplitSeq(content, "\n") {
-		if line++; !utf8.ValidString(text) {
-			return line
-		}
+	if before, _, bad := strings.Cut(strings.ToValidUTF8(string(content), "\xff"), "\xff"); bad {
+		return "", fmt.Errorf("line %d is not UTF-8: save the file in that encoding", strings.Count(before, "\n")+1)
 	}
-	return 0
+	return strings.ReplaceAll(strings.TrimPrefix(string(content), "\ufeff"), "\r\n", "\n"), err
 }
 
 // cause leaves out the name, which the error has already.

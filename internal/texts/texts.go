@@ -41,7 +41,7 @@ const (
 	HTML    Part = "html"    // of a mail
 	Date    Part = "date"    // of a letter
 	Opening Part = "opening" // of a letter, above the QR code
-	Caption Part = "caption" // of a letter, beside the QR code
+	Caption Part = "caption" // of a letter, to the right of the QR code
 	Closing Part = "closing" // of a letter, below the QR code
 )
 
@@ -55,16 +55,14 @@ var textParts = map[Medium][]Part{
 // Set is the texts of one medium, in all its languages. It is safe for
 // concurrent use.
 type Set struct {
-	medium Medium
-	texts  map[textKey]*texttemplate.Template
-	htmls  map[textKey]*template.Template
-
+	medium   Medium
+	dir      string
+	files    map[string]string
+	texts    map[textKey]*texttemplate.Template
+	htmls    map[textKey]*template.Template
 	matcher  *Matcher
 	wishes   []dispatchers.Template
 	fallback string
-
-	dir   string
-	files map[string]string
 }
 
 type textKey struct {
@@ -85,57 +83,54 @@ func Load(m Medium, c Config) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	wishes := c.Language
+	if len(wishes) == 0 {
+		wishes = defaultLanguage
+	}
 	s := &Set{
-		medium:  m,
-		texts:   make(map[textKey]*texttemplate.Template),
-		htmls:   make(map[textKey]*template.Template),
-		matcher: NewMatcher(languagesOf(files)...),
-		wishes:  c.Language,
-		dir:     c.Templates,
-		files:   files,
-	}
-	if len(s.wishes) == 0 {
-		s.wishes = defaultLanguage
-	}
-	s.fallback = string(s.wishes[len(s.wishes)-1])
-	if err := s.parse(); err != nil {
-		return nil, inFolder(s.dir, err)
-	}
-	return s, checkFallback(s.fallback, s.Languages())
-}
-
-// parse reads and tries all texts of every language that a file is in.
-func (s *Set) parse() error {
-	if s.medium == Mail {
-		if err := s.checkFrame(); err != nil {
-			return err
-		}
+		medium:   m,
+		texts:    make(map[textKey]*texttemplate.Template),
+		htmls:    make(map[textKey]*template.Template),
+		matcher:  NewMatcher(languagesOf(files)...),
+		wishes:   wishes,
+		fallback: string(wishes[len(wishes)-1]),
+		dir:      c.Templates,
+		files:    files,
 	}
 	for _, lang := range s.matcher.languages {
 		for _, operation := range nevisfido.Operations() {
-			if err := s.parseKey(textKey{lang, operation}); err != nil {
-				return err
+			if err := s.load(textKey{lang, operation}); err != nil {
+				return nil, inFolder(s.dir, err)
 			}
 		}
 	}
-	return nil
+	return s, checkFallback(s.fallback, s.matcher.languages)
 }
 
-func (s *Set) parseKey(key textKey) error {
+// load reads the texts of a language and an operation, and tries them.
+func (s *Set) load(key textKey) error {
 	if err := s.parseText(key); err != nil {
 		return err
 	}
 	if s.medium == Mail {
 		if err := s.parseHTML(key); err != nil {
-			return err
+			return readable(err)
 		}
 	}
 	for _, v := range Samples(key.operation) {
 		if _, err := s.Render(key.language, v); err != nil {
-			return err
+			return readable(err)
 		}
 	}
 	return nil
+}
+
+// readable says in words what html/template says in names of its states.
+func readable(err error) error {
+	if e, ok := errors.AsType[*template.Error](err); ok && e.ErrorCode == template.ErrEndContext && e.Node == nil {
+		return fmt.Errorf("%s: a tag, a quoted value, a comment, a style or a script is not closed", e.Name)
+	}
+	return err
 }
 
 func (s *Set) parseText(key textKey) error {
@@ -156,13 +151,41 @@ func (s *Set) parseText(key textKey) error {
 	return nil
 }
 
+// content is the template that the frame has for the text.
+const content = "content"
+
+// parseHTML sets the file into the frame. It tries the file alone as well:
+// html/template blames the frame for a text that leaves a tag open.
+func (s *Set) parseHTML(key textKey) error {
+	frame, err := template.New(layout).Parse(s.files[layout])
+	if err != nil {
+		return err
+	}
+	if frame.Tree == nil || !strings.Contains(frame.Tree.Root.String(), `{{template "`+content+`"`) {
+		return fmt.Errorf(`%s: the text has no place in it: write {{template "%s" .}} where it goes`, layout, content)
+	}
+	text, err := s.file(key, "html")
+	if err != nil {
+		return err
+	}
+	own, err := frame.New(key.file("html")).Parse(text)
+	if err != nil {
+		return err
+	}
+	if _, err := frame.AddParseTree(content, own.Tree.Copy()); err != nil {
+		return err
+	}
+	s.htmls[key] = frame
+	return own.Execute(&bounded{}, view{})
+}
+
 func (s *Set) file(key textKey, extension string) (string, error) {
 	name := key.file(extension)
-	content, ok := s.files[name]
+	text, ok := s.files[name]
 	if !ok {
 		return "", fmt.Errorf("%s is missing: the language %s needs the texts of all operations", name, key.language)
 	}
-	return content, nil
+	return text, nil
 }
 
 // Where names the file that the texts of a language and an operation are in, and
