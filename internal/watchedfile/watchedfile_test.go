@@ -138,7 +138,8 @@ func TestChangesArePickedUp(t *testing.T) {
 		{"gone", func() { _ = os.Remove(path) }, "good 3", 1},
 		{"back", func() { put(t, path, "good 5", 0o600) }, "good 5", 1},
 		{"opened to writers", func() { _ = os.Chmod(path, 0o666) }, "good 5", 1},
-		{"closed again", func() { _ = os.Chmod(path, 0o600) }, "good 5", 0},
+		{"closed again", func() { _ = os.Chmod(path, 0o600) }, "good 5", 1},
+		{"opened once more", func() { _ = os.Chmod(path, 0o666) }, "good 5", 1},
 	}
 	for _, step := range steps {
 		step.change()

@@ -162,8 +162,8 @@ func TestBadFiles(t *testing.T) {
 	nameless := target("two")
 	nameless.Username = ""
 	for name, test := range map[string]struct{ content, want string }{
-		"no JSON":               {good + "canary\n", "line 2: it is no JSON"},
-		"byte order mark":       {"\ufeff" + good, "line 1: it is no JSON"},
+		"no JSON":               {good + "canary\n", "line 2: it is not a strict JSON"},
+		"byte order mark":       {"\ufeff" + good, "line 1: it is not a strict JSON"},
 		"two in a line":         {good + strings.TrimSpace(line(target("a"))) + line(target("b")), "line 2: "},
 		"member twice":          {strings.Replace(good, "{", `{"id":"canary",`, 1), "line 1: "},
 		"unknown member":        {line(target("one"), `"canary":1`), "line 1: "},
