@@ -14,6 +14,11 @@ func put(t *testing.T, s *store, ref targets.Ref, record *targets.Target) {
 	update(t, s, ref, func(*targets.Target) *targets.Target { return record })
 }
 
+// to is the edit that replaces a record.
+func to(next *targets.Target) targets.Edit {
+	return func(*targets.Target) (*targets.Target, error) { return next, nil }
+}
+
 func update(t *testing.T, s *store, ref targets.Ref, change func(*targets.Target) *targets.Target) {
 	t.Helper()
 	err := s.Update(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
@@ -54,16 +59,6 @@ func mustBeUnavailable(t *testing.T, s *store, ref targets.Ref) {
 	}
 	if record, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("the unreadable record was overwritten by %v, error %v", record, err)
-	}
-}
-
-func mustBeOfDevice(t *testing.T, s *store, deviceID string, want ...string) {
-	t.Helper()
-	got, err := s.OfDevice(t.Context(), "", deviceID, "jeff")
-	slices.Sort(got)
-	slices.Sort(want)
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("device %q has %q, error %v, want %q", deviceID, got, err, want)
 	}
 }
 
