@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // provision is what a configuration's load does.
@@ -337,7 +339,23 @@ func TestCluster(t *testing.T) {
 func mustBeOneStore(t *testing.T, sidecars []*sidecar) {
 	t.Helper()
 	mustBeUp(t, sidecars[0])
-	testConcurrency(t, sidecars)
+	record := kvtest.Target(ref)
+	record.Modified = 0
+	if err := sidecars[0].Update(t.Context(), ref, to(record)); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			if err := sidecars[i%len(sidecars)].Update(t.Context(), ref, increment); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got, err := sidecars[0].Load(t.Context(), ref); err != nil || got.Modified != 64 {
+		t.Errorf("after 64 increments there is %+v, error %v", got, err)
+	}
 	var refs []targets.Ref
 	for i := range 100 {
 		refs = append(refs, targets.Ref{Namespace: "bank", ID: "target-" + portText(i)})
