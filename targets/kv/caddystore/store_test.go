@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -64,6 +63,7 @@ func TestStoreKeepsTheContract(t *testing.T) {
 	}
 }
 
+// Errors and panics of the storage are never a target that does not exist.
 func TestOutageIsNeverNotFound(t *testing.T) {
 	down := errors.New("connection refused")
 	storage := newHostileStorage(t)
@@ -83,19 +83,13 @@ func TestOutageIsNeverNotFound(t *testing.T) {
 	if !errors.Is(err, down) {
 		t.Errorf("Update returned %v", err)
 	}
+	storage.setFault(func(int, string, string) error { panic("secret detail") })
+	if _, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) || strings.Contains(err.Error(), "secret") {
+		t.Errorf("a panic of the storage: Load returned %v", err)
+	}
 	storage.setFault(nil)
 	if _, err := s.Load(t.Context(), ref); !errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("after the outage Load returned %v, want ErrNotFound", err)
-	}
-}
-
-func TestPanicOfStorageIsAnError(t *testing.T) {
-	storage := newHostileStorage(t)
-	s := newStore(storage)
-	storage.setFault(func(int, string, string) error { panic("secret detail") })
-	_, err := s.Load(t.Context(), targets.Ref{ID: "one"})
-	if err == nil || errors.Is(err, targets.ErrNotFound) || strings.Contains(err.Error(), "secret") {
-		t.Errorf("Load returned %v", err)
 	}
 }
 
@@ -192,82 +186,6 @@ func TestLateWriteDoesNotOverwrite(t *testing.T) {
 	}
 	if got, err := s.Load(t.Context(), ref); err != nil || got.Name != "second" {
 		t.Errorf("in the end there is %+v, error %v", got, err)
-	}
-}
-
-func TestStaleReadGivesTheOlderRecord(t *testing.T) {
-	storage := newHostileStorage(t)
-	s := newStore(storage)
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Update(t.Context(), ref, rename("new")); err != nil {
-		t.Fatal(err)
-	}
-	storage.stale = true
-	got, err := s.Load(t.Context(), ref)
-	if err != nil || got.Name != kvtest.Target(ref).Name || got.Thumbprint == "" {
-		t.Errorf("a stale read gave %+v, error %v", got, err)
-	}
-}
-
-// Wherever the storage fails for good, as in a crash, each record is the old
-// or the new one, and each device lists all its targets.
-func TestCrashLeavesDevicesComplete(t *testing.T) {
-	refs := []targets.Ref{{ID: "one"}, {ID: "two"}}
-	steps := []struct {
-		ref    targets.Ref
-		change targets.Edit
-	}{
-		{refs[0], to(kvtest.Target(refs[0]))},
-		{refs[1], to(kvtest.Target(refs[1]))},
-		{refs[0], func(current *targets.Target) (*targets.Target, error) {
-			if current == nil {
-				return nil, nil
-			}
-			current.DeviceID = "device-2"
-			return current, nil
-		}},
-		{refs[1], to(nil)},
-		{refs[0], to(nil)},
-	}
-	for _, happens := range []bool{false, true} { // does the last call happen, though it reports an error?
-		crashed := true
-		for at := 1; crashed; at++ {
-			storage := newHostileStorage(t)
-			s := newStore(storage)
-			crashed = false
-			storage.setFault(func(n int, op, key string) error {
-				if n < at {
-					return nil
-				}
-				crashed = true
-				if n == at && happens && op == "delete" {
-					storage.mu.Lock()
-					delete(storage.values, key)
-					storage.mu.Unlock()
-				}
-				return errors.New("crashed")
-			})
-			for _, step := range steps {
-				_ = s.Update(t.Context(), step.ref, step.change)
-			}
-			storage.setFault(nil)
-			for _, ref := range refs {
-				record, err := s.Load(t.Context(), ref)
-				if errors.Is(err, targets.ErrNotFound) {
-					continue
-				}
-				if err != nil {
-					t.Fatalf("crash at call %d: %v", at, err)
-				}
-				ids, err := s.OfDevice(t.Context(), "", record.DeviceID, "jeff")
-				if err != nil || !slices.Contains(ids, ref.ID) {
-					t.Errorf("crash at call %d: device %q lists %q without %q, error %v", at, record.DeviceID, ids, ref.ID, err)
-				}
-			}
-		}
 	}
 }
 
