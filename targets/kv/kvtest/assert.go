@@ -48,17 +48,16 @@ func mustNotExist(t *testing.T, s *store, ref targets.Ref) {
 // mustBeUnavailable holds for a record that is there and cannot be read.
 func mustBeUnavailable(t *testing.T, s *store, ref targets.Ref) {
 	t.Helper()
-	if record, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) {
-		t.Errorf("loading an unreadable record gave %v, error %v", record, err)
-	}
-	for name, next := range map[string]*targets.Target{"overwriting": Target(ref), "deleting": nil} {
-		err := s.Update(t.Context(), ref, func(*targets.Target) (*targets.Target, error) { return next, nil })
+	load := func() error { _, err := s.Load(t.Context(), ref); return err }
+	for op, err := range map[string]error{
+		"loading":     load(),
+		"overwriting": s.Update(t.Context(), ref, to(Target(ref))),
+		"deleting":    s.Update(t.Context(), ref, to(nil)),
+		"afterwards":  load(),
+	} {
 		if err == nil || errors.Is(err, targets.ErrNotFound) {
-			t.Errorf("%s an unreadable record gave %v", name, err)
+			t.Errorf("an unreadable record, %s: %v", op, err)
 		}
-	}
-	if record, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) {
-		t.Errorf("the unreadable record was overwritten by %v, error %v", record, err)
 	}
 }
 
@@ -89,10 +88,14 @@ func mustHeal(t *testing.T, s *store, ref targets.Ref, next *targets.Target) {
 
 func mustNotHeal(t *testing.T, s *store, ref targets.Ref) {
 	t.Helper()
-	for name, next := range map[string]*targets.Target{"overwriting": Target(ref), "deleting": nil} {
-		err := s.Heal(t.Context(), ref, func(*targets.Target) (*targets.Target, error) { return next, nil })
+	_, before := s.Load(t.Context(), ref)
+	for op, err := range map[string]error{
+		"loading":     before,
+		"overwriting": s.Heal(t.Context(), ref, to(Target(ref))),
+		"deleting":    s.Heal(t.Context(), ref, to(nil)),
+	} {
 		if !errors.Is(err, targets.ErrNewer) {
-			t.Errorf("%s a newer release's record gave %v, want ErrNewer", name, err)
+			t.Errorf("%s a newer release's record gave %v, want ErrNewer", op, err)
 		}
 	}
 	if _, err := s.Load(t.Context(), ref); !errors.Is(err, targets.ErrNewer) {

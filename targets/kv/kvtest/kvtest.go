@@ -109,15 +109,6 @@ func (s *store) write(ref targets.Ref, data []byte) {
 	s.writeRaw(ref, s.ring.Seal(data, s.backend.Place(s.key(ref))))
 }
 
-// stride is the distance of the bytes that are damaged one by one: what becomes
-// of a damaged byte is not up to the backend, and real ones are slow.
-func (s *store) stride() int {
-	if _, ok := s.backend.(*kv.Memory); ok {
-		return 1
-	}
-	return 41
-}
-
 // set puts data under a key, whatever is there.
 func set(t *testing.T, b kv.Backend, key kv.Key, data []byte) {
 	t.Helper()

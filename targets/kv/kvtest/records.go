@@ -24,57 +24,44 @@ func unreadable(t *testing.T, s *store) {
 		}
 		return string(data)
 	}
-	for name, data := range map[string]func(ref targets.Ref) string{
-		"newer release": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":3,"colour":"blue"`, 1)
-		},
-		"newer, same members": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":3`, 1)
-		},
-		"newer, demands more": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":4,"min_schema":3`, 1)
-		},
-		"demands nothing": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":3,"min_schema":0`, 1)
-		},
-		"demands more than it has": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":0,"min_schema":1`, 1)
-		},
-		"older, with members of today": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":1,"state":"active"`, 1)
-		},
-		"members of an older one": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":2,"state":"active"`, 1)
-		},
-		"one more member": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":2,"colour":"blue"`, 1)
-		},
-		"older than any":   func(ref targets.Ref) string { return strings.Replace(good(ref), `"schema":2`, `"schema":0`, 1) },
-		"empty":            func(targets.Ref) string { return "" },
-		"null":             func(targets.Ref) string { return "null" },
-		"truncated":        func(ref targets.Ref) string { r := good(ref); return r[:len(r)/2] },
-		"something behind": func(ref targets.Ref) string { return good(ref) + "{}" },
-		"not JSON":         func(targets.Ref) string { return "\x00\x01\x02" },
-		"unknown member":   func(ref targets.Ref) string { return strings.Replace(good(ref), `"name"`, `"Name"`, 1) },
-		"duplicate member": func(ref targets.Ref) string { return strings.Replace(good(ref), `{`, `{"id":"x",`, 1) },
-		"another target":   func(targets.Ref) string { return good(targets.Ref{ID: "somebody else"}) },
-		"another tenant":   func(ref targets.Ref) string { return good(targets.Ref{Namespace: "x", ID: ref.ID}) },
-		"no changes": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"changes":[`, `"changes":[],"x":[`, 1)
-		},
-		"key alone": func(ref targets.Ref) string { return strings.Replace(good(ref), `"thumbprint-1"`, `""`, 1) },
-		"too long":  func(ref targets.Ref) string { return good(ref) + strings.Repeat(" ", targets.MaxRecord) },
+	const schema = `"schema":2`
+	for name, change := range map[string]struct{ from, to string }{ // "" stands for the whole record
+		"newer release":                {schema, `"schema":3,"colour":"blue"`},
+		"newer, same members":          {schema, `"schema":3`},
+		"newer, demands more":          {schema, `"schema":4,"min_schema":3`},
+		"demands nothing":              {schema, `"schema":3,"min_schema":0`},
+		"demands more than it has":     {schema, `"schema":0,"min_schema":1`},
+		"older, with members of today": {schema, `"schema":1,"state":"active"`},
+		"members of an older one":      {schema, `"schema":2,"state":"active"`},
+		"one more member":              {schema, `"schema":2,"colour":"blue"`},
+		"older than any":               {schema, `"schema":0`},
+		"unknown member":               {`"name"`, `"Name"`},
+		"duplicate member":             {`{`, `{"id":"x",`},
+		"no changes":                   {`"changes":[`, `"changes":[],"x":[`},
+		"key alone":                    {`"thumbprint-1"`, `""`},
+		"empty":                        {"", ""},
+		"null":                         {"", "null"},
+		"not JSON":                     {"", "\x00\x01\x02"},
+		"truncated":                    {"", good(targets.Ref{ID: "truncated"})[:100]},
+		"something behind":             {"", good(targets.Ref{ID: "something behind"}) + "{}"},
+		"another target":               {"", good(targets.Ref{ID: "somebody else"})},
+		"another tenant":               {"", good(targets.Ref{Namespace: "x", ID: "another tenant"})},
+		"too long":                     {"", good(targets.Ref{ID: "too long"}) + strings.Repeat(" ", targets.MaxRecord)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ref := targets.Ref{ID: "unreadable: " + name}
-			s.write(ref, []byte(data(ref)))
+			ref := targets.Ref{ID: name}
+			data := []byte(change.to)
+			if change.from != "" {
+				data = []byte(strings.Replace(good(ref), change.from, change.to, 1))
+			}
+			s.write(ref, data)
 			mustBeUnavailable(t, s, ref)
 			if strings.HasPrefix(name, "newer") {
 				mustNotHeal(t, s, ref)
 				return
 			}
 			mustHeal(t, s, ref, Target(ref))
-			s.write(ref, []byte(data(ref)))
+			s.write(ref, data)
 			mustHeal(t, s, ref, nil)
 		})
 	}
