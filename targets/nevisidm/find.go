@@ -108,7 +108,7 @@ func (s *Source) clientPath() string { return "/clients/" + url.PathEscape(s.Cli
 
 const maxName = 1024 // bytes
 
-// validName tells whether a name can stand in a path. An external id that
+// validName tells whether a name can be in a path. An external id that
 // cannot belongs to nobody: those have no control characters.
 func validName(name string) bool {
 	return name != "" && name != "." && name != ".." && len(name) <= maxName && utf8.ValidString(name) &&

@@ -174,7 +174,7 @@ func TestLateWriteDoesNotOverwrite(t *testing.T) {
 
 	// A second instance, as after a reload, waits for its turn.
 	if err := hasty(storage, 10*time.Millisecond).Update(t.Context(), ref, rename("too early")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("an update beside the stuck one returned %v", err)
+		t.Errorf("an update while another is stuck returned %v", err)
 	}
 	close(goOn)
 	seen := ""

@@ -220,7 +220,7 @@ func TestSweepOfAStorageThatFails(t *testing.T) {
 	}
 }
 
-// The first link of an hour sweeps, beside the requests and until the
+// The first link of an hour sweeps, while requests go on and until the
 // configuration ends.
 func TestSweepRunsDuringRequests(t *testing.T) {
 	storage := newLinkStorage(t)

@@ -327,22 +327,22 @@ func relay(t *testing.T, request func(text string), answer func(request, text st
 	})
 }
 
-// thief takes the answer to a script or a GETDEL, as often as it is told to.
-type thief struct{ steal atomic.Int32 }
+// loss keeps back the answer to a script or a GETDEL, as often as it is told to.
+type loss struct{ left atomic.Int32 }
 
-func (a *thief) serve(t *testing.T) (url string) {
+func (a *loss) serve(t *testing.T) (url string) {
 	t.Helper()
 	return relay(t, func(string) {}, func(request, text string) bool {
 		wanted := strings.Contains(request, "evalsha") && text[0] == ':' || strings.Contains(request, "getdel")
-		return !wanted || a.steal.Load() == 0 || a.steal.Add(-1) < 0
+		return !wanted || a.left.Load() == 0 || a.left.Add(-1) < 0
 	})
 }
 
 // The client asks again when it does not get an answer. What it asked for has
 // happened once.
 func TestLostAnswers(t *testing.T) {
-	thief, c := new(thief), config(common)
-	c.Addresses = []string{thief.serve(t)}
+	loss, c := new(loss), config(common)
+	c.Addresses = []string{loss.serve(t)}
 	s := open(t, c)
 	record := kvtest.Target(ref)
 	record.Modified = 0
@@ -351,14 +351,14 @@ func TestLostAnswers(t *testing.T) {
 	}
 	many := targets.Count{Key: "many", N: 100, Window: time.Hour}
 	for i := range 5 {
-		thief.steal.Store(2)
+		loss.left.Store(2)
 		if err := s.Update(t.Context(), ref, increment); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := s.Load(t.Context(), ref); err != nil || got.Modified != int64(i+1) || thief.steal.Load() != 0 {
-			t.Errorf("after %d increments there is %+v, error %v, %d answers are left to lose", i+1, got, err, thief.steal.Load())
+		if got, err := s.Load(t.Context(), ref); err != nil || got.Modified != int64(i+1) || loss.left.Load() != 0 {
+			t.Errorf("after %d increments there is %+v, error %v, %d answers are still to be lost", i+1, got, err, loss.left.Load())
 		}
-		thief.steal.Store(2)
+		loss.left.Store(2)
 		mustTake(t, s, -1, many)
 		n, err := s.shared.ZCard(t.Context(), s.redis.KeyPrefix+"{limit}:many").Result()
 		if err != nil || n != int64(i+1) {
@@ -366,7 +366,7 @@ func TestLostAnswers(t *testing.T) {
 		}
 	}
 	last := targets.Count{Key: "last", N: 1, Window: time.Hour}
-	thief.steal.Store(1)
+	loss.left.Store(1)
 	mustTake(t, s, -1, last)
 	mustTake(t, s, 0, last)
 }
