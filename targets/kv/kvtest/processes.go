@@ -26,7 +26,7 @@ func (s *store) inProcess(i int) *store { return newStore(s.t, elsewhere{s.backe
 // processes has several of them change one record at once, while a further one
 // seals all records with another key.
 func processes(t *testing.T, s *store) {
-	const n, writers, each = 8, 64, 3
+	const n, writers, each = 3, 24, 4
 	ref := targets.Ref{ID: "counter"}
 	record := Target(ref)
 	record.Modified = 0
