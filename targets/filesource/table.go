@@ -55,10 +55,11 @@ func (t *table) read() error {
 	offset := int64(0)
 	for number := 1; ; number++ {
 		line, err := lines.ReadSlice('\n')
+		ended := errors.Is(err, io.EOF)
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			return fmt.Errorf("line %d: it has more than %d bytes", number, maxLine)
-		case err != nil && !errors.Is(err, io.EOF):
+		case err != nil && !ended:
 			return fmt.Errorf("line %d: %w", number, err)
 		}
 		if text := bytes.TrimSpace(line); len(text) > 0 {
@@ -68,7 +69,7 @@ func (t *table) read() error {
 			}
 			t.add(r, offset)
 		}
-		if err != nil {
+		if ended {
 			return nil
 		}
 		offset += int64(len(line))

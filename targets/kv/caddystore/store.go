@@ -178,7 +178,7 @@ func (s *Store) Put(ctx context.Context, key kv.Key, data []byte, _ time.Time) e
 		return none, s.write(ctx, place, data)
 	})
 	if last, now := s.swept.Load(), time.Now().Unix(); err == nil && now-last >= sweepPause && s.swept.CompareAndSwap(last, now) {
-		go s.sweep() //nolint:contextcheck,gosec // it outlives the request
+		go s.sweep() //nolint:contextcheck // it outlives the request
 	}
 	return err
 }

@@ -54,7 +54,7 @@ func linkLife(t *testing.T, s *store) {
 	expires := time.Now().Add(lifetime)
 	wantGone(t, s, newID(expires))
 	contents := [][]byte{[]byte("content"), {0}, []byte("\r\n\x00\xff"), []byte(`{"a":"é"}`), bytes.Repeat([]byte{0xfe}, shortlink.MaxContent)}
-	var ids []string
+	ids := make([]string, 0, len(contents))
 	for _, content := range contents {
 		ids = append(ids, putLink(t, s, content))
 	}

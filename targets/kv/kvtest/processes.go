@@ -37,7 +37,7 @@ func processes(t *testing.T, s *store) {
 		resealing.Go(func() {
 			resealer := newStore(t, elsewhere{s.backend, n}, Ring(t, 2, 1))
 			for ctx.Err() == nil {
-				if _, err := resealer.Reseal(t.Context(), func(e *targets.RecordError) error { return e }); err != nil {
+				if _, err := resealer.Reseal(context.WithoutCancel(ctx), func(e *targets.RecordError) error { return e }); err != nil {
 					t.Error(err)
 				}
 			}
