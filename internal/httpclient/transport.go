@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -85,14 +84,11 @@ func refuseProxyError(_ context.Context, _ *url.URL, _ *http.Request, answer *ht
 func NewTLS(o Options, logger *slog.Logger) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.CA != "" {
-		content, err := watchedfile.ReadPublic("ca", o.CA)
+		file, err := watchedfile.OpenPublic("ca", o.CA, parseCertificates, logger)
 		if err != nil {
 			return nil, err
 		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(content) {
-			return nil, fmt.Errorf("ca: %s holds no PEM certificate", o.CA)
-		}
+		config.RootCAs = file.Value()
 	}
 	if o.ClientCert != nil {
 		pair, err := openKeyPair(*o.ClientCert, logger)
@@ -104,6 +100,14 @@ func NewTLS(o Options, logger *slog.Logger) (*tls.Config, error) {
 		}
 	}
 	return config, nil
+}
+
+func parseCertificates(content []byte) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, errors.New("it holds no PEM certificate")
+	}
+	return pool, nil
 }
 
 // keyPair is a client certificate whose two files may change. They cannot

@@ -31,24 +31,12 @@ func OpenPublic[T any](option, path string, parse func([]byte) (T, error), logge
 // Read returns the content of a credential file, by the rules of Open, for
 // those who do not follow its changes.
 func Read(option, path string, logger *slog.Logger) ([]byte, error) {
-	file, err := Open(option, path, whole, logger)
+	file, err := Open(option, path, func(content []byte) ([]byte, error) { return content, nil }, logger)
 	if err != nil {
 		return nil, err
 	}
 	return file.value, nil
 }
-
-// ReadPublic is Read for a file without a secret, such as a certificate:
-// everybody may read it.
-func ReadPublic(option, path string) ([]byte, error) {
-	file, err := OpenPublic(option, path, whole, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, err
-	}
-	return file.value, nil
-}
-
-func whole(content []byte) ([]byte, error) { return content, nil }
 
 // Secret returns what tells the present value of a secret: of a text that is
 // {file./path} as a whole, that file is followed by the rules of Open;
@@ -101,7 +89,7 @@ func openCredential[T any](option, path string, public bool, parse func([]byte) 
 		},
 		Changed: func(logger *slog.Logger, _ T) { logger.Info("loaded a changed credential file", attrs...) },
 		Unusable: func(logger *slog.Logger, err error) {
-			logger.With(slog.String("error", err.Error())).Error("a changed credential file cannot be used; the last good one stays in force", attrs...)
+			logger.With("error", err.Error()).Error("a changed credential file cannot be used; the last good one stays in force", attrs...)
 		},
 	}, logger)
 	if err != nil {

@@ -39,21 +39,20 @@ type File[T any] struct {
 	kind    Kind[T]
 	loading singleflight.Group
 
-	mu      sync.RWMutex // held for reading while the value is used
-	logger  *slog.Logger
-	value   T
-	good    fs.FileInfo // of the file that value was made of
-	bad     fs.FileInfo // of a later file whose content cannot be used
-	badness error       // why
-	fault   string      // as logged
-	closed  bool
+	mu     sync.RWMutex // held for reading while the value is used
+	logger *slog.Logger
+	value  T
+	seen   fs.FileInfo // of the file that was read last; nil if it could not be opened
+	err    error       // why that cannot be used; nil: the value was made of it
+	closed bool
 }
 
 // Follow reads a file that others than its owner cannot write. Errors name the
 // path.
 func Follow[T any](path string, kind Kind[T], logger *slog.Logger) (*File[T], error) {
 	f := &File[T]{path: path, kind: kind, logger: logger}
-	return f, f.load()
+	f.value, f.seen, f.err = f.read()
+	return f, f.err
 }
 
 // Value returns the value of the file as it is now, or as it last was in order.
@@ -66,16 +65,8 @@ func (f *File[T]) Value() (value T) {
 // Use calls a function with the value, which is not released before it returns.
 // The only error is that of a context that ends while a changed file is read.
 func (f *File[T]) Use(ctx context.Context, use func(T)) error {
-	if !f.current() {
-		loaded := f.loading.DoChan("", func() (any, error) {
-			f.report(f.load())
-			return nil, nil
-		})
-		select {
-		case <-loaded:
-		case <-ctx.Done():
-			return fmt.Errorf("waiting until the changed file %s is read: %w", f.path, ctx.Err())
-		}
+	if err := f.refresh(ctx); err != nil {
+		return err
 	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -89,12 +80,10 @@ func (f *File[T]) Adopt(logger *slog.Logger) error {
 	f.mu.Lock()
 	f.logger = logger
 	f.mu.Unlock()
-	if !f.current() {
-		return f.load()
-	}
+	_ = f.refresh(context.Background()) // whose context does not end
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.badness
+	return f.err
 }
 
 // Destruct releases the value for good.
@@ -112,68 +101,67 @@ func (f *File[T]) release(value T) {
 	}
 }
 
-// current reports whether the present file has been read, with whatever result.
-func (f *File[T]) current() bool {
+// refresh reads the file if it is not the one that was read last, once for all
+// who ask for it meanwhile.
+func (f *File[T]) refresh(ctx context.Context) error {
 	info, err := os.Stat(f.path)
-	if err != nil {
-		return false
-	}
 	f.mu.RLock()
-	good, bad, faulty := same(info, f.good), same(info, f.bad), f.bad != nil || f.fault != ""
+	current := err == nil && same(info, f.seen)
 	f.mu.RUnlock()
-	if good && faulty { // it is the last good file again
-		f.mu.Lock()
-		f.bad, f.badness, f.fault = nil, nil, ""
-		f.mu.Unlock()
-	}
-	return good || bad
-}
-
-// load makes a value of the present file.
-func (f *File[T]) load() error {
-	file, info, err := f.open()
-	if err != nil {
-		return err // which may pass, unlike bad content
-	}
-	value, err := f.kind.Read(file)
-	if err != nil {
-		err = fmt.Errorf("reading %s: %w", f.path, err)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case err != nil:
-		f.bad, f.badness = info, err
-		return err
-	case f.closed:
-		f.release(value)
+	if current {
 		return nil
 	}
-	old, first := f.value, f.good == nil
-	f.value, f.good, f.bad, f.badness, f.fault = value, info, nil, nil, ""
-	if !first {
-		f.release(old)
-		f.kind.Changed(f.logger, value)
+	loaded := f.loading.DoChan("", func() (any, error) {
+		f.load()
+		return nil, nil
+	})
+	select {
+	case <-loaded:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting until the changed file %s is read: %w", f.path, ctx.Err())
 	}
-	return nil
 }
 
-// open returns the file and its state before it is read, so that a writer who
-// is still at it shows as a change later.
-func (f *File[T]) open() (*os.File, fs.FileInfo, error) {
-	if err := f.check(os.Stat(f.path)); err != nil { // before opening: a pipe would block
-		return nil, nil, err
+// load takes the value of a changed file, or logs, once for each fault, why it
+// cannot be used.
+func (f *File[T]) load() {
+	value, info, err := f.read()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.err
+	f.seen, f.err = info, err
+	switch {
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		f.kind.Unusable(f.logger, err)
+	case err != nil:
+	case f.closed:
+		f.release(value)
+	default:
+		f.release(f.value)
+		f.value = value
+		f.kind.Changed(f.logger, value)
+	}
+}
+
+// read makes a value of the present file. It returns its state before it was
+// read, so that a writer who is still at it shows as a change later.
+func (f *File[T]) read() (value T, info fs.FileInfo, err error) {
+	if err = f.check(os.Stat(f.path)); err != nil { // before opening: a pipe would block
+		return value, nil, err
 	}
 	file, err := os.Open(f.path)
 	if err != nil {
-		return nil, nil, err
+		return value, nil, err
 	}
-	info, err := file.Stat()
-	if err := f.check(info, err); err != nil {
+	if info, err = file.Stat(); f.check(info, err) != nil {
 		_ = file.Close() // nothing was written
-		return nil, nil, err
+		return value, nil, f.check(info, err)
 	}
-	return file, info, nil
+	if value, err = f.kind.Read(file); err != nil {
+		err = fmt.Errorf("reading %s: %w", f.path, err)
+	}
+	return value, info, err
 }
 
 func (f *File[T]) check(info fs.FileInfo, err error) error {
@@ -188,18 +176,6 @@ func (f *File[T]) check(info fs.FileInfo, err error) error {
 		return fmt.Errorf("%s may be written by others than its owner; run chmod go-w on it", f.path)
 	}
 	return nil
-}
-
-func (f *File[T]) report(err error) {
-	if err == nil {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err.Error() != f.fault {
-		f.fault = err.Error()
-		f.kind.Unusable(f.logger, err)
-	}
 }
 
 func same(a, b fs.FileInfo) bool {

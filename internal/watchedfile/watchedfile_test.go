@@ -21,7 +21,7 @@ func newLogger() (*slog.Logger, *bytes.Buffer) {
 
 func parse(content []byte) (string, error) {
 	if !bytes.HasPrefix(content, []byte("good")) {
-		return "", errors.New("it is no good")
+		return "", errors.New("it is not good")
 	}
 	return string(content), nil
 }
@@ -56,7 +56,7 @@ func TestFileIsChecked(t *testing.T) {
 		{"writable by the group", "good", 0o620, false, "chmod go-w", false},
 		{"writable by others", "good", 0o602, false, "chmod go-w", false},
 		{"public and writable by others", "good", 0o646, true, "chmod go-w", false},
-		{"not what it should be", "canary", 0o600, false, "it is no good", false},
+		{"not what it should be", "canary", 0o600, false, "it is not good", false},
 		{"as large as can be", "good" + strings.Repeat("x", MaxFileSize-4), 0o600, false, "", false},
 		{"too large", "good" + strings.Repeat("x", MaxFileSize-3), 0o600, false, "larger than", false},
 	}
@@ -138,7 +138,8 @@ func TestChangesArePickedUp(t *testing.T) {
 		{"gone", func() { _ = os.Remove(path) }, "good 3", 1},
 		{"back", func() { put(t, path, "good 5", 0o600) }, "good 5", 1},
 		{"opened to writers", func() { _ = os.Chmod(path, 0o666) }, "good 5", 1},
-		{"closed again", func() { _ = os.Chmod(path, 0o600) }, "good 5", 0},
+		{"closed again", func() { _ = os.Chmod(path, 0o600) }, "good 5", 1},
+		{"opened once more", func() { _ = os.Chmod(path, 0o666) }, "good 5", 1},
 	}
 	for _, step := range steps {
 		step.change()

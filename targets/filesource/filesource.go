@@ -71,22 +71,19 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	if err := options.Provision(s, logger); err != nil {
 		return err
 	}
-	if err := s.open(logger); err != nil {
-		return fmt.Errorf("reading dispatch targets: %w", err)
-	}
-	return nil
+	return s.open(logger)
 }
 
 func (s *Source) open(logger *slog.Logger) error {
-	file, known, err := files.LoadOrNew(s.Path, func() (caddy.Destructor, error) { return follow(s.Path, logger) })
+	file, _, err := files.LoadOrNew(s.Path, func() (caddy.Destructor, error) { return follow(s.Path, logger) })
+	if err == nil {
+		s.file, s.key = file.(*watchedfile.File[*table]), s.Path
+		err = s.file.Adopt(logger)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("reading dispatch targets: %w", err)
 	}
-	s.file, s.key = file.(*watchedfile.File[*table]), s.Path
-	if !known {
-		return nil
-	}
-	return s.file.Adopt(logger)
+	return nil
 }
 
 func follow(path string, logger *slog.Logger) (*watchedfile.File[*table], error) {
@@ -121,16 +118,17 @@ func (s *Source) Cleanup() error {
 func (*Source) Live() bool { return false }
 
 // Find implements targets.KeySource.
-func (s *Source) Find(ctx context.Context, ref targets.Ref) (found *targets.Target, err error) {
-	if waiting := s.file.Use(ctx, func(t *table) { found, err = t.target(ref) }); waiting != nil {
-		return nil, waiting
-	}
-	return found, err
+func (s *Source) Find(ctx context.Context, ref targets.Ref) (*targets.Target, error) {
+	return lookup(ctx, s, func(t *table) (*targets.Target, error) { return t.target(ref) })
 }
 
 // User implements targets.UserSource.
-func (s *Source) User(ctx context.Context, username string) (found *targets.User, err error) {
-	if waiting := s.file.Use(ctx, func(t *table) { found, err = t.user(username) }); waiting != nil {
+func (s *Source) User(ctx context.Context, username string) (*targets.User, error) {
+	return lookup(ctx, s, func(t *table) (*targets.User, error) { return t.user(username) })
+}
+
+func lookup[T any](ctx context.Context, s *Source, in func(*table) (*T, error)) (found *T, err error) {
+	if waiting := s.file.Use(ctx, func(t *table) { found, err = in(t) }); waiting != nil {
 		return nil, waiting
 	}
 	return found, err

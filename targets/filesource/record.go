@@ -27,7 +27,7 @@ func parse(line []byte) (*record, error) {
 		Schema int `json:"schema"`
 	}
 	if err := json.Unmarshal(line, &version); err != nil {
-		return nil, errors.New("it is no JSON object, or not a strict one")
+		return nil, errors.New("it is not a strict JSON object")
 	}
 	if version.Schema > targets.SchemaVersion {
 		return nil, fmt.Errorf("schema %d was written by a newer release; this one knows %d", version.Schema, targets.SchemaVersion)
@@ -40,8 +40,7 @@ func parse(line []byte) (*record, error) {
 	if r.User != nil && r.Username == "" {
 		return nil, errors.New("it has a user without a username")
 	}
-	ref := targets.Ref{Namespace: r.Namespace, ID: r.ID}
-	if _, err := targets.Encode(&r.Target, ref); err != nil { // which looks for what does not go together
+	if _, err := targets.Encode(&r.Target, r.Ref()); err != nil { // which looks for what does not go together
 		return nil, err
 	}
 	return r, nil

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"sort"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -37,7 +36,12 @@ type entry struct {
 // target comes twice.
 func readTable(file *os.File) (*table, error) {
 	t := &table{file: file, seed: maphash.MakeSeed()}
-	if err := t.read(); err != nil {
+	err := t.read()
+	if err == nil {
+		t.targets, t.users = sorted(t.targets), sorted(t.users)
+		err = t.checkTwice()
+	}
+	if err != nil {
 		t.close()
 		return nil, err
 	}
@@ -48,46 +52,38 @@ func (t *table) close() { _ = t.file.Close() } // it was only read
 
 func (t *table) read() error {
 	lines := bufio.NewReaderSize(t.file, maxLine)
-	var offset int64
+	offset := int64(0)
 	for number := 1; ; number++ {
 		line, err := lines.ReadSlice('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("line %d: %w", number, lineError(err))
+		ended := errors.Is(err, io.EOF)
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			return fmt.Errorf("line %d: it has more than %d bytes", number, maxLine)
+		case err != nil && !ended:
+			return fmt.Errorf("line %d: %w", number, err)
 		}
 		if text := bytes.TrimSpace(line); len(text) > 0 {
-			if err := t.add(text, offset); err != nil {
+			r, err := parse(text)
+			if err != nil {
 				return fmt.Errorf("line %d: %w", number, err)
 			}
+			t.add(r, offset)
 		}
-		if err != nil {
-			break
+		if ended {
+			return nil
 		}
 		offset += int64(len(line))
 	}
-	t.targets, t.users = sorted(t.targets), sorted(t.users)
-	return t.checkTwice()
 }
 
-func lineError(err error) error {
-	if errors.Is(err, bufio.ErrBufferFull) {
-		return fmt.Errorf("it has more than %d bytes", maxLine)
-	}
-	return err
-}
-
-func (t *table) add(line []byte, offset int64) error {
-	r, err := parse(line)
-	if err != nil {
-		return err
-	}
-	t.targets = append(t.targets, entry{t.hashOf(targets.Ref{Namespace: r.Namespace, ID: r.ID}), offset})
+func (t *table) add(r *record, offset int64) {
+	t.targets = append(t.targets, entry{t.hashOf(r.Ref()), offset})
 	if r.User != nil {
 		t.users = append(t.users, entry{t.hashOfUser(r.Username), offset})
 	}
 	if r.State() != targets.Active {
 		t.inactive++
 	}
-	return nil
 }
 
 // sorted also gives back what the list was grown by.
@@ -114,7 +110,7 @@ func (t *table) checkTwice() error {
 		if err := errors.Join(errA, errB); err != nil {
 			return err
 		}
-		if first.Namespace == second.Namespace && first.ID == second.ID {
+		if first.Ref() == second.Ref() {
 			return fmt.Errorf("line %d: it is a target that has been on line %d", t.line(b), t.line(a))
 		}
 	}
@@ -123,17 +119,18 @@ func (t *table) checkTwice() error {
 
 // line returns the number of an entry's line, at the cost of counting.
 func (t *table) line(e entry) int {
-	lines := bufio.NewReader(io.NewSectionReader(t.file, 0, e.offset))
-	number := 1
-	for {
-		_, err := lines.ReadSlice('\n')
-		switch {
-		case err == nil:
-			number++
-		case !errors.Is(err, bufio.ErrBufferFull):
-			return number
-		}
-	}
+	number := counter(1)
+	_, _ = io.Copy(&number, io.NewSectionReader(t.file, 0, e.offset)) // it has just been read
+	return int(number)
+}
+
+// counter counts lines.
+type counter int
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(bytes.Count(p, []byte("\n")))
+	return len(p), nil
 }
 
 // at reads the record of an entry.
@@ -149,46 +146,53 @@ func (t *table) at(e entry) (*record, error) {
 	return r, nil
 }
 
-// all returns the entries with a hash.
-func all(list []entry, hash uint64) []entry {
-	from := sort.Search(len(list), func(i int) bool { return list[i].hash >= hash })
-	to := from
-	for to < len(list) && list[to].hash == hash {
-		to++
+// find calls f with the records of a list that have a hash, until it returns
+// false.
+func (t *table) find(list []entry, hash uint64, f func(*record) bool) error {
+	from, _ := slices.BinarySearchFunc(list, hash, func(e entry, hash uint64) int { return cmp.Compare(e.hash, hash) })
+	for _, e := range list[from:] {
+		if e.hash != hash {
+			return nil
+		}
+		if r, err := t.at(e); err != nil || !f(r) {
+			return err
+		}
 	}
-	return list[from:to]
+	return nil
 }
 
 // target returns the active record of a target.
 func (t *table) target(ref targets.Ref) (*targets.Target, error) {
-	for _, e := range all(t.targets, t.hashOf(ref)) {
-		r, err := t.at(e)
-		switch {
-		case err != nil:
-			return nil, err
-		case r.Namespace == ref.Namespace && r.ID == ref.ID && r.State() == targets.Active:
-			return &r.Target, nil
+	var found *targets.Target
+	err := t.find(t.targets, t.hashOf(ref), func(r *record) bool {
+		if r.Ref() == ref && r.State() == targets.Active {
+			found = &r.Target
 		}
+		return found == nil
+	})
+	if err == nil && found == nil {
+		err = targets.ErrNotFound
 	}
-	return nil, targets.ErrNotFound
+	return found, err
 }
 
 // user returns what all records of a username agree on.
 func (t *table) user(username string) (*targets.User, error) {
 	var found *user
-	for _, e := range all(t.users, t.hashOfUser(username)) {
-		r, err := t.at(e)
-		switch {
-		case err != nil:
-			return nil, err
-		case r.Username != username || r.User == nil:
-			continue
-		case found != nil && *found != *r.User:
-			return nil, errors.New("the records of a username in the file do not agree on how to reach the user")
+	agree := true
+	err := t.find(t.users, t.hashOfUser(username), func(r *record) bool {
+		if r.Username == username && r.User != nil {
+			agree = found == nil || *found == *r.User
+			found = r.User
 		}
-		found = r.User
-	}
-	if found == nil {
+		return agree
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case !agree:
+		return nil, errors.New("the records of a username in the file do not agree on how to reach the user")
+	case found == nil:
 		return nil, targets.ErrNotFound
 	}
 	return &targets.User{Email: found.Email, Mobile: found.Mobile, Address: found.Address}, nil

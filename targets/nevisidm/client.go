@@ -1,6 +1,7 @@
 package nevisidm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ const (
 
 // errNoSuchPath stands for a 404 with a web page: that of a server, or of a
 // proxy, that does not know the path.
-var errNoSuchPath = errors.New("there is no such path, says a web page: check url and api")
+var errNoSuchPath = errors.New("the server does not know the path, and answers with a web page: check url and api")
 
 // get makes one query and reads its answer into a value. A 404 is
 // targets.ErrNotFound, or errNoSuchPath.
@@ -86,24 +87,15 @@ func failure(status int, kind string) error {
 // page is one of a list. The token that leads to the next has been seen in two
 // places.
 type page[T any] struct {
-	Items             []T         `json:"items"`
-	Pagination        *pagination `json:"_pagination"`
-	ContinuationToken string      `json:"continuationToken"`
-}
-
-type pagination struct {
+	Items      []T `json:"items"`
+	Pagination *struct {
+		ContinuationToken string `json:"continuationToken"`
+	} `json:"_pagination"`
 	ContinuationToken string `json:"continuationToken"`
 }
 
-func (p *page[T]) next() string {
-	if p.Pagination != nil && p.Pagination.ContinuationToken != "" {
-		return p.Pagination.ContinuationToken
-	}
-	return p.ContinuationToken
-}
-
 // pages reads a list page by page, until each has seen enough.
-func pages[T any](ctx context.Context, s *Source, doing, path string, query url.Values, each func([]T) (enough bool)) error {
+func pages[T any](ctx context.Context, s *Source, doing, path string, query url.Values, each func([]T) (enough bool, err error)) error {
 	if query == nil {
 		query = make(url.Values)
 	}
@@ -113,13 +105,16 @@ func pages[T any](ctx context.Context, s *Source, doing, path string, query url.
 		if err := s.get(ctx, doing, path, query, &p); err != nil {
 			return err
 		}
-		if p.Items == nil && p.Pagination == nil {
-			return fmt.Errorf("%s: the answer is no list", doing)
+		next := p.ContinuationToken
+		if p.Pagination != nil {
+			next = cmp.Or(p.Pagination.ContinuationToken, next)
+		} else if p.Items == nil {
+			return fmt.Errorf("%s: the answer is not a list", doing)
 		}
-		next := p.next()
+		enough, err := each(p.Items)
 		switch {
-		case each(p.Items), next == "", len(p.Items) == 0:
-			return nil
+		case err != nil, enough, next == "", len(p.Items) == 0:
+			return err
 		case next == query.Get("continuationToken"):
 			return fmt.Errorf("%s: the list does not go on after a page", doing)
 		}

@@ -36,10 +36,11 @@ func share[T any](ctx context.Context, s *Source, key string, lookup func(contex
 	answer := s.flights.DoChan(key, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(s.Timeout))
 		defer cancel()
-		if err := enter(ctx, s.lookups); err != nil {
+		if err := s.lookups.Acquire(ctx, 1); err != nil {
 			return nil, fmt.Errorf("%d lookups in nevisIDM are under way: %w", maxLookups, err)
 		}
-		defer leave(s.lookups)
+		defer s.lookups.Release(1)
+		defer s.transport.Leave()
 		return lookup(ctx)
 	})
 	select {
@@ -54,57 +55,43 @@ func share[T any](ctx context.Context, s *Source, key string, lookup func(contex
 	}
 }
 
-func enter(ctx context.Context, places chan struct{}) error {
-	select {
-	case places <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func leave(places chan struct{}) { <-places }
-
 func (s *Source) find(ctx context.Context, id, name string) (*targets.Target, error) {
 	if name == "" {
 		return s.scan(ctx, id)
 	}
-	user, err := s.userExtID(ctx, name)
+	extID, err := s.userExtID(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.findOf(ctx, user, id)
-	if err != nil {
-		return nil, err
+	t, err := s.findOf(ctx, s.userPath(extID), id)
+	if err == nil {
+		t.Username = name
 	}
-	t.Username = name
-	return t, nil
+	return t, err
 }
 
 // findOf looks among the targets of one user.
 func (s *Source) findOf(ctx context.Context, user, id string) (*targets.Target, error) {
-	switch s.API {
-	case apiEntities:
-		return s.findEntity(ctx, user, id)
-	case apiCredentials:
-		return s.findCredential(ctx, s.userPath(user), id)
+	if s.API == apiCredentials {
+		return s.findCredential(ctx, user, id)
 	}
 	t, err := s.findEntity(ctx, user, id)
-	missing := errors.Is(err, targets.ErrNotFound) && !errors.Is(err, errInactive)
-	if !missing && !errors.Is(err, errNoSuchPath) { // an older nevisIDM does not know the path
-		return t, err
+	missing := errors.Is(err, targets.ErrNotFound) && !errors.Is(err, errInactive) ||
+		errors.Is(err, errNoSuchPath) // which is how an older nevisIDM answers
+	if missing && s.API == apiAuto {
+		return s.findCredential(ctx, user, id)
 	}
-	return s.findCredential(ctx, s.userPath(user), id)
+	return t, err
 }
 
 func (s *Source) scan(ctx context.Context, id string) (*targets.Target, error) {
 	if !s.Scan {
 		return nil, errors.New("the request names no user, and nevisIDM cannot be asked for a dispatch target without one: see the option scan")
 	}
-	if err := enter(ctx, s.scans); err != nil {
+	if err := s.scans.Acquire(ctx, 1); err != nil {
 		return nil, fmt.Errorf("another search through all credentials is under way: %w", err)
 	}
-	defer leave(s.scans)
+	defer s.scans.Release(1)
 	t, err := s.findCredential(ctx, s.clientPath(), id)
 	if err == nil && s.Username == usernameLoginID {
 		t.Username = "" // it is an ext id here
@@ -121,7 +108,7 @@ func (s *Source) clientPath() string { return "/clients/" + url.PathEscape(s.Cli
 
 const maxName = 1024 // bytes
 
-// validName tells whether a name can stand in a path. An external id that
+// validName tells whether a name can be in a path. An external id that
 // cannot belongs to nobody: those have no control characters.
 func validName(name string) bool {
 	return name != "" && name != "." && name != ".." && len(name) <= maxName && utf8.ValidString(name) &&

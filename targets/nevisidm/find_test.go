@@ -228,8 +228,8 @@ func TestHostileAnswers(t *testing.T) {
 		"endless":                 {idm.Endless(), "max_response"},
 		"empty":                   {idm.JSON(""), "form"},
 		"not JSON":                {idm.JSON("<canary>"), "form"},
-		"no list":                 {idm.JSON("{}"), "no list"},
-		"null":                    {idm.JSON("null"), "no list"},
+		"no list":                 {idm.JSON("{}"), "not a list"},
+		"null":                    {idm.JSON("null"), "not a list"},
 		"list on the outside":     {idm.JSON("[" + target + "]"), "form"},
 		"items of a wrong type":   {idm.JSON(`{"items":["canary"]}`), "form"},
 		"members of a wrong type": {idm.JSON(`{"items":[{"extId":"one","state":{"canary":1}}]}`), "form"},
@@ -267,7 +267,7 @@ func TestPagesThatGoNowhere(t *testing.T) {
 	server.Script(page, page)
 	wantFailure(t, newSource(t, server, api(apiEntities)), "does not go on")
 
-	// The last page may bear a token as well, and it may stand elsewhere.
+	// The last page may have a token as well, and it may be elsewhere.
 	server.Script(
 		idm.JSON(`{"items":[{"extId":"a","state":"active"}],"continuationToken":"1"}`),
 		idm.JSON(`{"items":[],"_pagination":{"continuationToken":"2"}}`),
@@ -300,7 +300,7 @@ func unquoted(t *testing.T, key []byte) []byte {
 	t.Helper()
 	text, ok := nevisfido.ParseJWK(key)
 	if !ok {
-		t.Errorf("%s is no JWK", key)
+		t.Errorf("%s is not a JWK", key)
 	}
 	return text
 }

@@ -107,24 +107,3 @@ func TestTimeout(t *testing.T) {
 	s := newSource(t, server, func(s *Source) { s.Timeout = caddy.Duration(time.Millisecond) })
 	wantFailure(t, s, "deadline")
 }
-
-// A reload does not wait for the exchanges of the old configuration.
-func TestLookupsAfterCleanup(t *testing.T) {
-	server := start(t, idm.Options{})
-	server.SetTarget("u-1", phone("one"))
-	arrived, release := make(chan struct{}, 10), make(chan struct{})
-	server.Script(arriving(arrived, idm.Hold(release)))
-	s := newSource(t, server, func(s *Source) { s.Timeout = caddy.Duration(time.Minute) })
-	var lookup sync.WaitGroup
-	lookup.Go(func() {
-		if _, err := s.Find(of(t, "u-1"), one); err != nil {
-			t.Error(err)
-		}
-	})
-	<-arrived
-	if err := s.Cleanup(); err != nil {
-		t.Error(err)
-	}
-	close(release)
-	lookup.Wait()
-}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
@@ -100,10 +101,10 @@ type Source struct {
 
 	base      string // URL up to the API's version, without a trailing slash
 	authorize func(*http.Request)
-	transport *http.Transport
+	transport *httpclient.Closing
 	flights   *singleflight.Group // of targets and users
-	lookups   chan struct{}       // one element for each under way
-	scans     chan struct{}       // the same
+	lookups   *semaphore.Weighted
+	scans     *semaphore.Weighted
 }
 
 var options = conf.Join(conf.Table[Source]{
@@ -196,20 +197,20 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	}
 	u.Path, u.RawPath = cmp.Or(strings.TrimRight(u.Path, "/"), defaultPath), ""
 	s.base = u.String() + corePath
-	if s.transport, err = httpclient.NewTransport(s.Options, logger); err != nil {
+	transport, err := httpclient.NewTransport(s.Options, logger)
+	if err != nil {
 		return err
 	}
-	s.flights = new(singleflight.Group)
-	s.lookups = make(chan struct{}, maxLookups)
-	s.scans = make(chan struct{}, 1)
+	s.transport = &httpclient.Closing{Transport: transport}
+	s.flights, s.lookups, s.scans = new(singleflight.Group), semaphore.NewWeighted(maxLookups), semaphore.NewWeighted(1)
 	return nil
 }
 
-// Cleanup closes idle connections. Lookups that are under way go on: a reload
-// does not wait for the exchanges of the old configuration.
+// Cleanup closes the connections when the last lookup has ended: a reload does
+// not wait for the exchanges of the old configuration.
 func (s *Source) Cleanup() error {
 	if s.transport != nil {
-		s.transport.CloseIdleConnections()
+		s.transport.Close()
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func (e entity) is(id string) bool { return named(id, e.ExtID) || named(id, e.ID
 func (e entity) state() string     { return cmp.Or(e.State, e.StateName) }
 
 func (s *Source) findEntity(ctx context.Context, user, id string) (*targets.Target, error) {
-	e, err := findActive[entity](ctx, s, "listing dispatch targets", s.userPath(user)+"/dispatch-targets", id)
+	e, err := findActive[entity](ctx, s, "listing dispatch targets", user+"/dispatch-targets", id)
 	if err != nil {
 		return nil, err
 	}
@@ -80,15 +80,15 @@ func (s *Source) findCredential(ctx context.Context, of, id string) (*targets.Ta
 	if err != nil {
 		return nil, err
 	}
-	encryption, signature, err := keysOf(c.Properties)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", doing, err)
+	keys := nevisfido.FindKeys(c.Properties) // by their shape, as those of a device
+	if keys.Unclear {
+		return nil, fmt.Errorf("%s: the credential holds several JWKs, and nothing tells which one encrypts", doing)
 	}
 	return &targets.Target{
 		ExtID: string(c.ExtID), Username: string(c.UserExtID),
 		DeviceID: c.property("fidouaf_device_id"), Name: c.property("fidouaf_name"),
 		Address: c.property("fidouaf_target"), Dispatcher: c.property("fidouaf_dispatcher"),
-		EncryptionKey: encryption, SignatureKey: signature,
+		EncryptionKey: keys.Encryption, SignatureKey: keys.Signature,
 		Created: parseTime(c.Created),
 	}, nil
 }
@@ -107,26 +107,23 @@ func (c *credential) property(name string) string {
 func findActive[T item](ctx context.Context, s *Source, doing, path, id string) (*T, error) {
 	var active []T
 	missing := targets.ErrNotFound
-	var odd error
-	err := pages(ctx, s, doing, path, nil, func(items []T) bool {
+	err := pages(ctx, s, doing, path, nil, func(items []T) (enough bool, err error) {
 		for _, it := range items {
 			switch state := it.state(); {
 			case !it.is(id):
 			case state == "":
-				odd = fmt.Errorf("%s: the dispatch target has no state", doing)
+				return false, fmt.Errorf("%s: the dispatch target has no state", doing)
 			case strings.EqualFold(state, "active"):
 				active = append(active, it)
 			default:
 				missing = errInactive
 			}
 		}
-		return len(active) > 0 || odd != nil
+		return len(active) > 0, nil
 	})
 	switch {
 	case err != nil:
 		return nil, err
-	case odd != nil:
-		return nil, odd
 	case len(active) > 1:
 		return nil, fmt.Errorf("%s: there are several active ones of the same id", doing)
 	case len(active) == 0:
@@ -139,11 +136,9 @@ func named(id string, name text) bool {
 	return id != "" && (string(name) == id || string(name) == idPrefix+id)
 }
 
+// parseTime returns the zero time for what is not one.
 func parseTime(value string) time.Time {
-	t, err := time.Parse(time.RFC3339, value)
-	if err != nil {
-		return time.Time{}
-	}
+	t, _ := time.Parse(time.RFC3339, value)
 	return t.UTC()
 }
 
@@ -153,28 +148,15 @@ type text string
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (t *text) UnmarshalJSON(data []byte) error {
-	var number json.Number
-	if err := json.Unmarshal(data, &number); err == nil && len(data) > 0 && data[0] != '"' {
-		*t = text(number)
+	var value json.Number
+	if json.Unmarshal(data, (*string)(t)) == nil {
 		return nil
 	}
-	var value string
 	if err := json.Unmarshal(data, &value); err != nil {
 		return errors.New("neither a string nor a number")
 	}
 	*t = text(value)
 	return nil
-}
-
-// keysOf finds the keys among the properties of a credential by their shape, as
-// those of a device are found. Where nothing tells which one encrypts, there is
-// an error.
-func keysOf(properties map[string]json.RawMessage) (encryption, signature json.RawMessage, err error) {
-	keys := nevisfido.FindKeys(properties)
-	if keys.Unclear {
-		return nil, nil, errors.New("a generic credential holds several JWKs, and nothing tells which one encrypts")
-	}
-	return keys.Encryption, keys.Signature, nil
 }
 
 // keyIn returns the JWK that a documented member holds, as an object, text or

@@ -56,17 +56,14 @@ func (s *Source) User(ctx context.Context, username string) (*targets.User, erro
 
 // userExtID returns the external id of the user whom nevisFIDO knows by a name.
 func (s *Source) userExtID(ctx context.Context, username string) (string, error) {
-	if !validName(username) {
-		return "", targets.ErrNotFound
-	}
-	if s.Username == usernameExtID {
+	if s.Username == usernameExtID && validName(username) {
 		return username, nil
 	}
-	u, err := s.userByLoginID(ctx, username)
-	if err != nil {
+	u, err := s.user(ctx, username)
+	switch {
+	case err != nil:
 		return "", err
-	}
-	if !validName(string(u.ExtID)) {
+	case !validName(string(u.ExtID)):
 		return "", errors.New("looking up the user: the answer has no extId")
 	}
 	return string(u.ExtID), nil
@@ -93,13 +90,13 @@ func (s *Source) userByLoginID(ctx context.Context, loginID string) (*user, erro
 	const doing = "looking up the user by login id"
 	var found []user
 	query := url.Values{"loginId": {loginID}}
-	err := pages(ctx, s, doing, s.clientPath()+"/users", query, func(users []user) bool {
+	err := pages(ctx, s, doing, s.clientPath()+"/users", query, func(users []user) (enough bool, err error) {
 		for _, u := range users { // a server may overlook the filter
 			if strings.EqualFold(u.LoginID, loginID) {
 				found = append(found, u)
 			}
 		}
-		return false
+		return false, nil
 	})
 	switch {
 	case err != nil:

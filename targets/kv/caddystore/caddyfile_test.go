@@ -30,11 +30,10 @@ func parse(input string) (*Store, error) {
 
 func TestCaddyfile(t *testing.T) {
 	for input, want := range map[string]string{
-		"store caddy":                                        `{}`,
-		"store caddy {\n}":                                   `{}`,
-		"store caddy {\ntimeout 5s\n}":                       `{"timeout":5000000000}`,
-		"store caddy {\n timeout 1d\n}":                      `{"timeout":86400000000000}`,
-		"store caddy {\nstorage file_system /var/lib/oob\n}": `{"storage":{"module":"file_system","root":"/var/lib/oob"}}`,
+		"store caddy":                  `{}`,
+		"store caddy {\n}":             `{}`,
+		"store caddy {\ntimeout 5s\n}": `{"timeout":5000000000}`,
+		"store caddy {\nstorage file_system /var/lib/oob\n}":                           `{"storage":{"module":"file_system","root":"/var/lib/oob"}}`,
 		"store caddy {\nstorage file_system {\nroot /var/lib/oob\n}\ntimeout 500ms\n}": `{"storage":{"module":"file_system","root":"/var/lib/oob"},"timeout":500000000}`,
 		"store caddy {\nseal /a {file./b}\naccept_unsealed\n}":                         `{"seal":["/a","{file./b}"],"accept_unsealed":true}`,
 	} {
@@ -59,10 +58,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 		"store caddy {\nstorage file_system /a /b\n}",
 		"store caddy {\nstorage file_system /a\nstorage file_system /b\n}",
 		"store caddy {\ntimeout 0s\n}",
-		"store caddy {\ntimeout 1s\ntimeout 1s\n}",
-		"store caddy {\nseal\n}",
 		"store caddy {\nseal /a\nseal /b\n}",
-		"store caddy {\nseal /a\naccept_unsealed yes\n}",
 		"store caddy {\naccept_unsealed\n}",
 	} {
 		if _, err := parse(input); err == nil || !strings.Contains(err.Error(), "Testfile:") {

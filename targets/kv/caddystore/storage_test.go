@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,12 +21,11 @@ type hostileStorage struct {
 	t  *testing.T
 	mu sync.Mutex
 
-	values, previous map[string][]byte
-	calls            int
+	values map[string][]byte
+	calls  int
 
 	// fault runs before each call and may fail it, wait or panic.
 	fault func(n int, op, key string) error
-	stale bool // reads return what was there before the last write
 
 	mayList bool // the test is not about a request
 	vanish  int  // so many listings end where a file has vanished
@@ -35,7 +33,7 @@ type hostileStorage struct {
 
 func newHostileStorage(t *testing.T) *hostileStorage {
 	round.Add(1)
-	return &hostileStorage{t: t, values: make(map[string][]byte), previous: make(map[string][]byte)}
+	return &hostileStorage{t: t, values: make(map[string][]byte)}
 }
 
 var goodKey = regexp.MustCompile(`^oob/(targets|lists|devices|store)/[0-9a-f]{2}/[0-9a-f]{62}$|^oob/claims/[0-9a-f]{4}/[0-9a-f]{64}$|^oob/devices$`)
@@ -67,11 +65,7 @@ func (s *hostileStorage) Load(_ context.Context, key string) ([]byte, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	from := s.values
-	if s.stale {
-		from = s.previous
-	}
-	value, ok := from[key]
+	value, ok := s.values[key]
 	if !ok {
 		return nil, fmt.Errorf("backend: key %s: %w", key, &fs.PathError{Op: "get", Path: key, Err: fs.ErrNotExist})
 	}
@@ -92,7 +86,6 @@ func (s *hostileStorage) Delete(_ context.Context, key string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.previous = maps.Clone(s.values)
 	delete(s.values, key)
 	return nil
 }
@@ -106,7 +99,6 @@ func (s *hostileStorage) get(key string) []byte {
 func (s *hostileStorage) put(key string, value []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.previous = maps.Clone(s.values)
 	s.values[key] = slices.Clone(value)
 }
 

@@ -3,19 +3,16 @@ package caddystore
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/certmagic"
-	strict "github.com/go-json-experiment/json"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
@@ -45,8 +42,9 @@ type Store struct {
 
 	storage  certmagic.Storage
 	location string
-	calls    chan struct{} // one element for each call under way
-	sweeper  *sweeper      // of short links that have expired
+	calls    *kv.Calls
+	life     context.Context // which ends with the configuration
+	swept    *atomic.Int64   // when expired short links were removed, as Unix time
 }
 
 // CaddyModule returns the Caddy module information.
@@ -83,9 +81,6 @@ func (s *Store) readStorage(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return conf.Located(err)
 	}
-	if _, ok := module.(caddy.StorageConverter); !ok {
-		return fmt.Errorf("storage: the module caddy.storage.%s is not a Caddy storage", name)
-	}
 	s.StorageRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
 	return nil
 }
@@ -95,44 +90,32 @@ func (s *Store) Provision(ctx caddy.Context) error {
 	if err := options.Provision(s, ctx.Slogger()); err != nil {
 		return err
 	}
-	if s.StorageRaw == nil {
-		s.start(ctx.Storage(), "")
-		return nil
+	storage, own := ctx.Storage(), string(s.StorageRaw) // loading forgets it
+	if s.StorageRaw != nil {
+		module, err := ctx.LoadModule(s, "StorageRaw")
+		if err != nil {
+			return fmt.Errorf("loading storage module: %w", err)
+		}
+		converter, ok := module.(caddy.StorageConverter)
+		if !ok {
+			return fmt.Errorf("the storage module %T is not a Caddy storage", module)
+		}
+		if storage, err = converter.CertMagicStorage(); err != nil {
+			return fmt.Errorf("creating storage: %w", err)
+		}
 	}
-	own := string(s.StorageRaw) // loading forgets it
-	module, err := ctx.LoadModule(s, "StorageRaw")
-	if err != nil {
-		return fmt.Errorf("loading storage module: %w", err)
-	}
-	converter, ok := module.(caddy.StorageConverter)
-	if !ok {
-		return fmt.Errorf("the storage module %T is not a Caddy storage", module)
-	}
-	storage, err := converter.CertMagicStorage()
-	if err != nil {
-		return fmt.Errorf("creating storage: %w", err)
-	}
-	s.start(storage, own)
+	s.start(ctx, storage, own)
 	return nil
 }
 
 // start sets the storage. One that does not tell where it is goes by its
 // options.
-func (s *Store) start(storage certmagic.Storage, own string) {
+func (s *Store) start(ctx context.Context, storage certmagic.Storage, own string) {
 	if named, ok := storage.(fmt.Stringer); ok {
 		own = named.String()
 	}
 	s.storage, s.location = storage, fmt.Sprintf("caddy %T %s", storage, own)
-	s.calls = make(chan struct{}, maxCalls)
-	s.sweeper = new(sweeper)
-}
-
-// Cleanup ends the work that goes on outside requests.
-func (s *Store) Cleanup() error {
-	if s.sweeper != nil {
-		s.sweeper.stop()
-	}
-	return nil
+	s.calls, s.life, s.swept = kv.NewCalls(maxCalls), ctx, new(atomic.Int64)
 }
 
 // Location implements kv.Backend.
@@ -146,18 +129,7 @@ const (
 	formerFolder = "oob/devices"
 )
 
-func folderOf(kind kv.Kind) string {
-	switch kind {
-	case kv.Devices:
-		return "oob/lists"
-	case kv.Links:
-		return linkFolder
-	case kv.Marker:
-		return "oob/store"
-	default:
-		return "oob/targets"
-	}
-}
+var folders = map[kv.Kind]string{kv.Records: "oob/targets", kv.Devices: "oob/lists", kv.Links: linkFolder, kv.Marker: "oob/store"}
 
 // Place implements kv.Backend. It is the storage's key. The first digits divide
 // the values among folders.
@@ -166,32 +138,31 @@ func (s *Store) Place(key kv.Key) string {
 	if key.Kind == kv.Links {
 		digits = shortlink.PeriodDigits
 	}
-	return folderOf(key.Kind) + "/" + key.Name[:digits] + "/" + key.Name[digits:]
+	return folders[key.Kind] + "/" + key.Name[:digits] + "/" + key.Name[digits:]
 }
 
 // Get implements kv.Backend.
 func (s *Store) Get(ctx context.Context, key kv.Key) (*kv.Value, error) {
-	return s.read(ctx, s.Place(key))
+	return s.get(ctx, s.Place(key))
 }
 
 // Swap implements kv.Backend, within this process.
 func (s *Store) Swap(ctx context.Context, key kv.Key, old *kv.Value, data []byte) (done bool, err error) {
 	place := s.Place(key)
-	h, err := s.hold(ctx, place)
-	if err != nil {
-		return false, err
-	}
-	defer h.release()
-	v, err := s.read(ctx, place)
-	switch {
-	case err != nil:
-		return false, err
-	case (v == nil) != (old == nil) || v != nil && v.Version != old.Version:
-		return false, nil
-	case data == nil:
-		return true, s.remove(ctx, h, place)
-	}
-	return true, s.write(ctx, h, place, data)
+	return kv.Call(ctx, s.calls, place, func(ctx context.Context) (bool, error) {
+		v, err := s.read(ctx, place)
+		switch {
+		case err != nil:
+			return false, err
+		case (v == nil) != (old == nil) || v != nil && v.Version != old.Version:
+			return false, nil
+		case data == nil:
+			err = s.remove(ctx, place)
+		default:
+			err = s.write(ctx, place, data)
+		}
+		return err == nil, err
+	})
 }
 
 // Delete implements kv.Backend.
@@ -203,16 +174,13 @@ func (s *Store) Delete(ctx context.Context, key kv.Key) (found bool, err error) 
 // Put implements kv.Backend.
 func (s *Store) Put(ctx context.Context, key kv.Key, data []byte, _ time.Time) error {
 	place := s.Place(key)
-	h, err := s.hold(ctx, place)
-	if err != nil {
-		return err
+	_, err := kv.Call(ctx, s.calls, place, func(ctx context.Context) (none struct{}, err error) {
+		return none, s.write(ctx, place, data)
+	})
+	if last, now := s.swept.Load(), time.Now().Unix(); err == nil && now-last >= sweepPause && s.swept.CompareAndSwap(last, now) {
+		go s.sweep() //nolint:contextcheck // it outlives the request
 	}
-	defer h.release()
-	if err := s.write(ctx, h, place, data); err != nil {
-		return err
-	}
-	s.sweeper.start(s.sweep) //nolint:contextcheck // the sweep outlives the request
-	return nil
+	return err
 }
 
 // Take implements kv.Backend. Where several processes share a storage, each of
@@ -228,22 +196,19 @@ func (s *Store) Take(ctx context.Context, key kv.Key) ([]byte, error) {
 // taken deletes what is under a key and returns it.
 func (s *Store) taken(ctx context.Context, key kv.Key) (*kv.Value, error) {
 	place := s.Place(key)
-	h, err := s.hold(ctx, place)
-	if err != nil {
-		return nil, err
-	}
-	defer h.release()
-	v, err := s.read(ctx, place)
-	if v == nil || err != nil {
-		return nil, err
-	}
-	return v, s.remove(ctx, h, place)
+	return kv.Call(ctx, s.calls, place, func(ctx context.Context) (*kv.Value, error) {
+		v, err := s.read(ctx, place)
+		if v == nil || err != nil {
+			return nil, err
+		}
+		return v, s.remove(ctx, place)
+	})
 }
 
 // FormerDevice implements kv.Former.
 func (s *Store) FormerDevice(ctx context.Context, name string, open func(data []byte, place string) ([]byte, error)) ([]string, error) {
 	place := formerFolder + "/" + name[:2] + "/" + name[2:]
-	v, err := s.read(ctx, place)
+	v, err := s.get(ctx, place)
 	if v == nil || err != nil {
 		return nil, err
 	}
@@ -251,63 +216,17 @@ func (s *Store) FormerDevice(ctx context.Context, name string, open func(data []
 	if err != nil {
 		return nil, fmt.Errorf("opening the list of a device's targets: %w", err)
 	}
-	var device struct {
-		Schema    int      `json:"schema"`
-		Namespace string   `json:"namespace,omitempty"`
-		DeviceID  string   `json:"device_id"`
-		Targets   []string `json:"targets"`
-	}
-	err = strict.Unmarshal(data, &device, strict.RejectUnknownMembers(true))
-	if err != nil || device.Schema != 1 || (targets.Ref{Namespace: device.Namespace, ID: device.DeviceID}).Hash() != name {
-		return nil, errors.New("reading the list of a device's targets: the record is damaged, or that of another device")
-	}
-	return device.Targets, nil
+	return kv.DecodeFormer(data, name)
 }
 
 // DropFormer implements kv.Former.
 func (s *Store) DropFormer(ctx context.Context) error {
-	return s.each(ctx, formerFolder, func(place, _ string) error { return s.remove(ctx, nil, place) })
-}
-
-// read returns what is under a key of the storage, nil where there is nothing.
-func (s *Store) read(ctx context.Context, place string) (*kv.Value, error) {
-	data, err := s.call(ctx, nil, func(ctx context.Context) ([]byte, error) {
-		return s.storage.Load(ctx, place)
-	})
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("reading from storage: %w", err)
-	}
-	sum := sha256.Sum256(data)
-	return &kv.Value{Data: append([]byte{}, data...), Version: hex.EncodeToString(sum[:])}, nil
-}
-
-func (s *Store) write(ctx context.Context, h *held, place string, data []byte) error {
-	_, err := s.call(ctx, h, func(ctx context.Context) ([]byte, error) {
-		return nil, s.storage.Store(ctx, place, data)
-	})
-	if err != nil {
-		return fmt.Errorf("writing to storage: %w", err)
-	}
-	return nil
-}
-
-func (s *Store) remove(ctx context.Context, h *held, place string) error {
-	_, err := s.call(ctx, h, func(ctx context.Context) ([]byte, error) {
-		return nil, s.storage.Delete(ctx, place)
-	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("deleting from storage: %w", err)
-	}
-	return nil
+	return s.each(ctx, formerFolder, func(place, _ string) error { return s.drop(ctx, place) })
 }
 
 // Interface guards
 var (
 	_ caddy.Provisioner     = (*Store)(nil)
-	_ caddy.CleanerUpper    = (*Store)(nil)
 	_ caddyfile.Unmarshaler = (*Store)(nil)
 	_ kv.Guest              = (*Store)(nil)
 	_ kv.Former             = (*Store)(nil)

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,7 +30,7 @@ func hasty(storage certmagic.Storage, timeout time.Duration) *kv.Store {
 
 func newBackend(storage certmagic.Storage) *Store {
 	s := &Store{Options: kv.Options{Timeout: caddy.Duration(time.Minute)}}
-	s.start(storage, "")
+	s.start(context.Background(), storage, "")
 	s.location = fmt.Sprintf("%p %d", storage, round.Load())
 	return s
 }
@@ -57,13 +56,14 @@ func TestStoreKeepsTheContract(t *testing.T) {
 			kvtest.Run(t, func(t *testing.T) kv.Backend {
 				round.Add(1)
 				b := newBackend(storage(t))
-				b.sweeper.closed = true // the storages of this test have no short links that expire
+				b.swept.Store(time.Now().Unix()) // no sweep lists the storages
 				return b
 			})
 		})
 	}
 }
 
+// Errors and panics of the storage are never a target that does not exist.
 func TestOutageIsNeverNotFound(t *testing.T) {
 	down := errors.New("connection refused")
 	storage := newHostileStorage(t)
@@ -83,19 +83,13 @@ func TestOutageIsNeverNotFound(t *testing.T) {
 	if !errors.Is(err, down) {
 		t.Errorf("Update returned %v", err)
 	}
+	storage.setFault(func(int, string, string) error { panic("secret detail") })
+	if _, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) || strings.Contains(err.Error(), "secret") {
+		t.Errorf("a panic of the storage: Load returned %v", err)
+	}
 	storage.setFault(nil)
 	if _, err := s.Load(t.Context(), ref); !errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("after the outage Load returned %v, want ErrNotFound", err)
-	}
-}
-
-func TestPanicOfStorageIsAnError(t *testing.T) {
-	storage := newHostileStorage(t)
-	s := newStore(storage)
-	storage.setFault(func(int, string, string) error { panic("secret detail") })
-	_, err := s.Load(t.Context(), targets.Ref{ID: "one"})
-	if err == nil || errors.Is(err, targets.ErrNotFound) || strings.Contains(err.Error(), "secret") {
-		t.Errorf("Load returned %v", err)
 	}
 }
 
@@ -180,7 +174,7 @@ func TestLateWriteDoesNotOverwrite(t *testing.T) {
 
 	// A second instance, as after a reload, waits for its turn.
 	if err := hasty(storage, 10*time.Millisecond).Update(t.Context(), ref, rename("too early")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("an update beside the stuck one returned %v", err)
+		t.Errorf("an update while another is stuck returned %v", err)
 	}
 	close(goOn)
 	seen := ""
@@ -192,82 +186,6 @@ func TestLateWriteDoesNotOverwrite(t *testing.T) {
 	}
 	if got, err := s.Load(t.Context(), ref); err != nil || got.Name != "second" {
 		t.Errorf("in the end there is %+v, error %v", got, err)
-	}
-}
-
-func TestStaleReadGivesTheOlderRecord(t *testing.T) {
-	storage := newHostileStorage(t)
-	s := newStore(storage)
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Update(t.Context(), ref, rename("new")); err != nil {
-		t.Fatal(err)
-	}
-	storage.stale = true
-	got, err := s.Load(t.Context(), ref)
-	if err != nil || got.Name != kvtest.Target(ref).Name || got.Thumbprint == "" {
-		t.Errorf("a stale read gave %+v, error %v", got, err)
-	}
-}
-
-// Wherever the storage fails for good, as in a crash, each record is the old
-// or the new one, and each device lists all its targets.
-func TestCrashLeavesDevicesComplete(t *testing.T) {
-	refs := []targets.Ref{{ID: "one"}, {ID: "two"}}
-	steps := []struct {
-		ref    targets.Ref
-		change targets.Edit
-	}{
-		{refs[0], to(kvtest.Target(refs[0]))},
-		{refs[1], to(kvtest.Target(refs[1]))},
-		{refs[0], func(current *targets.Target) (*targets.Target, error) {
-			if current == nil {
-				return nil, nil
-			}
-			current.DeviceID = "device-2"
-			return current, nil
-		}},
-		{refs[1], to(nil)},
-		{refs[0], to(nil)},
-	}
-	for _, happens := range []bool{false, true} { // does the last call happen, though it reports an error?
-		crashed := true
-		for at := 1; crashed; at++ {
-			storage := newHostileStorage(t)
-			s := newStore(storage)
-			crashed = false
-			storage.setFault(func(n int, op, key string) error {
-				if n < at {
-					return nil
-				}
-				crashed = true
-				if n == at && happens && op == "delete" {
-					storage.mu.Lock()
-					delete(storage.values, key)
-					storage.mu.Unlock()
-				}
-				return errors.New("crashed")
-			})
-			for _, step := range steps {
-				_ = s.Update(t.Context(), step.ref, step.change)
-			}
-			storage.setFault(nil)
-			for _, ref := range refs {
-				record, err := s.Load(t.Context(), ref)
-				if errors.Is(err, targets.ErrNotFound) {
-					continue
-				}
-				if err != nil {
-					t.Fatalf("crash at call %d: %v", at, err)
-				}
-				ids, err := s.OfDevice(t.Context(), "", record.DeviceID, "jeff")
-				if err != nil || !slices.Contains(ids, ref.ID) {
-					t.Errorf("crash at call %d: device %q lists %q without %q, error %v", at, record.DeviceID, ids, ref.ID, err)
-				}
-			}
-		}
 	}
 }
 

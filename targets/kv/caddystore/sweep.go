@@ -2,9 +2,8 @@ package caddystore
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -15,63 +14,33 @@ import (
 )
 
 const (
-	sweepPause   = time.Hour
-	sweepTimeout = 10 * time.Minute // less than the pause: there is never more than one
+	sweepPause   = 60 * 60 // seconds
+	sweepTimeout = 10 * time.Minute
 )
 
-// A sweeper removes expired short links in the background, at most once in
+// sweep removes the short links of the hours that are over, at most once in
 // sweepPause.
-type sweeper struct {
-	mu     sync.Mutex
-	next   time.Time
-	cancel context.CancelFunc // of the last sweep
-	closed bool
-
-	running sync.WaitGroup
-}
-
-func (w *sweeper) start(sweep func(context.Context) error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	now := time.Now()
-	if w.closed || now.Before(w.next) {
-		return
+func (s *Store) sweep() {
+	ctx, cancel := context.WithTimeout(s.life, sweepTimeout)
+	defer cancel()
+	if err := s.removeExpired(ctx); err != nil && s.life.Err() == nil {
+		caddy.Log().Named("oob.stores.caddy").Warn("removing expired messages; the next attempt follows in an hour", zap.Error(err))
 	}
-	w.next = now.Add(sweepPause)
-	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
-	w.cancel = cancel
-	w.running.Go(func() {
-		defer cancel()
-		if err := sweep(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			caddy.Log().Named("oob.stores.caddy").Warn("removing expired messages; the next attempt follows in an hour", zap.Error(err))
-		}
-	})
 }
 
-func (w *sweeper) stop() {
-	w.mu.Lock()
-	w.closed = true
-	if w.cancel != nil {
-		w.cancel()
-	}
-	w.mu.Unlock()
-	w.running.Wait()
-}
-
-// sweep removes the short links of the hours that are over.
-func (s *Store) sweep(ctx context.Context) error {
+func (s *Store) removeExpired(ctx context.Context) error {
 	places, err := s.list(ctx, linkFolder)
 	if err != nil {
 		return err
 	}
-	done := make(map[string]bool)
+	var over []string
 	for _, place := range places {
-		name, ok := strings.CutPrefix(place, linkFolder+"/")
-		period, _, _ := strings.Cut(name, "/") // some storages list what is below as well
-		if !ok || done[period] || !shortlink.ValidPeriod(period) || !shortlink.PeriodOver(period, time.Now()) {
-			continue
+		period, _, _ := strings.Cut(strings.TrimPrefix(place, linkFolder+"/"), "/")
+		if shortlink.ValidPeriod(period) && shortlink.PeriodOver(period, time.Now()) && !slices.Contains(over, period) {
+			over = append(over, period)
 		}
-		done[period] = true
+	}
+	for _, period := range over {
 		if err := s.sweepFolder(ctx, linkFolder+"/"+period); err != nil {
 			return err
 		}
@@ -84,18 +53,18 @@ func (s *Store) sweep(ctx context.Context) error {
 // in time, the keys are deleted one by one.
 func (s *Store) sweepFolder(ctx context.Context, folder string) error {
 	deleting, cancel := context.WithTimeout(ctx, listTimeout)
-	deleteErr := s.remove(deleting, nil, folder)
+	_ = s.drop(deleting, folder) // what is left tells whether it was done
 	cancel()
 	places, err := s.list(ctx, folder)
 	if err != nil {
-		return errors.Join(err, deleteErr)
+		return err
 	}
 	for _, place := range places {
 		id := strings.Replace(strings.TrimPrefix(place, linkFolder+"/"), "/", "", 1)
 		if !shortlink.ValidID(id) || s.Place(kv.Key{Kind: kv.Links, Name: id}) != place {
 			continue
 		}
-		if err := s.remove(ctx, nil, place); err != nil {
+		if err := s.drop(ctx, place); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
@@ -27,14 +28,13 @@ type linkStorage struct {
 	mu       sync.Mutex
 	fault    func(op, key string) error
 	sweeps   int
-	mayList  bool
 	flat     bool // folders are not deleted, and listings go all the way down
 	hangs    chan struct{}
 	finished chan struct{}
 }
 
 func newLinkStorage(t *testing.T) *linkStorage {
-	return &linkStorage{FileStorage: &certmagic.FileStorage{Path: t.TempDir()}, t: t, mayList: true}
+	return &linkStorage{FileStorage: &certmagic.FileStorage{Path: t.TempDir()}, t: t}
 }
 
 func (s *linkStorage) at(op, key string) error {
@@ -75,7 +75,7 @@ func (s *linkStorage) Delete(ctx context.Context, key string) error {
 
 func (s *linkStorage) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
 	s.mu.Lock()
-	if !s.mayList || recursive {
+	if recursive {
 		s.t.Errorf("List was called for %q, recursive %t", prefix, recursive)
 	}
 	if prefix == linkFolder {
@@ -111,19 +111,16 @@ func (s *linkStorage) files() (names []string) {
 
 type linkStore struct {
 	*kv.Store
-	*sweeper
 	backend *Store
 }
 
-func newLinkStore(t *testing.T, storage certmagic.Storage) *linkStore {
-	t.Helper()
+// newLinkStore returns a store that sweeps with the first link, unless swept.
+func newLinkStore(storage certmagic.Storage, swept bool) *linkStore {
 	b := newBackend(storage)
-	t.Cleanup(func() {
-		if err := b.Cleanup(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &linkStore{kv.New(b, nil, time.Minute), b.sweeper, b}
+	if swept {
+		b.swept.Store(time.Now().Unix())
+	}
+	return &linkStore{kv.New(b, nil, time.Minute), b}
 }
 
 func newID(expires time.Time) string {
@@ -144,7 +141,7 @@ func TestOutageIsNeverAMissingLink(t *testing.T) {
 	down := errors.New("connection refused")
 	for _, failing := range []string{"load", "delete", "store"} {
 		storage := newLinkStorage(t)
-		s := newLinkStore(t, storage)
+		s := newLinkStore(storage, true)
 		id := putLink(t, s, time.Now().Add(time.Minute))
 		storage.mu.Lock()
 		storage.fault = func(op, _ string) error {
@@ -171,8 +168,7 @@ func TestSweepRemovesExpiredLinks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			storage := newLinkStorage(t)
 			storage.flat = flat
-			s := newLinkStore(t, storage)
-			s.next = time.Now().Add(time.Hour) // the test sweeps by itself
+			s := newLinkStore(storage, true)
 			now := time.Now()
 			var want []string
 			for _, age := range []time.Duration{-90 * 24 * time.Hour, -25 * time.Hour, -2 * time.Hour, -time.Hour, time.Minute, time.Hour, 30 * 24 * time.Hour} {
@@ -191,7 +187,7 @@ func TestSweepRemovesExpiredLinks(t *testing.T) {
 				t.Fatal(err)
 			}
 			want = append(want, "notes/readme")
-			if err := s.backend.sweep(t.Context()); err != nil {
+			if err := s.backend.removeExpired(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			got := storage.files()
@@ -207,8 +203,7 @@ func TestSweepRemovesExpiredLinks(t *testing.T) {
 func TestSweepOfAStorageThatFails(t *testing.T) {
 	down := errors.New("connection refused")
 	storage := newLinkStorage(t)
-	s := newLinkStore(t, storage)
-	s.next = time.Now().Add(time.Hour)
+	s := newLinkStore(storage, true)
 	putLink(t, s, time.Now().Add(-2*time.Hour))
 	storage.fault = func(op, _ string) error {
 		if op == "delete" {
@@ -216,54 +211,43 @@ func TestSweepOfAStorageThatFails(t *testing.T) {
 		}
 		return nil
 	}
-	if err := s.backend.sweep(t.Context()); !errors.Is(err, down) {
+	if err := s.backend.removeExpired(t.Context()); !errors.Is(err, down) {
 		t.Errorf("the sweep returned %v", err)
 	}
 	storage.fault = nil
-	if err := s.backend.sweep(t.Context()); err != nil || len(storage.files()) != 0 {
+	if err := s.backend.removeExpired(t.Context()); err != nil || len(storage.files()) != 0 {
 		t.Errorf("the next sweep returned %v and left %q", err, storage.files())
 	}
 }
 
+// The first link of an hour sweeps, while requests go on and until the
+// configuration ends.
 func TestSweepRunsDuringRequests(t *testing.T) {
 	storage := newLinkStorage(t)
-	s := newLinkStore(t, storage)
+	putLink(t, newLinkStore(storage, true), time.Now().Add(-2*time.Hour))
+	s := newLinkStore(storage, false)
 	for range 20 {
 		id := putLink(t, s, time.Now().Add(time.Minute))
-		if _, err := s.Get(t.Context(), id); err != nil {
-			t.Fatal(err)
-		}
 		if _, err := s.Take(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.running.Wait()
+	testservice.Until(t, func() bool { return len(storage.files()) == 0 }, func() string { return "the expired link is still there" })
 	storage.mu.Lock()
-	sweeps := storage.sweeps
-	storage.mayList = false // before the hour is over, nothing sweeps
-	storage.mu.Unlock()
-	if sweeps != 1 {
-		t.Errorf("%d sweeps in one hour", sweeps)
+	defer storage.mu.Unlock()
+	if storage.sweeps != 1 {
+		t.Errorf("%d sweeps in one hour", storage.sweeps)
 	}
-	putLink(t, s, time.Now().Add(time.Minute))
-	s.running.Wait()
 }
 
-func TestCleanupEndsASweep(t *testing.T) {
+func TestSweepEndsWithTheConfiguration(t *testing.T) {
 	storage := newLinkStorage(t)
 	storage.hangs, storage.finished = make(chan struct{}), make(chan struct{})
-	s := newLinkStore(t, storage)
+	s := newLinkStore(storage, false)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.backend.life = ctx
 	putLink(t, s, time.Now().Add(time.Minute))
 	<-storage.hangs
-	if err := s.backend.Cleanup(); err != nil {
-		t.Fatal(err)
-	}
+	cancel()
 	<-storage.finished
-	s.next = time.Time{}
-	storage.mayList = false
-	putLink(t, s, time.Now().Add(time.Minute)) // by a request that still runs
-	s.running.Wait()
-	if err := new(Store).Cleanup(); err != nil {
-		t.Errorf("cleaning up a store that was never set up: %v", err)
-	}
 }

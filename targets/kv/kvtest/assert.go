@@ -14,6 +14,11 @@ func put(t *testing.T, s *store, ref targets.Ref, record *targets.Target) {
 	update(t, s, ref, func(*targets.Target) *targets.Target { return record })
 }
 
+// to is the edit that replaces a record.
+func to(next *targets.Target) targets.Edit {
+	return func(*targets.Target) (*targets.Target, error) { return next, nil }
+}
+
 func update(t *testing.T, s *store, ref targets.Ref, change func(*targets.Target) *targets.Target) {
 	t.Helper()
 	err := s.Update(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
@@ -43,27 +48,16 @@ func mustNotExist(t *testing.T, s *store, ref targets.Ref) {
 // mustBeUnavailable holds for a record that is there and cannot be read.
 func mustBeUnavailable(t *testing.T, s *store, ref targets.Ref) {
 	t.Helper()
-	if record, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) {
-		t.Errorf("loading an unreadable record gave %v, error %v", record, err)
-	}
-	for name, next := range map[string]*targets.Target{"overwriting": Target(ref), "deleting": nil} {
-		err := s.Update(t.Context(), ref, func(*targets.Target) (*targets.Target, error) { return next, nil })
+	load := func() error { _, err := s.Load(t.Context(), ref); return err }
+	for op, err := range map[string]error{
+		"loading":     load(),
+		"overwriting": s.Update(t.Context(), ref, to(Target(ref))),
+		"deleting":    s.Update(t.Context(), ref, to(nil)),
+		"afterwards":  load(),
+	} {
 		if err == nil || errors.Is(err, targets.ErrNotFound) {
-			t.Errorf("%s an unreadable record gave %v", name, err)
+			t.Errorf("an unreadable record, %s: %v", op, err)
 		}
-	}
-	if record, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) {
-		t.Errorf("the unreadable record was overwritten by %v, error %v", record, err)
-	}
-}
-
-func mustBeOfDevice(t *testing.T, s *store, deviceID string, want ...string) {
-	t.Helper()
-	got, err := s.OfDevice(t.Context(), "", deviceID, "jeff")
-	slices.Sort(got)
-	slices.Sort(want)
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("device %q has %q, error %v, want %q", deviceID, got, err, want)
 	}
 }
 
@@ -94,10 +88,14 @@ func mustHeal(t *testing.T, s *store, ref targets.Ref, next *targets.Target) {
 
 func mustNotHeal(t *testing.T, s *store, ref targets.Ref) {
 	t.Helper()
-	for name, next := range map[string]*targets.Target{"overwriting": Target(ref), "deleting": nil} {
-		err := s.Heal(t.Context(), ref, func(*targets.Target) (*targets.Target, error) { return next, nil })
+	_, before := s.Load(t.Context(), ref)
+	for op, err := range map[string]error{
+		"loading":     before,
+		"overwriting": s.Heal(t.Context(), ref, to(Target(ref))),
+		"deleting":    s.Heal(t.Context(), ref, to(nil)),
+	} {
 		if !errors.Is(err, targets.ErrNewer) {
-			t.Errorf("%s a newer release's record gave %v, want ErrNewer", name, err)
+			t.Errorf("%s a newer release's record gave %v, want ErrNewer", op, err)
 		}
 	}
 	if _, err := s.Load(t.Context(), ref); !errors.Is(err, targets.ErrNewer) {

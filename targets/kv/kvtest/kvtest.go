@@ -42,41 +42,36 @@ func Ring(t testing.TB, keys ...byte) *kv.Ring {
 // needs is cleaned up with t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) kv.Backend) {
 	primitives(t, open)
+	unsealed := func(t *testing.T) *store { return newStore(t, open(t), nil) }
 	for name, ring := range map[string]*kv.Ring{"unsealed": nil, "sealed": Ring(t, 1, 2)} {
 		t.Run(name, func(t *testing.T) {
 			open := func(t *testing.T) *store { return newStore(t, open(t), ring) }
 			for name, test := range map[string]func(*testing.T, *store){
-				"round trip":                              roundTrip,
-				"not found":                               notFound,
-				"update sees the present record":          updateSeesCurrent,
-				"update may return the record it got":     updateInPlace,
-				"equal record leaves everything as it is": unchanged,
-				"delete":                             deletion,
-				"error of an edit leaves the record": changeError,
-				"record that cannot be stored leaves the old one": unstorable,
-				"hostile ids":                                   hostileIDs,
-				"namespaces are separate":                       namespaces,
-				"loaded record belongs to the caller":           loadedIsACopy,
-				"no update is lost":                             concurrency,
-				"targets of a device":                           ofDevice,
-				"targets of a device, by user":                  ofDeviceByUser,
-				"targets of a device, concurrently":             ofDeviceConcurrently,
-				"targets of a device whose list cannot be read": unreadableList,
-				"schema":                               schema,
+				"the life of a record":                 life,
 				"cancelled context":                    cancelled,
+				"hostile ids":                          hostileIDs,
+				"namespaces are separate":              namespaces,
 				"records that cannot be read":          unreadable,
 				"all records":                          listing,
 				"two releases":                         versions,
+				"targets of a device":                  ofDevice,
+				"targets of a device, by user":         ofDeviceByUser,
+				"list of a device that cannot be read": unreadableList,
+				"processes lose no update":             processes,
+				"processes lose no target of a device": movingBetweenDevices,
 				"a storage that vanished":              vanished,
 				"a check":                              checks,
-				"several processes, no update is lost": processes,
-				"several processes, a device lists all its targets": movingBetweenDevices,
+				"the life of a short link":             linkLife,
+				"an invalid id of a short link":        badIDs,
+				"many take one short link":             contention,
+				"cancelled context of a short link":    cancelledLink,
 			} {
 				t.Run(name, func(t *testing.T) { test(t, open(t)) })
 			}
-			links(t, open)
 		})
 	}
+	t.Run("crashes", func(t *testing.T) { crashes(t, unsealed) })
+	t.Run("clearing up takes nothing of others", func(t *testing.T) { clearing(t, unsealed) })
 	t.Run("tampering", func(t *testing.T) { tampering(t, newStore(t, open(t), Ring(t, 1))) })
 	t.Run("resealing", func(t *testing.T) { resealing(t, open(t)) })
 }
@@ -112,15 +107,6 @@ func (s *store) read(ref targets.Ref) []byte {
 func (s *store) write(ref targets.Ref, data []byte) {
 	s.t.Helper()
 	s.writeRaw(ref, s.ring.Seal(data, s.backend.Place(s.key(ref))))
-}
-
-// stride is the distance of the bytes that are damaged one by one: what becomes
-// of a damaged byte is not up to the backend, and real ones are slow.
-func (s *store) stride() int {
-	if _, ok := s.backend.(*kv.Memory); ok {
-		return 1
-	}
-	return 41
 }
 
 // set puts data under a key, whatever is there.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -12,23 +11,6 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
 )
-
-// links tests short links.
-func links(t *testing.T, open func(t *testing.T) *store) {
-	for name, test := range map[string]func(*testing.T, *store){
-		"a link is taken once":      takenOnce,
-		"getting keeps a link":      kept,
-		"any bytes":                 anyBytes,
-		"not found":                 noLink,
-		"no more than MaxContent":   tooLong,
-		"an invalid id is refused":  badIDs,
-		"many take one link":        contention,
-		"links are separate":        separate,
-		"cancelled context of link": cancelledLink,
-	} {
-		t.Run(name, func(t *testing.T) { test(t, open(t)) })
-	}
-}
 
 const lifetime = 10 * time.Minute
 
@@ -67,36 +49,22 @@ func wantContent(t *testing.T, want []byte) func(content []byte, err error) {
 	}
 }
 
-func takenOnce(t *testing.T, s *store) {
-	content := []byte("content")
-	id := putLink(t, s, content)
-	wantContent(t, content)(s.Take(t.Context(), id))
-	wantGone(t, s, id)
-}
-
-func kept(t *testing.T, s *store) {
-	content := []byte("content")
-	id := putLink(t, s, content)
-	for range 3 {
-		wantContent(t, content)(s.Get(t.Context(), id))
-	}
-	wantContent(t, content)(s.Take(t.Context(), id))
-}
-
-func anyBytes(t *testing.T, s *store) {
-	for _, content := range [][]byte{
-		{0}, []byte("\r\n\x00\xff"), []byte(`{"a":"é"}`), bytes.Repeat([]byte{0xfe}, shortlink.MaxContent),
-	} {
-		id := putLink(t, s, content)
-		wantContent(t, content)(s.Get(t.Context(), id))
-		wantContent(t, content)(s.Take(t.Context(), id))
-	}
-}
-
-func noLink(t *testing.T, s *store) { wantGone(t, s, newID(time.Now().Add(lifetime))) }
-
-func tooLong(t *testing.T, s *store) {
+// linkLife puts links of any content, which are kept until they are taken.
+func linkLife(t *testing.T, s *store) {
 	expires := time.Now().Add(lifetime)
+	wantGone(t, s, newID(expires))
+	contents := [][]byte{[]byte("content"), {0}, []byte("\r\n\x00\xff"), []byte(`{"a":"é"}`), bytes.Repeat([]byte{0xfe}, shortlink.MaxContent)}
+	ids := make([]string, 0, len(contents))
+	for _, content := range contents {
+		ids = append(ids, putLink(t, s, content))
+	}
+	for i, id := range ids {
+		for range 2 {
+			wantContent(t, contents[i])(s.Get(t.Context(), id))
+		}
+		wantContent(t, contents[i])(s.Take(t.Context(), id))
+		wantGone(t, s, id)
+	}
 	id := newID(expires)
 	if err := s.Put(t.Context(), id, make([]byte, shortlink.MaxContent+1), expires); err == nil {
 		t.Error("Put took more than MaxContent bytes")
@@ -149,17 +117,6 @@ func contention(t *testing.T, s *store) {
 	all.Wait()
 	if got != 1 || gone != takers-1 {
 		t.Errorf("%d of %d got the link, %d did not find it", got, takers, gone)
-	}
-}
-
-func separate(t *testing.T, s *store) {
-	ids := make([]string, 20)
-	for i := range ids {
-		ids[i] = putLink(t, s, fmt.Append(nil, i))
-	}
-	for i, id := range ids {
-		wantContent(t, fmt.Append(nil, i))(s.Take(t.Context(), id))
-		wantGone(t, s, id)
 	}
 }
 

@@ -1,6 +1,7 @@
 package kvtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,151 +23,167 @@ func (e elsewhere) Location() string { return fmt.Sprint(e.process, " ", e.Backe
 
 func (s *store) inProcess(i int) *store { return newStore(s.t, elsewhere{s.backend, i}, s.ring) }
 
+// processes has several of them change one record at once, while a further one
+// seals all records with another key.
 func processes(t *testing.T, s *store) {
-	const n, each = 8, 5
+	const n, writers, each = 3, 24, 4
 	ref := targets.Ref{ID: "counter"}
 	record := Target(ref)
 	record.Modified = 0
 	put(t, s, ref, record)
-	var wg sync.WaitGroup
-	for i := range n {
+	var wg, resealing sync.WaitGroup
+	ctx, done := context.WithCancel(t.Context())
+	if s.ring != nil {
+		resealing.Go(func() {
+			resealer := newStore(t, elsewhere{s.backend, n}, Ring(t, 2, 1))
+			for ctx.Err() == nil {
+				if _, err := resealer.Reseal(context.WithoutCancel(ctx), func(e *targets.RecordError) error { return e }); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for i := range writers {
 		wg.Go(func() {
-			other := s.inProcess(i)
+			other := s.inProcess(i % n)
 			for range each {
 				update(t, other, ref, func(current *targets.Target) *targets.Target {
 					current.Modified++
 					return current
 				})
+				load(t, other, ref)
 			}
 		})
 	}
 	wg.Wait()
-	if got := load(t, s, ref); got.Modified != n*each {
-		t.Errorf("%d of %d increments are left", got.Modified, n*each)
+	done()
+	resealing.Wait()
+	if got := load(t, s, ref); got.Modified != writers*each {
+		t.Errorf("%d of %d increments are left", got.Modified, writers*each)
 	}
 }
 
-// movingBetweenDevices has several processes move one target at once. Whenever
-// they are done, its device lists it.
+// movingBetweenDevices has several processes move, delete and create one target
+// at once. Whenever they are done, its device lists it.
 func movingBetweenDevices(t *testing.T, s *store) {
 	ref := targets.Ref{ID: "moving"}
-	put(t, s, ref, Target(ref))
 	for round := range 20 {
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
-				update(t, s.inProcess(i), ref, func(current *targets.Target) *targets.Target {
-					current.DeviceID, current.Modified = fmt.Sprint("device-", (round+i)%2), int64(100*round+i)
-					return current
-				})
+				next := Target(ref)
+				next.DeviceID, next.Modified = fmt.Sprint("device-", (round+i)%3), int64(100*round+i)
+				if (round+i)%5 == 0 {
+					next = nil
+				}
+				put(t, s.inProcess(i), ref, next)
 			})
 		}
 		wg.Wait()
-		device := load(t, s, ref).DeviceID
-		ids, err := s.OfDevice(t.Context(), "", device, "jeff")
-		if err != nil || !slices.Contains(ids, ref.ID) {
-			t.Fatalf("round %d: %s lists %q, error %v", round, device, ids, err)
+		mustBeListed(t, s, ref, fmt.Sprint("round ", round))
+	}
+}
+
+// mustBeListed checks that the device of a target lists it, if there is one.
+func mustBeListed(t *testing.T, s *store, ref targets.Ref, when string) {
+	t.Helper()
+	record, err := s.Load(t.Context(), ref)
+	if errors.Is(err, targets.ErrNotFound) {
+		return
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", when, err)
+	}
+	ids, err := s.OfDevice(t.Context(), "", record.DeviceID, "jeff")
+	if err != nil || !slices.Contains(ids, ref.ID) {
+		t.Errorf("%s: %s lists %q without %q, error %v", when, record.DeviceID, ids, ref.ID, err)
+	}
+}
+
+// hooked is a backend with something around each Get and Swap, which it calls
+// with do, or does not. Its error is that of the operation.
+type hooked struct {
+	kv.Backend
+	hook func(swap bool, do func()) error
+}
+
+// Get implements kv.Backend.
+func (h *hooked) Get(ctx context.Context, key kv.Key) (v *kv.Value, err error) {
+	if e := h.hook(false, func() { v, err = h.Backend.Get(ctx, key) }); e != nil {
+		return nil, e
+	}
+	return v, err
+}
+
+// Swap implements kv.Backend.
+func (h *hooked) Swap(ctx context.Context, key kv.Key, old *kv.Value, data []byte) (done bool, err error) {
+	if e := h.hook(true, func() { done, err = h.Backend.Swap(ctx, key, old, data) }); e != nil {
+		return false, e
+	}
+	return done, err
+}
+
+// crashes ends a process at each of its operations, before or after it has
+// happened. Each record is the old or the new one, and its device lists it.
+func crashes(t *testing.T, open func(t *testing.T) *store) {
+	one, two := targets.Ref{ID: "one"}, targets.Ref{ID: "two"}
+	elsewhere := Target(one)
+	elsewhere.DeviceID = "device-2"
+	crashed := errors.New("crashed")
+	for _, happens := range []bool{false, true} {
+		for at, n := 1, 1; at <= n; at++ {
+			s := open(t)
+			n = 0
+			dying := newStore(t, &hooked{s.backend, func(_ bool, do func()) error {
+				n++
+				if n < at || n == at && happens {
+					do()
+				}
+				if n < at {
+					return nil
+				}
+				return crashed
+			}}, s.ring)
+			for _, step := range []struct {
+				ref  targets.Ref
+				next *targets.Target
+			}{{one, Target(one)}, {two, Target(two)}, {one, elsewhere}, {two, nil}, {one, nil}} {
+				if dying.Update(t.Context(), step.ref, func(*targets.Target) (*targets.Target, error) { return step.next, nil }) != nil {
+					break
+				}
+			}
+			for _, ref := range []targets.Ref{one, two} {
+				mustBeListed(t, s, ref, fmt.Sprintf("crash at operation %d, happens %t", at, happens))
+			}
 		}
 	}
 }
 
-// resealing tests the change of keys: nothing is lost, and what cannot be read
-// is told of.
-func resealing(t *testing.T, b kv.Backend) {
-	old, both, next := newStore(t, b, Ring(t, 1)), newStore(t, b, Ring(t, 2, 1)), newStore(t, b, Ring(t, 2))
-	const count = 20
-	refs := make([]targets.Ref, 0, count)
-	for i := range count {
-		ref := targets.Ref{Namespace: "bank", ID: fmt.Sprint(i)}
-		refs = append(refs, ref)
-		put(t, old, ref, Target(ref))
-	}
-	damaged := targets.Ref{ID: "damaged"}
-	old.writeRaw(damaged, []byte("damaged"))
-	var reported []string
-	n, err := both.Reseal(t.Context(), func(e *targets.RecordError) error {
-		reported = append(reported, e.Hash)
-		return nil
-	})
-	if err != nil || n != len(refs)+1 || !slices.Equal(reported, []string{damaged.Hash()}) {
-		t.Errorf("resealed %d, reported %q, error %v", n, reported, err)
-	}
-	for _, ref := range refs {
-		load(t, next, ref)
-	}
-	if ids, err := next.OfDevice(t.Context(), "bank", "device-1", "jeff"); err != nil || len(ids) != len(refs) {
-		t.Errorf("the device has %q, error %v", ids, err)
-	}
-	stop := errors.New("stop")
-	if _, err := both.Reseal(t.Context(), func(*targets.RecordError) error { return stop }); !errors.Is(err, stop) {
-		t.Errorf("error %v, want that of the caller", err)
-	}
-	if err := both.Remove(t.Context(), damaged); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := both.Reseal(t.Context(), func(e *targets.RecordError) error { return e }); n != 0 || err != nil {
-		t.Errorf("resealed %d again, error %v", n, err)
-	}
-}
-
-func ofDeviceByUser(t *testing.T, s *store) {
-	for _, user := range []string{"jeff", "ann", ""} {
-		ref := targets.Ref{ID: "of " + user}
-		record := Target(ref)
-		record.Username = user
-		put(t, s, ref, record)
-	}
-	for _, user := range []string{"jeff", "ann", ""} {
-		ids, err := s.OfDevice(t.Context(), "", "device-1", user)
-		if err != nil || !slices.Equal(ids, []string{"of " + user}) {
-			t.Errorf("user %q has %q, error %v", user, ids, err)
+// clearing has a process delete or move a target. Before one of its writes
+// another process deletes the target and creates it anew. Its device still
+// lists it in the end.
+func clearing(t *testing.T, open func(t *testing.T) *store) {
+	one := targets.Ref{ID: "one"}
+	elsewhere := Target(one)
+	elsewhere.DeviceID = "device-2"
+	for at := range 4 {
+		for name, next := range map[string]*targets.Target{"deleted": nil, "moved": elsewhere} {
+			s := open(t)
+			put(t, s, one, Target(one))
+			writes := 0
+			first := newStore(t, &hooked{s.backend, func(swap bool, do func()) error {
+				if swap && writes == at {
+					put(t, s.inProcess(1), one, nil)
+					put(t, s.inProcess(1), one, Target(one))
+				}
+				if swap {
+					writes++
+				}
+				do()
+				return nil
+			}}, s.ring)
+			put(t, first, one, next)
+			mustBeListed(t, s, one, fmt.Sprintf("%s, interrupted before write %d", name, at))
 		}
 	}
-	update(t, s, targets.Ref{ID: "of ann"}, func(current *targets.Target) *targets.Target {
-		current.Username = "jeff"
-		return current
-	})
-	mustBeOfDevice(t, s, "device-1", "of ann", "of jeff")
-	if ids, err := s.OfDevice(t.Context(), "", "device-1", "ann"); err != nil || len(ids) != 0 {
-		t.Errorf("the former user has %q, error %v", ids, err)
-	}
-}
-
-// unreadableList damages the list of a device: it is unavailable, and no target
-// is stored that its device does not list.
-func unreadableList(t *testing.T, s *store) {
-	ref := targets.Ref{ID: "one"}
-	put(t, s, ref, Target(ref))
-	var key kv.Key
-	err := s.backend.Scan(t.Context(), kv.Devices, func(name string, _ *kv.Value) error {
-		key = kv.Key{Kind: kv.Devices, Name: name}
-		return nil
-	})
-	if err != nil || key.Name == "" {
-		t.Fatalf("the list was not found: %v", err)
-	}
-	for name, text := range map[string]string{
-		"empty":          ``,
-		"not JSON":       `[`,
-		"another device": `{"schema":2,"device_id":"device-2","username":"jeff","targets":{"x":"y"}}`,
-		"another user":   `{"schema":2,"device_id":"device-1","username":"ann","targets":{"x":"y"}}`,
-		"another tenant": `{"schema":2,"namespace":"x","device_id":"device-1","username":"jeff","targets":{"x":"y"}}`,
-		"newer release":  `{"schema":3,"device_id":"device-1","username":"jeff","targets":{"x":"y"}}`,
-		"no targets":     `{"schema":2,"device_id":"device-1","username":"jeff"}`,
-		"unknown member": `{"schema":2,"device_id":"device-1","username":"jeff","targets":{"x":"y"},"ids":[]}`,
-	} {
-		set(t, s.backend, key, s.ring.Seal([]byte(text), s.backend.Place(key)))
-		if ids, err := s.OfDevice(t.Context(), "", "device-1", "jeff"); err == nil {
-			t.Errorf("%s: the device has %q", name, ids)
-		}
-		two := targets.Ref{ID: "two"}
-		if err := s.Update(t.Context(), two, func(*targets.Target) (*targets.Target, error) { return Target(two), nil }); err == nil {
-			t.Errorf("%s: a target was stored that its device does not list", name)
-		}
-		mustNotExist(t, s, two)
-	}
-	// The target itself can still be used and deleted.
-	load(t, s, ref)
-	update(t, s, ref, func(*targets.Target) *targets.Target { return nil })
-	mustNotExist(t, s, ref)
 }

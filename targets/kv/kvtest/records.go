@@ -1,6 +1,7 @@
 package kvtest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -10,12 +11,12 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
 // unreadable tests a store where a record is there and cannot be read: it is
 // unavailable, and never overwritten.
 func unreadable(t *testing.T, s *store) {
-	write := s.write
 	good := func(ref targets.Ref) string {
 		data, err := targets.Encode(Target(ref), ref)
 		if err != nil {
@@ -23,57 +24,44 @@ func unreadable(t *testing.T, s *store) {
 		}
 		return string(data)
 	}
-	for name, data := range map[string]func(ref targets.Ref) string{
-		"newer release": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":3,"colour":"blue"`, 1)
-		},
-		"newer, same members": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":3`, 1)
-		},
-		"newer, demands more": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":4,"min_schema":3`, 1)
-		},
-		"demands nothing": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":3,"min_schema":0`, 1)
-		},
-		"demands more than it has": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":0,"min_schema":1`, 1)
-		},
-		"older, with members of today": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":1,"state":"active"`, 1)
-		},
-		"members of an older one": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":2,"state":"active"`, 1)
-		},
-		"one more member": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"schema":2`, `"schema":2,"colour":"blue"`, 1)
-		},
-		"older than any":   func(ref targets.Ref) string { return strings.Replace(good(ref), `"schema":2`, `"schema":0`, 1) },
-		"empty":            func(targets.Ref) string { return "" },
-		"null":             func(targets.Ref) string { return "null" },
-		"truncated":        func(ref targets.Ref) string { r := good(ref); return r[:len(r)/2] },
-		"something behind": func(ref targets.Ref) string { return good(ref) + "{}" },
-		"not JSON":         func(targets.Ref) string { return "\x00\x01\x02" },
-		"unknown member":   func(ref targets.Ref) string { return strings.Replace(good(ref), `"name"`, `"Name"`, 1) },
-		"duplicate member": func(ref targets.Ref) string { return strings.Replace(good(ref), `{`, `{"id":"x",`, 1) },
-		"another target":   func(targets.Ref) string { return good(targets.Ref{ID: "somebody else"}) },
-		"another tenant":   func(ref targets.Ref) string { return good(targets.Ref{Namespace: "x", ID: ref.ID}) },
-		"no changes": func(ref targets.Ref) string {
-			return strings.Replace(good(ref), `"changes":[`, `"changes":[],"x":[`, 1)
-		},
-		"key alone": func(ref targets.Ref) string { return strings.Replace(good(ref), `"thumbprint-1"`, `""`, 1) },
-		"too long":  func(ref targets.Ref) string { return good(ref) + strings.Repeat(" ", targets.MaxRecord) },
+	const schema = `"schema":2`
+	for name, change := range map[string]struct{ from, to string }{ // "" stands for the whole record
+		"newer release":                {schema, `"schema":3,"colour":"blue"`},
+		"newer, same members":          {schema, `"schema":3`},
+		"newer, demands more":          {schema, `"schema":4,"min_schema":3`},
+		"demands nothing":              {schema, `"schema":3,"min_schema":0`},
+		"demands more than it has":     {schema, `"schema":0,"min_schema":1`},
+		"older, with members of today": {schema, `"schema":1,"state":"active"`},
+		"members of an older one":      {schema, `"schema":2,"state":"active"`},
+		"one more member":              {schema, `"schema":2,"colour":"blue"`},
+		"older than any":               {schema, `"schema":0`},
+		"unknown member":               {`"name"`, `"Name"`},
+		"duplicate member":             {`{`, `{"id":"x",`},
+		"no changes":                   {`"changes":[`, `"changes":[],"x":[`},
+		"key alone":                    {`"thumbprint-1"`, `""`},
+		"empty":                        {"", ""},
+		"null":                         {"", "null"},
+		"not JSON":                     {"", "\x00\x01\x02"},
+		"truncated":                    {"", good(targets.Ref{ID: "truncated"})[:100]},
+		"something behind":             {"", good(targets.Ref{ID: "something behind"}) + "{}"},
+		"another target":               {"", good(targets.Ref{ID: "somebody else"})},
+		"another tenant":               {"", good(targets.Ref{Namespace: "x", ID: "another tenant"})},
+		"too long":                     {"", good(targets.Ref{ID: "too long"}) + strings.Repeat(" ", targets.MaxRecord)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ref := targets.Ref{ID: "unreadable: " + name}
-			write(ref, []byte(data(ref)))
+			ref := targets.Ref{ID: name}
+			data := []byte(change.to)
+			if change.from != "" {
+				data = []byte(strings.Replace(good(ref), change.from, change.to, 1))
+			}
+			s.write(ref, data)
 			mustBeUnavailable(t, s, ref)
 			if strings.HasPrefix(name, "newer") {
 				mustNotHeal(t, s, ref)
 				return
 			}
 			mustHeal(t, s, ref, Target(ref))
-			write(ref, []byte(data(ref)))
+			s.write(ref, data)
 			mustHeal(t, s, ref, nil)
 		})
 	}
@@ -96,78 +84,74 @@ func Target(ref targets.Ref) *targets.Target {
 	}
 }
 
-func roundTrip(t *testing.T, s *store) {
-	ref := targets.Ref{Namespace: "bank", ID: "one"}
+// life follows a record from its creation to its deletion.
+func life(t *testing.T, s *store) {
+	ref, other := targets.Ref{Namespace: "bank", ID: "one"}, targets.Ref{Namespace: "bank", ID: "two"}
 	want := Target(ref)
-	put(t, s, ref, want)
-	got := load(t, s, ref)
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("loaded\n%+v\nwant\n%+v", got, want)
+	mustBe := func(when string) {
+		t.Helper()
+		if got := load(t, s, ref); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s, there is\n%+v\nwant\n%+v", when, got, want)
+		}
 	}
-}
-
-func notFound(t *testing.T, s *store) {
-	ref := targets.Ref{ID: "nobody"}
 	mustNotExist(t, s, ref)
 	called := false
-	err := s.Update(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
-		called = true
-		if current != nil {
-			t.Errorf("a change of a missing target got %+v", current)
-		}
-		return nil, nil
+	update(t, s, ref, func(current *targets.Target) *targets.Target {
+		called = current == nil
+		return nil
 	})
-	if err != nil || !called {
-		t.Errorf("update of a missing target that leaves it missing: called %t, error %v", called, err)
+	if mustNotExist(t, s, ref); !called {
+		t.Error("an update of a missing target was not asked for, or got a record")
 	}
-	mustNotExist(t, s, ref)
-	ids, err := s.OfDevice(t.Context(), "", "no device", "jeff")
-	if err != nil || len(ids) != 0 {
-		t.Errorf("an unknown device has targets %q, error %v", ids, err)
-	}
-}
+	given := Target(ref)
+	given.Schema++ // which the codec sets
+	put(t, s, ref, given)
+	put(t, s, other, Target(other))
+	mustBe("created")
 
-func updateSeesCurrent(t *testing.T, s *store) {
-	ref := targets.Ref{ID: "one"}
-	put(t, s, ref, Target(ref))
+	for _, record := range []*targets.Target{given, load(t, s, ref)} {
+		record.Name, record.Unsure[0], record.Fence.Members[0] = "mine", "mine", "mine"
+		clear(record.EncryptionKey)
+	}
+	mustBe("after the caller's own changes")
 	for i := range 3 {
 		update(t, s, ref, func(current *targets.Target) *targets.Target {
-			if want := int64(1<<53 + 1 + i); current == nil || current.Modified != want {
-				t.Fatalf("change %d got %+v, want modified %d", i, current, want)
+			if !reflect.DeepEqual(current, want) {
+				t.Errorf("change %d got %+v", i, current)
+			}
+			if i == 0 {
+				return current
 			}
 			next := *current
 			next.Modified++
 			return &next
 		})
+		want.Modified += int64(min(i, 1))
+		mustBe("changed")
 	}
-}
-
-func updateInPlace(t *testing.T, s *store) {
-	ref := targets.Ref{ID: "one"}
-	put(t, s, ref, Target(ref))
+	want.Name = "changed in place"
 	update(t, s, ref, func(current *targets.Target) *targets.Target {
-		current.Name = "changed in place"
+		current.Name = want.Name
 		return current
 	})
-	if got := load(t, s, ref); got.Name != "changed in place" {
-		t.Errorf("name is %q", got.Name)
-	}
-}
+	mustBe("changed in place")
 
-func unchanged(t *testing.T, s *store) {
-	ref := targets.Ref{ID: "one"}
-	put(t, s, ref, Target(ref))
-	update(t, s, ref, func(current *targets.Target) *targets.Target { return current })
-	if got := load(t, s, ref); !reflect.DeepEqual(got, Target(ref)) {
-		t.Errorf("the record changed to %+v", got)
+	refusal := errors.New("no")
+	for name, spoil := range map[string]func(*targets.Target) error{
+		"error of the edit": func(r *targets.Target) error { r.Name = "must not be stored"; return refusal },
+		"too long":          func(r *targets.Target) error { r.Name = strings.Repeat("x", targets.MaxRecord); return nil },
+		"another id":        func(r *targets.Target) error { r.ID = "two"; return nil },
+		"empty fence":       func(r *targets.Target) error { r.Fence = new(targets.Fence); return nil },
+		"not valid UTF-8":   func(r *targets.Target) error { r.Name = "\xff"; return nil },
+	} {
+		err := s.Update(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) { return current, spoil(current) })
+		if err == nil || errors.Is(err, targets.ErrNotFound) || (name == "error of the edit") != errors.Is(err, refusal) {
+			t.Errorf("%s: storing gave %v", name, err)
+		}
+		mustBe(name)
 	}
-}
 
-func deletion(t *testing.T, s *store) {
-	ref, other := targets.Ref{ID: "one"}, targets.Ref{ID: "two"}
-	put(t, s, ref, Target(ref))
-	put(t, s, other, Target(other))
-	update(t, s, ref, func(*targets.Target) *targets.Target { return nil })
+	put(t, s, ref, nil)
 	mustNotExist(t, s, ref)
 	load(t, s, other)
 	update(t, s, ref, func(current *targets.Target) *targets.Target {
@@ -177,44 +161,28 @@ func deletion(t *testing.T, s *store) {
 		return Target(ref)
 	})
 	load(t, s, ref)
-}
-
-func changeError(t *testing.T, s *store) {
-	ref := targets.Ref{ID: "one"}
-	put(t, s, ref, Target(ref))
-	refusal := errors.New("no")
-	err := s.Update(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
-		current.Name = "must not be stored"
-		return current, refusal
-	})
-	if !errors.Is(err, refusal) {
-		t.Errorf("update returned %v, want the change's error", err)
-	}
-	if got := load(t, s, ref); !reflect.DeepEqual(got, Target(ref)) {
-		t.Errorf("the record changed to %+v", got)
-	}
-}
-
-func unstorable(t *testing.T, s *store) {
-	ref := targets.Ref{ID: "one"}
-	put(t, s, ref, Target(ref))
-	for name, spoil := range map[string]func(*targets.Target){
-		"too long":        func(r *targets.Target) { r.Name = strings.Repeat("x", targets.MaxRecord) },
-		"another id":      func(r *targets.Target) { r.ID = "two" },
-		"empty fence":     func(r *targets.Target) { r.Fence = new(targets.Fence) },
-		"not valid UTF-8": func(r *targets.Target) { r.Name = "\xff" },
-	} {
-		err := s.Update(t.Context(), ref, func(current *targets.Target) (*targets.Target, error) {
-			spoil(current)
-			return current, nil
-		})
-		if err == nil || errors.Is(err, targets.ErrNotFound) {
-			t.Errorf("%s: storing gave %v", name, err)
+	put(t, s, ref, nil)
+	put(t, s, other, nil)
+	for key := range take(t, s.backend) {
+		if key.Kind != kv.Marker {
+			t.Errorf("left behind: %v", key)
 		}
 	}
-	if got := load(t, s, ref); !reflect.DeepEqual(got, Target(ref)) {
-		t.Errorf("the record changed to %+v", got)
+}
+
+func cancelled(t *testing.T, s *store) {
+	ref := targets.Ref{ID: "one"}
+	put(t, s, ref, Target(ref))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, loadErr := s.Load(ctx, ref)
+	_, deviceErr := s.OfDevice(ctx, "", "device-1", "jeff")
+	for op, err := range map[string]error{"Load": loadErr, "OfDevice": deviceErr, "Update": s.Update(ctx, ref, to(nil))} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s returned %v, want context.Canceled", op, err)
+		}
 	}
+	load(t, s, ref)
 }
 
 func hostileIDs(t *testing.T, s *store) {
@@ -234,7 +202,7 @@ func hostileIDs(t *testing.T, s *store) {
 		}
 	}
 	for i, id := range ids {
-		update(t, s, targets.Ref{ID: id}, func(*targets.Target) *targets.Target { return nil })
+		put(t, s, targets.Ref{ID: id}, nil)
 		mustNotExist(t, s, targets.Ref{ID: id})
 		for _, rest := range ids[i+1:] {
 			load(t, s, targets.Ref{ID: rest})
@@ -258,61 +226,9 @@ func namespaces(t *testing.T, s *store) {
 			t.Errorf("the device of namespace %q has %q, error %v", ref.Namespace, ids, err)
 		}
 	}
-	update(t, s, refs[1], func(*targets.Target) *targets.Target { return nil })
+	put(t, s, refs[1], nil)
 	mustNotExist(t, s, refs[1])
 	load(t, s, refs[0])
 	load(t, s, refs[2])
 	load(t, s, refs[3])
-}
-
-func loadedIsACopy(t *testing.T, s *store) {
-	ref := targets.Ref{ID: "one"}
-	given := Target(ref)
-	put(t, s, ref, given)
-	for _, record := range []*targets.Target{given, load(t, s, ref)} {
-		record.Name = "mine"
-		record.Unsure[0] = "mine"
-		record.Fence.Members[0] = "mine"
-		clear(record.EncryptionKey)
-	}
-	if got := load(t, s, ref); !reflect.DeepEqual(got, Target(ref)) {
-		t.Errorf("the stored record changed to %+v", got)
-	}
-}
-
-func ofDevice(t *testing.T, s *store) {
-	refs := []targets.Ref{{ID: "one"}, {ID: "two"}, {ID: "three"}}
-	for _, ref := range refs {
-		put(t, s, ref, Target(ref))
-	}
-	mustBeOfDevice(t, s, "device-1", "one", "two", "three")
-	update(t, s, refs[0], func(current *targets.Target) *targets.Target {
-		current.Name = "the device stays"
-		return current
-	})
-	update(t, s, refs[1], func(current *targets.Target) *targets.Target {
-		current.DeviceID = "../device-2"
-		return current
-	})
-	mustBeOfDevice(t, s, "device-1", "one", "three")
-	mustBeOfDevice(t, s, "../device-2", "two")
-	update(t, s, refs[2], func(*targets.Target) *targets.Target { return nil })
-	mustBeOfDevice(t, s, "device-1", "one")
-	update(t, s, refs[0], func(current *targets.Target) *targets.Target {
-		current.DeviceID = ""
-		return current
-	})
-	mustBeOfDevice(t, s, "device-1")
-	update(t, s, refs[1], func(*targets.Target) *targets.Target { return nil })
-	mustBeOfDevice(t, s, "../device-2")
-}
-
-func schema(t *testing.T, s *store) {
-	ref := targets.Ref{ID: "one"}
-	record := Target(ref)
-	record.Schema = targets.SchemaVersion + 1
-	put(t, s, ref, record)
-	if got := load(t, s, ref); got.Schema != targets.SchemaVersion {
-		t.Errorf("a record was written with schema %d, want %d", got.Schema, targets.SchemaVersion)
-	}
 }

@@ -2,10 +2,13 @@ package kvtest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
 // tampering tests that what others than the store itself have written is
@@ -34,13 +37,11 @@ func tampering(t *testing.T, s *store) {
 		"two records":             append(bytes.Clone(good), good...),
 		"plain behind the header": append(bytes.Clone(good[:17]), plain...),
 	}
-	for i := 0; i < len(good); i += s.stride() {
+	for i, at := range []int{0, 9, 17, len(good) / 2, len(good) - 1} { // magic, key, nonce, content, tag
 		flipped := bytes.Clone(good)
-		flipped[i] ^= 1 << (i % 8)
-		bad[fmt.Sprintf("byte %d flipped", i)] = flipped
-	}
-	for i := 1; i < len(good); i += 7 * s.stride() {
-		bad[fmt.Sprintf("cut to %d bytes", i)] = good[:i]
+		flipped[at] ^= 1 << i
+		bad[fmt.Sprintf("byte %d flipped", at)] = flipped
+		bad[fmt.Sprintf("cut to %d bytes", at)] = good[:at]
 	}
 	for name, data := range bad {
 		write(ref, data)
@@ -60,4 +61,43 @@ func tampering(t *testing.T, s *store) {
 	}
 	write(ref, good)
 	load(t, s, ref)
+}
+
+// resealing tests the change of keys: nothing is lost, and what cannot be read
+// is told of.
+func resealing(t *testing.T, b kv.Backend) {
+	old, both, next := newStore(t, b, Ring(t, 1)), newStore(t, b, Ring(t, 2, 1)), newStore(t, b, Ring(t, 2))
+	const count = 20
+	refs := make([]targets.Ref, 0, count)
+	for i := range count {
+		ref := targets.Ref{Namespace: "bank", ID: fmt.Sprint(i)}
+		refs = append(refs, ref)
+		put(t, old, ref, Target(ref))
+	}
+	damaged := targets.Ref{ID: "damaged"}
+	old.writeRaw(damaged, []byte("damaged"))
+	var reported []string
+	n, err := both.Reseal(t.Context(), func(e *targets.RecordError) error {
+		reported = append(reported, e.Hash)
+		return nil
+	})
+	if err != nil || n != len(refs)+1 || !slices.Equal(reported, []string{damaged.Hash()}) {
+		t.Errorf("resealed %d, reported %q, error %v", n, reported, err)
+	}
+	for _, ref := range refs {
+		load(t, next, ref)
+	}
+	if ids, err := next.OfDevice(t.Context(), "bank", "device-1", "jeff"); err != nil || len(ids) != len(refs) {
+		t.Errorf("the device has %q, error %v", ids, err)
+	}
+	stop := errors.New("stop")
+	if _, err := both.Reseal(t.Context(), func(*targets.RecordError) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("error %v, want that of the caller", err)
+	}
+	if err := both.Remove(t.Context(), damaged); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := both.Reseal(t.Context(), func(e *targets.RecordError) error { return e }); n != 0 || err != nil {
+		t.Errorf("resealed %d again, error %v", n, err)
+	}
 }

@@ -45,11 +45,10 @@ func decodeLater(t *testing.T, data []byte) later {
 
 // versions tests a store that two releases use.
 func versions(t *testing.T, s *store) {
-	read, write := s.read, s.write
 	const colours = `{"screen":["blue",1.50,null]}`
 	ref := targets.Ref{Namespace: "bank", ID: "one"}
 	t.Run("the later one's record", func(t *testing.T) {
-		write(ref, encodeLater(t, Target(ref), colours))
+		s.write(ref, encodeLater(t, Target(ref), colours))
 		got := load(t, s, ref)
 		want := Target(ref)
 		if got.Schema != laterSchema || got.MinSchema != targets.SchemaVersion || got.Thumbprint != want.Thumbprint ||
@@ -64,17 +63,17 @@ func versions(t *testing.T, s *store) {
 				current.Name = name
 				return current
 			})
-			r := decodeLater(t, read(ref))
+			r := decodeLater(t, s.read(ref))
 			if r.Name != name || string(r.Colours) != colours || r.Schema != laterSchema || r.MinSchema != targets.SchemaVersion {
-				t.Errorf("the later release reads %s", read(ref))
+				t.Errorf("the later release reads %s", s.read(ref))
 			}
 		}
 	})
 	t.Run("replaced by this one", func(t *testing.T) {
 		put(t, s, ref, Target(ref))
-		r := decodeLater(t, read(ref))
+		r := decodeLater(t, s.read(ref))
 		if r.Colours != nil || r.Schema != targets.SchemaVersion || r.MinSchema != 0 {
-			t.Errorf("the later release reads %s", read(ref))
+			t.Errorf("the later release reads %s", s.read(ref))
 		}
 		if got := load(t, s, ref); !reflect.DeepEqual(got, Target(ref)) {
 			t.Errorf("loaded %+v", got)

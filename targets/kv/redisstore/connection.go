@@ -1,9 +1,8 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,11 +23,12 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-// clients are shared by stores of the same configuration, so that a reload
-// keeps the connections.
+// clients are shared by stores with the same options of the connection, so that
+// a reload keeps the connections.
 var clients = caddy.NewUsagePool()
 
 type shared struct{ redis.UniversalClient }
@@ -34,198 +36,148 @@ type shared struct{ redis.UniversalClient }
 // Destruct implements caddy.Destructor.
 func (s shared) Destruct() error { return s.Close() }
 
-// connection is what a client is made of.
-type connection struct {
-	Addresses          []string
-	Database           int
-	TLS                bool
-	CA                 []byte
-	ClientCert         *httpclient.ClientCert
-	ServerName         string
-	Username, Password string // placeholders are left in
-	Master             string
-	MasterUsername     string
-	MasterPassword     string
-	Cluster            bool
-	Timeout            time.Duration
+// endpoint is where Redis, a cluster or its Sentinels are.
+type endpoint struct {
+	addresses []string // host:port, or the path of a socket
+	database  int
+	tls       bool
+	exposed   bool // others than this machine see what is not encrypted
 }
 
-// share takes the client of a connection, which is made if there is none.
-func (s *Store) share(c *connection) error {
-	text, err := json.Marshal(c) //nolint:gosec // the password in it goes no further than the hash
-	if err != nil {
-		return err
-	}
-	hash := sha256.Sum256(text)
-	key := hex.EncodeToString(hash[:])
-	value, _, err := clients.LoadOrNew(key, func() (caddy.Destructor, error) {
-		client, err := c.client(s.logger)
-		if err != nil {
-			return nil, err
-		}
-		return &shared{client}, nil
-	})
-	if err != nil {
-		return err
-	}
-	s.shared, s.sharedKey = value.(*shared), key
-	return nil
-}
+func checkAddress(text string) error { return placeholder.Check("addresses", text, nil) }
 
-// connection resolves the placeholders of the options.
-func (s *Store) connection() (*connection, error) {
-	c := &connection{
-		Username: s.Username, Password: s.Password, Master: s.SentinelMaster, Cluster: s.Cluster,
-		ClientCert: s.ClientCert, Timeout: time.Duration(s.Timeout),
-	}
-	if err := s.setAddresses(c); err != nil {
-		return nil, err
-	}
-	var err error
-	if s.Password != "" { // to find out early
-		_, err = placeholder.ResolveSecret("password", s.Password, s.logger)
-	}
-	if err == nil && s.SentinelPassword != "" {
-		c.MasterPassword, err = placeholder.ResolveSecret("sentinel_password", s.SentinelPassword, s.logger)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if c.MasterUsername, err = resolve("sentinel_username", s.SentinelUsername); err != nil {
-		return nil, err
-	}
-	if _, err = resolve("username", s.Username); err != nil {
-		return nil, err
-	}
-	return c, s.setTLS(c)
-}
-
-// resolve is placeholder.Resolve for an option that may be missing.
-func resolve(option, text string) (string, error) {
-	if text == "" {
-		return "", nil
-	}
-	return placeholder.Resolve(option, text)
-}
-
-func (s *Store) setAddresses(c *connection) error {
+func (s *Store) resolveAddresses(*slog.Logger) error {
+	addresses := make([]string, len(s.Addresses))
 	for i, text := range s.Addresses {
 		value, err := placeholder.Resolve("addresses", text)
 		if err != nil {
 			return err
 		}
-		a, err := parseAddress(value, c.Master != "")
-		if err != nil {
-			return fmt.Errorf("address %d: %w", i+1, err)
-		}
-		if i > 0 && (a.tls != c.TLS || a.database != c.Database) {
-			return errors.New("addresses: all of them need the same scheme and database")
-		}
-		if c.Cluster && a.database != 0 {
-			return errors.New("addresses: a cluster has no database but 0")
-		}
-		if !a.tls && !a.local {
-			s.logger.Warn("records and passwords go to Redis without encryption; use rediss://", slog.String("address", a.text))
-		}
-		c.Addresses, c.TLS, c.Database = append(c.Addresses, a.text), a.tls, a.database
+		addresses[i] = value
 	}
+	s.Addresses = addresses
 	return nil
 }
 
-type address struct {
-	text     string // host:port or the path of a socket
-	database int
-	tls      bool
-	local    bool
+// endpoint reads addresses without placeholders.
+func (s *Store) endpoint(texts []string) (all endpoint, err error) {
+	defaultPort := "6379"
+	if s.SentinelMaster != "" {
+		defaultPort = "26379"
+	}
+	for i, text := range texts {
+		u, err := parseAddress(text)
+		if err != nil {
+			return all, fmt.Errorf("address %d: %w", i+1, err)
+		}
+		database, _ := strconv.Atoi(strings.Trim(u.Path, "/")) // parseAddress knows that it is a number, if any
+		if i > 0 && (all.tls != (u.Scheme == "rediss") || all.database != database) {
+			return all, errors.New("addresses: all of them need the same scheme and database")
+		}
+		all.tls, all.database = u.Scheme == "rediss", database
+		if u.Scheme == "unix" {
+			all.addresses = append(all.addresses, u.Path)
+			continue
+		}
+		ip, err := netip.ParseAddr(u.Hostname())
+		all.exposed = all.exposed || !all.tls && u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback())
+		all.addresses = append(all.addresses, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), defaultPort)))
+	}
+	switch {
+	case s.Cluster && all.database != 0:
+		return all, errors.New("addresses: a cluster has no database but 0")
+	case !all.tls && (s.CA != "" || s.ClientCert != nil || s.ServerName != ""):
+		return all, errors.New("ca, client_cert and server_name have no meaning without TLS: use rediss:// addresses")
+	}
+	return all, nil
 }
 
 // parseAddress reads an address. Its errors do not quote it: somebody may have
 // put a password in.
-func parseAddress(text string, sentinel bool) (address, error) {
+func parseAddress(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Opaque != "" || u.RawQuery != "" || u.Fragment != "" {
-		return address{}, errors.New("it is not a URL such as rediss://redis.example.com:6379")
-	}
-	if u.User != nil {
-		return address{}, errors.New("user and password belong into the options username and password")
-	}
-	if u.Scheme == "unix" && u.Host == "" && len(u.Path) > 1 {
-		return address{text: u.Path, local: true}, nil
-	}
-	if u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" {
-		return address{}, errors.New("it has to be redis://host:port, rediss://host:port or unix:///path")
-	}
-	port := u.Port()
 	switch {
-	case port == "" && sentinel:
-		port = "26379"
-	case port == "":
-		port = "6379"
+	case err != nil || u.Opaque != "" || u.RawQuery != "" || u.Fragment != "":
+		return nil, errors.New("it is not a URL such as rediss://redis.example.com:6379")
+	case u.User != nil:
+		return nil, errors.New("user and password belong into the options username and password")
+	case u.Scheme == "unix" && u.Host == "" && len(u.Path) > 1:
+		return u, nil
+	case u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "":
+		return nil, errors.New("it has to be redis://host:port, rediss://host:port or unix:///path")
 	}
-	a := address{text: net.JoinHostPort(u.Hostname(), port), tls: u.Scheme == "rediss", local: local(u.Hostname())}
-	if path := strings.TrimPrefix(u.Path, "/"); path != "" {
-		if a.database, err = strconv.Atoi(path); err != nil || a.database < 0 {
-			return address{}, errors.New("its path is not the number of a database")
+	if database := strings.TrimPrefix(u.Path, "/"); database != "" {
+		if _, err := strconv.ParseUint(database, 10, 31); err != nil {
+			return nil, errors.New("its path is not the number of a database")
 		}
 	}
-	return a, nil
+	return u, nil
 }
 
-func local(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
-}
-
-// client makes a client, which connects when it is used first.
-func (c *connection) client(logger *slog.Logger) (redis.UniversalClient, error) {
-	useLogger()
-	tlsConfig, err := c.tlsConfig(logger)
+// prepare reads the files of the resolved options. It returns a key that is the
+// same for the same connections (it holds passwords), and what makes their
+// client, which connects when it is used first.
+func (s *Store) prepare(logger *slog.Logger) (key string, newClient func() redis.UniversalClient, err error) {
+	where, err := s.endpoint(s.Addresses)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
+	if where.exposed {
+		logger.Warn("records and passwords go to Redis without encryption; use rediss://", slog.Any("addresses", where.addresses))
+	}
+	s.KeyPrefix = cmp.Or(s.KeyPrefix, defaultPrefix)
+	s.ReplicasTimeout = cmp.Or(s.ReplicasTimeout, caddy.Duration(defaultReplicas))
+	s.location = fmt.Sprintf("redis %q %d %q %q", slices.Sorted(slices.Values(where.addresses)), where.database, s.SentinelMaster, s.KeyPrefix)
+
+	timeout := time.Duration(s.Timeout)
 	o := &redis.UniversalOptions{
-		Addrs: c.Addresses, DB: c.Database, Dialer: dialer(tlsConfig, c.Timeout),
-		MasterName: c.Master, SentinelUsername: c.MasterUsername, SentinelPassword: c.MasterPassword,
+		Addrs: where.addresses, DB: where.database,
+		MasterName: s.SentinelMaster, SentinelUsername: s.SentinelUsername, SentinelPassword: s.SentinelPassword,
 		Protocol: 2, DisableIdentity: true, PipelinePoolSize: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		ContextTimeoutEnabled:    true,
-		DialTimeout:              c.Timeout, ReadTimeout: c.Timeout, WriteTimeout: c.Timeout, PoolTimeout: c.Timeout,
+		DialTimeout:              timeout, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
 		DialerRetries: 1, // commands are retried as a whole
 		MaxRetries:    3, MaxRetryBackoff: 100 * time.Millisecond,
 	}
-	if c.Password != "" {
-		o.CredentialsProviderContext = (&credentials{username: c.Username, password: c.Password}).current
+	if s.Password != "" {
+		password, err := watchedfile.Secret("password", s.Password, watchedfile.ParseLine, logger)
+		if err != nil {
+			return "", nil, err
+		}
+		o.CredentialsProvider = func() (string, string) { return s.Username, password() }
 	}
+	var ca []byte
+	o.Dialer = dialer(nil, timeout)
+	if where.tls {
+		config, err := httpclient.NewTLS(httpclient.Options{CA: s.CA, ClientCert: s.ClientCert}, logger)
+		if err != nil {
+			return "", nil, err
+		}
+		config.ServerName = s.ServerName
+		o.Dialer = dialer(config, timeout)
+		if s.CA != "" {
+			if ca, err = os.ReadFile(s.CA); err != nil {
+				return "", nil, fmt.Errorf("ca: %w", err)
+			}
+		}
+	}
+	text, err := json.Marshal([]any{
+		s.Addresses, s.Username, s.Password, s.SentinelMaster, s.SentinelUsername, s.SentinelPassword,
+		s.Cluster, ca, s.ClientCert, s.ServerName, s.Timeout,
+	})
+	return string(text), func() redis.UniversalClient { return s.newClient(o) }, err
+}
+
+func (s *Store) newClient(o *redis.UniversalOptions) redis.UniversalClient {
+	useLogger()
 	switch {
-	case c.Master != "":
-		return redis.NewFailoverClient(o.Failover()), nil
-	case c.Cluster:
-		return redis.NewClusterClient(o.Cluster()), nil
+	case s.SentinelMaster != "":
+		return redis.NewFailoverClient(o.Failover())
+	case s.Cluster:
+		return redis.NewClusterClient(o.Cluster())
 	}
-	return redis.NewClient(o.Simple()), nil
-}
-
-// credentials are resolved for each connection: the file of a password may
-// have changed. If they cannot be, the last good ones stay in force.
-type credentials struct {
-	username, password string
-
-	mu                         sync.Mutex
-	lastUsername, lastPassword string
-}
-
-func (c *credentials) current(context.Context) (username, password string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	username, userErr := resolve("username", c.username)
-	password, err = resolve("password", c.password)
-	switch err = errors.Join(userErr, err); {
-	case err == nil:
-		c.lastUsername, c.lastPassword = username, password
-	case c.lastPassword == "":
-		return "", "", err
-	}
-	return c.lastUsername, c.lastPassword, nil
+	return redis.NewClient(o.Simple())
 }
 
 // useLogger keeps the client's messages out of the standard error output.

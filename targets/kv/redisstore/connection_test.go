@@ -7,8 +7,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // provision is what a configuration's load does.
@@ -140,18 +143,19 @@ func TestProvisionRefuses(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	for text, want := range map[string]address{
-		"redis://redis.example.com":      {text: "redis.example.com:6379"},
-		"rediss://redis.example.com:7/3": {text: "redis.example.com:7", database: 3, tls: true},
-		"redis://[::1]:6380/":            {text: "[::1]:6380", local: true},
-		"redis://localhost":              {text: "localhost:6379", local: true},
-		"unix:///run/redis/socket":       {text: "/run/redis/socket", local: true},
+	for text, want := range map[string]endpoint{
+		"redis://redis.example.com":      {[]string{"redis.example.com:6379"}, 0, false, true},
+		"rediss://redis.example.com:7/3": {[]string{"redis.example.com:7"}, 3, true, false},
+		"redis://[::1]:6380/":            {[]string{"[::1]:6380"}, 0, false, false},
+		"redis://localhost":              {[]string{"localhost:6379"}, 0, false, false},
+		"unix:///run/redis/socket":       {[]string{"/run/redis/socket"}, 0, false, false},
 	} {
-		if got, err := parseAddress(text, false); err != nil || got != want {
+		if got, err := new(Store).endpoint([]string{text}); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s gave %+v, error %v", text, got, err)
 		}
 	}
-	if got, err := parseAddress("redis://a", true); err != nil || got.text != "a:26379" {
+	sentinel := &Store{SentinelMaster: "x"}
+	if got, err := sentinel.endpoint([]string{"redis://a"}); err != nil || got.addresses[0] != "a:26379" {
 		t.Errorf("a Sentinel's default port: %+v, error %v", got, err)
 	}
 }
@@ -165,8 +169,11 @@ func TestWarnings(t *testing.T) {
 		"":                         {Addresses: []string{"rediss://10.0.0.1"}, Password: "{env.OOB_PASSWORD}"},
 	} {
 		out := new(bytes.Buffer)
-		c.logger = slog.New(slog.NewTextHandler(out, nil))
-		if _, err := c.connection(); err != nil {
+		logger := slog.New(slog.NewTextHandler(out, nil))
+		if err := options.Provision(c, logger); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.prepare(logger); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(out.String(), want) || want == "" && out.Len() > 0 || strings.Contains(out.String(), "canary") {
@@ -332,7 +339,23 @@ func TestCluster(t *testing.T) {
 func mustBeOneStore(t *testing.T, sidecars []*sidecar) {
 	t.Helper()
 	mustBeUp(t, sidecars[0])
-	testConcurrency(t, sidecars)
+	record := kvtest.Target(ref)
+	record.Modified = 0
+	if err := sidecars[0].Update(t.Context(), ref, to(record)); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			if err := sidecars[i%len(sidecars)].Update(t.Context(), ref, increment); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got, err := sidecars[0].Load(t.Context(), ref); err != nil || got.Modified != 64 {
+		t.Errorf("after 64 increments there is %+v, error %v", got, err)
+	}
 	var refs []targets.Ref
 	for i := range 100 {
 		refs = append(refs, targets.Ref{Namespace: "bank", ID: "target-" + portText(i)})

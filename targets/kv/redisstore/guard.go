@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -24,13 +25,11 @@ var errReply = errors.New("the reply of redis is larger than any that is expecte
 func dialer(config *tls.Config, timeout time.Duration) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	plain := &net.Dialer{Timeout: timeout, KeepAlive: 5 * time.Minute}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		var conn net.Conn
-		var err error
-		if config == nil {
-			conn, err = plain.DialContext(ctx, network, addr)
-		} else {
-			conn, err = (&tls.Dialer{NetDialer: plain, Config: config}).DialContext(ctx, network, addr)
+		dial := plain.DialContext
+		if config != nil {
+			dial = (&tls.Dialer{NetDialer: plain, Config: config}).DialContext
 		}
+		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
@@ -42,8 +41,7 @@ func dialer(config *tls.Config, timeout time.Duration) func(ctx context.Context,
 type guard struct {
 	net.Conn
 
-	line     []byte // what has come of a line, as far as it matters
-	length   int    // of that
+	line     []byte // what has come of a line
 	skip     int    // bytes of a string that are still to come, with its line break
 	elements int    // announced by the arrays of this reply
 	pending  int    // of those that are still to come
@@ -66,48 +64,39 @@ func (g *guard) follow(data []byte) error {
 			g.skip, data = g.skip-n, data[n:]
 			continue
 		}
-		b := data[0]
-		data = data[1:]
-		if b != '\n' {
-			if g.length++; g.length > maxLine {
-				return errReply
-			}
-			if len(g.line) < 32 {
-				g.line = append(g.line, b)
-			}
-			continue
+		line, rest, ended := bytes.Cut(data, []byte("\n"))
+		if len(g.line)+len(line) > maxLine {
+			return errReply
 		}
-		if err := g.endOfLine(); err != nil {
+		g.line = append(g.line, line...)
+		if !ended {
+			return nil
+		}
+		if err := g.value(string(bytes.TrimSuffix(g.line, []byte("\r")))); err != nil {
 			return err
 		}
-		g.line, g.length = g.line[:0], 0
+		g.line, data = g.line[:0], rest
 	}
 	return nil
 }
 
-// endOfLine looks at the line that begins a value.
-func (g *guard) endOfLine() error {
+// value looks at the line that begins a value.
+func (g *guard) value(line string) error {
 	if g.pending == 0 { // a new reply
 		g.pending, g.elements = 1, 0
 	}
 	g.pending--
-	if len(g.line) < 2 || g.line[0] != '$' && g.line[0] != '*' {
+	if line == "" || line[0] != '$' && line[0] != '*' {
 		return nil
 	}
-	n, err := strconv.Atoi(string(g.line[1 : len(g.line)-1]))
+	n, err := strconv.Atoi(line[1:])
 	switch {
-	case err != nil:
+	case err != nil, line[0] == '$' && n > maxBulk, line[0] == '*' && n > maxElements-g.elements:
 		return errReply
 	case n < 0: // nothing
-	case g.line[0] == '$':
-		if n > maxBulk {
-			return errReply
-		}
+	case line[0] == '$':
 		g.skip = n + len("\r\n")
 	default:
-		if n > maxElements-g.elements {
-			return errReply
-		}
 		g.elements, g.pending = g.elements+n, g.pending+n
 	}
 	return nil

@@ -75,35 +75,16 @@ func TestGuardFollowsReplies(t *testing.T) {
 func TestLateWriteIsRefused(t *testing.T) {
 	hold := make(chan struct{})
 	delivered := make(chan string, 1)
-	url := serve(t, func(conn net.Conn) {
-		server, err := net.Dial("unix", common.addr)
-		if err != nil {
-			return
+	late := func(request string) bool { return strings.Contains(request, "canary") }
+	url := relay(t, func(request string) {
+		if late(request) {
+			<-hold
 		}
-		defer server.Close()
-		buf := make([]byte, 1<<16)
-		for { // requests and answers come in turns
-			n, err := conn.Read(buf)
-			if err != nil {
-				return
-			}
-			late := strings.Contains(string(buf[:n]), "canary")
-			if late {
-				<-hold
-			}
-			if _, err := server.Write(buf[:n]); err != nil {
-				return
-			}
-			if n, err = server.Read(buf); late || err != nil {
-				if late {
-					delivered <- string(buf[:n])
-				}
-				return
-			}
-			if _, err := conn.Write(buf[:n]); err != nil {
-				return
-			}
+	}, func(request, text string) bool {
+		if late(request) {
+			delivered <- text
 		}
+		return !late(request)
 	})
 	c := config(common)
 	direct := open(t, c)

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -25,10 +26,7 @@ func (s *Store) TakeAll(ctx context.Context, counts []targets.Count) (reached in
 	if len(counts) == 0 {
 		return -1, nil
 	}
-	if err := ctx.Err(); err != nil {
-		return -1, err
-	}
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Timeout))
 	defer cancel()
 	keys := s.counterKeys(counts)
 	args := []any{newVersion()}
@@ -47,7 +45,7 @@ func (s *Store) GiveBack(ctx context.Context, counts []targets.Count) error {
 	if len(counts) == 0 {
 		return nil
 	}
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Timeout))
 	defer cancel()
 	_, err := s.shared.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, key := range s.counterKeys(counts) {

@@ -106,18 +106,19 @@ func TestForeignValueIsNoLink(t *testing.T) {
 // A link whose answer is lost on the way may be gone: that is an error, and
 // not a link that never was.
 func TestLostLink(t *testing.T) {
-	thief := new(answerThief)
-	c := config(common)
-	c.Addresses = []string{thief.serve(t, common.addr)}
+	loss, c := new(loss), config(common)
+	c.Addresses = []string{loss.serve(t)}
 	s := open(t, c)
 	id, another := putLink(t, s), putLink(t, s)
-	thief.steal = 1
+	loss.left.Store(1)
 	content, err := s.Take(t.Context(), id)
 	mustFail(t, "Take", err, "EOF")
 	if content != nil {
 		t.Errorf("Take returned %q", content)
 	}
-	thief.mustHaveStolen(t)
+	if n := loss.left.Load(); n != 0 {
+		t.Errorf("%d answers are still to be lost", n)
+	}
 	mustHaveNoLink(t, s, id)
 	mustTakeLink(t, s, another)
 }

@@ -3,8 +3,6 @@ package redisstore
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"log/slog"
 	"regexp"
 	"slices"
 	"strconv"
@@ -22,8 +20,6 @@ import (
 )
 
 func init() { caddy.RegisterModule(Store{}) }
-
-const defaultPrefix = "oob:"
 
 // Store keeps dispatch targets in Redis (6.2 and later) or Valkey: a single
 // server, one behind Sentinel, or a cluster. Any number of sidecars share it:
@@ -52,11 +48,12 @@ type Store struct {
 	// database. Placeholders are resolved at load.
 	Addresses []string `json:"addresses,omitempty"`
 
-	// The ACL user. Placeholders are resolved. Default: Redis's default user
+	// The ACL user. Placeholders are resolved at load. Default: Redis's default
+	// user
 	Username string `json:"username,omitempty"`
 
-	// The password, best as a placeholder such as `{file./path}`, which is
-	// resolved for each new connection. Default: none
+	// The password, best as a placeholder. Of `{file./path}` the file's present
+	// content is used for each new connection. Default: none
 	Password string `json:"password,omitempty"`
 
 	// The name of the master that the Sentinels at the addresses watch.
@@ -101,7 +98,6 @@ type Store struct {
 	shared    *shared
 	sharedKey string // set while shared is held
 	location  string
-	logger    *slog.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -112,29 +108,23 @@ func (Store) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// options resolve nothing but what kv.OptionTable has: passwords and the user's
-// name are resolved for each connection.
 var options = conf.Join(
 	conf.Table[Store]{
-		conf.Argument(conf.Words("addresses", func(s *Store) *[]string { return &s.Addresses }, nil)),
-		text("username", func(s *Store) *string { return &s.Username }),
-		text("password", func(s *Store) *string { return &s.Password }),
-		text("sentinel_master", func(s *Store) *string { return &s.SentinelMaster }),
-		text("sentinel_username", func(s *Store) *string { return &s.SentinelUsername }),
-		text("sentinel_password", func(s *Store) *string { return &s.SentinelPassword }),
+		conf.Argument(conf.Resolved(conf.Words("addresses", func(s *Store) *[]string { return &s.Addresses }, checkAddress), (*Store).resolveAddresses)),
+		conf.Placeholder("username", func(s *Store) *string { return &s.Username }, nil),
+		conf.Text("password", func(s *Store) *string { return &s.Password }, func(text string) error { return placeholder.Check("password", text, nil) }),
+		conf.Placeholder("sentinel_master", func(s *Store) *string { return &s.SentinelMaster }, nil),
+		conf.Placeholder("sentinel_username", func(s *Store) *string { return &s.SentinelUsername }, nil),
+		conf.Secret("sentinel_password", func(s *Store) *string { return &s.SentinelPassword }, nil),
 		conf.Flag("cluster", func(s *Store) *bool { return &s.Cluster }),
 		conf.Text("key_prefix", func(s *Store) *string { return &s.KeyPrefix }, checkPrefix),
 		conf.Path("ca", func(s *Store) *string { return &s.CA }),
 		conf.Custom("client_cert", (*Store).readClientCert, nil),
-		conf.Resolved(conf.Custom("replicas", (*Store).readReplicas, (*Store).checkReplicas), (*Store).setReplicas),
-		text("server_name", func(s *Store) *string { return &s.ServerName }),
+		conf.Placeholder("server_name", func(s *Store) *string { return &s.ServerName }, nil),
+		conf.Custom("replicas", (*Store).readReplicas, nil),
 	},
 	conf.Embed(kv.OptionTable, func(s *Store) *kv.Options { return &s.Options }),
 )
-
-func text(name string, field func(*Store) *string) conf.Option[Store] {
-	return conf.Text(name, field, func(value string) error { return placeholder.Check(name, value, nil) })
-}
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
 //
@@ -168,10 +158,11 @@ func (s *Store) readClientCert(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// Bounds and default of replicas.
+// Defaults and bounds.
 const (
-	maxReplicas     = 10
+	defaultPrefix   = "oob:"
 	defaultReplicas = time.Second
+	maxReplicas     = 10
 )
 
 func (s *Store) readReplicas(d *caddyfile.Dispenser) (err error) {
@@ -180,56 +171,12 @@ func (s *Store) readReplicas(d *caddyfile.Dispenser) (err error) {
 		return errors.New("replicas takes a number, and how long they may take, such as: replicas 1 500ms")
 	}
 	if s.Replicas, err = strconv.Atoi(args[0]); err != nil || s.Replicas == 0 {
-		return fmt.Errorf("replicas takes a number from 1 to %d", maxReplicas)
+		s.Replicas = -1 // which Check refuses
 	}
-	if len(args) == 2 {
-		s.ReplicasTimeout, err = conf.ParseDuration("replicas", args[1])
-	}
-	return err
-}
-
-func (s *Store) checkReplicas() error {
-	switch {
-	case s.Replicas < 0 || s.Replicas > maxReplicas:
-		return fmt.Errorf("replicas takes a number from 1 to %d", maxReplicas)
-	case s.ReplicasTimeout < 0 || s.ReplicasTimeout > 0 && s.Replicas == 0:
-		return errors.New("replicas: the time for the replicas must be longer than zero, and needs their number")
-	}
-	return nil
-}
-
-func (s *Store) setReplicas(*slog.Logger) error {
-	if s.Replicas > 0 && s.ReplicasTimeout == 0 {
-		s.ReplicasTimeout = caddy.Duration(defaultReplicas)
-	}
-	return nil
-}
-
-// Provision sets up the store. It connects to nothing.
-func (s *Store) Provision(ctx caddy.Context) error {
-	s.logger = ctx.Slogger()
-	if err := options.Provision(s, s.logger); err != nil {
-		return err
-	}
-	if s.KeyPrefix == "" {
-		s.KeyPrefix = defaultPrefix
-	}
-	c, err := s.connection()
-	if err != nil {
-		return err
-	}
-	where := slices.Sorted(slices.Values(c.Addresses))
-	s.location = fmt.Sprintf("redis %q %d %q %q", where, c.Database, c.Master, s.KeyPrefix)
-	return s.share(c)
-}
-
-// Cleanup gives back what Provision took.
-func (s *Store) Cleanup() error {
-	if s.sharedKey == "" {
+	if len(args) == 1 {
 		return nil
 	}
-	_, err := clients.Delete(s.sharedKey)
-	s.sharedKey = ""
+	s.ReplicasTimeout, err = conf.ParseDuration("replicas", args[1])
 	return err
 }
 
@@ -244,7 +191,12 @@ func checkPrefix(prefix string) error {
 
 // Check implements conf.Checker.
 func (s *Store) Check() error {
+	timeout := time.Duration(cmp.Or(s.Timeout, caddy.Duration(kv.DefaultTimeout)))
 	switch {
+	case len(s.Addresses) == 0:
+		return conf.Errorf("addresses", "addresses: name Redis, such as rediss://redis.example.com:6379")
+	case len(s.Addresses) > 1 && s.SentinelMaster == "" && !s.Cluster:
+		return conf.Errorf("addresses", "several addresses are those of Sentinels, with sentinel_master, or of a cluster, with cluster")
 	case s.Cluster && s.SentinelMaster != "":
 		return conf.Errorf("cluster", "cluster and sentinel_master do not go together")
 	case s.SentinelMaster == "" && s.SentinelUsername != "":
@@ -255,46 +207,54 @@ func (s *Store) Check() error {
 		return conf.Errorf("username", "username has no meaning without password")
 	case s.SentinelUsername != "" && s.SentinelPassword == "":
 		return conf.Errorf("sentinel_username", "sentinel_username has no meaning without sentinel_password")
+	case s.Replicas < 0 || s.Replicas > maxReplicas:
+		return conf.Errorf("replicas", "replicas takes a number from 1 to %d", maxReplicas)
+	case s.ReplicasTimeout < 0 || s.ReplicasTimeout > 0 && s.Replicas == 0:
+		return conf.Errorf("replicas", "replicas: the time for the replicas must be longer than zero, and needs their number")
+	case s.Replicas > 0 && time.Duration(cmp.Or(s.ReplicasTimeout, caddy.Duration(defaultReplicas))) >= timeout:
+		return conf.Errorf("replicas", "replicas: the time for the replicas must be shorter than timeout, which is %s", timeout)
 	}
-	if timeout := cmp.Or(s.Timeout, caddy.Duration(kv.DefaultTimeout)); s.Replicas > 0 && cmp.Or(s.ReplicasTimeout, caddy.Duration(defaultReplicas)) >= timeout {
-		return conf.Errorf("replicas", "replicas: the time for the replicas must be shorter than timeout, which is %s", time.Duration(timeout))
-	}
-	if err := s.checkAddresses(); err != nil {
-		return err
+	known := slices.DeleteFunc(slices.Clone(s.Addresses), func(text string) bool { return strings.Contains(text, "{") })
+	if len(known) > 0 {
+		if _, err := s.endpoint(known); err != nil {
+			return conf.Errorf("addresses", "%w", err)
+		}
 	}
 	return s.Options.Check()
 }
 
-func (s *Store) checkAddresses() error {
-	if len(s.Addresses) == 0 {
-		return conf.Errorf("addresses", "addresses: name Redis, such as rediss://redis.example.com:6379")
+// Provision sets up the store. It connects to nothing.
+func (s *Store) Provision(ctx caddy.Context) error {
+	logger := ctx.Slogger()
+	if err := options.Provision(s, logger); err != nil {
+		return err
 	}
-	if len(s.Addresses) > 1 && s.SentinelMaster == "" && !s.Cluster {
-		return conf.Errorf("addresses", "several addresses are those of Sentinels, with sentinel_master, or of a cluster, with cluster")
+	key, newClient, err := s.prepare(logger)
+	if err != nil {
+		return err
 	}
-	encrypted := false
-	for i, text := range s.Addresses {
-		encrypted = encrypted || !strings.HasPrefix(text, "redis:") && !strings.HasPrefix(text, "unix:") // or not known yet
-		name := fmt.Sprintf("address %d", i+1)
-		err := placeholder.Check(name, text, func(value string) error {
-			_, err := parseAddress(value, s.SentinelMaster != "")
-			return err
-		})
-		if err != nil {
-			return conf.Errorf("addresses", "%w", err)
-		}
+	client, _, err := clients.LoadOrNew(key, func() (caddy.Destructor, error) { return &shared{newClient()}, nil })
+	if err != nil {
+		return err
 	}
-	if !encrypted && (s.CA != "" || s.ClientCert != nil || s.ServerName != "") {
-		return conf.Errorf("addresses", "%w", errWithoutTLS)
-	}
+	s.shared, s.sharedKey = client.(*shared), key
 	return nil
 }
 
-var errWithoutTLS = errors.New("ca, client_cert and server_name have no meaning without TLS: use rediss:// addresses")
+// Cleanup gives back what Provision took.
+func (s *Store) Cleanup() error {
+	if s.sharedKey == "" {
+		return nil
+	}
+	_, err := clients.Delete(s.sharedKey)
+	s.sharedKey = ""
+	return err
+}
 
 // Interface guards
 var (
 	_ caddy.Provisioner     = (*Store)(nil)
 	_ caddy.CleanerUpper    = (*Store)(nil)
 	_ caddyfile.Unmarshaler = (*Store)(nil)
+	_ conf.Checker          = (*Store)(nil)
 )

@@ -181,19 +181,15 @@ func open(t testing.TB, s *Store) *sidecar { return sealed(t, s) }
 func sealed(t testing.TB, s *Store, keys ...byte) *sidecar {
 	t.Helper()
 	testservice.Need(t, "redis-server")
-	fresh := *s
-	fresh.logger = slog.New(slog.DiscardHandler)
-	if err := fresh.Check(); err != nil {
+	fresh, logger := *s, slog.New(slog.DiscardHandler)
+	if err := options.Provision(&fresh, logger); err != nil {
 		t.Fatal(err)
 	}
-	c, err := fresh.connection()
+	_, newClient, err := fresh.prepare(logger)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := c.client(fresh.logger)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := newClient()
 	fresh.shared, fresh.location = &shared{client}, fmt.Sprint("sidecar ", sidecars.Add(1))
 	t.Cleanup(func() {
 		if err := client.Close(); err != nil {

@@ -48,22 +48,13 @@ func unframe(kind kv.Kind, value string) *kv.Value {
 	return &kv.Value{Data: []byte(value[frameSize:]), Version: value[:versionSize]}
 }
 
-// formerPrefix is that of lists that a former release made.
+// formerPrefix is that of lists that release 0.1.0 made.
 const formerPrefix = "device:"
 
-// prefix is what the keys of a kind begin with.
-func (s *Store) prefix(kind kv.Kind) string {
-	switch kind {
-	case kv.Devices:
-		return s.KeyPrefix + "list:"
-	case kv.Links:
-		return s.KeyPrefix + "claim:"
-	case kv.Marker:
-		return s.KeyPrefix + "store:"
-	default:
-		return s.KeyPrefix + "target:"
-	}
-}
+// prefixes are what the keys of a kind begin with, behind KeyPrefix.
+var prefixes = map[kv.Kind]string{kv.Records: "target:", kv.Devices: "list:", kv.Links: "claim:", kv.Marker: "store:"}
+
+func (s *Store) prefix(kind kv.Kind) string { return s.KeyPrefix + prefixes[kind] }
 
 // Place implements kv.Backend. It is Redis's key.
 func (s *Store) Place(key kv.Key) string { return s.prefix(key.Kind) + key.Name }
@@ -86,11 +77,14 @@ func (s *Store) Get(ctx context.Context, key kv.Key) (*kv.Value, error) {
 //go:embed swap.lua
 var swapText string
 
-var swapScript = redis.NewScript(swapText)
+var (
+	swapScript  = redis.NewScript(swapText)
+	clockScript = redis.NewScript(`return redis.call('TIME')`)
+)
 
 // Swap implements kv.Backend.
 func (s *Store) Swap(ctx context.Context, key kv.Key, old *kv.Value, data []byte) (done bool, err error) {
-	version, value := "", ""
+	var version, value string
 	if old != nil {
 		version = old.Version
 	}
@@ -98,83 +92,56 @@ func (s *Store) Swap(ctx context.Context, key kv.Key, old *kv.Value, data []byte
 		value = frame(data)
 	}
 	place := s.Place(key)
-	conn, err := s.connectionTo(ctx, place)
+	if s.Replicas == 0 {
+		return swap(ctx, s.shared, place, version, value)
+	}
+	node, err := s.master(ctx, place)
 	if err != nil {
 		return false, fmt.Errorf("writing to redis: %w", err)
 	}
-	node := redis.Scripter(s.shared)
-	if conn != nil {
-		defer conn.Close()
-		node = conn
+	conn := node.Conn() // Redis waits for what a connection has written
+	defer conn.Close()
+	if done, err = swap(ctx, conn, place, version, value); err != nil || !done {
+		return false, err
 	}
-	deadline, err := serverDeadline(ctx, node, place)
-	if err != nil {
-		return false, fmt.Errorf("asking redis for its time: %w", err)
-	}
-	n, err := swapScript.Run(ctx, node, []string{place}, version, value, deadline).Int()
+	n, err := conn.Wait(ctx, s.Replicas, time.Duration(s.ReplicasTimeout)).Result()
 	switch {
+	case err != nil:
+		return true, fmt.Errorf("waiting for the replicas of redis: %w", err)
+	case n < int64(s.Replicas):
+		return true, fmt.Errorf("%d of %d replicas of redis have the write within %s", n, s.Replicas, time.Duration(s.ReplicasTimeout))
+	}
+	return true, nil
+}
+
+// master returns the client of the master that has a key.
+func (s *Store) master(ctx context.Context, place string) (*redis.Client, error) {
+	if cluster, ok := s.shared.UniversalClient.(*redis.ClusterClient); ok {
+		return cluster.MasterForKey(ctx, place)
+	}
+	return s.shared.UniversalClient.(*redis.Client), nil
+}
+
+func swap(ctx context.Context, node redis.Scripter, place, version, value string) (done bool, err error) {
+	latest := ""
+	if deadline, ok := ctx.Deadline(); ok { // by Redis's clock, rather too early than too late
+		clock, err := clockScript.Run(ctx, node, []string{place}).Int64Slice()
+		if err == nil && len(clock) != 2 {
+			err = errors.New("the answer is not a time")
+		}
+		if err != nil {
+			return false, fmt.Errorf("asking redis for its time: %w", err)
+		}
+		latest = fmt.Sprint(clock[0]*1_000_000 + clock[1] + time.Until(deadline).Microseconds())
+	}
+	switch n, err := swapScript.Run(ctx, node, []string{place}, version, value, latest).Int(); {
 	case err != nil:
 		return false, fmt.Errorf("writing to redis: %w", err)
 	case n < 0:
 		return false, fmt.Errorf("writing to redis: the write came too late: %w", context.DeadlineExceeded)
-	case n == 0:
-		return false, nil
-	}
-	if conn == nil {
-		return true, nil
-	}
-	return true, s.await(ctx, conn)
-}
-
-// connectionTo returns one connection to the master that has a key, nil if no
-// replicas are waited for: Redis waits for what that connection has written.
-func (s *Store) connectionTo(ctx context.Context, place string) (*redis.Conn, error) {
-	if s.Replicas == 0 {
-		return nil, nil
-	}
-	switch c := s.shared.UniversalClient.(type) {
-	case *redis.Client:
-		return c.Conn(), nil
-	case *redis.ClusterClient:
-		master, err := c.MasterForKey(ctx, place)
-		if err != nil {
-			return nil, err
-		}
-		return master.Conn(), nil
 	default:
-		return nil, fmt.Errorf("the client %T has no connections of its own", c)
+		return n == 1, nil
 	}
-}
-
-// await waits until enough replicas have what a connection has written.
-func (s *Store) await(ctx context.Context, conn *redis.Conn) error {
-	n, err := conn.Wait(ctx, s.Replicas, time.Duration(s.ReplicasTimeout)).Result()
-	if err != nil {
-		return fmt.Errorf("waiting for the replicas of redis: %w", err)
-	}
-	if n < int64(s.Replicas) {
-		return fmt.Errorf("%d of %d replicas of redis have the write within %s", n, s.Replicas, time.Duration(s.ReplicasTimeout))
-	}
-	return nil
-}
-
-var clockScript = redis.NewScript(`return redis.call('TIME')`)
-
-// serverDeadline returns the context's deadline in microseconds by the clock of
-// the Redis that has a key, rather too early than too late; "" if there is none.
-func serverDeadline(ctx context.Context, node redis.Scripter, place string) (string, error) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return "", nil
-	}
-	clock, err := clockScript.Run(ctx, node, []string{place}).Int64Slice()
-	if err != nil {
-		return "", err
-	}
-	if len(clock) != 2 {
-		return "", errors.New("the answer is not a time")
-	}
-	return fmt.Sprint(clock[0]*1_000_000 + clock[1] + time.Until(deadline).Microseconds()), nil
 }
 
 // Delete implements kv.Backend.
@@ -236,8 +203,6 @@ func (s *Store) FormerDevice(ctx context.Context, name string, open func(data []
 // DropFormer implements kv.Former.
 func (s *Store) DropFormer(ctx context.Context) error {
 	return s.scan(ctx, s.KeyPrefix+formerPrefix, func(keys []string) error {
-		ctx, cancel := s.bound(ctx)
-		defer cancel()
 		_, err := s.shared.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, key := range keys {
 				p.Del(ctx, key)
@@ -251,21 +216,27 @@ func (s *Store) DropFormer(ctx context.Context) error {
 	})
 }
 
-// batch is about how many keys are in memory at a time.
-const batch = 500
-
 // Scan implements kv.Backend.
 func (s *Store) Scan(ctx context.Context, kind kv.Kind, f func(name string, v *kv.Value) error) error {
 	return s.scan(ctx, s.prefix(kind), func(keys []string) error {
-		values, err := s.readAll(ctx, keys)
-		if err != nil {
-			return err
+		results, err := s.shared.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, key := range keys {
+				p.Get(ctx, key)
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return fmt.Errorf("reading from redis: %w", err)
 		}
 		for i, key := range keys {
-			if values[i] == nil { // gone meanwhile
+			value, err := results[i].(*redis.StringCmd).Result()
+			switch {
+			case errors.Is(err, redis.Nil): // gone meanwhile
 				continue
+			case err != nil:
+				return fmt.Errorf("reading from redis: %w", err)
 			}
-			if err := f(strings.TrimPrefix(key, s.prefix(kind)), unframe(kind, *values[i])); err != nil {
+			if err := f(strings.TrimPrefix(key, s.prefix(kind)), unframe(kind, value)); err != nil {
 				return err
 			}
 		}
@@ -273,56 +244,22 @@ func (s *Store) Scan(ctx context.Context, kind kv.Kind, f func(name string, v *k
 	})
 }
 
-// readAll returns what is under the keys, nil where there is nothing.
-func (s *Store) readAll(ctx context.Context, keys []string) ([]*string, error) {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	results, err := s.shared.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, key := range keys {
-			p.Get(ctx, key)
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, fmt.Errorf("reading from redis: %w", err)
-	}
-	values := make([]*string, len(keys))
-	for i, result := range results {
-		value, err := result.(*redis.StringCmd).Result()
-		switch {
-		case errors.Is(err, redis.Nil):
-		case err != nil:
-			return nil, fmt.Errorf("reading from redis: %w", err)
-		default:
-			values[i] = &value
-		}
-	}
-	return values, nil
-}
-
-// scan calls f with the keys that begin with a prefix, never concurrently, on
-// every master of a cluster at once.
+// scan calls f with the keys that begin with a prefix, on every master of a
+// cluster, one after the other. The client bounds each of its commands.
 func (s *Store) scan(ctx context.Context, prefix string, f func(keys []string) error) error {
 	cluster, ok := s.shared.UniversalClient.(*redis.ClusterClient)
 	if !ok {
-		return s.scanNode(ctx, s.shared, prefix, f)
+		return scanNode(ctx, s.shared, prefix, f)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var mu sync.Mutex
 	var failed error
 	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-		return s.scanNode(ctx, node, prefix, func(keys []string) error {
-			mu.Lock()
-			defer mu.Unlock()
-			if failed == nil {
-				failed = f(keys)
-			}
-			if failed != nil {
-				cancel() // the other nodes
-			}
-			return failed
-		})
+		mu.Lock()
+		defer mu.Unlock()
+		if failed == nil {
+			failed = scanNode(ctx, node, prefix, f)
+		}
+		return failed
 	})
 	if failed != nil {
 		return failed
@@ -330,35 +267,21 @@ func (s *Store) scan(ctx context.Context, prefix string, f func(keys []string) e
 	return err
 }
 
-func (s *Store) scanNode(ctx context.Context, node redis.Cmdable, prefix string, f func(keys []string) error) error {
+func scanNode(ctx context.Context, node redis.Cmdable, prefix string, f func(keys []string) error) error {
+	const batch = 500 // about so many keys are in memory at a time
 	for cursor := uint64(0); ; {
-		keys, next, err := s.scanOnce(ctx, node, cursor, prefix)
-		if err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
+		}
+		keys, next, err := node.Scan(ctx, cursor, prefix+"*", batch).Result()
+		if err != nil {
+			return fmt.Errorf("listing redis: %w", err)
 		}
 		if err := f(keys); err != nil || next == 0 {
 			return err
 		}
 		cursor = next
 	}
-}
-
-func (s *Store) scanOnce(ctx context.Context, node redis.Cmdable, cursor uint64, prefix string) (keys []string, next uint64, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, 0, err
-	}
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	keys, next, err = node.Scan(ctx, cursor, prefix+"*", batch).Result()
-	if err != nil {
-		return nil, 0, fmt.Errorf("listing redis: %w", err)
-	}
-	return keys, next, nil
-}
-
-// bound ends one step of a longer work, or of counting, in time.
-func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, time.Duration(s.Timeout))
 }
 
 // Interface guards

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
@@ -19,111 +20,71 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
-// authority is a CA whose files lie in a folder.
-type authority struct {
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{dir: t.TempDir()}
-	a.cert = &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.key = a.write(t, "ca", a.cert, nil)
-	return a
-}
-
-func (a *authority) path(name string) string { return filepath.Join(a.dir, name) }
-
-// issue writes <name>.crt and <name>.key for a host or client.
-func (a *authority) issue(t *testing.T, name string, hosts ...string) {
-	t.Helper()
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	for _, host := range hosts {
-		if ip := net.ParseIP(host); ip != nil {
-			cert.IPAddresses = append(cert.IPAddresses, ip)
-		} else {
-			cert.DNSNames = append(cert.DNSNames, host)
-		}
-	}
-	a.write(t, name, cert, a.key)
-}
-
-func (a *authority) write(t *testing.T, name string, cert *x509.Certificate, signer *ecdsa.PrivateKey) *ecdsa.PrivateKey {
+// certificate writes <name>.crt and <name>.key to a folder: a certificate that
+// stands for itself.
+func certificate(t *testing.T, dir, name string, hosts ...string) *httpclient.ClientCert {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if signer == nil {
-		signer = key
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		DNSNames:    hosts,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, cert, a.cert, &key.PublicKey, signer)
-	if err != nil {
+	if len(hosts) > 0 && net.ParseIP(hosts[0]) != nil {
+		template.DNSNames, template.IPAddresses = nil, []net.IP{net.ParseIP(hosts[0])}
+	}
+	der, certErr := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	keyDER, keyErr := x509.MarshalPKCS8PrivateKey(key)
+	files := &httpclient.ClientCert{Cert: filepath.Join(dir, name+".crt"), Key: filepath.Join(dir, name+".key")}
+	if err := errors.Join(certErr, keyErr,
+		os.WriteFile(files.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+		os.WriteFile(files.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600),
+	); err != nil {
 		t.Fatal(err)
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{
-		name + ".crt": {Type: "CERTIFICATE", Bytes: der},
-		name + ".key": {Type: "PRIVATE KEY", Bytes: keyDER},
-	} {
-		if err := os.WriteFile(a.path(file), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return key
+	return files
 }
 
-func (a *authority) start(t *testing.T, cert string) *server {
+// startTLS starts a server that takes the connections of one client.
+func startTLS(t *testing.T, own, client *httpclient.ClientCert) *server {
 	t.Helper()
 	port := freePort(t)
-	s := start(t, "--tls-port", portText(port), "--tls-cert-file", a.path(cert+".crt"), "--tls-key-file", a.path(cert+".key"),
-		"--tls-ca-cert-file", a.path("ca.crt"))
+	s := start(t, "--tls-port", portText(port), "--tls-cert-file", own.Cert, "--tls-key-file", own.Key, "--tls-ca-cert-file", client.Cert)
 	s.url = "rediss://" + net.JoinHostPort("127.0.0.1", portText(port))
 	return s
 }
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	a, other := newAuthority(t), newAuthority(t)
-	a.issue(t, "redis", "127.0.0.1")
-	a.issue(t, "named", "redis.example.com")
-	a.issue(t, "sidecar")
-	other.issue(t, "sidecar")
-	sidecar := &httpclient.ClientCert{Cert: a.path("sidecar.crt"), Key: a.path("sidecar.key")}
-	redis, named := a.start(t, "redis"), a.start(t, "named")
+	dir := t.TempDir()
+	byAddress, byName := certificate(t, dir, "redis", "127.0.0.1"), certificate(t, dir, "named", "redis.example.com")
+	sidecar, foreign := certificate(t, dir, "sidecar"), certificate(t, dir, "foreign")
+	redis, named := startTLS(t, byAddress, sidecar), startTLS(t, byName, sidecar)
 	for name, test := range map[string]struct {
 		server *server
+		ca     string
 		change func(*Store)
 		down   string // "" if it works
 	}{
-		"good":           {redis, func(*Store) {}, ""},
-		"server name":    {named, func(s *Store) { s.ServerName = "redis.example.com" }, ""},
-		"wrong name":     {named, func(*Store) {}, "x509"},
-		"CA not trusted": {redis, func(s *Store) { s.CA = "" }, "unknown authority"},
-		"another CA":     {redis, func(s *Store) { s.CA = other.path("ca.crt") }, "x509"},
-		"no client cert": {redis, func(s *Store) { s.ClientCert = nil }, "redis: "},
-		"foreign cert": {redis, func(s *Store) {
-			s.ClientCert = &httpclient.ClientCert{Cert: other.path("sidecar.crt"), Key: other.path("sidecar.key")}
-		}, "redis: "},
-		"plain port": {redis, func(s *Store) {
+		"good":           {redis, byAddress.Cert, func(*Store) {}, ""},
+		"server name":    {named, byName.Cert, func(s *Store) { s.ServerName = "redis.example.com" }, ""},
+		"wrong name":     {named, byName.Cert, func(*Store) {}, "x509"},
+		"CA not trusted": {redis, "", func(*Store) {}, "x509"},
+		"another CA":     {redis, foreign.Cert, func(*Store) {}, "x509"},
+		"no client cert": {redis, byAddress.Cert, func(s *Store) { s.ClientCert = nil }, "redis: "},
+		"foreign cert":   {redis, byAddress.Cert, func(s *Store) { s.ClientCert = foreign }, "redis: "},
+		"plain port": {redis, byAddress.Cert, func(s *Store) {
 			s.Addresses, s.Timeout = []string{"rediss://" + redis.addr}, caddy.Duration(50*time.Millisecond)
 		}, "redis: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := config(test.server)
-			c.CA, c.ClientCert = a.path("ca.crt"), sidecar
+			c.CA, c.ClientCert = test.ca, sidecar
 			test.change(c)
 			if test.down != "" {
 				mustBeDown(t, open(t, c), test.down)
@@ -135,18 +96,18 @@ func TestTLS(t *testing.T) {
 }
 
 func TestClientCertificateIsReplaced(t *testing.T) {
-	a, other := newAuthority(t), newAuthority(t)
-	a.issue(t, "redis", "127.0.0.1")
-	other.issue(t, "sidecar")
-	server := a.start(t, "redis")
+	dir, later := t.TempDir(), t.TempDir()
+	own, used, good := certificate(t, dir, "redis", "127.0.0.1"), certificate(t, dir, "sidecar"), certificate(t, later, "sidecar")
+	server := startTLS(t, own, good)
 	c := config(server)
-	c.CA, c.ClientCert = a.path("ca.crt"), &httpclient.ClientCert{Cert: other.path("sidecar.crt"), Key: other.path("sidecar.key")}
+	c.CA, c.ClientCert = own.Cert, used
 	s := open(t, c)
 	mustBeDown(t, s, "redis: ")
-	a.dir = other.dir // the same files
-	a.issue(t, "sidecar")
+	if err := errors.Join(os.Rename(good.Cert, used.Cert), os.Rename(good.Key, used.Key)); err != nil {
+		t.Fatal(err)
+	}
 	mustBeUp(t, s)
-	if err := os.WriteFile(c.ClientCert.Cert, []byte("junk"), 0o600); err != nil {
+	if err := os.WriteFile(used.Cert, []byte("junk"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	server.do(t, "CLIENT", "KILL", "TYPE", "normal")
