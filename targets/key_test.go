@@ -21,6 +21,27 @@ var badKeys = map[string]string{
 	"malformed":       `"garbage"`,
 }
 
+// A refusal tells which member of the JWK is at fault.
+func TestRefusalNamesTheMember(t *testing.T) {
+	for jwk, want := range map[string][2]string{
+		badKeys["rsa_size"]:                          {"rsa_size", `"n"`},
+		badKeys["private_members"]:                   {"private_members", `"k"`},
+		`{"kty":"EC","crv":"P-224","x":"a","y":"a"}`: {"curve", `"crv"`},
+	} {
+		f := newFixture()
+		desc := &nevisfido.TargetDescription{EncryptionKey: []byte(jwk), SignatureKey: []byte(badKeys["private_members"])}
+		if err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate); err != nil {
+			t.Fatal(err)
+		}
+		if e := f.events[0]; e.Name != targets.EventKeyRefused || e.Reason != want[0] || !strings.Contains(e.Detail, want[1]) {
+			t.Errorf("%s: event %+v", jwk, e)
+		}
+		if e := f.events[1]; e.Name != targets.EventSignatureKeyRefused || !strings.Contains(e.Detail, `"k"`) || strings.Contains(e.Detail, "c2VjcmV0") {
+			t.Errorf("%s: event %+v", jwk, e)
+		}
+	}
+}
+
 // A target whose key was refused does not pass for one that never had any, by
 // whichever way the key came.
 func TestRefusedKeyIsRemembered(t *testing.T) {

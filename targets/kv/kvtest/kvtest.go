@@ -117,7 +117,7 @@ func (s *store) write(ref targets.Ref, data []byte) {
 // stride is the distance of the bytes that are damaged one by one: what becomes
 // of a damaged byte is not up to the backend, and real ones are slow.
 func (s *store) stride() int {
-	if _, ok := s.backend.(*kv.Memory); ok {
+	if _, ok := s.backend.(*Backend); ok {
 		return 1
 	}
 	return 41
