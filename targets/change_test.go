@@ -374,10 +374,9 @@ func TestDelete(t *testing.T) {
 func TestErrorsQuoteNothing(t *testing.T) {
 	f := newFixture()
 	f.learn(t, func(desc *nevisfido.TargetDescription) { desc.Target = "canary-address" })
-	ref := targets.Ref{Namespace: "bank", ID: "one"}
 	good := bytes.TrimSpace(f.store.Dump())
 	for i := range good {
-		_, err := targets.Decode(good[:i], ref)
+		_, err := targets.Decode(good[:i], one.Hash())
 		if err == nil {
 			t.Fatalf("%d of %d bytes of a record were accepted", i, len(good))
 		}

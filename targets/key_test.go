@@ -116,7 +116,7 @@ func TestKeyRefusedByAStricterPolicy(t *testing.T) {
 // Records of earlier releases have no word of refusals; a source's may have one.
 func TestRefusalInARecord(t *testing.T) {
 	ref := targets.Ref{ID: "one"}
-	old, err := targets.Decode([]byte(`{"schema":1,"id":"one","source":"create","created":"2026-11-23T12:00:00Z","updated":"2026-11-23T12:00:00Z","state":"active"}`), ref)
+	old, err := targets.Decode([]byte(`{"schema":1,"id":"one","source":"create","created":"2026-11-23T12:00:00Z","updated":"2026-11-23T12:00:00Z","state":"active"}`), ref.Hash())
 	if err != nil || old.KeyRefused != "" || !old.Keyless() {
 		t.Errorf("got %+v, %v", old, err)
 	}

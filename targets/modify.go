@@ -104,7 +104,7 @@ func (c *Change) apply(ref Ref, t *Target) (*Target, []Event) {
 	m, now := c.modification, c.d.now()
 	if t.Created.IsZero() {
 		if m.EncryptionKey == nil {
-			return c.distrust(ref, t, c.members, "unknown")
+			return c.d.distrust(ref, t, c.members, c.source, "unknown")
 		}
 		t.Created = now
 	}

@@ -213,7 +213,6 @@ func TestRefusedChangeIsNotWaiting(t *testing.T) {
 	}
 	first.Unrecorded()
 	second.Unrecorded()
-	f.mustState(t, targets.Stale)
 	if err := errors.Join(first.Finish(t.Context(), 204), second.Finish(t.Context(), 401)); err != nil {
 		t.Fatal(err)
 	}
@@ -357,12 +356,12 @@ func TestUnsyncedQuarantine(t *testing.T) {
 // Where no more can be kept, nevisFIDO is asked for no more targets. What is
 // forwarded nevertheless and cannot be kept leaves no record to be trusted.
 func TestMoreThanCanWait(t *testing.T) {
-	f := newFixture()
+	f := newFixture(named(&source{live: true, err: targets.ErrNotFound})...) // new targets need no store
 	f.learn(t, nil)
 	f.readOnly()
 	long := strings.Repeat("x", 1<<20)
 	for i := range 17 {
-		if full := i >= 15; f.Unsynced.Full() != full {
+		if full := i >= 15; (f.BeginLearn(t.Context()) != nil) != full {
 			t.Errorf("after %d MiB full is %t", i, !full)
 		}
 		if i == 15 {
@@ -370,9 +369,6 @@ func TestMoreThanCanWait(t *testing.T) {
 		}
 		c, err := f.BeginDelete(t.Context(), fmt.Sprint(i, long))
 		unrecorded(t, c, err, 204)
-	}
-	if !f.Unsynced.Overflowed() {
-		t.Fatal("there is room for all")
 	}
 	if _, err := f.Find(t.Context(), "one"); !errors.Is(err, targets.ErrUnavailable) {
 		t.Errorf("Find gave error %v", err)
@@ -384,7 +380,7 @@ func TestMoreThanCanWait(t *testing.T) {
 
 // Addresses that are gone take no room from changes.
 func TestMoreQuarantinesThanRoom(t *testing.T) {
-	f := newFixture()
+	f := newFixture(named(&source{live: true, err: targets.ErrNotFound})...)
 	f.learn(t, nil)
 	f.readOnly()
 	long := strings.Repeat("x", 1<<20)
@@ -394,8 +390,8 @@ func TestMoreQuarantinesThanRoom(t *testing.T) {
 			t.Fatalf("expiring gave error %v", err)
 		}
 	}
-	if !f.Unsynced.Full() || f.Unsynced.Overflowed() {
-		t.Errorf("full is %t, overflowed is %t", f.Unsynced.Full(), f.Unsynced.Overflowed())
+	if err := f.BeginLearn(t.Context()); !errors.Is(err, targets.ErrUnavailable) {
+		t.Errorf("BeginLearn gave error %v", err)
 	}
 	f.mustState(t, targets.Active)
 }

@@ -68,7 +68,6 @@ func Run(t *testing.T, open func(t *testing.T) kv.Backend) {
 				"all records":                          listing,
 				"two releases":                         versions,
 				"a storage that vanished":              vanished,
-				"a check":                              checks,
 				"several processes, no update is lost": processes,
 				"several processes, a device lists all its targets": movingBetweenDevices,
 			} {
