@@ -36,9 +36,7 @@ func unrecorded(t *testing.T, c *targets.Change, err error, status int) {
 		t.Fatalf("beginning gave error %v", err)
 	}
 	c.Unrecorded()
-	if err := c.Finish(t.Context(), status); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, c, status)
 }
 
 func modifyUnrecorded(t *testing.T, f *fixture, status int) {
@@ -66,10 +64,7 @@ var unsynced = map[string]func(*testing.T, *fixture){
 	"a change of the device that is let through": func(t *testing.T, f *fixture) { changeDeviceUnrecorded(t, f, 204) },
 	"a forgery that nevisFIDO accepted": func(t *testing.T, f *fixture) {
 		f.store.SetFault(nil)
-		c, err := f.BeginModify(t.Context(), "one", forged(f, newKey(1)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := must(f.BeginModify(t.Context(), "one", forged(f, newKey(1))))
 		f.readOnly()
 		if err := c.Finish(t.Context(), 204); !errors.Is(err, targets.ErrUnavailable) {
 			t.Errorf("error %v, want ErrUnavailable", err)
@@ -213,9 +208,8 @@ func TestRefusedChangeIsNotWaiting(t *testing.T) {
 	}
 	first.Unrecorded()
 	second.Unrecorded()
-	if err := errors.Join(first.Finish(t.Context(), 204), second.Finish(t.Context(), 401)); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, first, 204)
+	finish(t, second, 401)
 	f.mustState(t, targets.Stale)
 }
 
@@ -242,13 +236,8 @@ func TestCertaintyEndsWaiting(t *testing.T) {
 	f.readOnly()
 	modifyUnrecorded(t, f, 204)
 	f.store.SetFault(nil)
-	c, err := f.BeginDelete(t.Context(), "one")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Finish(t.Context(), 204); err != nil {
-		t.Fatal(err)
-	}
+	c := must(f.BeginDelete(t.Context(), "one"))
+	finish(t, c, 204)
 	f.mustBeUnknown(t)
 }
 
@@ -297,9 +286,7 @@ func TestUnsyncedChangeOverlapsAnother(t *testing.T) {
 			f.readOnly()
 			change(t, f)
 			f.flush(t)
-			if err := c.Finish(t.Context(), 204); err != nil {
-				t.Fatal(err)
-			}
+			finish(t, c, 204)
 			f.mustState(t, targets.Stale)
 		})
 	}
