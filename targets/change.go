@@ -79,7 +79,7 @@ func (d *Directory) newChange(source string, refs ...Ref) *Change {
 
 func (c *Change) begin(ctx context.Context) error {
 	for _, ref := range c.refs { // in order, so that no two wait for each other
-		unlock, err := c.d.unsynced().lock(ctx, ref)
+		unlock, err := c.d.unsynced().changing.Lock(ctx, ref.Hash())
 		if err != nil {
 			c.unlock()
 			return fmt.Errorf("%w: waiting for another change of the target: %w", ErrUnavailable, err)
@@ -207,12 +207,6 @@ func (c *Change) Finish(ctx context.Context, status int) error {
 		c.d.unsynced().retry(c)
 	}
 	return err
-}
-
-// recordAgain is record by the directory of another configuration, perhaps.
-func (c *Change) recordAgain(ctx context.Context, d *Directory) error {
-	c.d, c.again = d, true
-	return c.record(ctx)
 }
 
 // record brings the records in line with the outcome.

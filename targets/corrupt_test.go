@@ -99,7 +99,7 @@ func TestNewerRecordIsNotOverwritten(t *testing.T) {
 	}
 }
 
-// A newer release's members stay, until the keys that they stand beside change.
+// A newer release's members stay until the keys of the record change.
 func TestUnknownMembers(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*fixture)

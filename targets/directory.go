@@ -204,11 +204,12 @@ func settling(ctx context.Context) (context.Context, context.CancelFunc) {
 func (d *Directory) swap(ctx context.Context, ref Ref, doing string, swap func(context.Context, Ref, Edit) error, edit edit) error {
 	ctx, cancel := settling(ctx)
 	defer cancel()
-	waiting, release, err := d.unsynced().hold(ctx, ref)
+	release, err := d.unsynced().writing.Lock(ctx, ref.Hash())
 	if err != nil {
 		return unavailable(doing, err)
 	}
 	defer release()
+	waiting := d.unsynced().of(ref)
 	var events []Event
 	err = swap(ctx, ref, func(current *Target) (*Target, error) {
 		current, unsynced := d.withUnsynced(ref, current, waiting)

@@ -14,8 +14,7 @@ import (
 // ErrNoKey reports a target without a usable encryption key on record.
 var ErrNoKey = errors.New("dispatch target has no encryption key")
 
-// ErrKeyTooOld reports a key that the target has had for longer than MaxKeyAge.
-var ErrKeyTooOld = errors.New("the dispatch target's encryption key is older than max_key_age; the device has to make a new one")
+var errKeyTooOld = errors.New("the dispatch target's encryption key is older than max_key_age; the device has to make a new one")
 
 // maxKeys bounds the cache: about 3 KiB each.
 const maxKeys = 4096
@@ -59,9 +58,10 @@ func (c *keyCache) get(jwk []byte, p encrypt.Policy) (*encrypt.Key, error) {
 // was refused has one that we must not use.
 func (t *Target) Keyless() bool { return len(t.EncryptionKey) == 0 && t.KeyRefused == "" }
 
-// Key returns the target's encryption key, vetted by today's policy. The error
-// is ErrNoKey where the record has none, ErrKeyTooOld, of type *encrypt.KeyError where the
-// key is refused, and ErrUnavailable where the record is damaged.
+// Key returns the target's encryption key, vetted by today's policy. The error is
+// ErrNoKey where the record has none, of type *encrypt.KeyError where the key is
+// refused, ErrUnavailable where the record is damaged, and another one where the
+// target has had the key for longer than MaxKeyAge.
 func (d *Directory) Key(t *Target) (*encrypt.Key, error) {
 	switch {
 	case t.EncryptionKey != nil:
@@ -75,7 +75,7 @@ func (d *Directory) Key(t *Target) (*encrypt.Key, error) {
 		return nil, err
 	}
 	if d.MaxKeyAge > 0 && d.KeyAge(t) > d.MaxKeyAge {
-		return nil, ErrKeyTooOld
+		return nil, errKeyTooOld
 	}
 	// A key that was damaged in the store can still be a valid key: anyone's.
 	if key.Thumbprint() != t.Thumbprint {

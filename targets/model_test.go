@@ -315,7 +315,7 @@ func (h *history) check() (usable bool) {
 	learned := record.Source == targets.SourceModify
 	if u == nil {
 		// A deletion that overlaps with the modification that the target was
-		// learned from is no harm: nevisFIDO dispatches to it no more.
+		// learned from does no harm: nevisFIDO dispatches to it no more.
 		if !learned {
 			h.t.Fatalf("nevisFIDO has no target, and the record is %+v", record)
 		}

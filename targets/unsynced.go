@@ -38,8 +38,10 @@ type Unsynced struct {
 	size    int
 	lost    bool // there was no room for something
 
-	changing keylock.Table // targets that nevisFIDO is asked to change
-	writing  keylock.Table // targets whose record is written
+	// changing locks the targets that nevisFIDO is asked to change, so that it sees
+	// the changes in the order in which they are recorded. writing locks those whose
+	// record is written: what is waiting must not be written over what ended it.
+	changing, writing keylock.Table
 }
 
 // waiting is what the store is to be told of a target. It never changes.
@@ -178,19 +180,6 @@ func (u *Unsynced) takeRetries() []*Change {
 	return all
 }
 
-// lock keeps other changes of a target within the process waiting, so that
-// nevisFIDO sees them in the order in which they are recorded.
-func (u *Unsynced) lock(ctx context.Context, ref Ref) (unlock func(), err error) {
-	return u.changing.Lock(ctx, ref.Hash())
-}
-
-// hold returns what waits for a target and keeps others from writing its record:
-// what is waiting must not be written over what ended it.
-func (u *Unsynced) hold(ctx context.Context, ref Ref) (w *waiting, release func(), err error) {
-	release, err = u.writing.Lock(ctx, ref.Hash())
-	return u.of(ref), release, err
-}
-
 // Bounds of Run.
 const (
 	flushInterval = time.Second
@@ -217,7 +206,8 @@ func (d *Directory) Flush(ctx context.Context) {
 	for _, c := range d.unsynced().takeRetries() {
 		again := true
 		if fails < flushFails && ctx.Err() == nil {
-			err := c.recordAgain(ctx, d)
+			c.d, c.again = d, true
+			err := c.record(ctx)
 			again = err != nil || c.unsent
 			if err != nil {
 				fails++
