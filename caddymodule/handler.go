@@ -131,8 +131,14 @@ func (h *Handler) logTarget(e targets.Event) {
 		write = h.logger.Warn
 	default:
 	}
-	write("dispatch target", slog.String("event", string(e.Name)), slog.String("target", exchange.TargetHash(e.Ref.ID)),
-		slog.String("source", e.Source), slog.String("reason", e.Reason), slog.String("thumbprint", e.Thumbprint))
+	attrs := []any{
+		slog.String("event", string(e.Name)), slog.String("target", exchange.TargetHash(e.Ref.ID)),
+		slog.String("source", e.Source), slog.String("reason", e.Reason), slog.String("thumbprint", e.Thumbprint),
+	}
+	if e.Detail != "" {
+		attrs = append(attrs, slog.String("detail", e.Detail))
+	}
+	write("dispatch target", attrs...)
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.

@@ -79,7 +79,7 @@ func (d *Directory) newChange(source string, refs ...Ref) *Change {
 
 func (c *Change) begin(ctx context.Context) error {
 	for _, ref := range c.refs { // in order, so that no two wait for each other
-		unlock, err := c.d.unsynced().lock(ctx, ref)
+		unlock, err := c.d.unsynced().changing.Lock(ctx, ref.Hash())
 		if err != nil {
 			c.unlock()
 			return fmt.Errorf("%w: waiting for another change of the target: %w", ErrUnavailable, err)
@@ -153,14 +153,10 @@ func (c *Change) unlock() {
 }
 
 // Unrecorded goes on with a change that could not begin: the request is
-// forwarded although the store fails. The targets are stale within this
-// process, unless nevisFIDO refuses the request.
-func (c *Change) Unrecorded() {
-	c.unrecorded = true
-	for _, ref := range c.refs {
-		c.d.unsynced().ask(ref, c.source)
-	}
-}
+// forwarded although the store fails. The targets are stale within this process
+// from nevisFIDO's answer on, unless that is a refusal: it is for where nothing is
+// sent meanwhile.
+func (c *Change) Unrecorded() { c.unrecorded = true }
 
 // outcome is what nevisFIDO's answer says about a change.
 type outcome int
@@ -199,7 +195,9 @@ func (c *Change) Finish(ctx context.Context, status int) error {
 	c.outcome = outcomeOf(status)
 	if c.unrecorded {
 		for _, ref := range c.refs {
-			c.d.unsynced().answer(ref, c.outcome)
+			if c.outcome != refused {
+				c.d.unsynced().change(ref, c.source)
+			}
 		}
 		return nil
 	}
@@ -209,12 +207,6 @@ func (c *Change) Finish(ctx context.Context, status int) error {
 		c.d.unsynced().retry(c)
 	}
 	return err
-}
-
-// recordAgain is record by the directory of another configuration, perhaps.
-func (c *Change) recordAgain(ctx context.Context, d *Directory) error {
-	c.d, c.again = d, true
-	return c.record(ctx)
 }
 
 // record brings the records in line with the outcome.
@@ -244,7 +236,7 @@ func (c *Change) recordOne(ctx context.Context, ref Ref) error {
 
 func (c *Change) settleCorrupt(ref Ref, current *Target) (*Target, []Event) {
 	if current == nil && !c.deletes {
-		return c.d.distrust(ref, nil, c.source, "")
+		return c.d.distrust(ref, nil, allMembers(), c.source, whyDamaged)
 	}
 	return c.settle(ref, current)
 }
@@ -260,34 +252,20 @@ func (c *Change) settle(ref Ref, current *Target) (*Target, []Event) {
 		return current, nil
 	case c.device != "" && !c.concerns(current):
 		return current, nil
-	case c.outcome == unanswered:
-		return c.distrust(ref, current, c.members, "unanswered")
-	case c.device != "" && c.modification == nil && (c.forged || !c.deletes):
-		return c.distrust(ref, current, allMembers(), c.why)
-	case c.deletes && current != nil:
-		return nil, []Event{{Name: EventForgotten, Ref: ref, Source: c.source}}
-	case c.deletes:
+	case current == nil && c.source != SourceModify:
 		return nil, nil
+	case c.outcome == unanswered:
+		return c.d.distrust(ref, current, c.members, c.source, "unanswered")
+	case c.device != "" && c.modification == nil && (c.forged || !c.deletes):
+		return c.d.distrust(ref, current, allMembers(), c.source, c.why)
+	case c.deletes:
+		return nil, []Event{{Name: EventForgotten, Ref: ref, Source: c.source}}
 	case c.modification == nil:
-		next, _ := c.d.distrust(ref, nil, c.source, "")
+		next, _ := c.d.distrust(ref, nil, allMembers(), c.source, "")
 		return next, []Event{{Name: EventDropped, Ref: ref, Source: c.source, Reason: whyUnreadable}}
 	}
 	if why, members := c.objection(ref, current, alone); why != "" {
-		return c.distrust(ref, current, members, why)
+		return c.d.distrust(ref, current, members, c.source, why)
 	}
 	return c.apply(ref, current)
-}
-
-// distrust makes members unsure. Of an unknown target that is worth a record
-// only where a key source might bring it.
-func (c *Change) distrust(ref Ref, current *Target, members []string, why string) (*Target, []Event) {
-	switch {
-	case current == nil && c.source == SourceModify && len(c.d.Sources) > 0:
-		current = c.d.placeholder(ref)
-	case current == nil, current.Created.IsZero() && len(c.d.Sources) == 0:
-		return current, nil
-	}
-	current.distrust(members)
-	current.Updated = c.d.now()
-	return current, []Event{current.event(EventStale, c.source, why)}
 }

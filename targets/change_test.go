@@ -34,15 +34,10 @@ func TestPatchCommitOnlyOn204(t *testing.T) {
 				f.learn(t, unsigned)
 			}
 			before := f.store.Dump()
-			p, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1)))
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := must(f.BeginModify(t.Context(), "one", f.jws(newKey(1))))
 			f.mustState(t, targets.Stale) // before nevisFIDO sees it
 			f.now = f.now.Add(time.Second)
-			if err := p.Finish(t.Context(), status); err != nil {
-				t.Fatal(err)
-			}
+			finish(t, p, status)
 			got := "stale"
 			switch record := f.find(t); {
 			case record.State() == targets.Stale:
@@ -63,18 +58,11 @@ func TestPatchCommitOnlyOn204(t *testing.T) {
 func TestStateRestoredAfterRefusal(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
-	if err := f.Expire(t.Context(), f.find(t)); err != nil {
-		t.Fatal(err)
-	}
+	f.expire(t)
 	before := f.store.Dump()
-	p, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"target": "address-2"}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := must(f.BeginModify(t.Context(), "one", f.jws(map[string]any{"target": "address-2"})))
 	f.mustState(t, targets.Stale)
-	if err := p.Finish(t.Context(), 401); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, p, 401)
 	if !bytes.Equal(before, f.store.Dump()) {
 		t.Errorf("the quarantined record is not as it was: %+v", f.find(t))
 	}
@@ -104,9 +92,7 @@ func TestRetryEndsUncertainty(t *testing.T) {
 func TestCrashLeavesStale(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
-	if _, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1))); err != nil {
-		t.Fatal(err)
-	}
+	must(f.BeginModify(t.Context(), "one", f.jws(newKey(1))))
 	f = f.another() // The first process dies here. Others cannot know for a while.
 	f.mustState(t, targets.Stale)
 	f.modify(t, f.jws(map[string]any{"name": "x"}), 204)
@@ -126,20 +112,12 @@ func TestOverlappingChanges(t *testing.T) {
 			f := newFixture()
 			f.learn(t, nil)
 			other := f.another()
-			first, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			second, err := other.BeginModify(t.Context(), "one", f.jws(newKey(2)))
-			if err != nil {
-				t.Fatal(err)
-			}
+			first := must(f.BeginModify(t.Context(), "one", f.jws(newKey(1))))
+			second := must(other.BeginModify(t.Context(), "one", f.jws(newKey(2))))
 			both := []*targets.Change{first, second}
 			for _, i := range order {
 				f.mustState(t, targets.Stale)
-				if err := both[i].Finish(t.Context(), statuses[i]); err != nil {
-					t.Fatal(err)
-				}
+				finish(t, both[i], statuses[i])
 			}
 			want := targets.Stale
 			if statuses == [2]int{401, 401} {
@@ -166,6 +144,17 @@ func TestFenceCannotBeWritten(t *testing.T) {
 	}
 }
 
+// beginnings are the ways in which a change of target "one" begins.
+var beginnings = map[string]func(*testing.T, *fixture) (*targets.Change, error){
+	"modify": func(t *testing.T, f *fixture) (*targets.Change, error) {
+		return f.BeginModify(t.Context(), "one", f.jws(newKey(1)))
+	},
+	"delete": func(t *testing.T, f *fixture) (*targets.Change, error) { return f.BeginDelete(t.Context(), "one") },
+	"device": func(t *testing.T, f *fixture) (*targets.Change, error) {
+		return f.BeginDevice(t.Context(), f.deviceCall(nil, true))
+	},
+}
+
 // late is a store to which writes come late: they are reported as failed.
 type late struct {
 	targets.Store
@@ -186,12 +175,8 @@ func TestFenceThatComesLateIsTakenBack(t *testing.T) {
 		before := f.store.Dump()
 		slow := &late{Store: f.store}
 		f.Store = slow
-		for name, begin := range map[string]func() error{
-			"modify": func() error { _, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1))); return err },
-			"delete": func() error { _, err := f.BeginDelete(t.Context(), "one"); return err },
-			"device": func() error { _, err := f.BeginDevice(t.Context(), f.deviceCall(nil, true)); return err },
-		} {
-			if err := begin(); !errors.Is(err, targets.ErrUnavailable) {
+		for name, begin := range beginnings {
+			if _, err := begin(t, f); !errors.Is(err, targets.ErrUnavailable) {
 				t.Errorf("%s: error %v", name, err)
 			}
 		}
@@ -225,20 +210,7 @@ func TestFenceThatComesLateIsTakenBack(t *testing.T) {
 // A fence that was written although the store reported an error does not stay:
 // nevisFIDO was not asked.
 func TestFenceOfUncertainWriteIsTakenBack(t *testing.T) {
-	for name, begin := range map[string]func(*fixture) error{
-		"modify": func(f *fixture) error {
-			_, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1)))
-			return err
-		},
-		"delete": func(f *fixture) error {
-			_, err := f.BeginDelete(t.Context(), "one")
-			return err
-		},
-		"device": func(f *fixture) error {
-			_, err := f.BeginDevice(t.Context(), f.deviceCall(nil, true))
-			return err
-		},
-	} {
+	for name, begin := range beginnings {
 		f := newFixture()
 		f.learn(t, nil)
 		failed := false
@@ -249,7 +221,7 @@ func TestFenceOfUncertainWriteIsTakenBack(t *testing.T) {
 			failed = true
 			return errors.New("connection reset")
 		})
-		if err := begin(f); !errors.Is(err, targets.ErrUnavailable) {
+		if _, err := begin(t, f); !errors.Is(err, targets.ErrUnavailable) {
 			t.Errorf("%s: error %v", name, err)
 		}
 		if got := f.stored(t); got.State() != targets.Active {
@@ -264,10 +236,7 @@ func TestFinishWithStoreDown(t *testing.T) {
 	for status, want := range map[int]targets.State{204: targets.Active, 401: targets.Active, 500: targets.Stale} {
 		f := newFixture()
 		f.learn(t, nil)
-		c, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := must(f.BeginModify(t.Context(), "one", f.jws(newKey(1))))
 		withFault(f, kvtest.Write, errFull)
 		if err := c.Finish(t.Context(), status); !errors.Is(err, targets.ErrUnavailable) {
 			t.Errorf("status %d: error %v, want ErrUnavailable", status, err)
@@ -293,10 +262,7 @@ func TestFinishWithStoreDown(t *testing.T) {
 	} {
 		f := newFixture()
 		f.learn(t, nil)
-		c, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := must(f.BeginModify(t.Context(), "one", f.jws(newKey(1))))
 		withFault(f, kvtest.Write, errFull)
 		_ = c.Finish(t.Context(), 204)
 		f.store.SetFault(nil)
@@ -314,10 +280,7 @@ func TestChangeOutlivesTheRequest(t *testing.T) {
 	f.learn(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	f.store.SetFault(func(context.Context, kvtest.Op) error { cancel(); return nil })
-	p, err := f.BeginModify(ctx, "one", f.jws(newKey(1)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := must(f.BeginModify(ctx, "one", f.jws(newKey(1))))
 	if err := p.Finish(ctx, 204); err != nil {
 		t.Fatal(err)
 	}
@@ -336,14 +299,9 @@ func TestDelete(t *testing.T) {
 		f := newFixture()
 		f.learn(t, nil)
 		before := f.store.Dump()
-		p, err := f.BeginDelete(t.Context(), "one")
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := must(f.BeginDelete(t.Context(), "one"))
 		f.mustState(t, targets.Stale)
-		if err := p.Finish(t.Context(), status); err != nil {
-			t.Fatal(err)
-		}
+		finish(t, p, status)
 		switch want {
 		case "gone":
 			f.mustBeUnknown(t)
@@ -359,13 +317,8 @@ func TestDelete(t *testing.T) {
 		}
 	}
 	f := newFixture(named(none())...)
-	p, err := f.BeginDelete(t.Context(), "nobody")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Finish(t.Context(), 500); err != nil {
-		t.Fatal(err)
-	}
+	p := must(f.BeginDelete(t.Context(), "nobody"))
+	finish(t, p, 500)
 	if dump := f.store.Dump(); len(dump) > 0 {
 		t.Errorf("%s is stored of a target that is not known", dump)
 	}
@@ -374,10 +327,9 @@ func TestDelete(t *testing.T) {
 func TestErrorsQuoteNothing(t *testing.T) {
 	f := newFixture()
 	f.learn(t, func(desc *nevisfido.TargetDescription) { desc.Target = "canary-address" })
-	ref := targets.Ref{Namespace: "bank", ID: "one"}
 	good := bytes.TrimSpace(f.store.Dump())
 	for i := range good {
-		_, err := targets.Decode(good[:i], ref)
+		_, err := targets.Decode(good[:i], one.Hash())
 		if err == nil {
 			t.Fatalf("%d of %d bytes of a record were accepted", i, len(good))
 		}

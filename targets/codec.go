@@ -105,37 +105,11 @@ func Encode(t *Target, ref Ref) ([]byte, error) {
 	return data, nil
 }
 
-// Decode reads a record strictly: the record of another target is an error, and
-// so is a member that is not known, unless the record says that it was written
-// by a newer release and may be read by this one. Errors are ErrNewer, or mean
-// that the record is damaged; their texts quote nothing of it.
-func Decode(data []byte, ref Ref) (*Target, error) {
-	t, err := decode(data)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.check(ref); err != nil {
-		return nil, fmt.Errorf("reading dispatch target: %w", err)
-	}
-	return t, nil
-}
-
-// DecodeHash is Decode where no more than Ref.Hash is known of the target.
-func DecodeHash(data []byte, hash string) (*Target, error) {
-	t, err := decode(data)
-	if err != nil {
-		return nil, err
-	}
-	if t.Ref().Hash() != hash {
-		return nil, fmt.Errorf("reading dispatch target: %w", errOther)
-	}
-	if err := t.check(t.Ref()); err != nil {
-		return nil, fmt.Errorf("reading dispatch target: %w", err)
-	}
-	return t, nil
-}
-
-func decode(data []byte) (*Target, error) {
+// Decode reads the record of the target with a Ref.Hash strictly: that of another
+// target is an error, and so is a member that is not known, unless the record says
+// that it was written by a newer release and may be read by this one. Errors are
+// ErrNewer, or mean that the record is damaged; their texts quote nothing of it.
+func Decode(data []byte, hash string) (*Target, error) {
 	if len(data) > MaxRecord {
 		return nil, fmt.Errorf("reading dispatch target: the record has %d bytes, more than %d", len(data), MaxRecord)
 	}
@@ -167,7 +141,14 @@ func decode(data []byte) (*Target, error) {
 	if err := r.Upgrade(); err != nil {
 		return nil, err
 	}
-	return &r.Target, nil
+	t := &r.Target
+	if t.Ref().Hash() != hash {
+		return nil, fmt.Errorf("reading dispatch target: %w", errOther)
+	}
+	if err := t.check(t.Ref()); err != nil {
+		return nil, fmt.Errorf("reading dispatch target: %w", err)
+	}
+	return t, nil
 }
 
 // check tells whether the record is consistent and the one that ref names.

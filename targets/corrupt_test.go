@@ -51,13 +51,8 @@ func TestDamagedRecordIsDeleted(t *testing.T) {
 		f := newFixture()
 		f.learn(t, nil)
 		f.rewrite(t, `"id":`, `"ID":`)
-		p, err := f.BeginDelete(t.Context(), "one")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := p.Finish(t.Context(), status); err != nil {
-			t.Fatal(err)
-		}
+		p := must(f.BeginDelete(t.Context(), "one"))
+		finish(t, p, status)
 		if gone {
 			f.mustBeUnknown(t)
 		} else if _, err := f.Find(t.Context(), "one"); !errors.Is(err, targets.ErrUnavailable) {
@@ -72,14 +67,9 @@ func TestDamagedRecordOfDevice(t *testing.T) {
 		for _, deletes := range []bool{false, true} {
 			f := newFixture()
 			f.learn(t, nil)
-			p, err := f.BeginDevice(t.Context(), f.deviceCall(nil, deletes))
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := must(f.BeginDevice(t.Context(), f.deviceCall(nil, deletes)))
 			f.store.Set(one, []byte("sealed with a key that is not here"))
-			if err := p.Finish(t.Context(), status); err != nil {
-				t.Fatal(err)
-			}
+			finish(t, p, status)
 			if left := len(f.store.Dump()) > 0; left == gone {
 				t.Errorf("status %d: the record is there: %t", status, left)
 			}
@@ -109,7 +99,7 @@ func TestNewerRecordIsNotOverwritten(t *testing.T) {
 	}
 }
 
-// A newer release's members stay, until the keys that they stand beside change.
+// A newer release's members stay until the keys of the record change.
 func TestUnknownMembers(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*fixture)
@@ -156,9 +146,7 @@ func TestWhatEndsQuarantine(t *testing.T) {
 		for status := range map[int]bool{204: true, 401: false} {
 			f := newFixture()
 			f.learn(t, nil)
-			if err := f.Expire(t.Context(), f.find(t)); err != nil {
-				t.Fatal(err)
-			}
+			f.expire(t)
 			f.modify(t, f.jws(c.members), status)
 			want := c.want
 			if status == 401 {
@@ -180,9 +168,7 @@ func TestChangeAfterCrash(t *testing.T) {
 	}{{2*targets.ChangeTime - 1, targets.Stale}, {time.Minute, targets.Active}} {
 		f := newFixture()
 		f.learn(t, nil)
-		if _, err := f.BeginModify(t.Context(), "one", f.jws(newKey(1))); err != nil {
-			t.Fatal(err)
-		}
+		must(f.BeginModify(t.Context(), "one", f.jws(newKey(1))))
 		f = f.another()
 		f.now = f.now.Add(test.after)
 		f.modify(t, f.jws(newKey(2)), 204)

@@ -26,10 +26,7 @@ func (f *fixture) deviceCall(members map[string]any, deletes bool) targets.Devic
 // beginDevice begins a signed change of device-1.
 func (f *fixture) beginDevice(t *testing.T, deletes bool) *targets.Change {
 	t.Helper()
-	c, err := f.BeginDevice(t.Context(), f.deviceCall(nil, deletes))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := must(f.BeginDevice(t.Context(), f.deviceCall(nil, deletes)))
 	return c
 }
 
@@ -78,9 +75,7 @@ func TestChangeOfDevice(t *testing.T) {
 			before := f.store.Dump()
 			c := f.beginDevice(t, deletes)
 			f.mustState(t, targets.Stale) // before nevisFIDO sees it
-			if err := c.Finish(t.Context(), status); err != nil {
-				t.Fatal(err)
-			}
+			finish(t, c, status)
 			state, event := targets.Active, ""
 			switch {
 			case want == "new" && deletes:
@@ -129,14 +124,9 @@ func TestChangeOfDeviceThatDoesNotVerify(t *testing.T) {
 			f.learnAs(t, "sibling", "jeff", "device-1")
 			f.learnAs(t, "other user", "mia", "device-1")
 			before := f.store.Dump()
-			c, err := f.BeginDevice(t.Context(), targets.DeviceCall{Device: "device-1", Signature: signature(f), Deletes: status%2 == 0})
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := must(f.BeginDevice(t.Context(), targets.DeviceCall{Device: "device-1", Signature: signature(f), Deletes: status%2 == 0}))
 			f.mustState(t, targets.Active)
-			if err := c.Finish(t.Context(), status); err != nil {
-				t.Fatal(err)
-			}
+			finish(t, c, status)
 			want := map[string]targets.State{"one": targets.Active, "sibling": targets.Active, "other user": targets.Active}
 			switch {
 			case status != 204:
@@ -164,14 +154,9 @@ func TestDevicePayloadModifiesTheTarget(t *testing.T) {
 		f.learn(t, nil)
 		f.learnAs(t, "sibling", "jeff", "device-1")
 		change := func(status int) {
-			c, err := f.BeginDevice(t.Context(), f.deviceCall(newKey(2), false))
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := must(f.BeginDevice(t.Context(), f.deviceCall(newKey(2), false)))
 			f.mustState(t, targets.Stale)
-			if err := c.Finish(t.Context(), status); err != nil {
-				t.Fatal(err)
-			}
+			finish(t, c, status)
 		}
 		change(status)
 		if got := f.states(t, "one", "sibling"); got["one"] != want || got["sibling"] != targets.Active {
@@ -189,13 +174,8 @@ func TestDevicePayloadModifiesTheTarget(t *testing.T) {
 	f.learn(t, nil)
 	call := f.deviceCall(newKey(2), false)
 	call.Body = true
-	c, err := f.BeginDevice(t.Context(), call)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Finish(t.Context(), 204); err != nil {
-		t.Fatal(err)
-	}
+	c := must(f.BeginDevice(t.Context(), call))
+	finish(t, c, 204)
 	f.mustState(t, targets.Stale)
 }
 
@@ -204,9 +184,7 @@ func TestChangeOfDeviceOfAnUnnamedUser(t *testing.T) {
 	f := newFixture()
 	f.learn(t, func(desc *nevisfido.TargetDescription) { desc.Username = "" })
 	f.learnAs(t, "two", "", "device-1")
-	if err := f.beginDevice(t, true).Finish(t.Context(), 204); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, f.beginDevice(t, true), 204)
 	if got := f.states(t, "one", "two"); got["one"] != "gone" || got["two"] != targets.Active {
 		t.Errorf("the targets are %v", got)
 	}
@@ -219,10 +197,7 @@ func TestChangeOfDeviceWithAnUnsureKey(t *testing.T) {
 	f.learn(t, nil)
 	f.learnAs(t, "sibling", "jeff", "device-1")
 	f.modify(t, forged(f, newKey(1)), 204)
-	c, err := f.BeginDevice(t.Context(), targets.DeviceCall{Device: "device-1", Signature: string(forged(f, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := must(f.BeginDevice(t.Context(), targets.DeviceCall{Device: "device-1", Signature: string(forged(f, nil))}))
 	all := map[string]any{
 		"name": "x", "target": "address-2", "dispatcher": "fcm",
 		"encryptionKey": string(publicJWK(2)), "signatureKey": string(signingKeys[1].JWK()),
@@ -232,9 +207,7 @@ func TestChangeOfDeviceWithAnUnsureKey(t *testing.T) {
 	if got := f.states(t, "one", "sibling"); got["one"] != targets.Stale || got["sibling"] != targets.Active {
 		t.Errorf("the targets are %v", got)
 	}
-	if err := c.Finish(t.Context(), 204); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, c, 204)
 	if got := f.states(t, "one", "sibling"); got["one"] != targets.Stale || got["sibling"] != targets.Stale {
 		t.Errorf("the targets are %v", got)
 	}
@@ -265,9 +238,7 @@ func TestChangeOfDeviceLooksAtTheRecords(t *testing.T) {
 	f.learnAs(t, "other user", "mia", "device-1")
 	f.learnAs(t, "other device", "jeff", "device-2")
 	f.Store = crowded{f.store}
-	if err := f.beginDevice(t, true).Finish(t.Context(), 204); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, f.beginDevice(t, true), 204)
 	if got := f.states(t, "one", "other user", "other device"); got["one"] != "gone" || got["other user"] != targets.Active || got["other device"] != targets.Active {
 		t.Errorf("the targets are %v", got)
 	}
@@ -333,9 +304,7 @@ func TestTargetLearnedDuringChangeOfDevice(t *testing.T) {
 	f.learn(t, nil)
 	c := f.beginDevice(t, true)
 	f.learnAs(t, "two", "jeff", "device-1")
-	if err := c.Finish(t.Context(), 204); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, c, 204)
 	if got := f.states(t, "one", "two"); got["one"] != "gone" || got["two"] != "gone" {
 		t.Errorf("the targets are %v", got)
 	}
@@ -347,16 +316,9 @@ func TestDeviceChangedDuringChange(t *testing.T) {
 	for _, status := range []int{204, 401, 500} {
 		f := newFixture()
 		f.learn(t, nil)
-		c, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := f.another().beginDevice(t, false).Finish(t.Context(), 204); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Finish(t.Context(), status); err != nil {
-			t.Fatal(err)
-		}
+		c := must(f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"})))
+		finish(t, f.another().beginDevice(t, false), 204)
+		finish(t, c, status)
 		f.mustState(t, targets.Stale)
 	}
 }
@@ -385,18 +347,13 @@ func TestCrowdedDeviceID(t *testing.T) {
 		if !valid {
 			signer = signingKeys[2]
 		}
-		c, err := f.BeginDevice(t.Context(), targets.DeviceCall{Device: "device-1", Signature: must(signer.Sign(payload)), Deletes: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := must(f.BeginDevice(t.Context(), targets.DeviceCall{Device: "device-1", Signature: must(signer.Sign(payload)), Deletes: true}))
 		status := []int{401, 500, 504, 0}[i%4]
 		if valid {
 			status = 204
 			want--
 		}
-		if err := c.Finish(t.Context(), status); err != nil {
-			t.Fatal(err)
-		}
+		finish(t, c, status)
 	}
 	dump := f.store.Dump()
 	if got := bytes.Count(dump, []byte("\n")); got != want || bytes.Contains(dump, []byte(`"unsure"`)) || bytes.Contains(dump, []byte(`"fence"`)) {

@@ -69,12 +69,12 @@ func (d *Directory) Known(ctx context.Context, id string) (*Target, error) {
 
 // known returns what the store and the process know of a target, nil for nothing.
 func (d *Directory) known(ctx context.Context, ref Ref) (*Target, error) {
-	if d.unsynced().Overflowed() {
+	if d.unsynced().overflowed() {
 		return nil, unavailable("loading target", errors.New("the store failed for too long, and changes of dispatch targets are lost; restart this sidecar when the store works, and have the devices registered that changed meanwhile"))
 	}
 	waiting := d.unsynced().of(ref) // before the store is asked: it may be told just then
 	t, err := d.load(ctx, ref)
-	if err != nil && waiting.record == nil {
+	if err != nil && (waiting == nil || waiting.record == nil) {
 		return nil, unavailable("loading target", err)
 	}
 	t, _ = d.withUnsynced(ref, t, waiting)
@@ -204,11 +204,12 @@ func settling(ctx context.Context) (context.Context, context.CancelFunc) {
 func (d *Directory) swap(ctx context.Context, ref Ref, doing string, swap func(context.Context, Ref, Edit) error, edit edit) error {
 	ctx, cancel := settling(ctx)
 	defer cancel()
-	waiting, release, err := d.unsynced().hold(ctx, ref)
+	release, err := d.unsynced().writing.Lock(ctx, ref.Hash())
 	if err != nil {
 		return unavailable(doing, err)
 	}
 	defer release()
+	waiting := d.unsynced().of(ref)
 	var events []Event
 	err = swap(ctx, ref, func(current *Target) (*Target, error) {
 		current, unsynced := d.withUnsynced(ref, current, waiting)

@@ -195,9 +195,7 @@ func TestChangeUnderWayIsNotRepaired(t *testing.T) {
 	s.live = true
 	f := newFixture(named(s)...)
 	f.learn(t, nil)
-	if _, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"})); err != nil {
-		t.Fatal(err)
-	}
+	must(f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"})))
 	f.mustState(t, targets.Stale)
 	f.now = f.now.Add(time.Minute - 1)
 	f.mustState(t, targets.Stale)
@@ -276,13 +274,10 @@ func TestChangesOfATargetWait(t *testing.T) {
 		t.Errorf("a second change gave error %v", err)
 	}
 	other := must(f.BeginDelete(t.Context(), "two"))
-	if err := errors.Join(other.Finish(t.Context(), 401), first.Finish(t.Context(), 401)); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, other, 401)
+	finish(t, first, 401)
 	again := must(reloaded.BeginDelete(t.Context(), "one"))
-	if err := again.Finish(t.Context(), 204); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, again, 204)
 }
 
 func TestRecordFollowsNevisFIDOsOrder(t *testing.T) {

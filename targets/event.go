@@ -28,6 +28,10 @@ type Event struct {
 	Source string // create, registration, modify, delete, device, dispatch, or a key source's name
 	Reason string // from a closed set, often empty
 
+	// Detail says of a refused key which member of the JWK is at fault, and
+	// why. It is for people, and holds no key material.
+	Detail string
+
 	// Thumbprint of the encryption key that the target has now, if any.
 	Thumbprint string
 }

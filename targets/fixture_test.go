@@ -118,11 +118,20 @@ func (f *fixture) jws(members map[string]any) []byte {
 // modify takes a modification through to nevisFIDO's answer.
 func (f *fixture) modify(t *testing.T, jws []byte, status int) {
 	t.Helper()
-	p, err := f.BeginModify(t.Context(), "one", jws)
-	if err != nil {
+	finish(t, must(f.BeginModify(t.Context(), "one", jws)), status)
+}
+
+func finish(t *testing.T, c *targets.Change, status int) {
+	t.Helper()
+	if err := c.Finish(t.Context(), status); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Finish(t.Context(), status); err != nil {
+}
+
+// expire puts the address of "one" in quarantine.
+func (f *fixture) expire(t *testing.T) {
+	t.Helper()
+	if err := f.Expire(t.Context(), f.find(t)); err != nil {
 		t.Fatal(err)
 	}
 }

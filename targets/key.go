@@ -14,8 +14,7 @@ import (
 // ErrNoKey reports a target without a usable encryption key on record.
 var ErrNoKey = errors.New("dispatch target has no encryption key")
 
-// ErrKeyTooOld reports a key that the target has had for longer than MaxKeyAge.
-var ErrKeyTooOld = errors.New("the dispatch target's encryption key is older than max_key_age; the device has to make a new one")
+var errKeyTooOld = errors.New("the dispatch target's encryption key is older than max_key_age; the device has to make a new one")
 
 // maxKeys bounds the cache: about 3 KiB each.
 const maxKeys = 4096
@@ -59,9 +58,10 @@ func (c *keyCache) get(jwk []byte, p encrypt.Policy) (*encrypt.Key, error) {
 // was refused has one that we must not use.
 func (t *Target) Keyless() bool { return len(t.EncryptionKey) == 0 && t.KeyRefused == "" }
 
-// Key returns the target's encryption key, vetted by today's policy. The error
-// is ErrNoKey where the record has none, ErrKeyTooOld, of type *encrypt.KeyError where the
-// key is refused, and ErrUnavailable where the record is damaged.
+// Key returns the target's encryption key, vetted by today's policy. The error is
+// ErrNoKey where the record has none, of type *encrypt.KeyError where the key is
+// refused, ErrUnavailable where the record is damaged, and another one where the
+// target has had the key for longer than MaxKeyAge.
 func (d *Directory) Key(t *Target) (*encrypt.Key, error) {
 	switch {
 	case t.EncryptionKey != nil:
@@ -75,7 +75,7 @@ func (d *Directory) Key(t *Target) (*encrypt.Key, error) {
 		return nil, err
 	}
 	if d.MaxKeyAge > 0 && d.KeyAge(t) > d.MaxKeyAge {
-		return nil, ErrKeyTooOld
+		return nil, errKeyTooOld
 	}
 	// A key that was damaged in the store can still be a valid key: anyone's.
 	if key.Thumbprint() != t.Thumbprint {
@@ -95,51 +95,44 @@ func (d *Directory) KeyAge(t *Target) time.Duration {
 }
 
 // takeEncryptionKey puts a device's key on record if it is good, else that it
-// was refused: a target must not pass for keyless because its key is bad. The
-// reason of a refusal is returned. Where no key is brought, an earlier refusal
-// stands.
-func (d *Directory) takeEncryptionKey(t *Target, jwk []byte) (refused string) {
+// was refused: a target must not pass for keyless because its key is bad. Where
+// no key is brought, an earlier refusal stands.
+func (d *Directory) takeEncryptionKey(t *Target, jwk []byte, source string) []Event {
 	before, since := t.Thumbprint, t.KeySince
 	t.EncryptionKey, t.Thumbprint, t.KeySince = nil, "", time.Time{}
 	if absent(jwk) {
-		return ""
+		return nil
 	}
 	key, err := encrypt.ParseKey(jwk, d.Policy)
 	if err != nil {
-		t.KeyRefused = reason(err)
-		return t.KeyRefused
+		refused := t.refusal(EventKeyRefused, source, err)
+		t.KeyRefused = refused.Reason
+		return []Event{refused}
 	}
 	t.KeyRefused = ""
 	t.EncryptionKey, t.Thumbprint, t.KeySince = key.JWK(), key.Thumbprint(), d.now()
 	if t.Thumbprint == before && !since.IsZero() {
 		t.KeySince = since
 	}
-	return ""
+	return nil
 }
 
-func takeSignatureKey(t *Target, jwk []byte) (refused string) {
+func takeSignatureKey(t *Target, jwk []byte, source string) []Event {
 	t.SignatureKey = nil
 	if absent(jwk) {
-		return ""
+		return nil
 	}
 	key, err := encrypt.ParseSignatureKey(jwk)
 	if err != nil {
-		return reason(err)
+		return []Event{t.refusal(EventSignatureKeyRefused, source, err)}
 	}
 	t.SignatureKey = key.JWK()
-	return ""
+	return nil
 }
 
-// takeKeys replaces both keys of a record and tells what was refused.
+// takeKeys replaces both keys of a record.
 func (d *Directory) takeKeys(t *Target, encryption, signature []byte) []Event {
-	var events []Event
-	if why := d.takeEncryptionKey(t, encryption); why != "" {
-		events = append(events, t.event(EventKeyRefused, t.Source, why))
-	}
-	if why := takeSignatureKey(t, signature); why != "" {
-		events = append(events, t.event(EventSignatureKeyRefused, t.Source, why))
-	}
-	return events
+	return append(d.takeEncryptionKey(t, encryption, t.Source), takeSignatureKey(t, signature, t.Source)...)
 }
 
 func (t *Target) event(name EventName, source, reason string) Event {
@@ -150,9 +143,14 @@ func absent(jwk []byte) bool {
 	return len(jwk) == 0 || bytes.Equal(jwk, []byte("null")) || bytes.Equal(jwk, []byte(`""`))
 }
 
-func reason(err error) string {
+// refusal tells that a key was refused; no error of package encrypt holds key
+// material.
+func (t *Target) refusal(name EventName, source string, err error) Event {
+	reason := encrypt.ReasonMalformed
 	if refused, ok := errors.AsType[*encrypt.KeyError](err); ok {
-		return string(refused.Reason)
+		reason = refused.Reason
 	}
-	return string(encrypt.ReasonMalformed)
+	e := t.event(name, source, string(reason))
+	e.Detail = err.Error()
+	return e
 }

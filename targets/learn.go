@@ -33,7 +33,7 @@ const (
 // take the target, and no live key source could bring it later.
 func (d *Directory) BeginLearn(ctx context.Context) error {
 	switch {
-	case d.unsynced().Full():
+	case d.unsynced().full():
 		return unavailable("preparing for a new target", errors.New("the store has been failing for too long, and too many targets wait for it"))
 	case d.live():
 		return nil
@@ -121,7 +121,7 @@ func (d *Directory) Invalidate(ctx context.Context, id, source string) error {
 
 func (d *Directory) invalidate(ctx context.Context, ref Ref, source, why string) error {
 	err := d.overwrite(ctx, ref, "dropping target", source, func(ref Ref, _ *Target) (*Target, []Event) {
-		next, _ := d.distrust(ref, nil, source, why)
+		next, _ := d.distrust(ref, nil, allMembers(), source, why)
 		return next, []Event{{Name: EventDropped, Ref: ref, Source: source, Reason: why}}
 	})
 	if err != nil {
@@ -161,20 +161,19 @@ func (d *Directory) Expire(ctx context.Context, t *Target) error {
 	return err
 }
 
-// distrust makes all members of a record unsure. Where there is no record, there
-// has to be one with key sources, so that they do not bring back what was before.
-func (d *Directory) distrust(ref Ref, t *Target, source, why string) (*Target, []Event) {
-	switch {
-	case t == nil && len(d.Sources) == 0:
-		return nil, nil
-	case t == nil:
-		t = d.placeholder(ref)
-		t.Unsure = allMembers()
+// distrust makes members of a record unsure. Where nothing is known of the target,
+// that is worth a record only with key sources, so that they do not bring back
+// what was before.
+func (d *Directory) distrust(ref Ref, t *Target, members []string, source, why string) (*Target, []Event) {
+	if t.empty() && len(d.Sources) == 0 {
 		return t, nil
 	}
-	known := len(union(t.Unsure, allMembers())) == len(t.Unsure)
-	t.distrust(allMembers())
-	if known {
+	if t == nil {
+		t = d.placeholder(ref)
+	}
+	before := len(t.Unsure)
+	t.distrust(members)
+	if len(t.Unsure) == before {
 		return t, nil
 	}
 	t.Updated = d.now()

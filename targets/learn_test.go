@@ -107,9 +107,7 @@ func TestLearnReplayIsNoKeyChange(t *testing.T) {
 func TestLearnEndsStaleAndExpired(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
-	if err := f.Expire(t.Context(), f.find(t)); err != nil {
-		t.Fatal(err)
-	}
+	f.expire(t)
 	f.modify(t, f.jws(map[string]any{"name": "x"}), 502)
 	f.mustState(t, targets.Stale)
 	f.learn(t, nil)
@@ -175,9 +173,7 @@ func TestDropOutlastsOldSources(t *testing.T) {
 func TestExpire(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
-	if err := f.Expire(t.Context(), f.find(t)); err != nil {
-		t.Fatal(err)
-	}
+	f.expire(t)
 	f.mustHaveSent(t, "expired")
 	record := f.mustState(t, targets.Expired)
 	if err := f.Expire(t.Context(), record); err != nil {
@@ -203,17 +199,10 @@ func TestExpireDuringChange(t *testing.T) {
 	for status, want := range map[int]targets.State{401: targets.Expired, 204: targets.Expired, 500: targets.Stale} {
 		f := newFixture()
 		f.learn(t, nil)
-		p, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := f.Expire(t.Context(), f.find(t)); err != nil {
-			t.Fatal(err)
-		}
+		p := must(f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"})))
+		f.expire(t)
 		f.mustState(t, targets.Stale)
-		if err := p.Finish(t.Context(), status); err != nil {
-			t.Fatal(err)
-		}
+		finish(t, p, status)
 		f.mustState(t, want)
 	}
 }

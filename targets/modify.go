@@ -104,7 +104,7 @@ func (c *Change) apply(ref Ref, t *Target) (*Target, []Event) {
 	m, now := c.modification, c.d.now()
 	if t.Created.IsZero() {
 		if m.EncryptionKey == nil {
-			return c.distrust(ref, t, c.members, "unknown")
+			return c.d.distrust(ref, t, c.members, c.source, "unknown")
 		}
 		t.Created = now
 	}
@@ -112,14 +112,10 @@ func (c *Change) apply(ref Ref, t *Target) (*Target, []Event) {
 	t.set(m)
 	var events []Event
 	if m.EncryptionKey != nil {
-		if why := c.d.takeEncryptionKey(t, m.EncryptionKey); why != "" {
-			events = append(events, t.event(EventKeyRefused, c.source, why))
-		}
+		events = c.d.takeEncryptionKey(t, m.EncryptionKey, c.source)
 	}
 	if m.SignatureKey != nil {
-		if why := takeSignatureKey(t, m.SignatureKey); why != "" {
-			events = append(events, t.event(EventSignatureKeyRefused, c.source, why))
-		}
+		events = append(events, takeSignatureKey(t, m.SignatureKey, c.source)...)
 	}
 	t.Updated = now
 	t.trust(append(c.members, memberExistence)...)

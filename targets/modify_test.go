@@ -68,14 +68,9 @@ func TestForgeryDisablesNothing(t *testing.T) {
 			f := newFixture()
 			f.learn(t, nil)
 			before := f.store.Dump()
-			p, err := f.BeginModify(t.Context(), "one", jws(f))
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := must(f.BeginModify(t.Context(), "one", jws(f)))
 			f.mustState(t, targets.Active)
-			if err := p.Finish(t.Context(), status); err != nil {
-				t.Fatal(err)
-			}
+			finish(t, p, status)
 			if !bytes.Equal(before, f.store.Dump()) {
 				t.Errorf("%s, status %d: the record is %+v", name, status, f.find(t))
 			}
@@ -134,16 +129,11 @@ func TestUnreadableButAcceptedIsDropped(t *testing.T) {
 		for _, change := range []func(*nevisfido.TargetDescription){nil, unsigned} {
 			f := newFixture()
 			f.learn(t, change)
-			p, err := f.BeginModify(t.Context(), "one", jws)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := must(f.BeginModify(t.Context(), "one", jws))
 			if _, ok := p.OnlyDispatcher(); ok {
 				t.Errorf("%s: changes the dispatcher only", name)
 			}
-			if err := p.Finish(t.Context(), 204); err != nil {
-				t.Fatal(err)
-			}
+			finish(t, p, 204)
 			f.mustBeUnknown(t)
 			f.mustHaveSent(t, "dropped unreadable")
 		}
@@ -186,14 +176,9 @@ func TestUnknownTargetWithOldSource(t *testing.T) {
 		{map[string]any{"name": "x"}, 204, targets.Stale, -1},
 	} {
 		f := newFixture(named(found(1))...)
-		p, err := f.BeginModify(t.Context(), "one", f.jws(test.members))
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := must(f.BeginModify(t.Context(), "one", f.jws(test.members)))
 		f.mustState(t, targets.Stale)
-		if err := p.Finish(t.Context(), test.status); err != nil {
-			t.Fatal(err)
-		}
+		finish(t, p, test.status)
 		got := f.mustState(t, test.want)
 		if test.key >= 0 && got.Thumbprint != thumbprint(test.key) || test.key < 0 && got.Thumbprint != "" {
 			t.Errorf("%v with status %d: found %+v", test.members, test.status, got)
@@ -241,10 +226,7 @@ func TestOnlyDispatcher(t *testing.T) {
 		f.learn(t, test.change)
 		jws := test.jws(f)
 		before := f.find(t)
-		p, err := f.BeginModify(t.Context(), "one", jws)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := must(f.BeginModify(t.Context(), "one", jws))
 		name, ok := p.OnlyDispatcher()
 		if ok != test.want || ok && name != "letter" {
 			t.Errorf("%s: OnlyDispatcher gave %q, %t", test.name, name, ok)
@@ -252,9 +234,7 @@ func TestOnlyDispatcher(t *testing.T) {
 		if err := p.ApplyDispatcher(t.Context()); (err == nil) != test.want {
 			t.Errorf("%s: ApplyDispatcher gave error %v", test.name, err)
 		}
-		if err := p.Finish(t.Context(), 422); err != nil {
-			t.Fatal(err)
-		}
+		finish(t, p, 422)
 		want := before.Dispatcher
 		if test.want {
 			want = "letter"
@@ -271,10 +251,7 @@ func TestDispatcherReplay(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
 	choose := func(jws []byte) error {
-		p, err := f.BeginModify(t.Context(), "one", jws)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := must(f.BeginModify(t.Context(), "one", jws))
 		defer func() { _ = p.Finish(t.Context(), 422) }()
 		return p.ApplyDispatcher(t.Context())
 	}
@@ -298,14 +275,9 @@ func TestDispatcherReplay(t *testing.T) {
 func TestApplyDispatcherKeepsQuarantineAndUnsure(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
-	if err := f.Expire(t.Context(), f.find(t)); err != nil {
-		t.Fatal(err)
-	}
+	f.expire(t)
 	for _, want := range []targets.State{targets.Expired, targets.Stale} {
-		p, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"dispatcher": "letter"}))
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := must(f.BeginModify(t.Context(), "one", f.jws(map[string]any{"dispatcher": "letter"})))
 		if err := p.ApplyDispatcher(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -317,18 +289,13 @@ func TestApplyDispatcherKeepsQuarantineAndUnsure(t *testing.T) {
 func TestApplyDispatcherWithStoreDown(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
-	p, err := f.BeginModify(t.Context(), "one", f.jws(map[string]any{"dispatcher": "letter"}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := must(f.BeginModify(t.Context(), "one", f.jws(map[string]any{"dispatcher": "letter"})))
 	withFault(f, kvtest.Write, errors.New("no space left"))
 	if err := p.ApplyDispatcher(t.Context()); !errors.Is(err, targets.ErrUnavailable) {
 		t.Errorf("error %v, want ErrUnavailable", err)
 	}
 	f.store.SetFault(nil)
-	if err := p.Finish(t.Context(), 422); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, p, 422)
 	if got := f.mustState(t, targets.Active); got.Dispatcher != "fcm" {
 		t.Errorf("the record is %+v", got)
 	}

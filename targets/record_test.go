@@ -11,13 +11,13 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
-func TestDecodeHash(t *testing.T) {
+func TestDecode(t *testing.T) {
 	data := must(targets.Encode(kvtest.Target(one), one))
-	if got, err := targets.DecodeHash(data, one.Hash()); err != nil || got.Ref() != one {
+	if got, err := targets.Decode(data, one.Hash()); err != nil || got.Ref() != one {
 		t.Errorf("decoded %+v, error %v", got, err)
 	}
 	for name, hash := range map[string]string{"another": targets.Ref{ID: "one"}.Hash(), "none": ""} {
-		if got, err := targets.DecodeHash(data, hash); err == nil {
+		if got, err := targets.Decode(data, hash); err == nil {
 			t.Errorf("%s hash: decoded %+v", name, got)
 		}
 	}
@@ -32,7 +32,7 @@ func TestDecodeHash(t *testing.T) {
 		"fence of a later": `{"schema":1,"namespace":"bank","id":"one","state":"stale","unsure":["name"]}`,
 		"not a table":      `[]`,
 	} {
-		if got, err := targets.DecodeHash([]byte(data), one.Hash()); err == nil {
+		if got, err := targets.Decode([]byte(data), one.Hash()); err == nil {
 			t.Errorf("%s: decoded %+v", name, got)
 		}
 	}
@@ -63,7 +63,7 @@ func TestRecordOfSchema1(t *testing.T) {
 		text := fmt.Sprintf(`{"schema":1,"namespace":"bank","id":"one","source":"create","created":"2026-11-23T12:00:00Z","updated":"2026-11-23T12:00:00Z","target":"a",%s}`, members)
 		want.Schema, want.Namespace, want.ID, want.Source, want.Address = targets.SchemaVersion, "bank", "one", "create", "a"
 		want.Created, want.Updated = noon, noon
-		got, err := targets.Decode([]byte(text), one)
+		got, err := targets.Decode([]byte(text), one.Hash())
 		if err != nil || !reflect.DeepEqual(got, &want) {
 			t.Errorf("%s: read %+v, error %v", members, got, err)
 			continue

@@ -33,30 +33,26 @@ const maxRetries = 1000
 // The zero Unsynced is ready for use.
 type Unsynced struct {
 	mu      sync.Mutex
-	waiting map[Ref]waiting
+	waiting map[Ref]*waiting
 	retries []*Change // whose outcome is to be recorded
 	size    int
-	last    uint64 // number
-	lost    bool   // there was no room for something
+	lost    bool // there was no room for something
 
-	changing keylock.Table // targets that nevisFIDO is asked to change
-	writing  keylock.Table // targets whose record is written
+	// changing locks the targets that nevisFIDO is asked to change, so that it sees
+	// the changes in the order in which they are recorded. writing locks those whose
+	// record is written: what is waiting must not be written over what ended it.
+	changing, writing keylock.Table
 }
 
-// waiting is what the store is to be told of a target.
+// waiting is what the store is to be told of a target. It never changes.
 type waiting struct {
-	number  uint64  // another one after each addition; 0 where nothing waits
-	record  *Target // that nevisFIDO has created; never changed
-	changed bool    // nevisFIDO has changed it since, or may have
-	asked   int     // how many changes nevisFIDO is being asked for, without a fence
-	source  string  // of the change
-	gone    string  // an address
+	record *Target // that nevisFIDO has created
+	change string  // the source of what nevisFIDO has changed since, or may have; "" for nothing
+	gone   string  // an address
 }
 
-func (w waiting) unsure() bool { return w.changed || w.asked > 0 }
-
-func (w waiting) cost(ref Ref) int {
-	if w.number == 0 {
+func (w *waiting) cost(ref Ref) int {
+	if w == nil {
 		return 0
 	}
 	cost := unsyncedOverhead + len(ref.Namespace) + len(ref.ID) + len(w.gone)
@@ -88,17 +84,17 @@ func (u *Unsynced) Len() int {
 	return n
 }
 
-// Full tells that nevisFIDO should be asked for no more targets until the store
+// full tells that nevisFIDO should be asked for no more targets until the store
 // takes what is waiting.
-func (u *Unsynced) Full() bool {
+func (u *Unsynced) full() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.size > maxUnsynced-unsyncedReserve
 }
 
-// Overflowed tells that there was no room for a change, so that no record can be
+// overflowed tells that there was no room for a change, so that no record can be
 // trusted until the process ends.
-func (u *Unsynced) Overflowed() bool {
+func (u *Unsynced) overflowed() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.lost
@@ -110,65 +106,60 @@ func (u *Unsynced) refs() []Ref {
 	return slices.Collect(maps.Keys(u.waiting))
 }
 
-func (u *Unsynced) of(ref Ref) waiting {
+// of returns what waits for a target, nil for nothing.
+func (u *Unsynced) of(ref Ref) *waiting {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.waiting[ref]
 }
 
-// update edits what waits for a target, if there is room for it.
-func (u *Unsynced) update(ref Ref, edit func(*waiting)) {
+// add edits what waits for a target, if there is room for it.
+func (u *Unsynced) add(ref Ref, edit func(*waiting)) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	before := u.waiting[ref]
-	after := before
-	edit(&after)
-	if u.last++; after.record != nil || after.unsure() || after.gone != "" {
-		after.number = u.last
-	} else {
-		after = waiting{}
+	before, after := u.waiting[ref], new(waiting)
+	if before != nil {
+		*after = *before
 	}
+	edit(after)
 	grown := after.cost(ref) - before.cost(ref)
-	switch {
-	case grown > 0 && u.size+grown > maxUnsynced:
+	if grown > 0 && u.size+grown > maxUnsynced {
 		u.lost = true
 		return
-	case after.number == 0:
-		delete(u.waiting, ref)
-	case u.waiting == nil:
-		u.waiting = map[Ref]waiting{ref: after}
-	default:
-		u.waiting[ref] = after
 	}
+	if u.waiting == nil {
+		u.waiting = make(map[Ref]*waiting)
+	}
+	u.waiting[ref] = after
 	u.size += grown
 }
 
 // change keeps that nevisFIDO has changed a target, or may have.
 func (u *Unsynced) change(ref Ref, source string) {
-	u.update(ref, func(w *waiting) { w.source, w.changed = source, true })
+	u.add(ref, func(w *waiting) { w.change = source })
 }
 
 // create keeps a target that nevisFIDO has made, which says all of it.
 func (u *Unsynced) create(t *Target) {
-	u.update(t.Ref(), func(w *waiting) { w.record, w.changed, w.gone = t, false, "" })
+	u.add(t.Ref(), func(w *waiting) { *w = waiting{record: t} })
 }
 
 // expire keeps that an address is gone, unless that takes the room of something
 // else: it does no harm to find it out again.
 func (u *Unsynced) expire(ref Ref, address string) {
-	if !u.Full() {
-		u.update(ref, func(w *waiting) { w.gone = address })
+	if !u.full() {
+		u.add(ref, func(w *waiting) { w.gone = address })
 	}
 }
 
-// ask keeps that nevisFIDO is asked for a change without a fence, until answer.
-func (u *Unsynced) ask(ref Ref, source string) {
-	u.update(ref, func(w *waiting) { w.asked++; w.source = source })
-}
-
-// answer ends ask.
-func (u *Unsynced) answer(ref Ref, o outcome) {
-	u.update(ref, func(w *waiting) { w.asked, w.changed = max(0, w.asked-1), w.changed || o != refused })
+// written takes away what was written, if nothing was added since.
+func (u *Unsynced) written(ref Ref, w *waiting) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if w != nil && u.waiting[ref] == w {
+		delete(u.waiting, ref)
+		u.size -= w.cost(ref)
+	}
 }
 
 // retry keeps a change whose outcome is to be recorded again.
@@ -187,31 +178,6 @@ func (u *Unsynced) takeRetries() []*Change {
 	all := u.retries
 	u.retries = nil
 	return all
-}
-
-// written takes away what was written, if nothing was added since.
-func (u *Unsynced) written(ref Ref, w waiting) {
-	if w.number == 0 {
-		return
-	}
-	u.update(ref, func(now *waiting) {
-		if now.number == w.number {
-			now.record, now.changed, now.gone = nil, false, ""
-		}
-	})
-}
-
-// lock keeps other changes of a target within the process waiting, so that
-// nevisFIDO sees them in the order in which they are recorded.
-func (u *Unsynced) lock(ctx context.Context, ref Ref) (unlock func(), err error) {
-	return u.changing.Lock(ctx, ref.Hash())
-}
-
-// hold returns what waits for a target and keeps others from writing its record:
-// what is waiting must not be written over what ended it.
-func (u *Unsynced) hold(ctx context.Context, ref Ref) (w waiting, release func(), err error) {
-	release, err = u.writing.Lock(ctx, ref.Hash())
-	return u.of(ref), release, err
 }
 
 // Bounds of Run.
@@ -240,7 +206,8 @@ func (d *Directory) Flush(ctx context.Context) {
 	for _, c := range d.unsynced().takeRetries() {
 		again := true
 		if fails < flushFails && ctx.Err() == nil {
-			err := c.recordAgain(ctx, d)
+			c.d, c.again = d, true
+			err := c.record(ctx)
 			again = err != nil || c.unsent
 			if err != nil {
 				fails++
@@ -263,19 +230,22 @@ func (d *Directory) Flush(ctx context.Context) {
 func (d *Directory) flush(ctx context.Context, ref Ref) error {
 	const doing = "writing what the store was not told"
 	asItIs := func(_ Ref, current *Target) (*Target, []Event) { return current, nil }
-	if record := d.unsynced().of(ref).record; record != nil {
-		return d.overwrite(ctx, ref, doing, record.Source, asItIs)
+	if w := d.unsynced().of(ref); w != nil && w.record != nil {
+		return d.overwrite(ctx, ref, doing, w.record.Source, asItIs)
 	}
 	return d.update(ctx, ref, doing, asItIs)
 }
 
 // withUnsynced adds to a record, nil for none, what the store was not told.
-func (d *Directory) withUnsynced(ref Ref, t *Target, w waiting) (*Target, []Event) {
+func (d *Directory) withUnsynced(ref Ref, t *Target, w *waiting) (*Target, []Event) {
+	if w == nil {
+		return t, nil
+	}
 	var events []Event
 	switch {
 	case w.record == nil:
 	case t != nil && t.Updated.After(w.record.Updated): // by another process, which may know more or less
-		t, events = d.distrust(ref, t, w.record.Source, whyUnrecorded)
+		t, events = d.distrust(ref, t, allMembers(), w.record.Source, whyUnrecorded)
 	default:
 		created := *w.record
 		t = &created
@@ -284,8 +254,8 @@ func (d *Directory) withUnsynced(ref Ref, t *Target, w waiting) (*Target, []Even
 		t.Updated = d.now()
 		events = append(events, t.event(EventExpired, sourceDispatch, whyUnrecorded))
 	}
-	if w.unsure() {
-		next, stale := d.distrust(ref, t, w.source, whyUnrecorded)
+	if w.change != "" {
+		next, stale := d.distrust(ref, t, allMembers(), w.change, whyUnrecorded)
 		return next, append(events, stale...)
 	}
 	return t, events

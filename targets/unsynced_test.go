@@ -36,9 +36,7 @@ func unrecorded(t *testing.T, c *targets.Change, err error, status int) {
 		t.Fatalf("beginning gave error %v", err)
 	}
 	c.Unrecorded()
-	if err := c.Finish(t.Context(), status); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, c, status)
 }
 
 func modifyUnrecorded(t *testing.T, f *fixture, status int) {
@@ -66,10 +64,7 @@ var unsynced = map[string]func(*testing.T, *fixture){
 	"a change of the device that is let through": func(t *testing.T, f *fixture) { changeDeviceUnrecorded(t, f, 204) },
 	"a forgery that nevisFIDO accepted": func(t *testing.T, f *fixture) {
 		f.store.SetFault(nil)
-		c, err := f.BeginModify(t.Context(), "one", forged(f, newKey(1)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := must(f.BeginModify(t.Context(), "one", forged(f, newKey(1))))
 		f.readOnly()
 		if err := c.Finish(t.Context(), 204); !errors.Is(err, targets.ErrUnavailable) {
 			t.Errorf("error %v, want ErrUnavailable", err)
@@ -213,10 +208,8 @@ func TestRefusedChangeIsNotWaiting(t *testing.T) {
 	}
 	first.Unrecorded()
 	second.Unrecorded()
-	f.mustState(t, targets.Stale)
-	if err := errors.Join(first.Finish(t.Context(), 204), second.Finish(t.Context(), 401)); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, first, 204)
+	finish(t, second, 401)
 	f.mustState(t, targets.Stale)
 }
 
@@ -243,13 +236,8 @@ func TestCertaintyEndsWaiting(t *testing.T) {
 	f.readOnly()
 	modifyUnrecorded(t, f, 204)
 	f.store.SetFault(nil)
-	c, err := f.BeginDelete(t.Context(), "one")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Finish(t.Context(), 204); err != nil {
-		t.Fatal(err)
-	}
+	c := must(f.BeginDelete(t.Context(), "one"))
+	finish(t, c, 204)
 	f.mustBeUnknown(t)
 }
 
@@ -298,9 +286,7 @@ func TestUnsyncedChangeOverlapsAnother(t *testing.T) {
 			f.readOnly()
 			change(t, f)
 			f.flush(t)
-			if err := c.Finish(t.Context(), 204); err != nil {
-				t.Fatal(err)
-			}
+			finish(t, c, 204)
 			f.mustState(t, targets.Stale)
 		})
 	}
@@ -357,12 +343,12 @@ func TestUnsyncedQuarantine(t *testing.T) {
 // Where no more can be kept, nevisFIDO is asked for no more targets. What is
 // forwarded nevertheless and cannot be kept leaves no record to be trusted.
 func TestMoreThanCanWait(t *testing.T) {
-	f := newFixture()
+	f := newFixture(named(&source{live: true, err: targets.ErrNotFound})...) // new targets need no store
 	f.learn(t, nil)
 	f.readOnly()
 	long := strings.Repeat("x", 1<<20)
 	for i := range 17 {
-		if full := i >= 15; f.Unsynced.Full() != full {
+		if full := i >= 15; (f.BeginLearn(t.Context()) != nil) != full {
 			t.Errorf("after %d MiB full is %t", i, !full)
 		}
 		if i == 15 {
@@ -370,9 +356,6 @@ func TestMoreThanCanWait(t *testing.T) {
 		}
 		c, err := f.BeginDelete(t.Context(), fmt.Sprint(i, long))
 		unrecorded(t, c, err, 204)
-	}
-	if !f.Unsynced.Overflowed() {
-		t.Fatal("there is room for all")
 	}
 	if _, err := f.Find(t.Context(), "one"); !errors.Is(err, targets.ErrUnavailable) {
 		t.Errorf("Find gave error %v", err)
@@ -384,7 +367,7 @@ func TestMoreThanCanWait(t *testing.T) {
 
 // Addresses that are gone take no room from changes.
 func TestMoreQuarantinesThanRoom(t *testing.T) {
-	f := newFixture()
+	f := newFixture(named(&source{live: true, err: targets.ErrNotFound})...)
 	f.learn(t, nil)
 	f.readOnly()
 	long := strings.Repeat("x", 1<<20)
@@ -394,8 +377,8 @@ func TestMoreQuarantinesThanRoom(t *testing.T) {
 			t.Fatalf("expiring gave error %v", err)
 		}
 	}
-	if !f.Unsynced.Full() || f.Unsynced.Overflowed() {
-		t.Errorf("full is %t, overflowed is %t", f.Unsynced.Full(), f.Unsynced.Overflowed())
+	if err := f.BeginLearn(t.Context()); !errors.Is(err, targets.ErrUnavailable) {
+		t.Errorf("BeginLearn gave error %v", err)
 	}
 	f.mustState(t, targets.Active)
 }

@@ -235,7 +235,7 @@ func TestListAndShow(t *testing.T) {
 // A target whose key was refused is not shown as one without.
 func TestShowRefusedKey(t *testing.T) {
 	line, _ := recordLine(t, "one", "jeff")
-	record, err := targets.Decode([]byte(line), targets.Ref{ID: "one"})
+	record, err := targets.Decode([]byte(line), targets.Ref{ID: "one"}.Hash())
 	if err != nil {
 		t.Fatal(err)
 	}

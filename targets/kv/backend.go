@@ -5,7 +5,7 @@
 // targets.
 //
 // A further store is a Caddy module that embeds Options and implements Backend;
-// see package caddystore, and Memory for the smallest one.
+// see package caddystore, and kvtest.Backend for the smallest one.
 package kv
 
 import (

@@ -83,10 +83,7 @@ func (s *Store) openFormer(data []byte, place string) ([]byte, error) {
 // there is none.
 func (s *Store) list(ctx context.Context, o owner) (*Value, *list, error) {
 	l := &list{Schema: listSchema, Namespace: o.namespace, DeviceID: o.device, Username: o.username}
-	v, err := s.get(ctx, o.key())
-	if err == nil && v == nil {
-		err = s.missing(ctx)
-	}
+	v, err := s.find(ctx, o.key())
 	if v == nil || err != nil {
 		l.Targets = make(map[string]string)
 		return nil, l, err

@@ -18,20 +18,9 @@ func (s *Store) Each(ctx context.Context, f func(t *targets.Target, err error) e
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if t, err := s.decodeHash(v, hash); err != nil {
-			return f(nil, &targets.RecordError{Hash: hash, Err: err})
-		} else {
-			return f(t, nil)
-		}
+		t, _, err := s.decode(v, hash)
+		return f(t, err)
 	})
-}
-
-func (s *Store) decodeHash(v *Value, hash string) (*targets.Target, error) {
-	record, _, err := s.ring.Open(v.Data, s.backend.Place(Key{Records, hash}))
-	if err != nil {
-		return nil, err
-	}
-	return targets.DecodeHash(record, hash)
 }
 
 // Reseal seals again, with the first key, what other keys sealed or nobody did,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -75,26 +74,4 @@ func remember(location string, m mark) {
 	marksMu.Lock()
 	defer marksMu.Unlock()
 	marks[location] = m
-}
-
-// Check writes something of its own to the storage, reads it and removes it. The
-// error says why the store cannot be used.
-func (s *Store) Check(ctx context.Context) error {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	if err := s.missing(ctx); err != nil {
-		return err
-	}
-	random := make([]byte, 32)
-	_, _ = rand.Read(random) // never fails
-	key := Key{Marker, fmt.Sprintf("%x", random)}
-	if done, err := s.backend.Swap(ctx, key, nil, random); err != nil || !done {
-		return errors.Join(err, ctx.Err())
-	}
-	v, err := s.backend.Get(ctx, key)
-	if err == nil && (v == nil || string(v.Data) != string(random)) {
-		err = errors.New("the storage does not hold what was written to it")
-	}
-	_, deleteErr := s.backend.Delete(ctx, key)
-	return errors.Join(err, deleteErr)
 }

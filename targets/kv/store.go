@@ -61,18 +61,24 @@ func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc)
 func (s *Store) Load(ctx context.Context, ref targets.Ref) (*targets.Target, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	v, err := s.get(ctx, recordKey(ref))
-	if err != nil {
+	v, err := s.find(ctx, recordKey(ref))
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if v == nil {
-		if err := s.missing(ctx); err != nil {
-			return nil, err
-		}
+	case v == nil:
 		return nil, targets.ErrNotFound
 	}
-	t, _, err := s.decode(v, ref)
+	t, _, err := s.decode(v, ref.Hash())
 	return t, err
+}
+
+// find is get where a value that is not there is missed in a storage that is.
+func (s *Store) find(ctx context.Context, key Key) (*Value, error) {
+	v, err := s.get(ctx, key)
+	if v == nil && err == nil {
+		err = s.missing(ctx)
+	}
+	return v, err
 }
 
 func (s *Store) get(ctx context.Context, key Key) (*Value, error) {
@@ -82,14 +88,14 @@ func (s *Store) get(ctx context.Context, key Key) (*Value, error) {
 	return s.backend.Get(ctx, key)
 }
 
-// decode opens and reads a record.
-func (s *Store) decode(v *Value, ref targets.Ref) (t *targets.Target, record []byte, err error) {
-	record, _, err = s.ring.Open(v.Data, s.backend.Place(recordKey(ref)))
+// decode opens and reads the record with a hash.
+func (s *Store) decode(v *Value, hash string) (t *targets.Target, record []byte, err error) {
+	record, _, err = s.ring.Open(v.Data, s.backend.Place(Key{Records, hash}))
 	if err == nil {
-		t, err = targets.Decode(record, ref)
+		t, err = targets.Decode(record, hash)
 	}
 	if err != nil {
-		return nil, nil, &targets.RecordError{Hash: ref.Hash(), Err: err}
+		return nil, nil, &targets.RecordError{Hash: hash, Err: err}
 	}
 	return t, record, nil
 }
@@ -116,19 +122,14 @@ func (s *Store) update(ctx context.Context, ref targets.Ref, edit targets.Edit, 
 // leaves at worst a device that lists a target which it has no more.
 func (s *Store) try(ctx context.Context, ref targets.Ref, edit targets.Edit, heal bool) (done bool, err error) {
 	key := recordKey(ref)
-	old, err := s.get(ctx, key)
+	old, err := s.find(ctx, key)
 	if err != nil {
 		return false, err
 	}
 	var current *targets.Target
 	var before []byte
-	if old == nil {
-		err = s.missing(ctx)
-		if err != nil {
-			return false, err
-		}
-	} else {
-		current, before, err = s.decode(old, ref)
+	if old != nil {
+		current, before, err = s.decode(old, key.Name)
 		if err != nil && (!heal || errors.Is(err, targets.ErrNewer)) {
 			return false, err
 		}

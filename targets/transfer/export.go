@@ -6,7 +6,7 @@ package transfer
 import (
 	"bufio"
 	"context"
-	"encoding/hex"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -27,34 +27,26 @@ type Lister interface {
 // no more than its hash is known. It ends with the first error of f. It keeps
 // some 40 bytes in memory for each target.
 func Walk(ctx context.Context, l Lister, namespace string, f func(*targets.Target) error, damaged func(*targets.RecordError)) error {
-	seen := make(map[[16]byte]bool) // of 32 bytes, half are more than enough
+	seen := make(map[[16]byte]bool)
 	first := func(hash string) bool {
-		var key [16]byte
-		if len(hash) < 2*len(key) {
-			return true
-		}
-		if _, err := hex.Decode(key[:], []byte(hash[:2*len(key)])); err != nil {
-			return true
-		}
+		sum := sha256.Sum256([]byte(hash))
+		key := [16]byte(sum[:16]) // half of it is more than enough
 		again := seen[key]
 		seen[key] = true
 		return !again
 	}
 	return l.Each(ctx, func(t *targets.Target, err error) error {
-		if t == nil {
-			record, ok := errors.AsType[*targets.RecordError](err)
-			if !ok {
-				return err
-			}
-			if first(record.Hash) {
-				damaged(record)
-			}
-			return nil
+		record, isDamaged := errors.AsType[*targets.RecordError](err)
+		switch {
+		case isDamaged && first(record.Hash):
+			damaged(record)
+		case isDamaged:
+		case err != nil:
+			return err
+		case t.Namespace == namespace && first(t.Ref().Hash()):
+			return f(t)
 		}
-		if t.Namespace != namespace || !first(t.Ref().Hash()) {
-			return nil
-		}
-		return f(t)
+		return nil
 	})
 }
 
@@ -113,11 +105,7 @@ func WriteFile(path string, write func(io.Writer) error) (err error) {
 		_ = os.Remove(unfinished)
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
-}
-
-func syncFolder(dir string) error {
-	folder, err := os.Open(dir) //nolint:gosec // the operator names the file in it
+	folder, err := os.Open(filepath.Dir(path)) //nolint:gosec // the operator names the file in it
 	if err != nil {
 		return err
 	}

@@ -60,67 +60,51 @@ func (im *Import) Run(ctx context.Context, input io.Reader) (*Report, error) {
 }
 
 // batch stores lines and adds them to the report, unless there is an error.
-func (im *Import) batch(ctx context.Context, batch []line, report *Report) error {
-	records, refusals := im.vetAll(batch)
-	for i, why := range refusals {
-		if why != nil && im.Strict {
-			return fmt.Errorf("line %d: %s", batch[i].number, why.text)
+func (im *Import) batch(ctx context.Context, batch []*line, report *Report) error {
+	var vetting errgroup.Group
+	vetting.SetLimit(max(1, im.Jobs))
+	for _, l := range batch {
+		vetting.Go(func() error {
+			l.record, l.refusal = im.vet(l)
+			return nil
+		})
+	}
+	_ = vetting.Wait() // there are no errors
+	for _, l := range batch {
+		if l.refusal != nil && im.Strict {
+			return fmt.Errorf("line %d: %s", l.number, l.refusal.text)
 		}
 	}
-	outcomes, err := im.putAll(ctx, batch, records)
-	if err != nil {
+	if err := im.putAll(ctx, batch); err != nil {
 		return err
 	}
-	for i, record := range records {
-		if record == nil {
-			report.refuse(batch[i].number, refusals[i])
-			continue
-		}
-		report.count(outcomes[i])
-		if record.User != nil {
-			report.Users++
-		}
+	for _, l := range batch {
+		report.add(l)
 	}
 	return nil
 }
 
-// vetAll returns a record or a refusal for each line.
-func (im *Import) vetAll(batch []line) ([]*record, []*refusal) {
-	records, refusals := make([]*record, len(batch)), make([]*refusal, len(batch))
-	var g errgroup.Group
-	g.SetLimit(im.jobs())
-	for i, l := range batch {
-		g.Go(func() error {
-			records[i], refusals[i] = im.vet(l)
-			return nil
-		})
-	}
-	_ = g.Wait() // there are no errors
-	return records, refusals
-}
-
 // putAll stores the records that there are, those of one target in turn.
-func (im *Import) putAll(ctx context.Context, batch []line, records []*record) ([]outcome, error) {
-	ofTarget := make(map[targets.Ref][]int)
-	for i, r := range records {
-		if r != nil {
-			ofTarget[r.Ref()] = append(ofTarget[r.Ref()], i)
+func (im *Import) putAll(ctx context.Context, batch []*line) error {
+	ofTarget := make(map[targets.Ref][]*line)
+	for _, l := range batch {
+		if l.record != nil {
+			ofTarget[l.record.Ref()] = append(ofTarget[l.record.Ref()], l)
 		}
 	}
-	outcomes := make([]outcome, len(batch))
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(im.jobs())
-	for _, indexes := range ofTarget {
+	g.SetLimit(max(1, im.Jobs))
+	for _, lines := range ofTarget {
 		g.Go(func() (err error) {
-			for _, i := range indexes {
-				if outcomes[i], err = im.put(ctx, &records[i].Target); err != nil {
-					return fmt.Errorf("line %d: %w", batch[i].number, err)
+			for _, l := range lines {
+				if l.outcome, err = im.put(ctx, &l.record.Target); err != nil {
+					return fmt.Errorf("line %d: %w", l.number, err)
 				}
 			}
 			return nil
 		})
 	}
-	return outcomes, g.Wait()
+	return g.Wait()
 }
 
 // put stores one target.
@@ -147,8 +131,6 @@ func (im *Import) put(ctx context.Context, t *targets.Target) (o outcome, err er
 	}
 	return o, nil
 }
-
-func (im *Import) jobs() int { return max(1, im.Jobs) }
 
 func (im *Import) now() time.Time {
 	if im.Now == nil {

@@ -159,7 +159,7 @@ func TestRecordMadeByHand(t *testing.T) {
 	got := load(t, store, "a")
 	want := &targets.Target{
 		Schema: targets.SchemaVersion, ID: "a", Address: "token", EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(),
-		Source: transfer.SourceImport, Created: now, Updated: now,
+		Source: "import", Created: now, Updated: now,
 	}
 	if report.Users != 1 || !reflect.DeepEqual(got, want) {
 		t.Errorf("report %+v, stored %+v", report, got)
@@ -334,5 +334,27 @@ func TestCancelled(t *testing.T) {
 	report, err := im.Run(ctx, strings.NewReader(crowd(t, 2000)))
 	if !errors.Is(err, context.Canceled) || report.Lines != report.Added || report.Lines == 0 || report.Lines == 2000 {
 		t.Errorf("report %+v, error %v", report, err)
+	}
+}
+
+// A target whose key was refused does not become one without a key on its way
+// through a file. Files of earlier releases say nothing of refusals.
+func TestRefusalsAreCarriedOver(t *testing.T) {
+	refused, keyless := target(1), target(2)
+	refused.EncryptionKey, refused.Thumbprint, refused.KeyRefused = nil, "", "rsa_size"
+	keyless.EncryptionKey, keyless.Thumbprint = nil, ""
+	lines := encode(t, refused) + encode(t, keyless)
+	store := empty()
+	mustRun(t, newImport(store), lines)
+	if exported(t, store, "") != lines || strings.Count(lines, "key_refused") != 1 {
+		t.Errorf("exported\n%s\nimported\n%s", exported(t, store, ""), lines)
+	}
+	if load(t, store, refused.ID).Keyless() || !load(t, store, keyless.ID).Keyless() {
+		t.Error("the targets are mistaken for each other")
+	}
+
+	both := with(t, target(3), map[string]any{"key_refused": "rsa_size"})
+	if report := mustRun(t, newImport(store), both); len(report.Refused) != 1 {
+		t.Errorf("a key that is kept and refused was imported: %+v", report)
 	}
 }

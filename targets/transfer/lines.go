@@ -19,11 +19,15 @@ const (
 	batchBytes = 1 << 20
 )
 
-// line is one that is not blank.
+// line is one that is not blank, and what becomes of it.
 type line struct {
 	number  int64
 	text    []byte
 	tooLong bool // then there is no text
+
+	record  *record
+	refusal *refusal // where there is no record
+	outcome outcome
 }
 
 // lines reads the input, and counts what has been read.
@@ -38,13 +42,13 @@ func newLines(input io.Reader) *lines {
 }
 
 // batch returns the next lines. The error is io.EOF behind the last one.
-func (l *lines) batch() ([]line, error) {
+func (l *lines) batch() ([]*line, error) {
 	if l.bytes == 0 {
 		if start, _ := l.input.Peek(2); string(start) == "\xff\xfe" || string(start) == "\xfe\xff" {
 			return nil, errors.New("line 1: the input is UTF-16; make it UTF-8, such as with iconv -f UTF-16 -t UTF-8")
 		}
 	}
-	var batch []line
+	var batch []*line
 	before, size := l.number, 0
 	for l.number-before < batchLines && size < batchBytes {
 		next, err := l.next()
@@ -62,18 +66,18 @@ func (l *lines) batch() ([]line, error) {
 	return batch, nil
 }
 
-func (l *lines) next() (line, error) {
+func (l *lines) next() (*line, error) {
 	text, err := l.take()
-	next := line{number: l.number + 1}
+	next := &line{number: l.number + 1}
 	for errors.Is(err, bufio.ErrBufferFull) {
 		next.tooLong = true
 		text, err = l.take()
 	}
 	switch {
 	case errors.Is(err, io.EOF) && len(text) == 0 && !next.tooLong:
-		return line{}, io.EOF
+		return nil, io.EOF
 	case err != nil && !errors.Is(err, io.EOF):
-		return line{}, fmt.Errorf("reading line %d: %w", next.number, err)
+		return nil, fmt.Errorf("reading line %d: %w", next.number, err)
 	}
 	if !next.tooLong {
 		next.text = bytes.Clone(bytes.Trim(text, " \t\r\n"))

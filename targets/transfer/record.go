@@ -15,30 +15,15 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-// SourceImport is the source of a record that names none.
-const SourceImport = "import"
+// sourceImport is the source of a record that names none.
+const sourceImport = "import"
 
 // clockSkew is by how much another machine's clock may be ahead.
 const clockSkew = 5 * time.Minute
 
-// Why a line is refused. A refused key has its encrypt.Reason behind the name
-// of the member.
-const (
-	reasonTooLong        = "too_long"
-	reasonNUL            = "nul"
-	reasonMark           = "byte_order_mark"
-	reasonNotUTF8        = "not_utf8"
-	reasonNotJSON        = "not_json"
-	reasonNotRecord      = "not_a_record"
-	reasonNewerSchema    = "newer_schema"
-	reasonOtherNamespace = "other_namespace"
-	reasonFuture         = "in_the_future"
-	reasonThumbprint     = "thumbprint"
-	reasonEncryptionKey  = "encryption_key "
-	reasonSignatureKey   = "signature_key "
-)
-
-// refusal says why a line is not imported. It quotes nothing of the line.
+// refusal says why a line is not imported. It quotes nothing of the line. The
+// reasons are a closed set; that of a refused key has its encrypt.Reason behind
+// the name of the member.
 type refusal struct{ reason, text string }
 
 func refuse(reason, format string, args ...any) *refusal {
@@ -52,7 +37,7 @@ type record struct {
 }
 
 // vet reads a line strictly and vets the keys in it.
-func (im *Import) vet(l line) (*record, *refusal) {
+func (im *Import) vet(l *line) (*record, *refusal) {
 	r, why := parse(l)
 	if why == nil {
 		why = im.check(&r.Target)
@@ -63,36 +48,36 @@ func (im *Import) vet(l line) (*record, *refusal) {
 	return r, nil
 }
 
-func parse(l line) (*record, *refusal) {
+func parse(l *line) (*record, *refusal) {
 	switch {
 	case l.tooLong:
-		return nil, refuse(reasonTooLong, "it has more than %d bytes", maxLine)
+		return nil, refuse("too_long", "it has more than %d bytes", maxLine)
 	case bytes.IndexByte(l.text, 0) >= 0:
-		return nil, refuse(reasonNUL, "it holds NUL bytes: the input is binary, or UTF-16 in place of UTF-8")
+		return nil, refuse("nul", "it holds NUL bytes: the input is binary, or UTF-16 in place of UTF-8")
 	case bytes.HasPrefix(l.text, []byte("\xef\xbb\xbf")):
-		return nil, refuse(reasonMark, "it begins with a byte order mark: save the file as UTF-8 without it")
+		return nil, refuse("byte_order_mark", "it begins with a byte order mark: save the file as UTF-8 without it")
 	case !utf8.Valid(l.text):
-		return nil, refuse(reasonNotUTF8, "it is not UTF-8")
+		return nil, refuse("not_utf8", "it is not UTF-8")
 	}
 	r := new(record)
 	err := strict.Unmarshal(l.text, r, strict.RejectUnknownMembers(true))
 	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		return nil, refuse(reasonNotJSON, "it is no JSON object, or not a strict one, at byte %d", syntax.ByteOffset)
+		return nil, refuse("not_json", "it is no JSON object, or not a strict one, at byte %d", syntax.ByteOffset)
 	}
 	var version struct {
 		Schema int `json:"schema"`
 	}
 	if strict.Unmarshal(l.text, &version) == nil && version.Schema > targets.SchemaVersion {
-		return nil, refuse(reasonNewerSchema, "schema %d was written by a newer release; this one knows %d", version.Schema, targets.SchemaVersion)
+		return nil, refuse("newer_schema", "schema %d was written by a newer release; this one knows %d", version.Schema, targets.SchemaVersion)
 	}
 	if member, ok := errors.AsType[*strict.SemanticError](err); ok {
-		return nil, refuse(reasonNotRecord, "it has a member that records have not, or a value of another type, at byte %d", member.ByteOffset)
+		return nil, refuse("not_a_record", "it has a member that records have not, or a value of another type, at byte %d", member.ByteOffset)
 	}
 	if err == nil && byHand(&r.Target) && r.Status == "" && r.Schema == 1 {
 		r.Status = targets.Active
 	}
 	if err != nil || r.Schema < 1 || r.ID == "" || r.Upgrade() != nil {
-		return nil, refuse(reasonNotRecord, "it is not the record of a dispatch target: schema and id are needed")
+		return nil, refuse("not_a_record", "it is not the record of a dispatch target: schema and id are needed")
 	}
 	return r, nil
 }
@@ -102,22 +87,22 @@ func parse(l line) (*record, *refusal) {
 // time zero until they are stored.
 func (im *Import) check(t *targets.Target) *refusal {
 	if t.Namespace != im.Namespace {
-		return refuse(reasonOtherNamespace, "its namespace is not that of the handler, %q", im.Namespace)
+		return refuse("other_namespace", "its namespace is not that of the handler, %q", im.Namespace)
 	}
 	if byHand(t) {
 		t.Created = time.Time{}
 		if t.Source == "" {
-			t.Source = SourceImport
+			t.Source = sourceImport
 		}
 	}
 	if latest := im.now().Add(clockSkew); t.Created.After(latest) || t.Updated.After(latest) {
-		return refuse(reasonFuture, "created or updated lies in the future")
+		return refuse("in_the_future", "created or updated lies in the future")
 	}
 	if why := im.vetKeys(t); why != nil {
 		return why
 	}
 	if _, err := targets.Encode(t, t.Ref()); err != nil {
-		return refuse(reasonNotRecord, "%v", err)
+		return refuse("not_a_record", "%v", err)
 	}
 	return nil
 }
@@ -128,10 +113,10 @@ func (im *Import) vetKeys(t *targets.Target) *refusal {
 	} else {
 		key, err := encrypt.ParseKey(t.EncryptionKey, im.Policy)
 		if err != nil {
-			return refuseKey(reasonEncryptionKey, err)
+			return refuseKey("encryption_key", err)
 		}
 		if t.Thumbprint != "" && t.Thumbprint != key.Thumbprint() {
-			return refuse(reasonThumbprint, "the thumbprint is not that of the encryption key: one of them was changed")
+			return refuse("thumbprint", "the thumbprint is not that of the encryption key: one of them was changed")
 		}
 		t.EncryptionKey, t.Thumbprint = key.JWK(), key.Thumbprint()
 	}
@@ -141,7 +126,7 @@ func (im *Import) vetKeys(t *targets.Target) *refusal {
 	}
 	key, err := encrypt.ParseSignatureKey(t.SignatureKey)
 	if err != nil {
-		return refuseKey(reasonSignatureKey, err)
+		return refuseKey("signature_key", err)
 	}
 	t.SignatureKey = key.JWK()
 	return nil
@@ -152,7 +137,7 @@ func refuseKey(member string, err error) *refusal {
 	if e, ok := errors.AsType[*encrypt.KeyError](err); ok {
 		reason = e.Reason
 	}
-	return refuse(member+string(reason), "%s: %v", member[:len(member)-1], err)
+	return refuse(member+" "+string(reason), "%s: %v", member, err)
 }
 
 func absent(jwk json.RawMessage) bool {

@@ -46,8 +46,13 @@ func (r *Report) Reasons() []string {
 	})
 }
 
-func (r *Report) count(o outcome) {
-	switch o {
+// add counts a line.
+func (r *Report) add(l *line) {
+	if l.refusal != nil {
+		r.refuse(l.number, l.refusal)
+		return
+	}
+	switch l.outcome {
 	case added:
 		r.Added++
 	case replaced:
@@ -56,6 +61,9 @@ func (r *Report) count(o outcome) {
 		r.Unchanged++
 	case kept:
 		r.Kept++
+	}
+	if l.record.User != nil {
+		r.Users++
 	}
 }
 

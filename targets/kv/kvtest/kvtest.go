@@ -60,7 +60,6 @@ func Run(t *testing.T, open func(t *testing.T) kv.Backend) {
 				"processes lose no update":             processes,
 				"processes lose no target of a device": movingBetweenDevices,
 				"a storage that vanished":              vanished,
-				"a check":                              checks,
 				"the life of a short link":             linkLife,
 				"an invalid id of a short link":        badIDs,
 				"many take one short link":             contention,

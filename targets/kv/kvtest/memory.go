@@ -137,7 +137,7 @@ func (m *Memory) Take(ctx context.Context, id string) ([]byte, error) { return m
 
 // faulty is a backend that fails where it is told to.
 type faulty struct {
-	kv.Memory
+	Backend
 	mu    sync.Mutex
 	fault func(context.Context, Op) error
 }
@@ -163,21 +163,21 @@ func (b *faulty) Get(ctx context.Context, key kv.Key) (*kv.Value, error) {
 			return nil, err
 		}
 	}
-	return b.Memory.Get(ctx, key)
+	return b.Backend.Get(ctx, key)
 }
 
 func (b *faulty) Put(ctx context.Context, key kv.Key, data []byte, expires time.Time) error {
 	if err := b.at(ctx, Put); err != nil {
 		return err
 	}
-	return b.Memory.Put(ctx, key, data, expires)
+	return b.Backend.Put(ctx, key, data, expires)
 }
 
 func (b *faulty) Take(ctx context.Context, key kv.Key) ([]byte, error) {
 	if err := b.at(ctx, Take); err != nil {
 		return nil, err
 	}
-	return b.Memory.Take(ctx, key)
+	return b.Backend.Take(ctx, key)
 }
 
 // Interface guards

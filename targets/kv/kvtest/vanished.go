@@ -39,9 +39,6 @@ func vanished(t *testing.T, s *store) {
 		if _, err := s.Take(t.Context(), newID(time.Now().Add(time.Minute))); err == nil || errors.Is(err, shortlink.ErrNotFound) {
 			t.Errorf("%s: Take gave error %v", when, err)
 		}
-		if err := s.Check(t.Context()); err == nil {
-			t.Errorf("%s: the check finds nothing", when)
-		}
 	}
 	mustBeGone("gone")
 	for key := range all {
@@ -78,13 +75,4 @@ func take(t *testing.T, b kv.Backend) map[kv.Key][]byte {
 		}
 	}
 	return all
-}
-
-func checks(t *testing.T, s *store) {
-	if err := s.Check(t.Context()); err != nil {
-		t.Errorf("Check gave error %v", err)
-	}
-	if all := take(t, s.backend); len(all) != 1 {
-		t.Errorf("besides the marker there are %d values", len(all)-1)
-	}
 }

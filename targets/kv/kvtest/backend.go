@@ -1,0 +1,143 @@
+package kvtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+)
+
+// Backend is a kv.Backend that forgets everything with the process, short links not
+// before, for tests. The zero Backend is ready for use.
+type Backend struct {
+	mu     sync.Mutex
+	values map[kv.Key]kv.Value
+	name   string
+}
+
+// Get implements kv.Backend.
+func (m *Backend) Get(ctx context.Context, key kv.Key) (*kv.Value, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, ok := m.values[key]
+	if !ok {
+		return nil, ctx.Err()
+	}
+	return &kv.Value{Data: bytes.Clone(v.Data), Version: v.Version}, ctx.Err()
+}
+
+// Set puts data under a key, whatever is there; nil takes it away.
+func (m *Backend) Set(key kv.Key, data []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.set(key, data)
+}
+
+func (m *Backend) set(key kv.Key, data []byte) {
+	if m.values == nil {
+		m.values = make(map[kv.Key]kv.Value)
+	}
+	if data == nil {
+		delete(m.values, key)
+		return
+	}
+	m.values[key] = kv.Value{Data: append([]byte{}, data...), Version: rand.Text()}
+}
+
+// Swap implements kv.Backend.
+func (m *Backend) Swap(ctx context.Context, key kv.Key, old *kv.Value, data []byte) (done bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, ok := m.values[key]
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if ok != (old != nil) || ok && v.Version != old.Version {
+		return false, nil
+	}
+	m.set(key, data)
+	return true, nil
+}
+
+// Delete implements kv.Backend.
+func (m *Backend) Delete(ctx context.Context, key kv.Key) (found bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, found = m.values[key]
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	m.set(key, nil)
+	return found, nil
+}
+
+// Scan implements kv.Backend.
+func (m *Backend) Scan(ctx context.Context, kind kv.Kind, f func(name string, v *kv.Value) error) error {
+	m.mu.Lock()
+	values := maps.Clone(m.values)
+	m.mu.Unlock()
+	for key := range values {
+		if key.Kind != kind {
+			continue
+		}
+		v, err := m.Get(ctx, key)
+		if err != nil {
+			return err
+		}
+		if v == nil {
+			continue
+		}
+		if err := f(key.Name, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Put implements kv.Backend.
+func (m *Backend) Put(ctx context.Context, key kv.Key, data []byte, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.set(key, data)
+	return nil
+}
+
+// Take implements kv.Backend.
+func (m *Backend) Take(ctx context.Context, key kv.Key) ([]byte, error) {
+	v, err := m.Get(ctx, key)
+	if v == nil || err != nil {
+		return nil, err
+	}
+	if found, err := m.Delete(ctx, key); !found || err != nil {
+		return nil, err
+	}
+	return v.Data, nil
+}
+
+// Counter implements kv.Backend.
+func (*Backend) Counter() targets.SharedCounter { return nil }
+
+// Place implements kv.Backend.
+func (*Backend) Place(key kv.Key) string { return fmt.Sprintf("%d/%s", key.Kind, key.Name) }
+
+// Location implements kv.Backend.
+func (m *Backend) Location() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.name == "" {
+		m.name = "memory " + rand.Text()
+	}
+	return m.name
+}
+
+// Interface guard
+var _ kv.Backend = (*Backend)(nil)
