@@ -39,7 +39,7 @@ type Bounds struct {
 // validated while a server runs.
 type File struct {
 	path   string
-	bounds Bounds
+	bounds atomic.Pointer[Bounds]
 	report func(lost int64, err error)
 	lines  chan []byte
 	lost   atomic.Int64 // lines that no line has told of
@@ -61,10 +61,14 @@ type File struct {
 // New makes a File. report is called with the number of lines that were lost
 // and the reason, and with nil whenever lines have reached the disk.
 func New(path string, bounds Bounds, report func(lost int64, err error)) *File {
-	f := &File{path: path, bounds: bounds, report: report, lines: make(chan []byte, queueLength), done: make(chan struct{})}
+	f := &File{path: path, report: report, lines: make(chan []byte, queueLength), done: make(chan struct{})}
+	f.bounds.Store(&bounds)
 	go f.run()
 	return f
 }
+
+// SetBounds changes the bounds.
+func (f *File) SetBounds(bounds Bounds) { f.bounds.Store(&bounds) }
 
 // Append adds a JSON object, which has at least one member. If the disk does
 // not keep up, or fails, the line is lost, and reported.
@@ -158,7 +162,7 @@ func (f *File) ready() (opened bool, err error) {
 			return false, err
 		}
 	}
-	if f.size < f.bounds.Size {
+	if f.size < f.bounds.Load().Size {
 		return opened, nil
 	}
 	f.sync()

@@ -38,7 +38,7 @@ func (f *File) rotate() error {
 	}
 	f.shut()
 	all, err := fullFiles(f.path)
-	for len(all) > f.bounds.Keep && err == nil {
+	for len(all) > f.bounds.Load().Keep && err == nil {
 		err = os.Remove(all[0])
 		all = all[1:]
 	}
