@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -68,7 +69,7 @@ func TestLimitClientOnAUnixSocket(t *testing.T) {
 		want  int
 	}{{"limit off", 0}, {"limit target 5 5m", 0}, {"limit client 5 5m", 1}} {
 		s := startSite(t, "\t\t"+tc.limit+"\n\t\tdispatcher open link")
-		config := strings.Replace(string(s.config), `"`+s.address+`"`, `"unix/`+socket+`"`, 1)
+		config := regexp.MustCompile(`"listen":\[[^]]*\]`).ReplaceAllString(string(s.config), `"listen":["unix/`+socket+`"]`)
 		config = strings.Replace(config, `{"output":"discard"}`, fmt.Sprintf(`{"output":"file","filename":%q}`, log), 1)
 		s.load([]byte(config))
 		s.client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

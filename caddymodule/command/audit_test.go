@@ -71,8 +71,8 @@ func TestAuditVerifyReadsFullFiles(t *testing.T) {
 	if r := caddyOOB(t, "", "audit", "verify", path); r.err != nil || strings.Contains(r.out, "removed") {
 		t.Error(r.text())
 	}
-	writeFile(t, full[1], strings.Replace(read(t, full[1]), "dispatch", "dispatxh", 1))
-	if r := caddyOOB(t, "", "audit", "verify", path); r.err == nil || !strings.Contains(r.err.Error(), "verifying "+full[1]+": line 2 was changed") {
+	writeFile(t, full[1], strings.Replace(read(t, full[1]), "opened", "closed", 1))
+	if r := caddyOOB(t, "", "audit", "verify", path); r.err == nil || !strings.Contains(r.err.Error(), "verifying "+full[1]+": line 1 was changed") {
 		t.Error(r.text())
 	}
 	for _, name := range full[:2] {
