@@ -211,7 +211,7 @@ func TestAuditRefusals(t *testing.T) {
 	}
 }
 
-// Validating touches nothing, not even beside the server that writes.
+// Validating touches nothing, not even next to the server that writes.
 func TestAuditIsValidatedBesideAServer(t *testing.T) {
 	path := newAuditPath(t)
 	h := handlerWith(fmt.Sprintf(`, "audit": {"file": %q}`, path))

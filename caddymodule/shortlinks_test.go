@@ -18,7 +18,7 @@ func TestShortLinksAccepts(t *testing.T) {
 		"port, two levels":  shortLinksWith("https://fido.example.com:8443/a/b-c_d.e~f", ""),
 		"environment":       shortLinksWith("https://{env.OOB_TEST_HOST}/oob", ""),
 		"this machine":      shortLinksWith("http://127.0.0.1:8080/oob", ""),
-		"beside base_path":  shortLinksWith("https://fido.example.com/nevisfido-oob", ""),
+		"next to base_path": shortLinksWith("https://fido.example.com/nevisfido-oob", ""),
 		"base_path is root": shortLinksWith("https://fido.example.com/oob", `, "base_path": "/"`),
 	} {
 		if err := validate(t, handler); err != nil {

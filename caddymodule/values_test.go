@@ -337,7 +337,7 @@ func TestRefusedValuesCoverTheGrammar(t *testing.T) {
 	}
 }
 
-// What only a file or the environment tells is no matter of the Caddyfile, and
+// What only a file or the environment tells is not a matter of the Caddyfile, and
 // the defaults of a type do not show in what it adapts to.
 func TestPlaceholdersAdaptUnresolved(t *testing.T) {
 	const missing = "{env.OOB_TEST_UNSET}"
