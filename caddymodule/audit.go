@@ -13,7 +13,6 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
-	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
@@ -27,12 +26,72 @@ type Audit struct {
 	// be written. Placeholders are resolved when the configuration is loaded.
 	File string `json:"file,omitempty"`
 
+	// The size in bytes after which the file gets the number of its last line
+	// after its name, such as `audit.jsonl.000000004711`, and another one goes
+	// on with the chain, 1 MiB to 16 GiB. Default: 104857600 (100 MiB)
+	RollSize int64 `json:"roll_size,omitempty"`
+
+	// How many such full files are kept; older ones are removed, 1 to 10000.
+	// Default: 10
+	RollKeep int `json:"roll_keep,omitempty"`
+
 	// The name of a logger, which is appended to the handler's, such as
 	// `audit` for `http.handlers.oob_dispatch.audit`: a log of Caddy's that
 	// includes it decides on output, format and rotation. The lines are not
 	// chained.
 	Log string `json:"log,omitempty"`
 }
+
+var auditOptions = conf.Table[Audit]{
+	conf.Argument(conf.Custom("audit", readAudit, nil)),
+	conf.Size("roll_size", func(a *Audit) *int64 { return &a.RollSize }, 1<<20, 16<<30, 100<<20),
+	conf.Int("roll_keep", func(a *Audit) *int { return &a.RollKeep }, 1, 10_000, 10),
+}
+
+func readAudit(a *Audit, d *caddyfile.Dispenser) error {
+	const form = "audit takes file and a path, or log and a name, such as: audit file /var/log/oob-dispatch/audit.jsonl"
+	args, err := conf.Values(d, 2, form)
+	if err != nil {
+		return err
+	}
+	switch args[0] {
+	case "file":
+		a.File = args[1]
+	case "log":
+		a.Log = args[1]
+	default:
+		return errors.New(form)
+	}
+	return nil
+}
+
+// Check implements conf.Checker.
+func (a *Audit) Check() error {
+	switch {
+	case (a.File == "") == (a.Log == ""):
+		return errors.New("audit: give a file or the name of a log, one of them")
+	case a.File != "":
+		return placeholder.CheckPath("audit file", a.File)
+	case !validName.MatchString(a.Log):
+		return fmt.Errorf("audit log %q: a name has 1 to 64 letters, digits, dots, underscores or hyphens", a.Log)
+	case a.RollSize != 0 || a.RollKeep != 0:
+		return errors.New("roll_size and roll_keep belong to audit file: remove them, and have Caddy's log roll its file")
+	}
+	return nil
+}
+
+// auditOption is the option audit of the handler.
+var auditOption = conf.Custom("audit",
+	func(h *Handler, d *caddyfile.Dispenser) error {
+		h.Audit = new(Audit)
+		return auditOptions.Unmarshal(d.NewFromNextSegment(), h.Audit)
+	},
+	func(h *Handler) error {
+		if h.Audit == nil {
+			return nil
+		}
+		return auditOptions.Check(h.Audit)
+	})
 
 // auditFiles outlive a reload, so that each has one writer.
 var auditFiles = caddy.NewUsagePool()
@@ -45,53 +104,43 @@ func (f auditFile) Destruct() error {
 	return nil
 }
 
-// openAudit prepares the audit trail. No file is opened before there is
-// something to write.
-func (h *Handler) openAudit(log *zap.Logger) error {
+// openAudit prepares the audit trail; nil where none is configured. No file is
+// opened before there is something to write.
+func (h *Handler) openAudit(log *zap.Logger) (auditTrail, error) {
 	switch {
 	case h.Audit == nil:
-		return nil
+		return nil, nil
 	case h.Audit.Log != "":
-		h.trail = logTrail(log.Named(h.Audit.Log))
-		return nil
+		return logTrail(log.Named(h.Audit.Log)), nil
 	}
-	return h.openAuditFile()
-}
-
-func (a *Audit) check() error {
-	switch {
-	case a == nil:
-		return nil
-	case (a.File == "") == (a.Log == ""):
-		return errors.New("audit: give a file or the name of a log, one of them")
-	case a.File != "":
-		return placeholder.CheckPath("audit file", a.File)
-	case !validName.MatchString(a.Log):
-		return fmt.Errorf("audit log %q: a name has 1 to 64 letters, digits, dots, underscores or hyphens", a.Log)
+	if err := auditOptions.Provision(h.Audit, h.logger); err != nil {
+		return nil, err
 	}
-	return nil
-}
-
-func (h *Handler) openAuditFile() error {
 	path, err := placeholder.Resolve("audit file", h.Audit.File)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if path, err = filepath.Abs(path); err != nil {
-		return fmt.Errorf("audit file: %w", err)
+	if path, err = filepath.Abs(path); err == nil {
+		err = canHoldAudit(path)
 	}
-	if err := canHoldAudit(path); err != nil {
-		return fmt.Errorf("audit file: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("audit file: %w", err)
 	}
-	file, _, err := auditFiles.LoadOrNew(path, func() (caddy.Destructor, error) {
-		return auditFile{auditfile.New(path, new(auditTrouble).report)}, nil
+	file, loaded, err := auditFiles.LoadOrNew(path, func() (caddy.Destructor, error) {
+		return auditFile{auditfile.New(path, h.Audit.bounds(), new(auditTrouble).report)}, nil
 	})
 	if err != nil {
-		return fmt.Errorf("sharing the audit file: %w", err)
+		return nil, fmt.Errorf("sharing the audit file: %w", err)
+	}
+	if loaded {
+		file.(auditFile).SetBounds(h.Audit.bounds())
 	}
 	h.release = append(h.release, func() error { _, err := auditFiles.Delete(path); return err })
-	h.trail = fileTrail(file.(auditFile).File)
-	return nil
+	return fileTrail(file.(auditFile).File), nil
+}
+
+func (a *Audit) bounds() auditfile.Bounds {
+	return auditfile.Bounds{Size: a.RollSize, Keep: a.RollKeep}
 }
 
 // canHoldAudit finds errors in a path without touching anything.
@@ -111,14 +160,6 @@ func canHoldAudit(path string) error {
 	return nil
 }
 
-// observer tells the metrics and, where there is one, the audit trail.
-func (h *Handler) observer(m *metrics) exchange.Observer {
-	if h.trail == nil {
-		return m
-	}
-	return audited{m, h.trail}
-}
-
 // auditTrouble counts the lines that are lost, and logs when that begins and
 // ends.
 type auditTrouble struct{ present atomic.Bool }
@@ -134,21 +175,4 @@ func (t *auditTrouble) report(lost int64, err error) {
 		return
 	}
 	log.Info("audit lines are written again")
-}
-
-func readAudit(h *Handler, d *caddyfile.Dispenser) error {
-	const form = "audit takes file and a path, or log and a name, such as: audit file /var/log/oob-dispatch/audit.jsonl"
-	args, err := conf.Values(d, 2, form)
-	if err != nil {
-		return err
-	}
-	switch args[0] {
-	case "file":
-		h.Audit = &Audit{File: args[1]}
-	case "log":
-		h.Audit = &Audit{Log: args[1]}
-	default:
-		return errors.New(form)
-	}
-	return nil
 }

@@ -39,16 +39,9 @@ func fileTrail(file *auditfile.File) auditTrail {
 	}
 }
 
-// audited writes exchanges to the audit trail.
-type audited struct {
-	exchange.Observer
-	trail auditTrail
-}
-
-// Exchanged implements exchange.Observer.
-func (a audited) Exchanged(r exchange.Record) {
-	a.Observer.Exchanged(r)
-	a.trail(r.Time.Add(r.Took), "dispatch", []zap.Field{
+// exchanged writes a dispatch.
+func (t auditTrail) exchanged(r exchange.Record) {
+	t(r.Time.Add(r.Took), "dispatch", []zap.Field{
 		zap.String("operation", string(r.Operation)),
 		zap.String("dispatcher", r.Dispatcher),
 		known("delivered", r.Delivered),
@@ -80,9 +73,6 @@ func fallbackFields(f delivery.Fallback) []zap.Field {
 
 // target writes a change of a dispatch target.
 func (t auditTrail) target(e targets.Event) {
-	if t == nil {
-		return
-	}
 	t(time.Now(), string(e.Name), []zap.Field{
 		known("target", exchange.TargetHash(e.Ref.ID)),
 		zap.String("source", e.Source),
@@ -104,20 +94,9 @@ func each[T any](key string, values []T, fields func(T) []zap.Field) zap.Field {
 	if len(values) == 0 {
 		return zap.Skip()
 	}
-	return zap.Array(key, zapcore.ArrayMarshalerFunc(func(array zapcore.ArrayEncoder) error {
-		for _, v := range values {
-			if err := array.AppendObject(zapcore.ObjectMarshalerFunc(func(object zapcore.ObjectEncoder) error {
-				for _, f := range fields(v) {
-					f.AddTo(object)
-				}
-				return nil
-			})); err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
+	objects := make([]zapcore.ObjectMarshaler, len(values))
+	for i, v := range values {
+		objects[i] = zap.DictObject(fields(v)...)
+	}
+	return zap.Objects(key, objects)
 }
-
-// Interface guard
-var _ exchange.Observer = audited{}

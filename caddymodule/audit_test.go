@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -15,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
+	zapobserver "go.uber.org/zap/zaptest/observer"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
@@ -30,12 +31,8 @@ import (
 // order, without those of the chain.
 func auditLines(t *testing.T, path string) []map[string]any {
 	t.Helper()
-	file, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	if _, err := auditfile.Verify(t.Context(), file, ""); err != nil {
+	v := auditfile.NewVerifier("")
+	if err := cmp.Or(v.Read(t.Context(), strings.NewReader(readFile(t, path))), v.End()); err != nil {
 		t.Fatal(err)
 	}
 	var lines []map[string]any
@@ -100,20 +97,15 @@ var keyEvent = targets.Event{
 	Source: "create", Reason: "reason", Thumbprint: "thumbprint",
 }
 
-// silent observes nothing.
-type silent struct{}
-
-func (silent) Exchanged(exchange.Record) {}
-func (silent) Limited(dispatchers.Scope) {}
-func (silent) Passed(string)             {}
+// bounds are more than a test writes.
+var bounds = auditfile.Bounds{Size: 1 << 30, Keep: 1}
 
 func TestAuditLineMembers(t *testing.T) {
 	path := newAuditPath(t)
-	file := auditfile.New(path, unlost(t))
+	file := auditfile.New(path, bounds, unlost(t))
 	trail := fileTrail(file)
-	o := audited{silent{}, trail}
-	o.Exchanged(fullRecord)
-	o.Exchanged(limitedRecord)
+	trail.exchanged(fullRecord)
+	trail.exchanged(limitedRecord)
 	trail.target(keyEvent)
 	file.Close()
 
@@ -150,9 +142,9 @@ func TestAuditLineMembers(t *testing.T) {
 // member.
 func TestAuditLineEscapes(t *testing.T) {
 	path := newAuditPath(t)
-	file := auditfile.New(path, unlost(t))
+	file := auditfile.New(path, bounds, unlost(t))
 	reason := "a\"}\n{\"seq\":1,\xff\u2028\\"
-	audited{silent{}, fileTrail(file)}.Exchanged(exchange.Record{Reason: reason})
+	fileTrail(file).exchanged(exchange.Record{Reason: reason})
 	file.Close()
 	lines := auditLines(t, path)
 	if len(lines) != 2 || lines[1]["reason"] != strings.ToValidUTF8(reason, "\ufffd") {
@@ -162,13 +154,14 @@ func TestAuditLineEscapes(t *testing.T) {
 
 // A log gets the same members.
 func TestAuditLog(t *testing.T) {
-	core, logged := observer.New(zapcore.InfoLevel)
+	core, logged := zapobserver.New(zapcore.InfoLevel)
 	h := &Handler{Audit: &Audit{Log: "trail"}}
-	if err := h.openAudit(zap.New(core).Named("http.handlers.oob_dispatch")); err != nil {
+	trail, err := h.openAudit(zap.New(core).Named("http.handlers.oob_dispatch"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	audited{silent{}, h.trail}.Exchanged(fullRecord)
-	h.trail.target(keyEvent)
+	trail.exchanged(fullRecord)
+	trail.target(keyEvent)
 	entries := logged.All()
 	if len(entries) != 2 || entries[0].LoggerName != "http.handlers.oob_dispatch.trail" || entries[0].Message != "dispatch" || entries[1].Message != "key_changed" {
 		t.Fatalf("%+v", entries)
@@ -202,6 +195,9 @@ func TestAuditRefusals(t *testing.T) {
 	for members, want := range map[string]string{
 		`{}`:                                         "audit: give a file or the name of a log, one of them",
 		`{"file": "/tmp/audit", "log": "audit"}`:     "audit: give a file or the name of a log, one of them",
+		`{"log": "audit", "roll_keep": 3}`:           "roll_size and roll_keep belong to audit file",
+		`{"file": "/tmp/audit", "roll_size": 5}`:     "roll_size takes a size from 1.0 MiB to 16 GiB",
+		`{"file": "/tmp/audit", "roll_keep": -1}`:    "roll_keep takes a whole number from 1",
 		`{"log": "a b"}`:                             "a name has 1 to 64 letters",
 		`{"file": "{env.OOB_TEST_UNSET}"}`:           "audit file",
 		fmt.Sprintf(`{"file": %q}`, dir):             "is not a file; to write elsewhere, use audit log",
@@ -215,7 +211,7 @@ func TestAuditRefusals(t *testing.T) {
 	}
 }
 
-// Validating touches nothing, not even beside the server that writes.
+// Validating touches nothing, not even next to the server that writes.
 func TestAuditIsValidatedBesideAServer(t *testing.T) {
 	path := newAuditPath(t)
 	h := handlerWith(fmt.Sprintf(`, "audit": {"file": %q}`, path))
@@ -225,7 +221,7 @@ func TestAuditIsValidatedBesideAServer(t *testing.T) {
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("validating made the file: %v", err)
 	}
-	server := auditfile.New(path, unlost(t))
+	server := auditfile.New(path, bounds, unlost(t))
 	server.Append([]byte(`{"n":1}`))
 	defer server.Close()
 	if err := validate(t, h); err != nil {
@@ -268,7 +264,7 @@ func TestAuditTellsNothingSecret(t *testing.T) {
 	text := readFile(t, path)
 	for _, secret := range append(canaries, "canary", phone.TargetID(), answer.Token, answer.SessionID) {
 		if secret == "" || strings.Contains(text, secret) {
-			t.Errorf("%q stands in the audit file", secret)
+			t.Errorf("%q is in the audit file", secret)
 		}
 	}
 }
@@ -333,5 +329,60 @@ func TestDispatchesGoOnWithoutAudit(t *testing.T) {
 	told := readFile(t, log)
 	if n := strings.Count(told, "audit lines are lost; dispatches go on"); n != 1 || !strings.Contains(told, "another process writes to it") {
 		t.Errorf("the log tells %d times that lines are lost: %s", n, told)
+	}
+}
+
+// The file is bounded, by other values after a reload as well.
+func TestAuditFileIsRolled(t *testing.T) {
+	path := newAuditPath(t)
+	load := func(s *site, keep int) {
+		s.load([]byte(strings.Replace(string(s.config), `"roll_keep":2`, fmt.Sprintf(`"roll_keep":%d`, keep), 1)))
+	}
+	s := startSite(t, "\t\tlimit off\n\t\taudit file "+path+" {\n\t\t\troll_size 1MiB\n\t\t\troll_keep 2\n\t\t}\n\t\tdispatcher open link")
+	file, held := auditFiles.References(path)
+	if !held || file != 1 {
+		t.Fatalf("the file is held %d times", file)
+	}
+	fill := func(lines int) {
+		shared, _, err := auditFiles.LoadOrNew(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range lines {
+			shared.(auditFile).Append([]byte(`{"n":"` + strings.Repeat("x", 200<<10) + `"}`))
+			time.Sleep(2 * time.Millisecond) // the queue need not take them all
+		}
+		if _, err := auditFiles.Delete(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func() int {
+		files, err := filepath.Glob(path + "*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	fill(30)
+	load(s, 1)
+	s.dispatch("open", "jeff")
+	fill(20)
+	s.load(s.withoutHandler())
+	if n := count(); n != 2 {
+		t.Errorf("%d files are there, want 2", n)
+	}
+	files, err := auditfile.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer auditfile.Close(files)
+	v := auditfile.NewVerifier("")
+	for _, file := range files {
+		if err := v.Read(t.Context(), file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := v.End(); err != nil {
+		t.Error(err)
 	}
 }

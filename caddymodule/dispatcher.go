@@ -1,17 +1,13 @@
 package caddymodule
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
 	"reflect"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -20,7 +16,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
-	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -136,7 +131,7 @@ var commonOptions = conf.Join(
 // missingBrace finds a dispatcher in the block of another.
 var missingBrace = conf.Table[Dispatcher]{
 	conf.Custom("dispatcher", func(*Dispatcher, *caddyfile.Dispenser) error {
-		return errors.New("a dispatcher stands in the block of another: put the missing } before it")
+		return errors.New("a dispatcher is in the block of another: put the missing } before it")
 	}, nil),
 }
 
@@ -266,134 +261,4 @@ func (d *Dispatcher) encryption(traits dispatchers.Traits) delivery.Policy {
 		return delivery.Preferred
 	}
 	return delivery.Required
-}
-
-// loadDispatchers loads them all. knowsUsers tells whether a key source does.
-func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[string]*delivery.Channel, error) {
-	channels := make(map[string]*delivery.Channel, len(h.Dispatchers))
-	for _, d := range h.Dispatchers {
-		log := h.logger.With(slog.String("dispatcher", d.Name))
-		d.warn(log, knowsUsers)
-		c, err := d.load(ctx, d.checkType)
-		if err != nil {
-			return nil, d.fault(err)
-		}
-		if c.Encryption == delivery.Off {
-			log.Warn("this dispatcher sends messages in clear")
-		}
-		h.warnOfTimeout(log, c)
-		h.warnOfLifetime(log, c)
-		channels[d.Name] = c
-	}
-	return channels, nil
-}
-
-// loadOnExpired loads the dispatcher that tells of expired targets; nil where
-// there is none.
-func (h *Handler) loadOnExpired(ctx caddy.Context) (*delivery.Channel, error) {
-	if h.OnExpired == nil {
-		return nil, nil
-	}
-	d := h.OnExpired
-	c, err := d.load(ctx, d.checkNotice)
-	if err != nil {
-		return nil, d.fault(err)
-	}
-	c.Name = onExpired
-	return c, nil
-}
-
-// load loads the guest and puts it behind the common options.
-func (d *Dispatcher) load(ctx caddy.Context, check func(guest any) error) (*delivery.Channel, error) {
-	if d.DispatcherRaw == nil {
-		return nil, errors.New("it has no dispatcher module; name its type")
-	}
-	guest, err := ctx.WithValue(dispatchers.NameKey{}, cmp.Or(d.Name, onExpired)).LoadModule(d, "DispatcherRaw")
-	if err != nil {
-		return nil, err
-	}
-	if err := check(guest); err != nil {
-		return nil, err
-	}
-	if err := commonOptions.Provision(d, ctx.Slogger()); err != nil {
-		return nil, err
-	}
-	base, _ := d.shortLinks()
-	c := &delivery.Channel{
-		Name: d.Name, Type: guest.(caddy.Module).CaddyModule().ID.Name(),
-		Encryption: d.Encryption, Address: d.Address, BaseURL: d.BaseURL, ShortLinks: strings.TrimSuffix(base, "/"),
-		Timeout: time.Duration(d.Timeout), Retries: *d.Retries,
-		Operations: d.Operations, Slots: make(chan struct{}, d.MaxConcurrent),
-	}
-	switch g := guest.(type) {
-	case dispatchers.Composite:
-		c.Composite = g
-	case dispatchers.Dispatcher:
-		c.Dispatcher, c.Traits = g, g.Traits()
-		c.Encryption = d.encryption(c.Traits)
-	}
-	c.Limits = effectiveLimits(d.Limits, d.LimitsOff, c.Traits.Limits)
-	return c, nil
-}
-
-// warn tells the log of options that are valid and hardly meant.
-func (d *Dispatcher) warn(log *slog.Logger, knowsUsers bool) {
-	const user = "oob.user."
-	if !knowsUsers && (d.Address.Uses(user) || bytes.Contains(d.DispatcherRaw, []byte("{"+user))) {
-		log.Warn("no key source knows users, so that {oob.user.email}, {oob.user.mobile} and {oob.user.address} stay empty: " +
-			"configure key_source nevisidm or file, or take the value from the request, such as {http.request.header.X-User-Email}")
-	}
-	for _, name := range placeholder.Unknown(d.Address.Placeholders()) {
-		log.Warn("the option address holds a placeholder that Caddy does not know, so that nothing can be sent; check its spelling",
-			slog.String("placeholder", name))
-	}
-	d.warnOfHeader(log)
-	if d.Handle != "" {
-		log.Warn("the option handle is called short_links now; the old name still works")
-	}
-}
-
-// warnOfHeader logs a header that the address comes from. Whether a filter of
-// Caddy's logs covers it cannot be seen from here.
-func (d *Dispatcher) warnOfHeader(log *slog.Logger) {
-	for _, name := range d.Address.Placeholders() {
-		header, found := strings.CutPrefix(name, "http.request.header.")
-		if !found {
-			continue
-		}
-		switch header = http.CanonicalHeaderKey(header); header {
-		case "Authorization", "Cookie", "Proxy-Authorization": // which Caddy masks by itself
-			continue
-		}
-		log.Warn("the address comes from a header, which Caddy's logs show: delete it in the filter of each log, as Caddyfile.example does",
-			slog.String("header", header), slog.String("filter", "request>headers>"+header+" delete"))
-		return
-	}
-}
-
-// warnOfTimeout logs a dispatcher whose attempts may not take as long as they
-// are given, because all of them have to end within deadline.
-func (h *Handler) warnOfTimeout(log *slog.Logger, c *delivery.Channel) {
-	if deadline := time.Duration(h.Deadline); c.Timeout > deadline {
-		log.Warn("timeout is longer than deadline, which ends each attempt before: lower it, or raise deadline",
-			slog.Duration("timeout", c.Timeout), slog.Duration("deadline", deadline))
-	}
-}
-
-// warnOfLifetime logs a dispatcher that would refuse every message, because no
-// token of an operation that it serves lives as long as it needs.
-func (h *Handler) warnOfLifetime(log *slog.Logger, c *delivery.Channel) {
-	operations := c.Operations
-	if len(operations) == 0 {
-		operations = nevisfido.Operations()
-	}
-	lifetimes, longest := h.lifetimes(), time.Duration(0)
-	for _, op := range operations {
-		longest = max(longest, lifetimes[op])
-	}
-	if needs := c.Traits.MinLifetime; needs > 0 && longest <= needs { // some of it is over when the message is sent
-		log.Warn("no token lives as long as this dispatcher needs, so that it refuses every message: "+
-			"raise token_lifetime here and at nevisFIDO, or lower min_lifetime",
-			slog.Duration("needs", needs), slog.Duration("longest", longest))
-	}
 }

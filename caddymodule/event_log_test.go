@@ -22,9 +22,8 @@ func TestLogOfARefusedKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	var logged bytes.Buffer
-	h := &Handler{logger: slog.New(slog.NewTextHandler(&logged, nil))}
-	directory := h.directory(kv.New(new(kvtest.Backend), nil, 0), nil, m)
-	t.Cleanup(func() { m.waitingStores.Delete(directory.Unsynced) })
+	o := &observer{metrics: m, log: slog.New(slog.NewTextHandler(&logged, nil))}
+	directory := &targets.Directory{Store: kv.New(new(kvtest.Backend), nil, 0), Events: o.target}
 	desc := &nevisfido.TargetDescription{EncryptionKey: []byte(`{"kty":"RSA","n":"c2VjcmV0","e":"AQAB"}`)}
 	if err := directory.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate); err != nil {
 		t.Fatal(err)

@@ -124,7 +124,7 @@ func TestExampleValidates(t *testing.T) {
 }
 
 // The proxy of the example gives nevisFIDO longer than upstream_timeout, and not
-// for ever. An idle connection uses up the time to read from it.
+// without end. An idle connection uses up the time to read from it.
 func TestExampleBoundsTheProxy(t *testing.T) {
 	var config any
 	if err := json.Unmarshal(adapt(t, readFile(t, "../Caddyfile.example")), &config); err != nil {

@@ -97,7 +97,7 @@ func TestExampleFiltersLogs(t *testing.T) {
 		}
 	}
 	if !strings.Contains(content, "b=shown") {
-		t.Error("what is no secret is masked as well")
+		t.Error("what is not secret is masked as well")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -70,13 +71,21 @@ func (h *Handler) loadStore(ctx caddy.Context) (*kv.Store, error) {
 	return kv.Open(store), nil
 }
 
-// loadSources loads the key sources in their order. user asks those that know
-// users; it is nil where none does.
-func (h *Handler) loadSources(ctx caddy.Context) (
-	sources []targets.NamedSource, user func(context.Context, string) (*targets.User, error), err error,
+// loadTargets puts the key sources and the rules of learning and forgetting in
+// front of the store. user asks the sources that know users; it is nil where
+// none does.
+func (h *Handler) loadTargets(ctx caddy.Context, store *kv.Store, o *observer) (
+	directory *targets.Directory, user func(context.Context, string) (*targets.User, error), err error,
 ) {
+	directory = &targets.Directory{
+		Store: store, Namespace: h.Namespace,
+		Unsynced: targets.SharedUnsynced(store.Location(), h.Namespace),
+		Policy:   h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge),
+		Events: o.target,
+	}
+	o.watch(directory.Unsynced)
 	if h.KeySourcesRaw == nil {
-		return nil, nil, nil
+		return directory, nil, nil
 	}
 	guests, err := ctx.LoadModule(h, "KeySourcesRaw")
 	if err != nil {
@@ -92,15 +101,15 @@ func (h *Handler) loadSources(ctx caddy.Context) (
 		if i > 0 {
 			name = fmt.Sprintf("%s-%d", name, i+1)
 		}
-		sources = append(sources, targets.NamedSource{Name: name, KeySource: source})
+		directory.Sources = append(directory.Sources, targets.NamedSource{Name: name, KeySource: source})
 		if u, ok := guest.(targets.UserSource); ok {
 			users = append(users, u)
 		}
 	}
-	if users == nil {
-		return sources, nil, nil
+	if users != nil {
+		user = users.user
 	}
-	return sources, users.user, nil
+	return directory, user, nil
 }
 
 // userSources are asked in order until one knows the user.

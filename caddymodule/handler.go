@@ -1,15 +1,15 @@
 // Package caddymodule is Caddy's face of the sidecar: the HTTP handler
 // http.handlers.oob_dispatch, its Caddyfile and its metrics.
 //
-// The handler's options stand in options.go, its life in handler.go; what it
-// loads and shares follows in dispatcher.go, guests.go, limit.go, shortlinks.go,
-// audit.go and metrics.go.
+// The life of the handler is in handler.go and its options are in options.go.
+// What it loads follows: dispatcher.go and channel.go (dispatchers), guests.go
+// (store and key sources), limit.go, shortlinks.go, and observer.go with
+// metrics.go and audit.go.
 package caddymodule
 
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -22,8 +22,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
 func init() {
@@ -53,45 +51,22 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.BasePath = cmp.Or(h.BasePath, defaultBasePath)
 	h.UpstreamDispatcher = cmp.Or(h.UpstreamDispatcher, nevisfido.BuiltInLink)
-	metrics, err := newMetrics(ctx.GetMetricsRegistry())
+	observer, err := h.openObserver(ctx)
 	if err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
-	if err := h.openAudit(ctx.Logger()); err != nil {
 		return err
 	}
 	store, err := h.loadStore(ctx)
 	if err != nil {
 		return err
 	}
-	sources, user, err := h.loadSources(ctx)
-	if err != nil {
+	config := h.config(observer)
+	if config.Targets, config.User, err = h.loadTargets(ctx, store, observer); err != nil {
 		return err
-	}
-	config := exchange.Config{
-		BasePath:           h.BasePath,
-		UpstreamDispatcher: h.UpstreamDispatcher,
-		UpstreamTimeout:    time.Duration(h.UpstreamTimeout),
-		MaxBody:            h.MaxBody,
-		ObserveOnly:        h.Observe,
-		Limits:             h.limits(),
-		ClientIP:           clientIP,
-		Observer:           h.observer(metrics),
-		Config: delivery.Config{
-			Targets:          h.directory(store, sources, metrics),
-			RedeemURL:        strings.TrimSuffix(h.RedeemURL, "/"),
-			Lifetimes:        h.lifetimes(),
-			Deadline:         time.Duration(h.Deadline),
-			VisualCodeDigits: h.VisualCode,
-			Lookup:           lookup,
-			User:             user,
-			Log:              h.logger,
-		},
 	}
 	if config.Limiter, err = h.limiter(store); err != nil {
 		return err
 	}
-	if config.Channels, err = h.loadDispatchers(ctx, user != nil); err != nil {
+	if config.Channels, err = h.loadDispatchers(ctx, config.User != nil); err != nil {
 		return err
 	}
 	if config.OnExpired, err = h.loadOnExpired(ctx); err != nil {
@@ -108,37 +83,26 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// directory puts the rules of learning and forgetting before the store.
-func (h *Handler) directory(store *kv.Store, sources []targets.NamedSource, m *metrics) *targets.Directory {
-	unsynced := targets.SharedUnsynced(store.Location(), h.Namespace)
-	m.watch(unsynced)
-	return &targets.Directory{
-		Store: store, Sources: sources, Namespace: h.Namespace,
-		Unsynced: unsynced,
-		Policy:   h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge),
-		Events: func(e targets.Event) {
-			m.target(e)
-			h.trail.target(e)
-			h.logTarget(e)
+// config is what the handler's own options say.
+func (h *Handler) config(observer exchange.Observer) exchange.Config {
+	return exchange.Config{
+		BasePath:           h.BasePath,
+		UpstreamDispatcher: h.UpstreamDispatcher,
+		UpstreamTimeout:    time.Duration(h.UpstreamTimeout),
+		MaxBody:            h.MaxBody,
+		ObserveOnly:        h.Observe,
+		Limits:             h.limits(),
+		ClientIP:           h.clientIP,
+		Observer:           observer,
+		Config: delivery.Config{
+			RedeemURL:        strings.TrimSuffix(h.RedeemURL, "/"),
+			Lifetimes:        h.lifetimes(),
+			Deadline:         time.Duration(h.Deadline),
+			VisualCodeDigits: h.VisualCode,
+			Lookup:           lookup,
+			Log:              h.logger,
 		},
 	}
-}
-
-func (h *Handler) logTarget(e targets.Event) {
-	write := h.logger.Info
-	switch e.Name {
-	case targets.EventKeyRefused, targets.EventSignatureKeyRefused, targets.EventKeyChanged, targets.EventStale, targets.EventDropped:
-		write = h.logger.Warn
-	default:
-	}
-	attrs := []any{
-		slog.String("event", string(e.Name)), slog.String("target", exchange.TargetHash(e.Ref.ID)),
-		slog.String("source", e.Source), slog.String("reason", e.Reason), slog.String("thumbprint", e.Thumbprint),
-	}
-	if e.Detail != "" {
-		attrs = append(attrs, slog.String("detail", e.Detail))
-	}
-	write("dispatch target", attrs...)
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.

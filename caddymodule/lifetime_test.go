@@ -32,18 +32,10 @@ func TestLifetimesThatNeverSuffice(t *testing.T) {
 	} {
 		var logged bytes.Buffer
 		h := &Handler{TokenLifetime: tc.lifetimes}
-		h.warnOfLifetime(slog.New(slog.NewTextHandler(&logged, nil)),
+		h.warnOfChannel(slog.New(slog.NewTextHandler(&logged, nil)),
 			&delivery.Channel{Operations: tc.operations, Traits: dispatchers.Traits{MinLifetime: tc.needs}})
 		if warned := strings.Contains(logged.String(), "no token lives as long"); warned != tc.warns {
 			t.Errorf("%s: %s", name, &logged)
-		}
-	}
-	for timeout, warns := range map[time.Duration]bool{0: false, 8 * time.Second: false, 9 * time.Second: true} {
-		var logged bytes.Buffer
-		h := &Handler{Deadline: caddy.Duration(8 * time.Second)}
-		h.warnOfTimeout(slog.New(slog.NewTextHandler(&logged, nil)), &delivery.Channel{Timeout: timeout})
-		if warned := logged.Len() > 0; warned != warns {
-			t.Errorf("timeout %s: %s", timeout, &logged)
 		}
 	}
 	l, err := dispatcherstest.Load[*letter.Letter](t, "letter", map[string]any{"spool": t.TempDir(), "min_lifetime": "96h"})
@@ -53,5 +45,30 @@ func TestLifetimesThatNeverSuffice(t *testing.T) {
 	var d dispatchers.Dispatcher = l
 	if needs := d.Traits().MinLifetime; needs != 96*time.Hour {
 		t.Errorf("a letter needs %v", needs)
+	}
+}
+
+// What keeps a dispatcher from working is told when the configuration is
+// loaded.
+func TestWarningsOfChannels(t *testing.T) {
+	const address, timeout = "has an address only for targets", "timeout is longer than deadline"
+	for name, tc := range map[string]struct {
+		channel delivery.Channel
+		want    string
+	}{
+		"no address, such as smtp": {delivery.Channel{}, address},
+		"an address":               {delivery.Channel{Address: "{oob.user.email}"}, ""},
+		"that of push targets":     {delivery.Channel{Traits: dispatchers.Traits{BuiltIn: nevisfido.BuiltInFCM}}, ""},
+		"to the caller":            {delivery.Channel{Traits: dispatchers.Traits{AnswersCaller: true}}, ""},
+		"needs none":               {delivery.Channel{Traits: dispatchers.Traits{AddressOptional: true}}, ""},
+		"as long as the deadline":  {delivery.Channel{Address: "a", Timeout: 8 * time.Second}, ""},
+		"longer than the deadline": {delivery.Channel{Address: "a", Timeout: 9 * time.Second}, timeout},
+	} {
+		var logged bytes.Buffer
+		h := &Handler{Deadline: caddy.Duration(8 * time.Second)}
+		h.warnOfChannel(slog.New(slog.NewTextHandler(&logged, nil)), &tc.channel)
+		if tc.want == "" && logged.Len() > 0 || !strings.Contains(logged.String(), tc.want) {
+			t.Errorf("%s: %s", name, &logged)
+		}
 	}
 }

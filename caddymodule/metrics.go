@@ -127,6 +127,3 @@ func (m *metrics) Passed(reason string) { m.passed.WithLabelValues(reason).Inc()
 func (m *metrics) target(e targets.Event) {
 	m.targets.WithLabelValues(string(e.Name), e.Source).Inc()
 }
-
-// Interface guard
-var _ exchange.Observer = (*metrics)(nil)

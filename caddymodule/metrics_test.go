@@ -36,7 +36,7 @@ func series(t *testing.T, registry *prometheus.Registry, name string) (n int, su
 	return n, sum
 }
 
-// Every reason of the exchange has a series before its first call, and stands
+// Every reason of the exchange has a series before its first call, and is
 // in the README.
 func TestReasonsOfPassedCallsAreThereFromTheStart(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "../internal/exchange/passed.go", nil, parser.SkipObjectResolution)

@@ -143,7 +143,7 @@ var handlerOptions = conf.Table[Handler]{
 	conf.Repeated("key_source", readKeySource, nil),
 	conf.Block("key_policy", keyPolicyOptions, func(h *Handler) *KeyPolicy { return &h.KeyPolicy }),
 	limitOption(func(h *Handler) (*[]Limit, *bool) { return &h.Limits, &h.LimitsOff }),
-	conf.Custom("audit", readAudit, func(h *Handler) error { return h.Audit.check() }),
+	auditOption,
 	conf.Custom(onExpired, readOnExpired, nil),
 	conf.Repeated("dispatcher", readDispatcher, nil),
 }

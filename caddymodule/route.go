@@ -10,7 +10,7 @@ import (
 
 // routeWarnings are told once each: what the handler cannot see of its route
 // when it is loaded.
-type routeWarnings struct{ twice, repeats sync.Once }
+type routeWarnings struct{ twice, repeats, noClient sync.Once }
 
 const handlerVar = "oob_dispatch"
 
@@ -19,7 +19,7 @@ func (h *Handler) warnBefore(r *http.Request) {
 	ctx := r.Context()
 	if other, ok := caddyhttp.GetVar(ctx, handlerVar).(*Handler); ok && other != h && other.BasePath == h.BasePath {
 		h.told.twice.Do(func() {
-			h.logger.Warn("two oob_dispatch with the same base_path stand in one route, and both act on a call: put all dispatchers into one",
+			h.logger.Warn("two oob_dispatch with the same base_path are in one route, and both act on a call: put all dispatchers into one",
 				slog.String("base_path", h.BasePath))
 		})
 	}

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -54,8 +55,15 @@ func lookup(r *http.Request, placeholder string) (string, bool) {
 	return replacer.GetString(placeholder)
 }
 
-// clientIP returns the address that Caddy trusts, see its trusted_proxies.
-func clientIP(r *http.Request) string {
+// clientIP returns the address that Caddy trusts, see its trusted_proxies. Only
+// limit client asks for it.
+func (h *Handler) clientIP(r *http.Request) string {
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	if _, err := netip.ParseAddr(ip); err != nil {
+		h.told.noClient.Do(func() {
+			h.logger.Warn("requests come without the IP address of a client, such as through a unix socket, so that limit client does not tell clients apart: " +
+				"have the proxy in front send X-Forwarded-For, and set trusted_proxies_unix in the global option servers")
+		})
+	}
 	return ip
 }

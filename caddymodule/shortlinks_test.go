@@ -18,7 +18,7 @@ func TestShortLinksAccepts(t *testing.T) {
 		"port, two levels":  shortLinksWith("https://fido.example.com:8443/a/b-c_d.e~f", ""),
 		"environment":       shortLinksWith("https://{env.OOB_TEST_HOST}/oob", ""),
 		"this machine":      shortLinksWith("http://127.0.0.1:8080/oob", ""),
-		"beside base_path":  shortLinksWith("https://fido.example.com/nevisfido-oob", ""),
+		"next to base_path": shortLinksWith("https://fido.example.com/nevisfido-oob", ""),
 		"base_path is root": shortLinksWith("https://fido.example.com/oob", `, "base_path": "/"`),
 	} {
 		if err := validate(t, handler); err != nil {
@@ -53,7 +53,7 @@ func TestShortLinksRefuses(t *testing.T) {
 		{"within another base_path", shortLinksWith("https://fido.example.com/a/b/oob", `, "base_path": "/a/b"`), nevisFIDOs},
 		{"too long a lifetime", shortLinksWith("https://fido.example.com/oob", `, "token_lifetime": {"registration": "9000h"}`), "token_lifetime registration is longer"},
 		{"channel without links", fcm, "this type of dispatcher sends no links: remove it"},
-		{"script as base_url", dispatcherWith(`, "base_url": "javascript:alert(1)"`), "base_url: a URL of scheme javascript opens no app"},
+		{"script as base_url", dispatcherWith(`, "base_url": "javascript:alert(1)"`), "base_url: a URL of scheme javascript opens no app: write the one that the app is registered for, such as https:"},
 		{"data as base_url", dispatcherWith(`, "base_url": "data:text/html,x"`), "base_url: a URL of scheme data opens no app"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -79,7 +79,7 @@ func ValidBaseURL(base string) error {
 	case u.Scheme == "":
 		return errors.New("a URL needs a scheme, such as https://app.example.com/open")
 	case slices.Contains(unsafeSchemes, u.Scheme):
-		return errors.New("a URL of scheme " + u.Scheme + " opens no app")
+		return errors.New("a URL of scheme " + u.Scheme + " opens no app: write the one that the app is registered for, such as https://app.example.com/open or myapp://open")
 	case (u.Scheme == "https" || u.Scheme == "http") && u.Host == "":
 		return errors.New("a web URL needs a host")
 	case strings.Contains(base, linkParameter+"="):

@@ -18,7 +18,7 @@ func exportCommand() *cobra.Command {
 		Long: `
 Writes dispatch targets in no order, one JSON record a line, as import and the
 key source "file" read them. The records hold what is secret, the addresses
-(such as push tokens), and personal data, beside the public keys: keep them as
+(such as push tokens), and personal data, with the public keys: keep them as
 you keep the store. They are not sealed, whatever the store does.
 
 The output file is for its owner only. It is there as a whole or not at all.

@@ -56,14 +56,16 @@ func (f *forget) byID(ctx context.Context, cmd *cobra.Command, s *openStore, ids
 	forgotten, unknown := 0, 0
 	for _, id := range ids {
 		found, err := f.one(ctx, s, id)
-		switch {
-		case err != nil && !f.damaged:
-			return fmt.Errorf("after %d targets were forgotten: target %q: %w; if its record cannot be read, add --damaged", forgotten, id, err)
-		case err != nil:
-			return fmt.Errorf("after %d targets were forgotten: target %q: %w", forgotten, id, err)
-		case found:
+		if err != nil {
+			advice := "; if its record cannot be read, add --damaged"
+			if f.damaged {
+				advice = ""
+			}
+			return fmt.Errorf("after %d targets were forgotten: target %q: %w%s", forgotten, id, err, advice)
+		}
+		if found {
 			forgotten++
-		default:
+		} else {
 			unknown++
 			cmd.PrintErrf("there is no target %q in namespace %q\n", id, s.namespace)
 		}
@@ -77,17 +79,13 @@ func (f *forget) byID(ctx context.Context, cmd *cobra.Command, s *openStore, ids
 
 // one forgets one target, and tells whether there was one.
 func (f *forget) one(ctx context.Context, s *openStore, id string) (found bool, err error) {
-	if f.damaged {
-		return f.removeUnread(ctx, s, id)
+	if !f.damaged {
+		err = s.Update(ctx, s.ref(id), func(t *targets.Target) (*targets.Target, error) {
+			found = t != nil
+			return nil, nil
+		})
+		return found, err
 	}
-	err = s.Update(ctx, s.ref(id), func(t *targets.Target) (*targets.Target, error) {
-		found = t != nil
-		return nil, nil
-	})
-	return found, err
-}
-
-func (f *forget) removeUnread(ctx context.Context, s *openStore, id string) (found bool, err error) {
 	_, err = s.Load(ctx, s.ref(id))
 	switch {
 	case !errors.Is(err, targets.ErrNotFound):
@@ -102,9 +100,15 @@ var recordHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // ofUser forgets all targets of a user.
 func (f *forget) ofUser(ctx context.Context, cmd *cobra.Command, s *openStore) error {
-	ids, damaged, err := f.idsOfUser(ctx, cmd, s)
+	var ids []string
+	damaged, err := eachTarget(ctx, cmd, s, func(t *targets.Target) error {
+		if t.Username == f.user {
+			ids = append(ids, t.ID)
+		}
+		return nil
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("looking for the user's targets: %w", err)
 	}
 	if len(ids) > 0 {
 		if err := f.confirm(cmd, fmt.Sprintf("Forget %s of user %s?", count(len(ids), "target"), printable(f.user))); err != nil {
@@ -129,19 +133,6 @@ func (f *forget) ofUser(ctx context.Context, cmd *cobra.Command, s *openStore) e
 		return fmt.Errorf("%d records cannot be read, see above, so that nobody knows whose they are: give the store its keys (option seal), or remove them", damaged)
 	}
 	return nil
-}
-
-func (f *forget) idsOfUser(ctx context.Context, cmd *cobra.Command, s *openStore) (ids []string, damaged int, err error) {
-	damaged, err = eachTarget(ctx, cmd, s, func(t *targets.Target) error {
-		if t.Username == f.user {
-			ids = append(ids, t.ID)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, 0, fmt.Errorf("looking for the user's targets: %w", err)
-	}
-	return ids, damaged, nil
 }
 
 func (f *forget) confirm(cmd *cobra.Command, question string) error {

@@ -70,50 +70,34 @@ func commandStore(cmd *cobra.Command) (*openStore, error) {
 	return h.open(c.Storage)
 }
 
-// findHandlers returns the handlers in the configuration of an app, wherever
+// findHandlers returns the handlers in a part of the configuration, wherever
 // they are in it.
-func findHandlers(app json.RawMessage) ([]*handler, error) {
-	if app == nil {
-		return nil, nil
-	}
-	decoder := json.NewDecoder(bytes.NewReader(app))
-	decoder.UseNumber()
-	var tree any
-	if err := decoder.Decode(&tree); err != nil {
-		return nil, err
-	}
-	var found []*handler
-	var walk func(any) error
-	walk = func(node any) error {
-		switch node := node.(type) {
-		case []any:
-			for _, child := range node {
-				if err := walk(child); err != nil {
-					return err
-				}
-			}
-		case map[string]any:
-			if node["handler"] != "oob_dispatch" {
-				for _, name := range slices.Sorted(maps.Keys(node)) {
-					if err := walk(node[name]); err != nil {
-						return err
-					}
-				}
-				return nil
-			}
-			raw, err := json.Marshal(node)
-			if err != nil {
-				return err
-			}
-			h := new(handler)
-			if err := json.Unmarshal(raw, h); err != nil {
-				return fmt.Errorf("oob_dispatch: %w", err)
-			}
-			found = append(found, h)
+func findHandlers(part json.RawMessage) (found []*handler, err error) {
+	var inner []json.RawMessage
+	switch {
+	case bytes.HasPrefix(part, []byte("[")):
+		err = json.Unmarshal(part, &inner)
+	case bytes.HasPrefix(part, []byte("{")):
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal(part, &members); err != nil {
+			return nil, err
 		}
-		return nil
+		if string(members["handler"]) == `"oob_dispatch"` {
+			h := new(handler)
+			return []*handler{h}, json.Unmarshal(part, h)
+		}
+		for _, name := range slices.Sorted(maps.Keys(members)) {
+			inner = append(inner, members[name])
+		}
 	}
-	return found, walk(tree)
+	for _, part := range inner {
+		more, err := findHandlers(part)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+	}
+	return found, err
 }
 
 // chooseHandler returns the handler that the flags name. Handlers that share

@@ -58,27 +58,22 @@ func serve(ctx context.Context, out io.Writer, listen string, mode nevis.Mode) e
 		return err
 	}
 	defer s.stop()
-	pushToken := s.google.Register()
-	registered, err := s.register(ctx, pushToken, device.CreateTarget)
-	if err != nil {
-		return err
-	}
-	browser, err := s.browser.Subscribe(s.vapid)
+	p, err := s.register(ctx, device.CreateTarget)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\noob-dispatch runs on %s, in front of a simulated nevisFIDO.\n", s.url())
 	fmt.Fprintf(out, "The user jeff has registered a phone. Try, from another terminal:\n\n")
 	for _, c := range channels {
-		fmt.Fprintf(out, "# %s\n%s\n\n", c.title, c.curl(s.url(), registered.TargetID(), browser.JSON()))
+		fmt.Fprintf(out, "# %s\n%s\n\n", c.title, c.curl(s.url(), p.TargetID(), p.browser.JSON()))
 	}
 	fmt.Fprintf(out, "End with Ctrl-C.\n\n")
 	for {
-		message, err := s.google.Wait(ctx, pushToken)
+		message, err := s.google.Wait(ctx, p.pushToken)
 		if err != nil {
 			return nil // the context ended: that is the way out
 		}
-		fmt.Fprintf(out, "phone: push %q arrived, %s\n", message.Notification.Title, take(ctx, registered, message.Data))
+		fmt.Fprintf(out, "phone: push %q arrived, %s\n", message.Notification.Title, take(ctx, p.Device, message.Data))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -66,6 +67,30 @@ func (c channel) curl(url, target, subscription string) string {
 		header, c.request(nevisfido.Authentication, target), url)
 }
 
+// dispatch is the relying party's call.
+func (c channel) dispatch(ctx context.Context, s *stack, op nevisfido.Operation, target, subscription string) (a answer, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url()+"/nevisfido/token/dispatch/"+string(op), strings.NewReader(c.request(op, target)))
+	if err != nil {
+		return a, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("X-Subscription", subscription)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return a, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return a, fmt.Errorf("the dispatch was answered with status %d", response.StatusCode)
+	}
+	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&a); err != nil {
+		return a, fmt.Errorf("reading the answer: %w", err)
+	}
+	return a, nil
+}
+
 // walkAll takes one message over every channel, with a nevisFIDO that gives
 // links in clear and with one that encrypts them itself.
 func walkAll(ctx context.Context, out io.Writer) error {
@@ -89,16 +114,10 @@ func walk(ctx context.Context, out io.Writer, release string, mode nevis.Mode) e
 	}
 	defer s.stop()
 	for _, way := range []device.Way{device.CreateTarget, device.InRegistration} {
-		pushToken := s.google.Register()
-		registered, err := s.register(ctx, pushToken, way)
+		p, err := s.register(ctx, way)
 		if err != nil {
 			return err
 		}
-		browser, err := s.browser.Subscribe(s.vapid)
-		if err != nil {
-			return err
-		}
-		p := &phone{registered, pushToken, browser}
 		fmt.Fprintf(out, "\n== nevisFIDO %s, phone registered through the %s\n", release,
 			map[device.Way]string{device.CreateTarget: "dispatch target service", device.InRegistration: "UAF registration response"}[way])
 		for _, c := range channels {
@@ -110,15 +129,17 @@ func walk(ctx context.Context, out io.Writer, release string, mode nevis.Mode) e
 			return fmt.Errorf("deregistration: %w", err)
 		}
 	}
-	return firstRegistration(ctx, out, s)
+	if err := firstRegistration(ctx, out, s); err != nil {
+		return fmt.Errorf("first registration: %w", err)
+	}
+	return nil
 }
 
 // register makes a phone with keys of its own and registers it.
-func (s *stack) register(ctx context.Context, pushToken string, way device.Way) (*device.Device, error) {
-	options := device.Options{Target: pushToken, Frontend: s.url(), RequireSealed: true}
-	if way == device.CreateTarget {
-		options.Dispatcher = "push"
-	} else {
+func (s *stack) register(ctx context.Context, way device.Way) (*phone, error) {
+	pushToken := s.google.Register()
+	options := device.Options{Target: pushToken, Frontend: s.url(), RequireSealed: true, Dispatcher: "push"}
+	if way == device.InRegistration {
 		options.Dispatcher = nevisfido.BuiltInFCM // SDKs know the built-in names only
 	}
 	d, err := device.New(options)
@@ -128,7 +149,8 @@ func (s *stack) register(ctx context.Context, pushToken string, way device.Way) 
 	if err := d.Register(ctx, s.url()+"/nevisfido", device.Registration{Way: way}); err != nil {
 		return nil, fmt.Errorf("registering the phone: %w", err)
 	}
-	return d, nil
+	browser, err := s.browser.Subscribe(s.vapid)
+	return &phone{d, pushToken, browser}, err
 }
 
 // take carries one message over the channel and prints the ten steps of the
@@ -141,15 +163,11 @@ func (c channel) take(ctx context.Context, out io.Writer, s *stack, p *phone, op
 	}
 
 	begin := time.Now()
-	body, err := s.post(ctx, "/nevisfido/token/dispatch/"+string(op), c.request(op, p.TargetID()), map[string]string{"X-Subscription": p.browser.JSON()})
+	a, err := c.dispatch(ctx, s, op, p.TargetID(), p.browser.JSON())
 	if err != nil {
 		return err
 	}
 	step(1, "relying party asked for dispatcher %q and had its answer after %d ms", c.dispatcher, time.Since(begin).Milliseconds())
-	var a answer
-	if err := json.Unmarshal(body, &a); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
 	if a.Result != string(nevisfido.Dispatched) || a.Info.Name != cmp.Or(c.delivered, c.dispatcher) {
 		return fmt.Errorf("the answer says %s by dispatcher %q", a.Result, a.Info.Name)
 	}
@@ -198,25 +216,21 @@ func firstRegistration(ctx context.Context, out io.Writer, s *stack) error {
 	if err != nil {
 		return err
 	}
-	body, err := s.post(ctx, "/nevisfido/token/dispatch/registration", c.request(nevisfido.Registration, ""), nil)
+	a, err := c.dispatch(ctx, s, nevisfido.Registration, "", "")
 	if err != nil {
 		return err
 	}
-	var a answer
-	if err := json.Unmarshal(body, &a); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
 	m, err := fresh.Open(a.response())
 	if err != nil {
-		return fmt.Errorf("first registration: %w", err)
+		return err
 	}
 	redeemed, err := fresh.Redeem(ctx, m)
 	if err != nil {
-		return fmt.Errorf("first registration: %w", err)
+		return err
 	}
 	registration := device.Registration{Way: device.InRegistration, UAFRequest: redeemed.UAFRequest}
 	if err := fresh.Register(ctx, s.url()+"/nevisfido", registration); err != nil {
-		return fmt.Errorf("first registration: %w", err)
+		return err
 	}
 	fmt.Fprintf(out, "\n%s, registration of a new phone: in clear to the caller's screen (no key yet), redeemed; the phone is now dispatch target %s\n", c.title, fresh.TargetID())
 	return nil

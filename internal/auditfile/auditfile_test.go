@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"go.uber.org/goleak"
 )
@@ -40,7 +41,7 @@ func object(n int) []byte {
 func appendLines(t *testing.T, path string, from, to int) {
 	t.Helper()
 	var seen troubles
-	f := New(path, seen.report)
+	f := New(path, unbounded, seen.report)
 	for n := from; n <= to; n++ {
 		f.Append(object(n))
 	}
@@ -67,9 +68,25 @@ func contentOf(t *testing.T, path string) []byte {
 	return content
 }
 
+// unbounded is more than a test writes.
+var unbounded = Bounds{1 << 30, 1}
+
+// verify reads a chain of one file.
 func verify(t *testing.T, content []byte) (Report, error) {
 	t.Helper()
-	return Verify(t.Context(), bytes.NewReader(content), "")
+	return verifyNoted(t, "", content)
+}
+
+// verifyNoted reads a chain of several files.
+func verifyNoted(t *testing.T, noted string, files ...[]byte) (Report, error) {
+	t.Helper()
+	v := NewVerifier(noted)
+	for _, content := range files {
+		if err := v.Read(t.Context(), bytes.NewReader(content)); err != nil {
+			return v.Report, err
+		}
+	}
+	return v.Report, v.End()
 }
 
 func verified(t *testing.T, content []byte) Report {
@@ -99,7 +116,7 @@ func TestFormat(t *testing.T) {
 		t.Errorf("the second line is\n%swant\n%s", lines[1], want)
 	}
 	if digest([]byte("abc")) != "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" { // FIPS 180-4
-		t.Error("the hash is no SHA-256")
+		t.Error("the hash is not SHA-256")
 	}
 	info, err := os.Stat(path)
 	if err != nil || info.Mode() != 0o600 {
@@ -117,7 +134,7 @@ func TestVerifyReports(t *testing.T) {
 	if r.Lines != 7 || r.Last != "2026-01-02T03:04:05.005Z" || r.Hash != string(last[len(last)-67:][:64]) || len(r.Resumed) != 0 {
 		t.Errorf("%+v", r)
 	}
-	if _, err := Verify(t.Context(), bytes.NewReader(content), r.Hash); err != nil {
+	if _, err := verifyNoted(t, r.Hash, content); err != nil {
 		t.Errorf("the last hash is not found: %v", err)
 	}
 }
@@ -156,11 +173,11 @@ func TestMovedLinesAreFound(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"first taken out":  {edit(func(l [][]byte) [][]byte { return l[1:] }), "line 1 has the number 2 where 1 should stand"},
-		"middle taken out": {edit(func(l [][]byte) [][]byte { return slices.Delete(l, 2, 3) }), "line 3 has the number 4 where 3 should stand: lines before it were taken out or moved"},
-		"two taken out":    {edit(func(l [][]byte) [][]byte { return slices.Delete(l, 2, 4) }), "line 3 has the number 5 where 3 should stand"},
-		"swapped":          {edit(func(l [][]byte) [][]byte { l[2], l[3] = l[3], l[2]; return l }), "line 3 has the number 4 where 3 should stand"},
-		"repeated":         {edit(func(l [][]byte) [][]byte { return slices.Insert(l, 3, l[2]) }), "line 4 has the number 3 where 4 should stand: it was put in or moved here"},
+		"first taken out":  {edit(func(l [][]byte) [][]byte { return l[1:] }), "line 1 has the number 2 where 1 is next"},
+		"middle taken out": {edit(func(l [][]byte) [][]byte { return slices.Delete(l, 2, 3) }), "line 3 has the number 4 where 3 is next"},
+		"two taken out":    {edit(func(l [][]byte) [][]byte { return slices.Delete(l, 2, 4) }), "line 3 has the number 5 where 3 is next"},
+		"swapped":          {edit(func(l [][]byte) [][]byte { l[2], l[3] = l[3], l[2]; return l }), "line 3 has the number 4 where 3 is next"},
+		"repeated":         {edit(func(l [][]byte) [][]byte { return slices.Insert(l, 3, l[2]) }), "line 4 has the number 3 where 4 is next"},
 		"from another":     {edit(func(l [][]byte) [][]byte { l[3] = others[3]; return l }), "line 4 does not follow the one before it"},
 		"another's start":  {edit(func(l [][]byte) [][]byte { l[0] = others[0]; return l }), "line 2 does not follow the one before it"},
 		"blank line":       {edit(func(l [][]byte) [][]byte { return slices.Insert(l, 3, []byte("\n")) }), "line 4 was changed or put in"},
@@ -187,7 +204,7 @@ func TestTruncation(t *testing.T) {
 		if whole := content[size-1] == '\n'; whole != (err == nil) {
 			t.Errorf("cut to %d bytes: %v", size, err)
 		}
-		_, err = Verify(t.Context(), bytes.NewReader(content[:size]), noted)
+		_, err = verifyNoted(t, noted, content[:size])
 		if err == nil {
 			t.Errorf("cut to %d bytes, with the last hash noted: no error", size)
 		}
@@ -250,7 +267,7 @@ func TestGoesOnAfterTornBeginnings(t *testing.T) {
 func TestLeavesForeignFilesAlone(t *testing.T) {
 	_, content := newChain(t, 1)
 	for name, foreign := range map[string]string{
-		"text":                    "once upon a time\n",
+		"text":                    "an old note\n",
 		"another JSON":            `{"level":"info"}` + "\n",
 		"garbage at the end":      string(content) + strings.Repeat("x", maxLine),
 		"a chain's middle, torn":  string(linesOf(content)[1][:40]),
@@ -261,7 +278,7 @@ func TestLeavesForeignFilesAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		var seen troubles
-		f := New(path, seen.report)
+		f := New(path, unbounded, seen.report)
 		f.Append(object(1))
 		f.Close()
 		if seen.lost != 1 || !errors.Is(seen.errs[0], errForeign) {
@@ -279,7 +296,7 @@ func sealText(body string) string { return body + hashMember + digest([]byte(bod
 func TestLongLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	var seen troubles
-	f := New(path, seen.report)
+	f := New(path, unbounded, seen.report)
 	for _, size := range []int{maxObject, maxObject + 1, maxObject} {
 		f.Append([]byte(`{"n":"` + strings.Repeat("x", size-len(`{"n":""}`)) + `"}`))
 	}
@@ -293,32 +310,25 @@ func TestLongLines(t *testing.T) {
 	}
 }
 
-func TestInterruptedVerification(t *testing.T) {
+func TestVerificationThatCannotGoOn(t *testing.T) {
 	_, content := newChain(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Verify(ctx, bytes.NewReader(content), ""); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
+	if err := NewVerifier("").Read(ctx, bytes.NewReader(content)); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
 	}
-}
-
-func TestReadErrors(t *testing.T) {
 	broken := errors.New("broken disk")
-	if _, err := Verify(t.Context(), errReader{broken}, ""); !errors.Is(err, broken) || !strings.Contains(err.Error(), "reading line 1") {
-		t.Errorf("%v", err)
+	if err := NewVerifier("").Read(t.Context(), iotest.ErrReader(broken)); !errors.Is(err, broken) {
+		t.Errorf("unreadable: %v", err)
 	}
 }
-
-type errReader struct{ err error }
-
-func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
 // Many goroutines write at once, and nothing is lost that is not reported.
 func TestConcurrentWriters(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	var seen troubles
-	f := New(path, seen.report)
+	f := New(path, unbounded, seen.report)
 	const writers, each = 16, 200
 	var group sync.WaitGroup
 	for w := range writers {

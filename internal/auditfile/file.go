@@ -2,7 +2,6 @@ package auditfile
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -22,18 +21,25 @@ var (
 	errBehind = errors.New("the disk is too slow: too many lines wait to be written")
 	errLong   = errors.New("an audit line is longer than 255 KiB")
 	errClosed = errors.New("the file is closed already")
-	errGone   = errors.New("the audit file was deleted or replaced while it was in use; a new chain begins")
+	errGone   = errors.New("the audit file was deleted or replaced while it was in use; another one begins")
 )
 
 // process tells the lines of different processes apart.
 var process = rand.Text()
 
+// Bounds keep the files from filling the disk.
+type Bounds struct {
+	Size int64 // of a file in bytes, after which another one begins
+	Keep int   // how many full files are kept; older ones are removed
+}
+
 // File writes a chain. Its methods may be called concurrently; they never wait
 // for the disk, except for Close. The file is opened and locked for this
 // process when the first line is written, so that a configuration can be
-// validated beside a running server.
+// validated while a server runs.
 type File struct {
 	path   string
+	bounds atomic.Pointer[Bounds]
 	report func(lost int64, err error)
 	lines  chan []byte
 	lost   atomic.Int64 // lines that no line has told of
@@ -44,20 +50,25 @@ type File struct {
 
 	// What only the writer uses.
 	file     *os.File // nil while it is not open
+	size     int64
 	end      ending
 	unsynced int64
 	unseen   int64     // lines since the file was last seen under its name
 	retry    time.Time // when to open it again
-	err      error     // why it is not
+	err      error     // why it is not open
 }
 
 // New makes a File. report is called with the number of lines that were lost
 // and the reason, and with nil whenever lines have reached the disk.
-func New(path string, report func(lost int64, err error)) *File {
+func New(path string, bounds Bounds, report func(lost int64, err error)) *File {
 	f := &File{path: path, report: report, lines: make(chan []byte, queueLength), done: make(chan struct{})}
+	f.bounds.Store(&bounds)
 	go f.run()
 	return f
 }
+
+// SetBounds changes the bounds.
+func (f *File) SetBounds(bounds Bounds) { f.bounds.Store(&bounds) }
 
 // Append adds a JSON object, which has at least one member. If the disk does
 // not keep up, or fails, the line is lost, and reported.
@@ -66,16 +77,16 @@ func (f *File) Append(object []byte) {
 	defer f.mu.RUnlock()
 	switch {
 	case f.closed:
-		f.lose(errClosed)
+		f.lose(1, errClosed)
 		return
 	case len(object) > maxObject:
-		f.lose(errLong)
+		f.lose(1, errLong)
 		return
 	}
 	select {
 	case f.lines <- object:
 	default:
-		f.lose(errBehind)
+		f.lose(1, errBehind)
 	}
 }
 
@@ -105,9 +116,12 @@ func (f *File) run() {
 				return
 			}
 			if f.file == nil && time.Now().Before(f.retry) {
-				f.lose(f.err)
+				f.lose(1, f.err)
 			} else if err := f.write(object); err != nil {
-				f.fail(err)
+				f.sync()
+				f.shut() // its end is not known now
+				f.err, f.retry = err, time.Now().Add(pause)
+				f.lose(1, err)
 			}
 		case <-ticker.C:
 			f.sync()
@@ -116,78 +130,72 @@ func (f *File) run() {
 	}
 }
 
-func (f *File) lose(err error) {
-	f.lost.Add(1)
-	f.report(1, err)
-}
-
-// fail gives up a line and the file, whose end is unknown now, for a while.
-func (f *File) fail(err error) {
-	f.sync()
-	f.shut()
-	f.err, f.retry = err, time.Now().Add(pause)
-	f.lose(err)
+func (f *File) lose(n int64, err error) {
+	f.lost.Add(n)
+	f.report(n, err)
 }
 
 // write writes one line, after one that tells what happened before if there is
 // anything to tell.
 func (f *File) write(object []byte) error {
-	opened := f.file == nil
-	if opened {
-		if err := f.open(); err != nil {
-			return err
-		}
+	opened, err := f.ready()
+	if err != nil {
+		return err
 	}
-	lost := f.lost.Load()
-	if opened || lost > 0 {
-		told := f.end.damage
-		told.Lost = lost
-		if err := f.put(note(told)); err != nil {
+	told := f.end.damage
+	if told.Lost = f.lost.Load(); opened || told != (damage{}) {
+		if err := f.put(note(told, f.end.continues)); err != nil {
 			return err
 		}
-		f.lost.Add(-lost)
+		f.lost.Add(-told.Lost)
 		f.end.damage = damage{}
 	}
 	return f.put(object)
 }
 
-// note makes the object that tells of a new beginning.
-func note(d damage) []byte {
-	event := openedEvent
-	if d != (damage{}) {
-		event = resumedEvent
+// ready opens the file where it is not open, and begins another where it is
+// full.
+func (f *File) ready() (opened bool, err error) {
+	if f.file == nil {
+		opened = true
+		if err := f.open(); err != nil {
+			return false, err
+		}
 	}
-	object, _ := json.Marshal(struct { // cannot fail: texts and numbers
-		Time    string `json:"time"`
-		Event   string `json:"event"`
-		Process string `json:"process"`
-		damage
-	}{time.Now().UTC().Format(TimeLayout), event, process, d})
-	return object
+	if f.size < f.bounds.Load().Size {
+		return opened, nil
+	}
+	f.sync()
+	f.checkName()
+	if f.file != nil {
+		if err := f.rotate(); err != nil {
+			return false, err
+		}
+	}
+	return true, f.open()
 }
 
 // open opens and locks the file and finds its end.
 func (f *File) open() (err error) {
-	file, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, fileMode)
-	if err != nil {
+	if f.file, err = os.OpenFile(f.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, fileMode); err != nil {
+		f.file = nil
 		return fmt.Errorf("opening the audit file: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = file.Close() // nothing was written
-		}
-	}()
-	if err := lock(file); err != nil {
+	if err := lock(f.file); err != nil {
 		return fmt.Errorf("locking the audit file %s: %w", f.path, err)
 	}
-	info, err := file.Stat()
+	info, err := f.file.Stat()
 	if err != nil {
 		return fmt.Errorf("opening the audit file: %w", err)
 	}
-	if f.end, err = findEnd(file, info.Size()); err != nil {
+	if f.size = info.Size(); f.size == 0 {
+		f.end, err = endOfFull(f.path)
+	} else {
+		f.end, err = findEnd(f.file, f.size)
+	}
+	if err != nil {
 		return fmt.Errorf("continuing the audit file %s: %w", f.path, err)
 	}
-	f.file = file
 	return nil
 }
 
@@ -198,7 +206,8 @@ func (f *File) put(object []byte) error {
 	if f.end.newline {
 		line = append([]byte("\n"), line...)
 	}
-	if _, err := f.file.Write(append(line, '\n')); err != nil {
+	n, err := f.file.Write(append(line, '\n'))
+	if f.size += int64(n); err != nil {
 		return fmt.Errorf("writing to the audit file: %w", err)
 	}
 	f.end.last, f.end.newline = next, false
@@ -216,8 +225,9 @@ func (f *File) sync() {
 	n := f.unsynced
 	f.unsynced = 0
 	if err := f.file.Sync(); err != nil {
+		err = fmt.Errorf("syncing the audit file: %w", err)
 		f.shut()
-		f.report(n, fmt.Errorf("syncing the audit file: %w", err))
+		f.report(n, err)
 		return
 	}
 	f.report(0, nil)
@@ -238,20 +248,17 @@ func (f *File) checkName() {
 	switch {
 	case err == nil && os.SameFile(open, named):
 		f.unseen = 0
-		return
-	case err != nil && !errors.Is(err, os.ErrNotExist):
-		return // it may be there all the same
+	case err == nil || errors.Is(err, os.ErrNotExist): // every other error says nothing of the file
+		n := max(f.unseen, 1)
+		f.shut()
+		f.lose(n, errGone)
 	}
-	n := max(f.unseen, 1)
-	f.shut()
-	f.lost.Add(n)
-	f.report(n, errGone)
 }
 
 // shut closes the file, which unlocks it.
 func (f *File) shut() {
 	if f.file != nil {
-		_ = f.file.Close() // synced before, or in trouble anyway
+		_ = f.file.Close() // synced before, or in trouble already
 		f.file, f.unsynced, f.unseen = nil, 0, 0
 	}
 }

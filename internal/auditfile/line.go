@@ -1,5 +1,5 @@
-// Package auditfile keeps an append-only file of JSON objects, one a line, each of
-// which holds the hash of the one before. A line that is changed, taken out,
+// Package auditfile keeps an append-only trail of JSON objects, one a line, each
+// of which holds the hash of the one before. A line that is changed, taken out,
 // put in or moved later shows; lines that are cut off at the end do not, unless
 // somebody noted the last hash elsewhere. The hashes have no key: whoever may
 // write to the file can make a new chain from any line on.
@@ -9,15 +9,17 @@
 //	{"seq":7,<members>,"prev":"<hash of line 6>","hash":"<hash of line 7>"}
 //
 // where a hash is the SHA-256, in hexadecimal digits, of everything in the line
-// before `,"hash"`. The first line has the number 1, and zeros for prev.
+// before `,"hash"`. The first line has the number 1, and zeros for prev. A file
+// that is full gets another name, and the next one goes on with its chain.
 package auditfile
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"strconv"
+	"fmt"
 	"strings"
+	"time"
 )
 
 const (
@@ -33,7 +35,7 @@ const TimeLayout = "2006-01-02T15:04:05.000Z"
 
 // Events of the chain itself.
 const (
-	openedEvent  = "opened"  // a process begins to write
+	openedEvent  = "opened"  // a process begins to write to a file
 	resumedEvent = "resumed" // the writer goes on after lines were torn or lost
 )
 
@@ -46,13 +48,15 @@ type link struct {
 	hash string
 }
 
-// entry is what the chain itself reads of a line.
+// entry is what the chain itself reads and writes of a line.
 type entry struct {
-	Seq   int64  `json:"seq"`
-	Time  string `json:"time"`
-	Event string `json:"event"`
-	Prev  string `json:"prev"`
+	Seq       int64  `json:"seq,omitempty"`
+	Time      string `json:"time"`
+	Event     string `json:"event"`
+	Process   string `json:"process,omitempty"`
+	Continues bool   `json:"continues,omitempty"` // it is the first line of a file that goes on where another was full
 	damage
+	Prev string `json:"prev,omitempty"`
 }
 
 // damage is what a line tells of those before it.
@@ -62,20 +66,22 @@ type damage struct {
 	Lost      int64  `json:"lost,omitempty"` // lines that could not be written
 }
 
+// note makes the object that tells how the chain goes on.
+func note(d damage, continues bool) []byte {
+	e := entry{Time: time.Now().UTC().Format(TimeLayout), Event: openedEvent, Process: process, Continues: continues, damage: d}
+	if d != (damage{}) {
+		e.Event = resumedEvent
+	}
+	object, _ := json.Marshal(e) // cannot fail: texts and numbers
+	return object
+}
+
 // seal makes the line of a JSON object that has members. The line ends without
 // a newline.
 func (l link) seal(object []byte) (line []byte, next link) {
-	line = append(line, `{"seq":`...)
-	line = strconv.AppendInt(line, l.seq+1, 10)
-	line = append(line, ',')
-	line = append(line, object[1:len(object)-1]...)
-	line = append(line, `,"prev":"`...)
-	line = append(line, l.hash...)
-	line = append(line, '"')
+	line = fmt.Appendf(nil, `{"seq":%d,%s,"prev":"%s"`, l.seq+1, object[1:len(object)-1], l.hash)
 	next = link{l.seq + 1, digest(line)}
-	line = append(line, hashMember...)
-	line = append(line, next.hash...)
-	return append(line, `"}`...), next
+	return fmt.Append(line, hashMember, next.hash, `"}`), next
 }
 
 // unseal returns the hash of a line, and reports whether the line is whole: as
@@ -87,12 +93,6 @@ func unseal(line []byte) (hash string, whole bool) {
 	body, tail := line[:len(line)-tailLength], line[len(line)-tailLength:]
 	hash = digest(body)
 	return hash, string(tail) == hashMember+hash+`"}`
-}
-
-// read parses a whole line.
-func read(line []byte) (e entry, err error) {
-	err = json.Unmarshal(line, &e)
-	return e, err
 }
 
 func digest(content []byte) string {

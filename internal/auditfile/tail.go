@@ -2,42 +2,41 @@ package auditfile
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 )
 
-// ending is how a file ends: with a whole line, and what stands behind it.
+// ending is how a file ends: with a whole line, and what follows it.
 type ending struct {
-	last    link
-	damage  damage
-	newline bool // the file does not end with one
+	last      link
+	damage    damage
+	newline   bool // the file does not end with one
+	continues bool // it is the end of a full file, after which a new one goes on
 }
 
 var errForeign = errors.New("it has other content than audit lines: name another file, or move this one away")
 
-// findEnd looks for the last whole line. What stands behind it was torn when
-// the process or the machine died, or was damaged since; both is told in the
-// next line, as an end that was cut off cannot be told from one that was never
+// findEnd looks for the last whole line. What follows it was torn when the
+// process or the machine died, or was damaged since; both is told in the next
+// line, as an end that was cut off cannot be told from one that was never
 // written.
 func findEnd(file io.ReaderAt, size int64) (ending, error) {
 	content := make([]byte, min(size, maxLine))
 	if _, err := file.ReadAt(content, size-int64(len(content))); err != nil && !errors.Is(err, io.EOF) {
 		return ending{}, fmt.Errorf("reading its end: %w", err)
 	}
-	end := ending{last: link{0, genesis}, newline: len(content) > 0 && content[len(content)-1] != '\n'}
-	rest := content
-	for len(rest) > 0 {
+	end := ending{last: link{0, genesis}, newline: !bytes.HasSuffix(content, []byte("\n"))}
+	for rest := content; len(rest) > 0; {
 		rest = bytes.TrimSuffix(rest, []byte("\n"))
 		start := bytes.LastIndexByte(rest, '\n') + 1
 		if hash, whole := unseal(rest[start:]); whole {
-			e, err := read(rest[start:])
-			if err != nil {
+			var e entry
+			if err := json.Unmarshal(rest[start:], &e); err != nil {
 				return ending{}, errForeign
 			}
-			end.last = link{e.Seq, hash}
-			behind := content[len(rest):]
-			end.damage = torn(bytes.TrimPrefix(behind, []byte("\n")))
+			end.last, end.damage = link{e.Seq, hash}, torn(bytes.TrimPrefix(content[len(rest):], []byte("\n")))
 			return end, nil
 		}
 		rest = rest[:start]
@@ -50,7 +49,7 @@ func findEnd(file io.ReaderAt, size int64) (ending, error) {
 	return end, nil
 }
 
-// torn describes what stands behind the last whole line.
+// torn describes what follows the last whole line.
 func torn(content []byte) damage {
 	if len(content) == 0 {
 		return damage{}

@@ -26,8 +26,8 @@ const (
 
 func TestMain(m *testing.M) {
 	switch path := os.Getenv(childFile); os.Getenv(childDoes) {
-	case "write for ever":
-		writeForEver(path)
+	case "write on":
+		writeOn(path)
 	case "fill the disk":
 		fillTheDisk(path)
 	default:
@@ -52,20 +52,20 @@ func fillTheDisk(path string) {
 	}
 	before := limit.Cur
 	room(1500)
-	f := New(path, func(lost int64, _ error) { fmt.Print(strings.Repeat("x", int(lost))) })
+	f := New(path, unbounded, func(lost int64, _ error) { fmt.Print(strings.Repeat("x", int(lost))) })
 	for n := range 20 {
 		f.Append(object(n))
 	}
 	f.Close()
 	room(before)
-	f = New(path, func(lost int64, _ error) { fmt.Print(strings.Repeat("x", int(lost))) })
+	f = New(path, unbounded, func(lost int64, _ error) { fmt.Print(strings.Repeat("x", int(lost))) })
 	f.Append(object(20))
 	f.Close()
 }
 
-// writeForEver prints a dot for each line, from when it has the file.
-func writeForEver(path string) {
-	f := New(path, func(_ int64, err error) {
+// writeOn prints a dot for each line, from when it has the file.
+func writeOn(path string) {
+	f := New(path, unbounded, func(_ int64, err error) {
 		if err != nil && !errors.Is(err, errBehind) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -89,7 +89,7 @@ func childThat(t *testing.T, does, path string) *exec.Cmd {
 
 func startChild(t *testing.T, path string) (cmd *exec.Cmd, dots io.Reader) {
 	t.Helper()
-	cmd = childThat(t, "write for ever", path)
+	cmd = childThat(t, "write on", path)
 	dots, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func TestOneProcessPerFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "audit.jsonl")
 		var seen, others troubles
-		f, other := New(path, seen.report), New(path, others.report)
+		f, other := New(path, unbounded, seen.report), New(path, unbounded, others.report)
 		f.Append(object(1))
 		synctest.Wait()
 		other.Append(object(2))
@@ -162,7 +162,7 @@ func TestAnotherProcessKeepsTheFile(t *testing.T) {
 	_, dots := startChild(t, path)
 	await(t, dots, 1)
 	var seen troubles
-	f := New(path, seen.report)
+	f := New(path, unbounded, seen.report)
 	f.Append(object(1))
 	f.Close()
 	if seen.lost != 1 || !strings.Contains(seen.errs[0].Error(), "another process writes to it") {
@@ -172,7 +172,7 @@ func TestAnotherProcessKeepsTheFile(t *testing.T) {
 
 func TestNothingIsTouchedBeforeTheFirstLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	f := New(path, new(troubles).report)
+	f := New(path, unbounded, new(troubles).report)
 	f.Close()
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the file was made: %v", err)
@@ -181,7 +181,7 @@ func TestNothingIsTouchedBeforeTheFirstLine(t *testing.T) {
 
 func TestFullDisk(t *testing.T) {
 	var seen troubles
-	f := New("/dev/full", seen.report)
+	f := New("/dev/full", unbounded, seen.report)
 	for n := range 10 {
 		f.Append(object(n))
 	}
@@ -214,7 +214,7 @@ func TestRecovery(t *testing.T) {
 		folder := filepath.Join(t.TempDir(), "log")
 		path := filepath.Join(folder, "audit.jsonl")
 		var seen troubles
-		f := New(path, seen.report)
+		f := New(path, unbounded, seen.report)
 		f.Append(object(1))
 		f.Append(object(2))
 		synctest.Wait()
@@ -259,9 +259,9 @@ func TestFileThatIsTakenAway(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "audit.jsonl")
 				var seen troubles
-				f := New(path, seen.report)
+				f := New(path, unbounded, seen.report)
 				f.Append(object(1))
-				time.Sleep(2*syncInterval + pause/10) // beside the ticks
+				time.Sleep(2*syncInterval + pause/10) // between the ticks
 				if err := test.takeAway(path); err != nil {
 					t.Fatal(err)
 				}
@@ -296,7 +296,7 @@ func TestSlowDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	var seen troubles
-	f := New(path, seen.report)
+	f := New(path, unbounded, seen.report)
 	for n := range 10 * queueLength { // more than the pipe and the queue take
 		f.Append(object(n))
 	}
@@ -318,7 +318,7 @@ func TestSyncsAtMostOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		synced := 0
-		f := New(filepath.Join(t.TempDir(), "audit.jsonl"), func(_ int64, err error) {
+		f := New(filepath.Join(t.TempDir(), "audit.jsonl"), unbounded, func(_ int64, err error) {
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {

@@ -183,7 +183,7 @@ func (t Table[M]) readArguments(d *caddyfile.Dispenser, m *M, name string, lines
 		break
 	}
 	if d.NextArg() {
-		return fmt.Errorf("%s has a superfluous argument; its options stand in a block", name)
+		return fmt.Errorf("%s has a superfluous argument; its options belong in a block", name)
 	}
 	return nil
 }
@@ -270,7 +270,7 @@ func (t Table[M]) Check(m *M) error {
 
 // Provision checks all options, puts in the defaults of those that are not set,
 // and replaces placeholders by their values. The logger is told of secrets that
-// stand in the configuration itself. It dials nothing.
+// are in the configuration itself. It dials nothing.
 func (t Table[M]) Provision(m *M, logger *slog.Logger) error {
 	if err := t.Check(m); err != nil {
 		return err

@@ -47,7 +47,7 @@ var table = conf.Table[gateway]{
 	conf.Argument(conf.Placeholder("url", func(g *gateway) *string { return &g.URL }, noX)),
 	conf.OneOf("mode", func(g *gateway) *string { return &g.Mode }, "fast", "slow", "off"),
 	conf.OptionalText("note", func(g *gateway) **string { return &g.Note }, noX),
-	conf.Secret("password", func(g *gateway) *string { return &g.Password }, nil),
+	conf.Placeholder("password", func(g *gateway) *string { return &g.Password }, nil),
 	conf.Path("file", func(g *gateway) *string { return &g.File }),
 	conf.Words("names", func(g *gateway) *[]string { return &g.Names }, noX),
 	conf.Each("key", func(g *gateway) *[]string { return &g.Keys }, noX),

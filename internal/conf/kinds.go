@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,17 +20,68 @@ import (
 // Text is an option with one value, which is used as it is written. valid may
 // be nil; its errors need not name the option.
 func Text[M any, S ~string](name string, field func(*M) *S, valid func(string) error) Option[M] {
-	return Option[M]{
+	return text(name, field, orAny(valid), nil)
+}
+
+// Placeholder is Text for a value that may hold placeholders such as
+// {env.NAME}. Provision replaces them; valid looks at the value that results,
+// and before that at one without placeholders.
+func Placeholder[M any, S ~string](name string, field func(*M) *S, valid func(string) error) Option[M] {
+	return text(name, field,
+		func(value string) error { return placeholder.Check(name, value, valid) },
+		func(value string) (string, error) {
+			value, err := placeholder.Resolve(name, value)
+			if err != nil {
+				return "", err
+			}
+			return value, orAny(valid)(value)
+		})
+}
+
+// Path is Placeholder for the path of a file or folder. It tells a path from
+// the content of a file.
+func Path[M any, S ~string](name string, field func(*M) *S) Option[M] {
+	return text(name, field,
+		func(value string) error { return placeholder.CheckPath(name, value) },
+		func(value string) (string, error) { return placeholder.ResolvePath(name, value) })
+}
+
+func orAny(valid func(string) error) func(string) error {
+	if valid == nil {
+		return func(string) error { return nil }
+	}
+	return valid
+}
+
+// text makes an option with one value; "" is one that is not set. resolve may be
+// nil.
+func text[M any, S ~string](name string, field func(*M) *S, check func(string) error, resolve func(string) (string, error)) Option[M] {
+	o := Option[M]{
 		Name: name,
-		read: readOne(name, field),
+		read: func(m *M, d *caddyfile.Dispenser) error {
+			value, err := one(name, d)
+			*field(m) = S(value)
+			return err
+		},
 		check: func(m *M) error {
-			value := string(*field(m))
-			if value == "" || valid == nil {
+			if *field(m) == "" {
 				return nil
 			}
-			return named(name, valid(value))
+			return named(name, check(string(*field(m))))
 		},
 	}
+	if resolve != nil {
+		o.resolve = func(m *M, _ *slog.Logger) error {
+			to := field(m)
+			if *to == "" {
+				return nil
+			}
+			value, err := resolve(string(*to))
+			*to = S(value)
+			return named(name, err)
+		}
+	}
+	return o
 }
 
 // OptionalText is Text for a value that may be empty; nil is one that is not
@@ -47,81 +99,10 @@ func OptionalText[M any, S ~string](name string, field func(*M) **S, valid func(
 			return nil
 		},
 		check: func(m *M) error {
-			if *field(m) == nil || valid == nil {
+			if *field(m) == nil {
 				return nil
 			}
-			return named(name, valid(string(**field(m))))
-		},
-	}
-}
-
-// Placeholder is Text for a value that may hold placeholders such as
-// {env.NAME}. Provision replaces them; valid looks at the value that results,
-// and before that at one without placeholders.
-func Placeholder[M any, S ~string](name string, field func(*M) *S, valid func(string) error) Option[M] {
-	return resolved(name, field, valid, func(text string, _ *slog.Logger) (string, error) {
-		return placeholder.Resolve(name, text)
-	})
-}
-
-// Secret is Placeholder for a credential: one that stands in the configuration
-// itself is warned about.
-func Secret[M any, S ~string](name string, field func(*M) *S, valid func(string) error) Option[M] {
-	return resolved(name, field, valid, func(text string, logger *slog.Logger) (string, error) {
-		return placeholder.ResolveSecret(name, text, logger)
-	})
-}
-
-func resolved[M any, S ~string](name string, field func(*M) *S, valid func(string) error, resolve func(string, *slog.Logger) (string, error)) Option[M] {
-	return Option[M]{
-		Name: name,
-		read: readOne(name, field),
-		check: func(m *M) error {
-			if *field(m) == "" {
-				return nil
-			}
-			return placeholder.Check(name, string(*field(m)), valid)
-		},
-		resolve: func(m *M, logger *slog.Logger) error {
-			to := field(m)
-			if *to == "" {
-				return nil
-			}
-			value, err := resolve(string(*to), logger)
-			if err != nil {
-				return err
-			}
-			if valid != nil {
-				if err := valid(value); err != nil {
-					return named(name, err)
-				}
-			}
-			*to = S(value)
-			return nil
-		},
-	}
-}
-
-// Path is Placeholder for the path of a file or folder. It tells a path from
-// the content of a file.
-func Path[M any, S ~string](name string, field func(*M) *S) Option[M] {
-	return Option[M]{
-		Name: name,
-		read: readOne(name, field),
-		check: func(m *M) error {
-			if *field(m) == "" {
-				return nil
-			}
-			return placeholder.CheckPath(name, string(*field(m)))
-		},
-		resolve: func(m *M, _ *slog.Logger) error {
-			to := field(m)
-			if *to == "" {
-				return nil
-			}
-			value, err := placeholder.ResolvePath(name, string(*to))
-			*to = S(value)
-			return err
+			return named(name, orAny(valid)(string(**field(m))))
 		},
 	}
 }
@@ -132,22 +113,13 @@ func OneOf[M any, S ~string](name string, field func(*M) *S, words ...S) Option[
 		if slices.Contains(words, S(value)) {
 			return nil
 		}
-		return fmt.Errorf("it takes %s", enumerate(words))
-	})
-}
-
-func enumerate[S ~string](words []S) string {
-	var text strings.Builder
-	for i, word := range words {
-		switch {
-		case i > 0 && i == len(words)-1:
-			text.WriteString(" or ")
-		case i > 0:
-			text.WriteString(", ")
+		list := make([]string, len(words))
+		for i, word := range words {
+			list[i] = string(word)
 		}
-		text.WriteString(string(word))
-	}
-	return text.String()
+		last := len(list) - 1
+		return fmt.Errorf("it takes %s or %s", strings.Join(list[:last], ", "), list[last])
+	})
 }
 
 // Words is an option with one or more values on its line. valid, which may be
@@ -165,7 +137,7 @@ func Words[M any, S ~string](name string, field func(*M) *[]S, valid func(string
 			}
 			return nil
 		},
-		check: func(m *M) error { return checkEach(name, *field(m), valid) },
+		check: func(m *M) error { return checkEach(name, *field(m), orAny(valid)) },
 	}
 }
 
@@ -192,13 +164,11 @@ func Each[M any, S ~string](name string, field func(*M) *[]S, valid func(string)
 		resolve: func(m *M, logger *slog.Logger) error {
 			for i, text := range *field(m) {
 				value, err := placeholder.ResolveSecret(name, string(text), logger)
-				if err != nil {
-					return err
+				if err == nil {
+					err = orAny(valid)(value)
 				}
-				if valid != nil {
-					if err := valid(value); err != nil {
-						return named(name, err)
-					}
+				if err != nil {
+					return named(name, err)
 				}
 				(*field(m))[i] = S(value)
 			}
@@ -211,9 +181,6 @@ func checkEach[S ~string](name string, values []S, valid func(string) error) err
 	for _, value := range values {
 		if value == "" {
 			return fmt.Errorf("%s: a value is empty", name)
-		}
-		if valid == nil {
-			continue
 		}
 		if err := valid(string(value)); err != nil {
 			return named(name, err)
@@ -239,83 +206,21 @@ func Flag[M any](name string, field func(*M) *bool) Option[M] {
 // Int is an option with a whole number. The default, where it is not 0, takes
 // the place of a number that is not set.
 func Int[M any](name string, field func(*M) *int, lowest, highest, byDefault int) Option[M] {
-	inRange := func(n int) error {
+	return number(name, field, strconv.Atoi, intRange(name, lowest, highest), byDefault)
+}
+
+func intRange(name string, lowest, highest int) func(int) error {
+	return func(n int) error {
 		if n < lowest || n > highest {
 			return fmt.Errorf("%s takes a whole number from %d to %d", name, lowest, highest)
 		}
 		return nil
 	}
-	return Option[M]{
-		Name: name,
-		read: func(m *M, d *caddyfile.Dispenser) error {
-			n, err := readInt(name, d, inRange)
-			*field(m) = n
-			return err
-		},
-		check: func(m *M) error {
-			if *field(m) == 0 {
-				return nil
-			}
-			return inRange(*field(m))
-		},
-		resolve: func(m *M, _ *slog.Logger) error {
-			if *field(m) == 0 {
-				*field(m) = byDefault
-			}
-			return nil
-		},
-	}
 }
 
 // OptionalInt is Int for a number that may be 0; nil is one that is not set.
 func OptionalInt[M any](name string, field func(*M) **int, lowest, highest, byDefault int) Option[M] {
-	value := func(m *M) *int {
-		if *field(m) == nil {
-			return new(int)
-		}
-		return *field(m)
-	}
-	o := Int(name, value, lowest, highest, 0)
-	read := o.read
-	o.read = func(m *M, d *caddyfile.Dispenser) error {
-		*field(m) = new(int)
-		return read(m, d)
-	}
-	o.resolve = func(m *M, _ *slog.Logger) error {
-		if *field(m) == nil {
-			*field(m) = &byDefault
-		}
-		return nil
-	}
-	return o
-}
-
-func readInt(name string, d *caddyfile.Dispenser, inRange func(int) error) (int, error) {
-	text, err := one(name, d)
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		return 0, inRange(minInt) // which names the range
-	}
-	return n, inRange(n)
-}
-
-const minInt = -1 << 63
-
-// Duration is an option with a time above zero, at most highest where that is
-// not 0. The default takes the place of one that is not set.
-func Duration[M any](name string, field func(*M) *caddy.Duration, highest, byDefault time.Duration) Option[M] {
-	check := func(m *M) error {
-		switch value := time.Duration(*field(m)); {
-		case value < 0:
-			return fmt.Errorf("%s takes a duration longer than zero, such as 5m", name)
-		case highest > 0 && value > highest:
-			return fmt.Errorf("%s takes a duration of at most %s", name, highest)
-		}
-		return nil
-	}
+	inRange := intRange(name, lowest, highest)
 	return Option[M]{
 		Name: name,
 		read: func(m *M, d *caddyfile.Dispenser) error {
@@ -323,18 +228,42 @@ func Duration[M any](name string, field func(*M) *caddy.Duration, highest, byDef
 			if err != nil {
 				return err
 			}
-			value, err := ParseDuration(name, text)
-			*field(m) = value
-			return err
+			n, err := strconv.Atoi(text)
+			if err != nil {
+				return inRange(lowest - 1) // which names the range
+			}
+			*field(m) = &n
+			return nil
 		},
-		check: check,
+		check: func(m *M) error {
+			if *field(m) == nil {
+				return nil
+			}
+			return inRange(**field(m))
+		},
 		resolve: func(m *M, _ *slog.Logger) error {
-			if *field(m) == 0 {
-				*field(m) = caddy.Duration(byDefault)
+			if *field(m) == nil {
+				*field(m) = &byDefault
 			}
 			return nil
 		},
 	}
+}
+
+// Duration is an option with a time above zero, at most highest where that is
+// not 0. The default takes the place of one that is not set.
+func Duration[M any](name string, field func(*M) *caddy.Duration, highest, byDefault time.Duration) Option[M] {
+	check := func(value caddy.Duration) error {
+		switch {
+		case value <= 0:
+			return fmt.Errorf("%s takes a duration longer than zero, such as 5m", name)
+		case highest > 0 && time.Duration(value) > highest:
+			return fmt.Errorf("%s takes a duration of at most %s", name, highest)
+		}
+		return nil
+	}
+	parse := func(text string) (caddy.Duration, error) { return ParseDuration(name, text) }
+	return number(name, field, parse, check, caddy.Duration(byDefault))
 }
 
 // ParseDuration reads a time above zero. The error names the option.
@@ -349,12 +278,22 @@ func ParseDuration(name, text string) (caddy.Duration, error) {
 // Size is an option with a number of bytes, such as 64KiB. The default takes
 // the place of one that is not set.
 func Size[M any](name string, field func(*M) *int64, lowest, highest, byDefault int64) Option[M] {
-	inRange := func(size int64) error {
+	check := func(size int64) error {
 		if size < lowest || size > highest {
 			return fmt.Errorf("%s takes a size from %s to %s", name, humanize.IBytes(uint64(lowest)), humanize.IBytes(uint64(highest))) //nolint:gosec // bounds are positive
 		}
 		return nil
 	}
+	parse := func(text string) (int64, error) {
+		size, err := humanize.ParseBytes(text)
+		return int64(min(size, math.MaxInt64)), err //nolint:gosec // it fits
+	}
+	return number(name, field, parse, check, byDefault)
+}
+
+// number makes an option with a quantity; 0 is one that is not set. What cannot
+// be parsed gets the error of check, which says what the option takes.
+func number[M any, N int | int64 | caddy.Duration](name string, field func(*M) *N, parse func(string) (N, error), check func(N) error, byDefault N) Option[M] {
 	return Option[M]{
 		Name: name,
 		read: func(m *M, d *caddyfile.Dispenser) error {
@@ -362,18 +301,18 @@ func Size[M any](name string, field func(*M) *int64, lowest, highest, byDefault 
 			if err != nil {
 				return err
 			}
-			size, err := humanize.ParseBytes(text)
-			if err != nil || size == 0 || size > uint64(highest) { //nolint:gosec // bounds are positive
-				return inRange(-1)
+			value, err := parse(text)
+			if err != nil {
+				value = -1 // which no option takes
 			}
-			*field(m) = int64(size) //nolint:gosec // it is at most highest
-			return nil
+			*field(m) = value
+			return check(value)
 		},
 		check: func(m *M) error {
 			if *field(m) == 0 {
 				return nil
 			}
-			return inRange(*field(m))
+			return check(*field(m))
 		},
 		resolve: func(m *M, _ *slog.Logger) error {
 			if *field(m) == 0 {
@@ -411,15 +350,6 @@ func Block[M, Part any](name string, t Table[Part], part func(*M) *Part) Option[
 		},
 		check:   func(m *M) error { return named(name, t.Check(part(m))) },
 		resolve: func(m *M, logger *slog.Logger) error { return named(name, t.Provision(part(m), logger)) },
-	}
-}
-
-// readOne returns what reads the only value of an option.
-func readOne[M any, S ~string](name string, field func(*M) *S) func(*M, *caddyfile.Dispenser) error {
-	return func(m *M, d *caddyfile.Dispenser) error {
-		value, err := one(name, d)
-		*field(m) = S(value)
-		return err
 	}
 }
 

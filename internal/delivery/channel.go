@@ -160,7 +160,7 @@ func bind(channels map[string]*Channel) (map[string]*bound, error) {
 func bindOne(channels map[string]*Channel, all map[string]*bound, name string, above []string) error {
 	fault := func(format string, args ...any) error { return &CompositeError{name, fmt.Errorf(format, args...)} }
 	if slices.Contains(above, name) {
-		return fault("contains itself")
+		return fault("contains itself: take %q out of the members of %q, or name another dispatcher there", name, above[len(above)-1])
 	}
 	if all[name] != nil {
 		return nil

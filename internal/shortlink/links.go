@@ -16,7 +16,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
-// Links stands between long app links and media that are too small for them:
+// Links connects media that are too small for a long app link with that link:
 // the message carries a short link with a handle, which leads to a page, and
 // the page to the app link, once.
 type Links struct {

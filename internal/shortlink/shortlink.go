@@ -4,7 +4,7 @@
 // dispatch targets implement that contract in addition to their own.
 //
 // A store never sees a handle, only the id that is made of it: whoever can
-// read the store cannot claim what is in it.
+// read the store cannot get what is in it.
 package shortlink
 
 import (
@@ -15,40 +15,42 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"regexp"
 	"time"
 )
 
-// MaxContent bounds the content of a claim, in bytes.
+// MaxContent bounds the content of a link, in bytes.
 const MaxContent = 8 << 10
 
-// MaxLifetime bounds how long a claim is kept.
+// MaxLifetime bounds how long a link is kept.
 const MaxLifetime = 365 * 24 * time.Hour
 
-// ErrNotFound reports a claim that the store does not hold. Every other error
-// means that the store is unavailable: the claim may exist.
-var ErrNotFound = errors.New("claim not found")
+// ErrNotFound reports a link that the store does not hold. Every other error
+// means that the store is unavailable: the link may exist.
+var ErrNotFound = errors.New("short link not found")
 
-// Store keeps claims. Implementations are safe for concurrent use and honour
+// Store keeps links. Implementations are safe for concurrent use and honour
 // the context. One conformance suite (kvtest) holds for all.
 //
 // Ids are those that ID returns. A store refuses any other, so that nothing a
 // caller made up becomes a key.
 type Store interface {
 	// Put keeps content of at most MaxContent bytes. When it returns nil the
-	// claim is durable. The store drops it at some time after it has expired,
+	// link is durable. The store drops it at some time after it has expired,
 	// never before; until then it may still return it.
 	Put(ctx context.Context, id string, content []byte, expires time.Time) error
 
-	// Get returns a claim and keeps it, or ErrNotFound.
+	// Get returns a link and keeps it, or ErrNotFound.
 	Get(ctx context.Context, id string) ([]byte, error)
 
-	// Take returns a claim and removes it, or ErrNotFound. Of several that
-	// take a claim at the same time one gets it, as far as the storage beneath
-	// can tell processes apart. After an error the claim may be gone.
+	// Take returns a link and removes it, or ErrNotFound. Of several that
+	// take a link at the same time one gets it, as far as the storage beneath
+	// can tell processes apart. After an error the link may be gone.
 	Take(ctx context.Context, id string) ([]byte, error)
 }
 
-// A handle is the hour in which its claim expires, in 2 bytes, and 16 random
+// A handle is the hour in which its link expires, in 2 bytes, and 16 random
 // ones; an id is that hour and a SHA-256, in hexadecimal digits.
 const (
 	hourSize    = 2
@@ -59,11 +61,11 @@ const (
 )
 
 // PeriodDigits is the number of digits at the start of an id that tell when
-// its claim expires. Stores that have to remove expired claims themselves can
+// its link expires. Stores that have to remove expired links themselves can
 // keep those together that share them; see PeriodOver.
 const PeriodDigits = 2 * hourSize
 
-// NewHandle returns a handle with 128 random bits for a claim that expires at
+// NewHandle returns a handle with 128 random bits for a link that expires at
 // the given time: 24 letters, digits, hyphens and underscores.
 func NewHandle(expires time.Time) string {
 	handle := make([]byte, handleSize)
@@ -72,7 +74,7 @@ func NewHandle(expires time.Time) string {
 	return base64.RawURLEncoding.EncodeToString(handle)
 }
 
-// ID returns the id of a handle's claim in a namespace, and false where the
+// ID returns the id of a handle's link in a namespace, and false where the
 // text has not the form of a handle.
 func ID(namespace, handle string) (id string, ok bool) {
 	if len(handle) != HandleChars {
@@ -86,14 +88,19 @@ func ID(namespace, handle string) (id string, ok bool) {
 	return hex.EncodeToString(append(raw[:hourSize:hourSize], sum[:]...)), true
 }
 
+var (
+	validID     = regexp.MustCompile(fmt.Sprintf(`^[0-9a-f]{%d}$`, IDLength))
+	validPeriod = regexp.MustCompile(fmt.Sprintf(`^[0-9a-f]{%d}$`, PeriodDigits))
+)
+
 // ValidID reports whether a text has the form of an id.
-func ValidID(id string) bool { return len(id) == IDLength && lowerHex(id) }
+func ValidID(id string) bool { return validID.MatchString(id) }
 
 // ValidPeriod reports whether a text can be the start of an id that tells when
-// its claim expires.
-func ValidPeriod(period string) bool { return len(period) == PeriodDigits && lowerHex(period) }
+// its link expires.
+func ValidPeriod(period string) bool { return validPeriod.MatchString(period) }
 
-// PeriodOver reports whether all claims have expired whose ids begin with a
+// PeriodOver reports whether all links have expired whose ids begin with a
 // valid period.
 func PeriodOver(period string, now time.Time) bool {
 	raw, err := hex.DecodeString(period)
@@ -105,12 +112,3 @@ func PeriodOver(period string, now time.Time) bool {
 }
 
 func hour(t time.Time) uint16 { return uint16(t.Unix() / 3600) } //nolint:gosec // the low bits are what is wanted
-
-func lowerHex(s string) bool {
-	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
-}

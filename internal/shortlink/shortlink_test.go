@@ -79,7 +79,7 @@ func TestPeriods(t *testing.T) {
 		time.Date(2026, 11, 23, 13, 59, 59, 99, time.UTC): false,
 	} {
 		if PeriodOver(period, now) != want {
-			t.Errorf("claims that expire at %s: over at %s is %t", expires, now, !want)
+			t.Errorf("links that expire at %s: over at %s is %t", expires, now, !want)
 		}
 	}
 	for _, text := range []string{"", "..", "../x", "12345", "123", "GGGG", "12 4"} {

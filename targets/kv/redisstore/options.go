@@ -3,6 +3,7 @@ package redisstore
 import (
 	"cmp"
 	"errors"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strconv"
@@ -112,10 +113,16 @@ var options = conf.Join(
 	conf.Table[Store]{
 		conf.Argument(conf.Resolved(conf.Words("addresses", func(s *Store) *[]string { return &s.Addresses }, checkAddress), (*Store).resolveAddresses)),
 		conf.Placeholder("username", func(s *Store) *string { return &s.Username }, nil),
-		conf.Text("password", func(s *Store) *string { return &s.Password }, func(text string) error { return placeholder.Check("password", text, nil) }),
+		conf.Text("password", func(s *Store) *string { return &s.Password }, secret("password")),
 		conf.Placeholder("sentinel_master", func(s *Store) *string { return &s.SentinelMaster }, nil),
 		conf.Placeholder("sentinel_username", func(s *Store) *string { return &s.SentinelUsername }, nil),
-		conf.Secret("sentinel_password", func(s *Store) *string { return &s.SentinelPassword }, nil),
+		conf.Resolved(conf.Text("sentinel_password", func(s *Store) *string { return &s.SentinelPassword }, secret("sentinel_password")),
+			func(s *Store, logger *slog.Logger) (err error) {
+				if s.SentinelPassword != "" {
+					s.SentinelPassword, err = placeholder.ResolveSecret("sentinel_password", s.SentinelPassword, logger)
+				}
+				return err
+			}),
 		conf.Flag("cluster", func(s *Store) *bool { return &s.Cluster }),
 		conf.Text("key_prefix", func(s *Store) *string { return &s.KeyPrefix }, checkPrefix),
 		conf.Path("ca", func(s *Store) *string { return &s.CA }),
@@ -125,6 +132,10 @@ var options = conf.Join(
 	},
 	conf.Embed(kv.OptionTable, func(s *Store) *kv.Options { return &s.Options }),
 )
+
+func secret(option string) func(string) error {
+	return func(text string) error { return placeholder.Check(option, text, nil) }
+}
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
 //

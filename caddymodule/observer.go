@@ -1,0 +1,61 @@
+package caddymodule
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// observer is told of exchanges and of changes to targets, and tells the
+// metrics, the log, and the audit trail where there is one.
+type observer struct {
+	*metrics
+	trail auditTrail // nil for none
+	log   *slog.Logger
+}
+
+func (h *Handler) openObserver(ctx caddy.Context) (*observer, error) {
+	m, err := newMetrics(ctx.GetMetricsRegistry())
+	if err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	trail, err := h.openAudit(ctx.Logger())
+	return &observer{m, trail, h.logger}, err
+}
+
+// Exchanged implements exchange.Observer.
+func (o *observer) Exchanged(r exchange.Record) {
+	o.metrics.Exchanged(r)
+	if o.trail != nil {
+		o.trail.exchanged(r)
+	}
+}
+
+// target takes a change of a dispatch target.
+func (o *observer) target(e targets.Event) {
+	o.metrics.target(e)
+	if o.trail != nil {
+		o.trail.target(e)
+	}
+	write := o.log.Info
+	switch e.Name {
+	case targets.EventKeyRefused, targets.EventSignatureKeyRefused, targets.EventKeyChanged, targets.EventStale, targets.EventDropped:
+		write = o.log.Warn
+	default:
+	}
+	attrs := []any{
+		slog.String("event", string(e.Name)), slog.String("target", exchange.TargetHash(e.Ref.ID)),
+		slog.String("source", e.Source), slog.String("reason", e.Reason), slog.String("thumbprint", e.Thumbprint),
+	}
+	if e.Detail != "" {
+		attrs = append(attrs, slog.String("detail", e.Detail))
+	}
+	write("dispatch target", attrs...)
+}
+
+// Interface guard
+var _ exchange.Observer = (*observer)(nil)
