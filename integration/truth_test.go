@@ -343,11 +343,9 @@ func TestStoreThatIsAwayForAMoment(t *testing.T) {
 			s := start(t, options{})
 			s.register("P-256")
 			var back func()
-			s.nevis.Script(func(regular http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					back = s.leave()
-					regular.ServeHTTP(w, r)
-				})
+			s.nevis.Script(func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
+				back = s.leave()
+				regular.ServeHTTP(w, r)
 			})
 			p, err := s.tryRegister(way)
 			if err != nil {

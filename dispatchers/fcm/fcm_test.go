@@ -13,6 +13,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -128,7 +129,7 @@ func TestRetriesShareTheCollapseKey(t *testing.T) {
 	f := newDispatcher(t, s, nil)
 	phone := s.Register()
 	m := message(phone)
-	s.Script(google.ResetAfterDelivery)
+	s.Script(fault.ResetAfterDelivery)
 
 	_, err := f.Dispatch(t.Context(), m)
 	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "connection")

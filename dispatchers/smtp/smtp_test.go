@@ -19,6 +19,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 )
 
@@ -343,16 +344,16 @@ func TestProbeSendsNothing(t *testing.T) {
 // TestTLSMatrix: none of these servers gets to see a credential, a sender or a
 // recipient.
 func TestTLSMatrix(t *testing.T) {
-	bad := func(c mail.Certificate) (*tls.Certificate, string) {
-		certificate, ca, err := mail.NewCertificate(c)
+	bad := func(c double.Certificate) (*tls.Certificate, string) {
+		certificate, ca, err := double.NewCertificate(c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return &certificate, write(t, "ca.pem", ca)
 	}
-	unknown, _ := bad(mail.Certificate{})
-	expired, expiredCA := bad(mail.Certificate{Expired: true})
-	wrong, wrongCA := bad(mail.Certificate{Name: "mail.example.org"})
+	unknown, _ := bad(double.Certificate{})
+	expired, expiredCA := bad(double.Certificate{Expired: true})
+	wrong, wrongCA := bad(double.Certificate{Host: "mail.example.org"})
 	for _, test := range []struct {
 		name    string
 		options mail.Options
@@ -398,7 +399,7 @@ func TestTLSMatrix(t *testing.T) {
 }
 
 func TestOldTLSIsRefused(t *testing.T) {
-	certificate, ca, err := mail.NewCertificate(mail.Certificate{})
+	certificate, ca, err := double.NewCertificate(double.Certificate{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -416,7 +417,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 }
 
 func TestClientCertificate(t *testing.T) {
-	certificate, ca, err := mail.NewCertificate(mail.Certificate{})
+	certificate, ca, err := double.NewCertificate(double.Certificate{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 )
 
@@ -85,7 +86,7 @@ func TestGone(t *testing.T) {
 	s := startGateway(t, gateway.Options{})
 	w := newDispatcher(t, s.URL(), map[string]any{"gone": []string{"410", "422"}})
 	for status, want := range map[int]dispatchers.Class{410: dispatchers.Expired, 422: dispatchers.Expired, 404: dispatchers.Refused} {
-		s.Script(gateway.Status(status, nil))
+		s.Script(fault.Echo(status, nil))
 		_, err := w.Dispatch(t.Context(), message(nil))
 		if e := dispatchers.AsError(err); e.Class != want {
 			t.Errorf("%d: %v", status, e)
@@ -105,12 +106,12 @@ func TestRequestsWithoutBody(t *testing.T) {
 		if got.URI != "/send?to=%2B41790000001&text=Code%20a%26b%20c" || len(got.Body) != 0 || got.Header.Get("Content-Type") != "" {
 			t.Errorf("%s: %s %s %v %q", name, got.Method, got.URI, got.Header, got.Body)
 		}
-		if got.ID == "" || got.Header.Get("webhook-id") != got.ID {
-			t.Errorf("%s: ids %q and %q", name, got.ID, got.Header.Get("webhook-id"))
+		if got.Header.Get("Idempotency-Key") == "" || got.Header.Get("webhook-id") != got.Header.Get("Idempotency-Key") {
+			t.Errorf("%s: ids %q and %q", name, got.Header.Get("Idempotency-Key"), got.Header.Get("webhook-id"))
 		}
 		// The transport must not repeat it.
 		before := len(s.Requests())
-		s.Script(gateway.Reset)
+		s.Script(fault.Reset)
 		_, err := w.Dispatch(t.Context(), message(nil))
 		wantFailure(t, err, dispatchers.Temporary, "connection")
 		if n := len(s.Requests()) - before; n != 1 {

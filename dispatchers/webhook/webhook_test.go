@@ -26,6 +26,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice/squidtest"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -122,7 +123,7 @@ func TestDefaultBody(t *testing.T) {
 	if string(got.Body) != want {
 		t.Errorf("got  %s\nwant %s", got.Body, want)
 	}
-	if got.Method != http.MethodPost || got.URI != "/messages" || got.Header.Get("Content-Type") != "application/json" || got.ID != "3q2-7wAAAAAAAAAAAAAAAA_sms~ch" {
+	if got.Method != http.MethodPost || got.URI != "/messages" || got.Header.Get("Content-Type") != "application/json" || got.Header.Get("Idempotency-Key") != "3q2-7wAAAAAAAAAAAAAAAA_sms~ch" {
 		t.Errorf("got %s %s %v", got.Method, got.URI, got.Header)
 	}
 }
@@ -237,7 +238,7 @@ func TestSignatureExample(t *testing.T) {
 func TestIDIsTheSameForEveryAttempt(t *testing.T) {
 	s := startGateway(t, gateway.Options{Secrets: []string{secret}})
 	w := newDispatcher(t, s.URL(), map[string]any{"secrets": []string{secret}})
-	s.Script(gateway.ResetAfterDelivery, gateway.Status(503, nil))
+	s.Script(fault.ResetAfterDelivery, fault.Echo(503, nil))
 	for i, want := range []dispatchers.Class{dispatchers.Temporary, dispatchers.Temporary, ""} {
 		_, err := w.Dispatch(t.Context(), message(nil))
 		if want == "" && err != nil || want != "" && dispatchers.AsError(err).Class != want {
@@ -254,8 +255,9 @@ func TestIDIsTheSameForEveryAttempt(t *testing.T) {
 		t.Fatalf("%d requests, %d duplicates, %d messages", len(requests), s.Duplicates(), len(s.Messages()))
 	}
 	for i, r := range requests {
-		if r.ID != r.Header.Get("webhook-id") || (r.ID == requests[0].ID) != (i < 3) {
-			t.Errorf("request %d: ids %s and %s", i, r.ID, r.Header.Get("webhook-id"))
+		id := r.Header.Get("Idempotency-Key")
+		if id != r.Header.Get("webhook-id") || (id == requests[0].Header.Get("Idempotency-Key")) != (i < 3) {
+			t.Errorf("request %d: ids %s and %s", i, id, r.Header.Get("webhook-id"))
 		}
 	}
 }
@@ -292,7 +294,7 @@ func TestAnswers(t *testing.T) {
 		599: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
 		799: {dispatchers.Refused, dispatchers.ReasonUnexpectedStatus},
 	} {
-		s.Script(gateway.Status(status, http.Header{"Retry-After": {"7"}, "Location": {"/elsewhere"}}))
+		s.Script(fault.Echo(status, http.Header{"Retry-After": {"7"}, "Location": {"/elsewhere"}}))
 		before := len(s.Requests())
 		_, err := w.Dispatch(t.Context(), message(nil))
 		if n := len(s.Requests()) - before; n != 1 {
@@ -315,7 +317,7 @@ func TestConfiguredSuccess(t *testing.T) {
 	s := startGateway(t, gateway.Options{})
 	w := newDispatcher(t, s.URL(), map[string]any{"success": []string{"202", "409"}})
 	for status, want := range map[int]string{202: "", 409: "", 200: dispatchers.ReasonUnexpectedStatus, 204: dispatchers.ReasonUnexpectedStatus, 400: dispatchers.ReasonRejected} {
-		s.Script(gateway.Status(status, nil))
+		s.Script(fault.Echo(status, nil))
 		_, err := w.Dispatch(t.Context(), message(nil))
 		if want == "" && err != nil {
 			t.Errorf("%d: %v", status, err)
@@ -334,7 +336,7 @@ func TestOneRequestForEachAttempt(t *testing.T) {
 	if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
 		t.Fatal(err)
 	}
-	s.Script(gateway.Reset)
+	s.Script(fault.Reset)
 	_, err := w.Dispatch(t.Context(), message(nil))
 	wantFailure(t, err, dispatchers.Temporary, "connection")
 	if n := len(s.Requests()); n != 2 {
@@ -345,7 +347,7 @@ func TestOneRequestForEachAttempt(t *testing.T) {
 func TestServersThatDoNotAnswer(t *testing.T) {
 	s := startGateway(t, gateway.Options{})
 	w := newDispatcher(t, s.URL(), nil)
-	s.Script(gateway.Hang)
+	s.Script(fault.Hang)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := w.Dispatch(ctx, message(nil))
@@ -385,8 +387,8 @@ func TestAnswersWithoutEnd(t *testing.T) {
 
 	s := startGateway(t, gateway.Options{})
 	w = newDispatcher(t, s.URL(), nil)
-	for _, fault := range []gateway.Fault{gateway.Huge, gateway.Endless} {
-		s.Script(fault)
+	for _, strike := range []fault.Fault{fault.Flood, fault.Stall} {
+		s.Script(strike)
 		if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
 			t.Error(err)
 		}
@@ -409,7 +411,7 @@ func TestWebhookNoSSRF(t *testing.T) {
 	s := startGateway(t, gateway.Options{})
 	w := newDispatcher(t, s.URL()+"/send/{webhook.address}/x?to={oob.data.to}", nil)
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		s.Script(gateway.Status(status, http.Header{"Location": {internal.URL}}))
+		s.Script(fault.Echo(status, http.Header{"Location": {internal.URL}}))
 		_, err := w.Dispatch(t.Context(), message(nil))
 		wantFailure(t, err, dispatchers.Refused, dispatchers.ReasonRedirect)
 	}

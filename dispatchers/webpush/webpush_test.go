@@ -17,6 +17,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 	"github.com/oob-dispatch/oob-dispatch/simulator/pushservice"
 )
@@ -70,7 +71,7 @@ type bench struct {
 
 func newBench(t *testing.T, more map[string]any) *bench {
 	t.Helper()
-	s, err := pushservice.Start(pushservice.Options{})
+	s, err := pushservice.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +233,7 @@ func TestAnswers(t *testing.T) {
 		500: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
 		503: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
 	} {
-		b.service.Script(pushservice.Status(status, http.Header{"Retry-After": {"7"}, "Location": {"https://localhost:1/"}}))
+		b.service.Script(fault.Echo(status, http.Header{"Retry-After": {"7"}, "Location": {"https://localhost:1/"}}))
 		before := len(b.service.Requests())
 		_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
 		if n := len(b.service.Requests()) - before; n != 1 {
@@ -268,7 +269,7 @@ func TestEndedSubscriptions(t *testing.T) {
 
 func TestBrokenConnections(t *testing.T) {
 	b := newBench(t, nil)
-	b.service.Script(pushservice.Reset)
+	b.service.Script(fault.Reset)
 	_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
 	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "connection")
 	wantNothingSecret(t, err, b.browser.JSON())
@@ -276,7 +277,7 @@ func TestBrokenConnections(t *testing.T) {
 		t.Errorf("%d requests", n)
 	}
 
-	b.service.Script(pushservice.Hang)
+	b.service.Script(fault.Hang)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = b.Dispatch(ctx, message(b.browser.JSON()))
@@ -286,8 +287,8 @@ func TestBrokenConnections(t *testing.T) {
 // An answer that tells success counts, however it goes on.
 func TestAnswersWithoutEnd(t *testing.T) {
 	b := newBench(t, nil)
-	for _, fault := range []pushservice.Fault{pushservice.Huge, pushservice.Endless} {
-		b.service.Script(fault)
+	for _, strike := range []fault.Fault{fault.Flood, fault.Stall} {
+		b.service.Script(strike)
 		if _, err := b.Dispatch(t.Context(), message(b.browser.JSON())); err != nil {
 			t.Error(err)
 		}
@@ -349,7 +350,7 @@ func TestWebPushNoSSRF(t *testing.T) {
 	_, err = b.Dispatch(t.Context(), message(address))
 	dispatcherstest.WantFailure(t, err, dispatchers.Refused, reasonPrivateAddress)
 
-	b.service.Script(pushservice.Status(http.StatusTemporaryRedirect, http.Header{"Location": {"https://" + internal + "/"}}))
+	b.service.Script(fault.Echo(http.StatusTemporaryRedirect, http.Header{"Location": {"https://" + internal + "/"}}))
 	_, err = b.Dispatch(t.Context(), message(b.browser.JSON()))
 	dispatcherstest.WantFailure(t, err, dispatchers.Refused, dispatchers.ReasonRedirect)
 

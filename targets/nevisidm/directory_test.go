@@ -8,6 +8,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
@@ -79,7 +80,7 @@ func TestDirectoryTellsTroubleFromNothing(t *testing.T) {
 	if _, err := d.Find(of(t, "u-1"), "one"); !errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("got error %v, want ErrNotFound", err)
 	}
-	server.Script(idm.Answer(http.StatusServiceUnavailable, nil, ""))
+	server.Script(fault.Answer(http.StatusServiceUnavailable, nil, ""))
 	if _, err := d.Find(of(t, "u-1"), "one"); !errors.Is(err, targets.ErrUnavailable) {
 		t.Errorf("got error %v, want ErrUnavailable", err)
 	}
