@@ -266,7 +266,8 @@ func TestNothingIsLeftAfterReloads(t *testing.T) {
 // Whatever a request or nevisFIDO says, no label takes its words.
 func TestMetricLabelsAreClosedSets(t *testing.T) {
 	s := startSite(t, "\t\tlimit off\n\t\tdispatcher open link\n\t\tdispatcher qr qr_code {\n\t\t\toperations registration\n\t\t}")
-	s.nevis.Script(nevis.Result("surprise"), nevis.Result("dispatcherNotFound"), fault.HTML(200), fault.Answer(418, nil, ""), nevis.WrongTypes())
+	s.nevis.Script(nevis.Result("surprise"), nevis.Result("dispatcherNotFound"), fault.HTML(200), fault.Answer(418, nil, ""),
+		nevis.Members(map[string]string{"token": `4711`, "sessionId": `{}`, "dispatcherInformation": `[]`, "dispatchResult": `true`}))
 	for range 5 {
 		s.do(http.MethodPost, "/nevisfido/token/dispatch/authentication",
 			`{"dispatcher":"open","dispatchTargetId":"surprise","getUafRequest":{"op":"Auth","context":"{\"username\":\"surprise\"}"}}`)

@@ -51,10 +51,10 @@ var badAnswers = []struct {
 	{"more bytes declared", fault.WrongLength(100), 0, ""},
 	{"broken chunks", fault.Truncated, 0, ""},
 	{"endless", fault.Flood, 502, ""},
-	{"a token of a megabyte", nevis.LongToken(1 << 20), 502, ""},
+	{"a token of a megabyte", nevis.Members(map[string]string{"token": `"` + strings.Repeat("a", 1<<20) + `"`}), 502, ""},
 	{"gzip", nevis.Gzip(), 502, ""},
 	{"not to be buffered", nevis.Incremental(), 502, ""},
-	{"wrong types", nevis.WrongTypes(), 200, nevisfido.DispatchError},
+	{"wrong types", nevis.Members(map[string]string{"token": `4711`, "sessionId": `{}`, "dispatcherInformation": `[]`, "dispatchResult": `true`}), 200, nevisfido.DispatchError},
 	{"an array", answersJSON("[]"), 200, nevisfido.DispatchError},
 	{"a duplicate member", edited(`{`, `{"dispatchResult":"dispatchError",`), 200, nevisfido.DispatchError},
 	{"junk after it", edited(`"dispatched"}`, `"dispatched"}x`), 200, nevisfido.DispatchError},
@@ -63,8 +63,8 @@ var badAnswers = []struct {
 	{"nested deeply", edited(`{`, `{"x":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`,`), 200, nevisfido.DispatchError},
 
 	// A token that cannot be sent.
-	{"no token", nevis.WithoutToken(), 200, nevisfido.DispatchError},
-	{"a long token", nevis.LongToken(257), 200, nevisfido.DispatchError},
+	{"no token", nevis.Members(map[string]string{"token": ""}), 200, nevisfido.DispatchError},
+	{"a long token", nevis.Members(map[string]string{"token": `"` + strings.Repeat("a", 257) + `"`}), 200, nevisfido.DispatchError},
 	{"a token with a line end", nevis.Members(map[string]string{"token": `"a\r\nb"`}), 200, nevisfido.DispatchError},
 	{"another token than in the link", nevis.Members(map[string]string{"token": `"another-token"`}), 200, nevisfido.DispatchError},
 	{"no link", nevis.Members(map[string]string{"dispatcherInformation": `{"name":"link"}`}), 200, nevisfido.InternalError},

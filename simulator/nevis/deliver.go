@@ -1,11 +1,9 @@
 package nevis
 
 import (
-	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"image/color"
 	"maps"
 	"slices"
 
@@ -15,9 +13,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 )
-
-// defaultPicture is the size of a QR code whose request names none, in pixels.
-const defaultPicture = 300
 
 // Push is a message that the dispatcher firebase-cloud-messaging would have
 // handed to FCM.
@@ -54,9 +49,9 @@ func (s *Server) deliver(q *dispatchRequest, token string, target Target) (strin
 	}
 	switch q.Dispatcher {
 	case nevisfido.BuiltInQRCode:
-		return picture(e.encoded(), q.info.Encoding)
+		return picture(e.encoded())
 	case nevisfido.BuiltInLinkQR:
-		return picture(e.link(), q.info.Encoding)
+		return picture(e.link())
 	case nevisfido.BuiltInFCM:
 		return "successful dispatch", s.push(q, e, target)
 	}
@@ -109,34 +104,12 @@ func (s *Server) push(q *dispatchRequest, e envelope, target Target) error {
 	return nil
 }
 
-// encodingParameters are a relying party's wishes for a QR code.
-type encodingParameters struct {
-	Width      int    `json:"width"`
-	Height     int    `json:"height"`
-	Foreground string `json:"foregroundColor"` // such as "rgb(4, 125, 130)"
-	Background string `json:"backgroundColor"`
-}
-
-// picture draws a QR code and returns it as base64 of a PNG. Of the requested
-// sizes the smaller one is the bound; modules have two whole pixels at least.
-func picture(content string, p encodingParameters) (string, error) {
-	code, err := qrcode.New(content, qrcode.Low)
-	if err != nil {
-		return "", fmt.Errorf("drawing the QR code: %w", err)
-	}
-	size := min(cmp.Or(p.Width, p.Height, defaultPicture), cmp.Or(p.Height, p.Width, defaultPicture))
-	code.ForegroundColor, code.BackgroundColor = rgb(p.Foreground, color.Black), rgb(p.Background, color.White)
-	png, err := code.PNG(-max(2, min(size, 2048)/len(code.Bitmap())))
+// picture draws a QR code and returns it as base64 of a PNG. The wishes of
+// encodingParameters are not heard.
+func picture(content string) (string, error) {
+	png, err := qrcode.Encode(content, qrcode.Low, -2)
 	if err != nil {
 		return "", fmt.Errorf("drawing the QR code: %w", err)
 	}
 	return base64.StdEncoding.EncodeToString(png), nil
-}
-
-func rgb(text string, otherwise color.Color) color.Color {
-	c := color.RGBA{A: 0xff}
-	if _, err := fmt.Sscanf(text, "rgb(%d, %d, %d)", &c.R, &c.G, &c.B); err != nil {
-		return otherwise
-	}
-	return c
 }

@@ -56,9 +56,8 @@ type dispatchRequest struct {
 
 // information is dispatchInformation.
 type information struct {
-	Notification jsontext.Value     `json:"notification"`
-	Data         jsontext.Value     `json:"data"`
-	Encoding     encodingParameters `json:"encodingParameters"`
+	Notification jsontext.Value `json:"notification"`
+	Data         jsontext.Value `json:"data"`
 }
 
 func parseDispatchRequest(op nevisfido.Operation, body []byte) (*dispatchRequest, error) {

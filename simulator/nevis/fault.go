@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -42,19 +41,6 @@ func Members(changes map[string]string) fault.Fault {
 		}
 		return encode(m)
 	})
-}
-
-// WithoutToken leaves the token out of the answer.
-func WithoutToken() fault.Fault { return Members(map[string]string{"token": ""}) }
-
-// LongToken answers with a token of so many bytes.
-func LongToken(size int) fault.Fault {
-	return Members(map[string]string{"token": `"` + strings.Repeat("a", size) + `"`})
-}
-
-// WrongTypes answers with numbers, objects and lists where strings belong.
-func WrongTypes() fault.Fault {
-	return Members(map[string]string{"token": `4711`, "sessionId": `{}`, "dispatcherInformation": `[]`, "dispatchResult": `true`})
 }
 
 // ExtraMembers adds members that nobody knows, with numbers that do not survive
