@@ -93,39 +93,6 @@ func register(t *testing.T, d *Device, base string, how Registration) {
 	}
 }
 
-func TestWaysToRegister(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		how  Registration
-	}{
-		{"create", Registration{}},
-		{"create, keys as text", Registration{KeysAsText: true}},
-		{"in a registration", Registration{Way: InRegistration}},
-		{"in a registration, keys as text", Registration{Way: InRegistration, KeysAsText: true}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			site := newSite(t, nevis.Options{})
-			d := site.phone(t, Options{DeviceID: "d1", Name: "Jeff's phone", Target: "push", Dispatcher: "link"})
-			register(t, d, site.base()+"/", tt.how)
-			got, ok := site.Target(d.TargetID())
-			if !ok {
-				t.Fatal("the target is not there")
-			}
-			if got.Username != "jeff" || got.DeviceID != "d1" || got.Name != "Jeff's phone" || got.Address != "push" || got.Dispatcher != "link" {
-				t.Errorf("got %+v", got)
-			}
-			if string(got.EncryptionKey) != string(d.Keys()[0].Public().JWK()) || string(got.SignatureKey) != string(d.SignatureKey().JWK()) {
-				t.Error("the keys are not the device's")
-			}
-			requests := site.Requests()
-			body := string(requests[len(requests)-1].Body)
-			if tt.how.Way == CreateTarget && strings.Contains(body, `"encryptionKey":"`) != tt.how.KeysAsText {
-				t.Error("the key was not sent in the form asked for")
-			}
-		})
-	}
-}
-
 func TestEveryOperationOverEveryDispatcher(t *testing.T) {
 	for mode, dispatchers := range map[nevis.Mode][]string{
 		nevis.LTS21:   {"link", "png-qr-code", "firebase-cloud-messaging"},
@@ -217,52 +184,6 @@ func TestModifyIsRefused(t *testing.T) {
 	}
 	if refused, ok := errors.AsType[*StatusError](d.SendSigned(t.Context(), jws)); !ok || refused.Status != 401 {
 		t.Errorf("a replay: got %v, want 401", refused)
-	}
-}
-
-func TestDelete(t *testing.T) {
-	site := newSite(t, nevis.Options{})
-	d := site.phone(t, Options{})
-	register(t, d, site.base(), Registration{})
-	id := d.TargetID()
-	if err := d.Delete(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := site.Target(id); ok || d.TargetID() != "" {
-		t.Error("the target is still there")
-	}
-	if err := d.Delete(t.Context()); !errors.Is(err, ErrNotRegistered) {
-		t.Errorf("a second time: got %v", err)
-	}
-}
-
-func TestRegisterIsRefused(t *testing.T) {
-	site := newSite(t, nevis.Options{Authorization: "Basic amVmZjp0b2tlbg=="})
-	allowed := http.Header{"Authorization": {"Basic amVmZjp0b2tlbg=="}}
-	register(t, site.phone(t, Options{Header: allowed, Name: "taken"}), site.base(), Registration{})
-	for _, tt := range []struct {
-		name   string
-		o      Options
-		way    Way
-		status int // HTTP
-		code   int // UAF
-	}{
-		{"no authorization", Options{}, CreateTarget, 401, 0},
-		{"unknown user", Options{Header: allowed, Username: "mallory"}, CreateTarget, 403, 0},
-		{"a name that is taken", Options{Header: allowed, Name: "taken"}, CreateTarget, 422, 0},
-		{"a name that is taken, in a registration", Options{Header: allowed, Name: "taken"}, InRegistration, 0, 1498},
-	} {
-		d := site.phone(t, tt.o)
-		err := d.Register(t.Context(), site.base(), Registration{Way: tt.way})
-		if refused, ok := errors.AsType[*StatusError](err); tt.status != 0 && (!ok || refused.Status != tt.status) {
-			t.Errorf("%s: got %v, want status %d", tt.name, err, tt.status)
-		}
-		if refused, ok := errors.AsType[*UAFError](err); tt.code != 0 && (!ok || refused.Code != tt.code) {
-			t.Errorf("%s: got %v, want UAF status code %d", tt.name, err, tt.code)
-		}
-		if d.TargetID() != "" {
-			t.Errorf("%s: the device has a target", tt.name)
-		}
 	}
 }
 

@@ -74,16 +74,6 @@ func TestOpensEveryArtefact(t *testing.T) {
 	}
 }
 
-func TestOpensWithEachKindOfKey(t *testing.T) {
-	for _, kind := range []string{"P-256", "P-384", "P-521", "RSA-2048"} {
-		d := newDevice(t, Options{KeyKind: kind})
-		m, err := d.Open(sealedEnvelope(t, d.Keys()[0], plainContent))
-		if err != nil || m.Token != "secret-token" {
-			t.Errorf("%s: got %v, %v", kind, m, err)
-		}
-	}
-}
-
 func TestMessagesInClear(t *testing.T) {
 	text := strings.ReplaceAll(plainContent, `"`, `\"`)
 	for name, artefact := range map[string]string{

@@ -42,15 +42,12 @@ type Redeemed struct {
 
 // Redeem redeems the message's token at its redeem URL and checks the answer. A
 // token that is unknown, used or too old is an error of type [*UAFError].
-func (d *Device) Redeem(ctx context.Context, m Message) (Redeemed, error) {
-	r, err := d.redeem(ctx, m)
-	if err != nil {
-		return Redeemed{}, fmt.Errorf("redeeming the token: %w", err)
-	}
-	return r, nil
-}
-
-func (d *Device) redeem(ctx context.Context, m Message) (Redeemed, error) {
+func (d *Device) Redeem(ctx context.Context, m Message) (r Redeemed, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("redeeming the token: %w", err)
+		}
+	}()
 	op := m.Operation()
 	if !op.Valid() {
 		return Redeemed{}, errors.New("the redeem URL does not end in an operation")

@@ -304,16 +304,3 @@ func TestFaults(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
-
-func TestMetadataDemandsItsHeader(t *testing.T) {
-	s := start(t, Options{})
-	for flavor, want := range map[string]int{"": 403, "Google": 200} {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/computeMetadata/v1/instance/service-accounts/default/token", nil)
-		r.Header.Set("Metadata-Flavor", flavor)
-		w := httptest.NewRecorder()
-		s.ServeHTTP(w, r)
-		if w.Code != want || strings.Contains(w.Body.String(), "access_token") != (want == 200) {
-			t.Errorf("%q: %d %s", flavor, w.Code, w.Body)
-		}
-	}
-}
