@@ -15,7 +15,6 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
-	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
@@ -184,25 +183,6 @@ func TestModifyIsRefused(t *testing.T) {
 	}
 	if refused, ok := errors.AsType[*StatusError](d.SendSigned(t.Context(), jws)); !ok || refused.Status != 401 {
 		t.Errorf("a replay: got %v, want 401", refused)
-	}
-}
-
-func TestRegisterRefusesOddAnswers(t *testing.T) {
-	site := newSite(t, nevis.Options{})
-	for name, strike := range map[string]fault.Fault{
-		"HTML":        fault.HTML(200),
-		"no id":       nevis.Members(map[string]string{"id": ""}),
-		"redirect":    fault.Redirect("/elsewhere"),
-		"cut off":     fault.Truncated,
-		"too long":    fault.Flood,
-		"wrong type":  nevis.Members(map[string]string{"id": "4711"}),
-		"not created": fault.JSON(`{"id":"1"}`),
-	} {
-		d := site.phone(t, Options{})
-		site.Script(strike)
-		if err := d.Register(t.Context(), site.base(), Registration{}); err == nil || d.TargetID() != "" {
-			t.Errorf("%s: got %v and target %q", name, err, d.TargetID())
-		}
 	}
 }
 

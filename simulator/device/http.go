@@ -32,14 +32,6 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("HTTP status %d (%s)", e.Status, http.StatusText(e.Status))
 }
 
-// UAFError reports an answer with another UAF status code than 1200 (FIDO UAF
-// application API, section 3.1).
-type UAFError struct {
-	Code int // such as 1498
-}
-
-func (e *UAFError) Error() string { return fmt.Sprintf("UAF status code %d", e.Code) }
-
 // call is a request to nevisFIDO and the answer that is hoped for.
 type call struct {
 	method, url string
@@ -95,7 +87,7 @@ func (d *Device) doUAF(ctx context.Context, url string, media string, body any) 
 		return nil, errors.New("the answer is not the JSON of a UAF answer")
 	}
 	if a.StatusCode != uafOK {
-		return nil, &UAFError{a.StatusCode}
+		return nil, fmt.Errorf("UAF status code %d", a.StatusCode)
 	}
 	return &a, nil
 }
@@ -108,9 +100,3 @@ func text(v any) string {
 	}
 	return string(out)
 }
-
-// Interface guards
-var (
-	_ error = (*StatusError)(nil)
-	_ error = (*UAFError)(nil)
-)

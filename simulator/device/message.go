@@ -54,12 +54,6 @@ func (m Message) Member(name string) []byte { return bytes.Clone(m.members[name]
 // Len returns the number of members, token and redeem_url included.
 func (m Message) Len() int { return len(m.members) }
 
-// String tells nothing secret.
-func (m Message) String() string { return "message for " + string(m.Operation()) }
-
-// GoString is String, for the verb %#v.
-func (m Message) GoString() string { return m.String() }
-
 // visualCodeLabel separates the visual code from any other use of a token.
 const visualCodeLabel = "oob-dispatch visual code v1"
 
@@ -73,9 +67,3 @@ func (m Message) VisualCode(digits int) string {
 	mac.Write([]byte(visualCodeLabel))
 	return fmt.Sprintf("%0*d", digits, binary.BigEndian.Uint64(mac.Sum(nil))%uint64(math.Pow10(digits)))
 }
-
-// Interface guards
-var (
-	_ fmt.Stringer   = Message{}
-	_ fmt.GoStringer = Message{}
-)

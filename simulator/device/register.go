@@ -51,8 +51,8 @@ type dispatchTarget struct {
 
 // Register registers the device as a dispatch target. baseURL is nevisFIDO's
 // base path on the host to talk to, such as
-// "https://fido.example.com/nevisfido". Refusals are errors of type
-// [*StatusError] or [*UAFError].
+// "https://fido.example.com/nevisfido". A refusal by
+// its HTTP status is an error of type [*StatusError].
 func (d *Device) Register(ctx context.Context, baseURL string, how Registration) error {
 	base := strings.TrimSuffix(baseURL, "/")
 	register := d.create

@@ -41,7 +41,7 @@ type Redeemed struct {
 }
 
 // Redeem redeems the message's token at its redeem URL and checks the answer. A
-// token that is unknown, used or too old is an error of type [*UAFError].
+// token that is unknown, used or too old is an error.
 func (d *Device) Redeem(ctx context.Context, m Message) (r Redeemed, err error) {
 	defer func() {
 		if err != nil {

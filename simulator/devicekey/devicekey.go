@@ -105,13 +105,6 @@ func (k *PrivateKey) Public() *encrypt.Key { return k.public }
 // JWK returns the key as JSON, private members included.
 func (k *PrivateKey) JWK() []byte { return slices.Clone(k.jwk) }
 
-// String names the key by its thumbprint, so that printing one by accident
-// shows nothing private.
-func (k *PrivateKey) String() string { return "private key " + k.public.Thumbprint() }
-
-// GoString is String, for the verb %#v.
-func (k *PrivateKey) GoString() string { return k.String() }
-
 // Open decrypts a compact JWE of 1 MiB at most that was made for this key.
 // Other algorithms, compression, critical extensions and the JSON serialization
 // are refused.
@@ -193,9 +186,3 @@ func (k *SigningKey) Sign(payload []byte) (string, error) {
 	}
 	return signed.CompactSerialize()
 }
-
-// Interface guards
-var (
-	_ fmt.Stringer   = (*PrivateKey)(nil)
-	_ fmt.GoStringer = (*PrivateKey)(nil)
-)

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
-	"time"
 )
 
 // Fault answers one HTTP request in its own way. It may have the regular
@@ -81,15 +80,12 @@ func Edit(change func(header http.Header, body []byte) []byte) Fault {
 	}
 }
 
-// Delay answers as usual after a while.
-func Delay(d time.Duration) Fault {
-	return func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
-		select {
-		case <-time.After(d):
-			regular.ServeHTTP(w, r)
-		case <-r.Context().Done():
-		}
-	}
+// Header has the request carried out and sets a header of the answer.
+func Header(name, value string) Fault {
+	return Edit(func(header http.Header, body []byte) []byte {
+		header.Set(name, value)
+		return body
+	})
 }
 
 // Hold has the request carried out and keeps the answer back until the channel

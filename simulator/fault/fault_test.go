@@ -77,7 +77,7 @@ func TestFaults(t *testing.T) {
 		"HTML":                 {HTML(200), 0, 200, true, "canary"},
 		"redirect":             {Redirect("/elsewhere"), 0, 302, true, ""},
 		"edit":                 {Edit(func(_ http.Header, b []byte) []byte { return bytes.ToUpper(b[:9]) }), 1, 202, true, `{"ANSWER"`},
-		"delay":                {Delay(time.Millisecond), 1, 202, true, regularBody},
+		"header":               {Header("X-A", "b"), 1, 202, true, regularBody},
 		"hold":                 {Hold(closed), 1, 202, true, regularBody},
 		"close after":          {CloseAfter, 1, 202, true, regularBody},
 		"truncated":            {Truncated, 1, 202, false, regularBody[:9]},
@@ -118,7 +118,7 @@ func TestAnswersWithoutEnd(t *testing.T) {
 		begins bool
 		served int
 	}{
-		"hang": {Hang, false, 1}, "stall": {Stall, true, 2}, "hold": {Hold(nil), false, 3}, "delay": {Delay(time.Hour), false, 3},
+		"hang": {Hang, false, 1}, "stall": {Stall, true, 2}, "hold": {Hold(nil), false, 3},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, nil)

@@ -287,9 +287,18 @@ func TestFaults(t *testing.T) {
 		status     int
 		code, wait string
 	}{
-		{a, 404, "UNREGISTERED", ""}, {a, 400, "INVALID_ARGUMENT", ""}, {b, 500, "INTERNAL", ""}, {a, 403, "SENDER_ID_MISMATCH", ""},
-		{a, 401, "THIRD_PARTY_AUTH_ERROR", ""}, {a, 429, "QUOTA_EXCEEDED", "5"}, {b, 503, "UNAVAILABLE", ""},
-		{a, 401, "", ""}, {a, 403, "", ""}, {a, 404, "", ""}, {a, 200, "", ""}, {b, 200, "", ""},
+		{a, 404, "UNREGISTERED", ""},
+		{a, 400, "INVALID_ARGUMENT", ""},
+		{b, 500, "INTERNAL", ""},
+		{a, 403, "SENDER_ID_MISMATCH", ""},
+		{a, 401, "THIRD_PARTY_AUTH_ERROR", ""},
+		{a, 429, "QUOTA_EXCEEDED", "5"},
+		{b, 503, "UNAVAILABLE", ""},
+		{a, 401, "", ""},
+		{a, 403, "", ""},
+		{a, 404, "", ""},
+		{a, 200, "", ""},
+		{b, 200, "", ""},
 	} {
 		got := send(t, s, token, to(want.phone))
 		if got.status != want.status || got.code() != want.code || got.header.Get("Retry-After") != want.wait {

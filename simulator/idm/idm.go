@@ -165,10 +165,3 @@ func (s *Server) SetTarget(userExtID string, t Target) {
 	}
 	s.targets[userExtID] = append(list, t)
 }
-
-// RemoveTarget takes every dispatch target with this ID away from a user.
-func (s *Server) RemoveTarget(userExtID, id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.targets[userExtID] = slices.DeleteFunc(s.targets[userExtID], func(t Target) bool { return t.ID == id })
-}

@@ -2,7 +2,6 @@ package nevis
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"net/http"
 
@@ -49,26 +48,5 @@ func ExtraMembers() fault.Fault {
 	return fault.Edit(func(_ http.Header, body []byte) []byte {
 		const extra = `, "x-serial" : 12345678901234567890123, "x-ratio":1.50e+02,"x-nested":{"a":[null,-0]},"x-text":"\u00e9\/"}`
 		return append(bytes.TrimSuffix(body, []byte("}")), extra...)
-	})
-}
-
-// Incremental marks the answer with "Incremental: ?1", which forbids
-// intermediaries to buffer it.
-func Incremental() fault.Fault {
-	return fault.Edit(func(header http.Header, body []byte) []byte {
-		header.Set("Incremental", "?1")
-		return body
-	})
-}
-
-// Gzip codes the answer although nobody may have asked for it.
-func Gzip() fault.Fault {
-	return fault.Edit(func(header http.Header, body []byte) []byte {
-		var coded bytes.Buffer
-		z := gzip.NewWriter(&coded)
-		_, _ = z.Write(body)
-		_ = z.Close()
-		header.Set("Content-Encoding", "gzip")
-		return coded.Bytes()
 	})
 }

@@ -54,7 +54,8 @@ func (s *Server) routes() *http.ServeMux {
 // guard checks what all services have in common, and writes the answer.
 func (s *Server) guard(v service) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		status, answer := 0, any(nil)
+		var status int
+		var answer any
 		op := nevisfido.Operation(r.PathValue("operation"))
 		switch {
 		case v.protected && s.options.Authorization != "" && r.Header.Get("Authorization") != s.options.Authorization:

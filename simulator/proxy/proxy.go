@@ -163,7 +163,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	end := func() { _, _ = client.Close(), upstream.Close() }
-	context.AfterFunc(s.closing, end)
+	context.AfterFunc(s.closing, end)                                          //nolint:contextcheck // a tunnel outlives its request
 	_, _ = client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")) // a broken connection ends the copying
 	join := func(to io.Writer, from io.Reader) {
 		defer s.tunnels.Done()
