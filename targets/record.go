@@ -205,6 +205,16 @@ func (t *Target) unsure(member string) bool {
 	return slices.Contains(t.Unsure, member) || t.Fence != nil && slices.Contains(t.Fence.Members, member)
 }
 
+// KeyUnsure reports whether nevisFIDO may hold another encryption key than the
+// record, or no such target any more.
+func (t *Target) KeyUnsure() bool { return t.unsure(memberEncryptionKey) || t.unsure(memberExistence) }
+
+// AddressUnsure reports whether nevisFIDO may hold another address than the
+// record, or one of another kind, or no such target any more.
+func (t *Target) AddressUnsure() bool {
+	return t.unsure(memberAddress) || t.unsure(memberDispatcher) || t.unsure(memberExistence)
+}
+
 // empty tells whether the record, nil for none, says nothing.
 func (t *Target) empty() bool {
 	return t == nil || t.Created.IsZero() && t.State() != Stale

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -24,7 +25,7 @@ const (
 
 // A plan says where a message goes over one channel, and how.
 type plan struct {
-	address    string       // "" where the channel needs none
+	recipient
 	encryption string       // sealedByUs, sealedByUpstream or clearText
 	key        *encrypt.Key // of sealedByUs
 }
@@ -33,11 +34,11 @@ type plan struct {
 // in clear, whatever the channel's own policy. Nothing is sent, and nothing is
 // encrypted yet.
 func (r *run) plan(ctx context.Context, c *Channel, mustSeal bool) (plan, *dispatchers.Error) {
-	address, failure := r.address(ctx, c)
+	to, failure := r.recipient(ctx, c)
 	if failure != nil {
 		return plan{}, failure
 	}
-	if failure := r.usable(address); failure != nil {
+	if failure := r.usable(to); failure != nil {
 		return plan{}, failure
 	}
 	policy := c.Encryption
@@ -45,34 +46,34 @@ func (r *run) plan(ctx context.Context, c *Channel, mustSeal bool) (plan, *dispa
 		policy = Required
 	}
 	if r.payload.sealed {
-		return plan{address, sealedByUpstream, nil}, nil
+		return plan{to, sealedByUpstream, nil}, nil
 	}
 	inClear, failure := r.mayLeaveInClear(policy)
 	switch {
 	case failure != nil:
 		return plan{}, failure
 	case inClear:
-		return plan{address, clearText, nil}, nil
+		return plan{to, clearText, nil}, nil
 	}
 	key, failure := r.key()
-	return plan{address, sealedByUs, key}, failure
+	return plan{to, sealedByUs, key}, failure
 }
 
-// usable refuses a target whose key or address may have changed at nevisFIDO,
-// and an address that is in quarantine.
-func (r *run) usable(address string) *dispatchers.Error {
+// usable refuses a target whose key, or whose address, where it is used, may
+// have changed at nevisFIDO, and an address that is in quarantine.
+func (r *run) usable(to recipient) *dispatchers.Error {
 	if r.Target == nil {
 		return nil
 	}
-	if r.Target.State() == targets.Stale && (address != "" || !r.payload.sealed) {
+	if !r.payload.sealed && r.Target.KeyUnsure() || to.own && r.Target.AddressUnsure() {
 		return dispatchers.Fail(dispatchers.NoKey, "stale", "the dispatch target may have changed at nevisFIDO without this sidecar; it has to be modified or registered again")
 	}
-	return quarantined(r.Target, address)
+	return quarantined(r.Target, to)
 }
 
 // quarantined returns a failure where an address of the target is gone.
-func quarantined(target *targets.Target, address string) *dispatchers.Error {
-	if !target.Quarantined(address) {
+func quarantined(target *targets.Target, to recipient) *dispatchers.Error {
+	if !target.Quarantined(to.address) && !(to.own && target.Quarantined(target.Address)) {
 		return nil
 	}
 	return dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")
@@ -87,11 +88,11 @@ func (c *Courier) Quarantined(d Dispatch) *dispatchers.Error {
 	}
 	ctx, cancel := context.WithTimeout(d.HTTP.Context(), c.Deadline)
 	defer cancel()
-	address, failure := c.newRun(d, "").address(ctx, d.Channel)
+	to, failure := c.newRun(d, "").recipient(ctx, d.Channel)
 	if failure != nil {
 		return nil // the delivery finds it again, and it may be over by then
 	}
-	return quarantined(d.Target, address)
+	return quarantined(d.Target, to)
 }
 
 // unknownTarget reports whether the request names a target that nobody knows.
@@ -110,47 +111,41 @@ func (r *run) mayLeaveInClear(policy Policy) (bool, *dispatchers.Error) {
 	return policy == Preferred && (r.Target == nil || r.Target.Keyless()), nil
 }
 
-// address finds the recipient. The target's own address is right only for the
+// A recipient is where a message goes.
+type recipient struct {
+	address string // "" where the channel needs none
+	own     bool   // it is the target's own address, or made of it
+}
+
+// recipient finds the recipient. The target's own address is right only for the
 // kind of channel that it was registered for.
-func (r *run) address(ctx context.Context, c *Channel) (string, *dispatchers.Error) {
+func (r *run) recipient(ctx context.Context, c *Channel) (recipient, *dispatchers.Error) {
 	optional := c.Traits.AnswersCaller || c.Traits.AddressOptional && c.Address == ""
 	if c.Address.Uses("oob.user.") {
 		if _, err := r.findUser(ctx); err != nil && !errors.Is(err, targets.ErrNotFound) {
-			return "", dispatchers.Fail(dispatchers.Broken, "user_unavailable", "finding the address of the user: %w", err)
+			return recipient{}, dispatchers.Fail(dispatchers.Broken, "user_unavailable", "finding the address of the user: %w", err)
 		}
 	}
-	var address string
+	var to recipient
 	switch {
 	case c.Address != "":
-		m := r.baseMessage(ctx, c)
-		if name := unresolved(c.Address, m); name != "" {
-			return "", dispatchers.Fail(dispatchers.Broken, "address_placeholder", "the option address of dispatcher %q holds the placeholder {%s}, which has no value; check its spelling", c.Name, name)
-		}
-		address = strings.Trim(m.Expand(c.Address, nil), " ")
+		to.address = strings.Trim(r.baseMessage(ctx, c).Expand(c.Address, nil), " ")
+		to.own = slices.Contains(c.Address.Placeholders(), "oob.target")
 	case c.Traits.AnswersCaller:
 	case r.Target != nil && r.reaches(c, r.Target.Dispatcher):
-		address = r.Target.Address
+		to = recipient{r.Target.Address, true}
 	}
 	switch {
-	case strings.ContainsFunc(address, unicode.IsControl):
-		return "", dispatchers.Fail(dispatchers.Refused, "address", "the address holds control characters")
-	case address == "" && !optional && c.Address == "" && r.unknownTarget():
-		return "", dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown, and with it the address for dispatcher %q", c.Name)
-	case address == "" && !optional:
-		return "", dispatchers.Fail(dispatchers.NoTarget, "no_address", "the dispatch target has no address for dispatcher %q; see its option address", c.Name)
+	case strings.ContainsFunc(to.address, unicode.IsControl):
+		return recipient{}, dispatchers.Fail(dispatchers.Refused, "address", "the address holds control characters")
+	case len(dispatchers.Template(to.address).Placeholders()) > 0:
+		return recipient{}, dispatchers.Fail(dispatchers.Broken, "address_placeholder", "the address for dispatcher %q holds a placeholder that has no value; check the spelling of its option address", c.Name)
+	case to.address == "" && !optional && c.Address == "" && r.unknownTarget():
+		return recipient{}, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown, and with it the address for dispatcher %q", c.Name)
+	case to.address == "" && !optional:
+		return recipient{}, dispatchers.Fail(dispatchers.NoTarget, "no_address", "the dispatch target has no address for dispatcher %q; see its option address", c.Name)
 	}
-	return address, nil
-}
-
-// unresolved returns the first placeholder of a template that nobody knows, and
-// that would stay in the text; "" where there is none.
-func unresolved(t dispatchers.Template, m *dispatchers.Message) string {
-	for _, name := range t.Placeholders() {
-		if _, known := m.Lookup(name); !known && !strings.HasPrefix(name, "oob.") {
-			return name
-		}
-	}
-	return ""
+	return to, nil
 }
 
 // reaches reports whether an address that was registered for a dispatcher's

@@ -49,7 +49,7 @@ func (r *run) send(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Re
 		}
 	})
 	if failure != nil {
-		r.quarantine(ctx, c.Channel, m.Address, failure)
+		r.quarantine(ctx, c.Channel, p.recipient, failure)
 		return receipt, failure
 	}
 	return receipt, nil
@@ -171,8 +171,8 @@ func failureOf(err error) *dispatchers.Error {
 
 // quarantine keeps further messages from an address that is gone. An address
 // that the operator took from elsewhere is not the target's fault.
-func (r *run) quarantine(ctx context.Context, c *Channel, address string, failure *dispatchers.Error) {
-	if failure.Class != dispatchers.Expired || failure.KeepTarget || r.Target == nil || address == "" || address != r.Target.Address {
+func (r *run) quarantine(ctx context.Context, c *Channel, to recipient, failure *dispatchers.Error) {
+	if failure.Class != dispatchers.Expired || failure.KeepTarget || r.Target == nil || to.address == "" || !to.own && to.address != r.Target.Address {
 		return
 	}
 	target := slog.String("target", keyedhash.Of("target", r.Target.ID))

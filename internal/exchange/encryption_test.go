@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -343,24 +344,44 @@ func TestSealedForATargetThatOnlyNevisFIDOKnows(t *testing.T) {
 	}
 }
 
-// A stale target may have another key and another address by now, but nevisFIDO
-// knows both: what it sealed may go where no address is needed.
+// What is unsure of a stale target is not used; everything else is. What
+// nevisFIDO sealed needs no key of ours.
 func TestStaleTarget(t *testing.T) {
-	for channel, want := range map[string]nevisfido.DispatchResult{
-		"link": nevisfido.Dispatched,
-		"push": nevisfido.DispatchError,
-		"sms":  nevisfido.DispatchError,
+	const serves, refuses = nevisfido.Dispatched, nevisfido.DispatchError
+	for _, test := range []struct {
+		unsure           string
+		sealed           bool // by nevisFIDO
+		link, push, own  nevisfido.DispatchResult
+		elsewhere, other nevisfido.DispatchResult // addresses of the configuration, without the target's and with it
+	}{
+		{"encryption_key", false, refuses, refuses, refuses, refuses, refuses},
+		{"encryption_key", true, serves, serves, serves, serves, serves},
+		{"target", false, serves, refuses, refuses, serves, refuses},
+		{"target", true, serves, refuses, refuses, serves, refuses},
+		{"dispatcher", false, serves, refuses, refuses, serves, refuses},
+		{"existence", false, refuses, refuses, refuses, refuses, refuses},
+		{"existence", true, serves, refuses, refuses, serves, refuses},
+		{"signature_key", false, serves, serves, serves, serves, serves},
+		{"name", false, serves, serves, serves, serves, serves},
 	} {
-		t.Run(channel, func(t *testing.T) {
-			h := newHarness(t)
-			h.edit(func(t *targets.Target) { t.Unsure = []string{"encryption_key"} })
-			jwe := must[string](t)(h.device.Public().Seal(nevisfido.NewContent(h.token, redeemURL).JSON()))
-			h.upstream.answer = h.dispatched(nevisfido.Link(upstreamBase, nevisfido.Envelope{Version: "1"}.Sealed(jwe)))
-			h.push()
-			h.link(Required)
-			h.add(Channel{Name: "sms", Address: "+41790000000"})
-			h.dispatch(channel).wantResult(t, want)
-		})
+		for channel, want := range map[string]nevisfido.DispatchResult{
+			"link": test.link, "push": test.push, "own": test.own, "elsewhere": test.elsewhere, "other": test.other,
+		} {
+			t.Run(fmt.Sprintf("%s/sealed=%v/%s", test.unsure, test.sealed, channel), func(t *testing.T) {
+				h := newHarness(t)
+				h.edit(func(t *targets.Target) { t.Unsure = []string{test.unsure} })
+				if test.sealed {
+					jwe := must[string](t)(h.device.Public().Seal(nevisfido.NewContent(h.token, redeemURL).JSON()))
+					h.upstream.answer = h.dispatched(nevisfido.Link(upstreamBase, nevisfido.Envelope{Version: "1"}.Sealed(jwe)))
+				}
+				h.push()
+				h.link(Required)
+				h.add(Channel{Name: "own", Address: "{oob.target}"})
+				h.add(Channel{Name: "elsewhere", Address: "+41790000000"})
+				h.add(Channel{Name: "other", Address: "tel:{oob.target}"})
+				h.dispatch(channel).wantResult(t, want)
+			})
+		}
 	}
 }
 
