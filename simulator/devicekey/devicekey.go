@@ -105,6 +105,9 @@ func (k *PrivateKey) Public() *encrypt.Key { return k.public }
 // JWK returns the key as JSON, private members included.
 func (k *PrivateKey) JWK() []byte { return slices.Clone(k.jwk) }
 
+// String names the key by its thumbprint.
+func (k *PrivateKey) String() string { return "private key " + k.public.Thumbprint() }
+
 // Open decrypts a compact JWE of 1 MiB at most that was made for this key.
 // Other algorithms, compression, critical extensions and the JSON serialization
 // are refused.
