@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,14 +26,14 @@ const regularBody = `{"answer":"regular"}`
 type site struct {
 	*httptest.Server
 	script Script[Fault]
-	served int
+	served atomic.Int32
 }
 
 func start(t *testing.T) *site {
 	t.Helper()
 	s := &site{}
 	s.Server = httptest.NewServer(Handler(&s.script, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		s.served++
+		s.served.Add(1)
 		w.Header().Set("Content-Length", strconv.Itoa(len(regularBody)))
 		w.WriteHeader(http.StatusAccepted)
 		_, _ = io.WriteString(w, regularBody)
@@ -65,7 +66,7 @@ func TestFaults(t *testing.T) {
 	close(closed)
 	for name, test := range map[string]struct {
 		fault  Fault
-		served int
+		served int32
 		status int    // 0: no answer
 		whole  bool   // the body comes to its end
 		body   string // part of it
@@ -90,8 +91,8 @@ func TestFaults(t *testing.T) {
 		s.script.Add("here", test.fault)
 		text, _ := s.wire(t, 1<<20) // a reset is an error of the connection
 		if test.status == 0 {
-			if text != "" || s.served != test.served {
-				t.Errorf("%s: got %q, served %d", name, text, s.served)
+			if text != "" || s.served.Load() != test.served {
+				t.Errorf("%s: got %q, served %d", name, text, s.served.Load())
 			}
 			continue
 		}
@@ -101,8 +102,8 @@ func TestFaults(t *testing.T) {
 			continue
 		}
 		body, err := io.ReadAll(answer.Body)
-		if answer.StatusCode != test.status || (err == nil) != test.whole || !strings.Contains(string(body), test.body) || s.served != test.served {
-			t.Errorf("%s: got %d %q, %v, served %d", name, answer.StatusCode, body, err, s.served)
+		if answer.StatusCode != test.status || (err == nil) != test.whole || !strings.Contains(string(body), test.body) || s.served.Load() != test.served {
+			t.Errorf("%s: got %d %q, %v, served %d", name, answer.StatusCode, body, err, s.served.Load())
 		}
 	}
 }
@@ -116,9 +117,8 @@ func TestAnswersWithoutEnd(t *testing.T) {
 	for name, test := range map[string]struct {
 		fault  Fault
 		begins bool
-		served int
 	}{
-		"hang": {Hang, false, 1}, "stall": {Stall, true, 2}, "hold": {Hold(nil), false, 3},
+		"hang": {Hang, false}, "stall": {Stall, true}, "hold": {Hold(nil), false},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, nil)
