@@ -25,6 +25,7 @@ func (h *Handler) tryStore(ctx caddy.Context, directory *targets.Directory) {
 			return
 		}
 	}
+	h.warnOfOrder(ctx)
 	for warned := false; ; warned = true {
 		trial, cancel := context.WithTimeout(ctx, trialTimeout)
 		err := directory.Writable(trial)

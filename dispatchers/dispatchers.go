@@ -114,6 +114,10 @@ type Traits struct {
 	// AddressOptional is set by channels that can do without an address.
 	AddressOptional bool
 
+	// AddressLines is set by channels whose addresses may have several lines,
+	// such as postal ones. Others never see a control character in one.
+	AddressLines bool
+
 	// PayloadOnly is set by channels that deliver the envelope itself and
 	// never a link.
 	PayloadOnly bool
@@ -197,6 +201,18 @@ func (m *Message) CodeContent() string {
 		return m.Link
 	}
 	return m.Envelope.Encoded()
+}
+
+// unknownLifetime is how long messages are worth keeping whose end is not known.
+const unknownLifetime = 5 * time.Minute
+
+// TimeLeft returns how long a third party should keep the message for a device
+// that is off: as long as the token lives, in whole seconds; 0 for now or never.
+func (m *Message) TimeLeft(now time.Time) time.Duration {
+	if m.Expires.IsZero() {
+		return unknownLifetime
+	}
+	return max(m.Expires.Sub(now), 0).Truncate(time.Second)
 }
 
 // Expand fills a template with the message's values, each passed through

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -89,6 +90,17 @@ func TestClassesShowTheirResults(t *testing.T) {
 		}
 		if class.Valid() != (class != Delivered && class != "other") {
 			t.Errorf("%s: Valid is wrong", class)
+		}
+	}
+}
+
+func TestTimeLeft(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for want, expires := range map[time.Duration]time.Time{
+		2 * time.Minute: now.Add(2*time.Minute + time.Millisecond), 0: now.Add(-time.Hour), 5 * time.Minute: {},
+	} {
+		if got := (&Message{Expires: expires}).TimeLeft(now); got != want {
+			t.Errorf("got %v, want %v", got, want)
 		}
 	}
 }

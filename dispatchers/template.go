@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Template is a one-line text with placeholders in braces: Caddy's own, such
@@ -97,6 +98,17 @@ func (t Template) scan(text, placeholder func(string)) {
 		placeholder(rest[open+1 : open+1+end])
 		rest = rest[open+1+end+1:]
 	}
+}
+
+// OneLine returns a text with spaces in place of control characters and line
+// separators, for media that have one line or print what they get.
+func OneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\uFFFD"))
 }
 
 // CheckTemplate is Template.Check for the option of a Caddyfile.

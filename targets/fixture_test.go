@@ -72,7 +72,7 @@ func newFixture(sources ...targets.NamedSource) *fixture {
 // another returns another process on the same store, with the same clock.
 func (f *fixture) another() *fixture {
 	other := newFixture(f.Sources...)
-	other.store, other.Store, other.clock = f.store, f.Store, f.clock
+	other.store, other.Store, other.clock, other.Now = f.store, f.Store, f.clock, f.Now
 	return other
 }
 

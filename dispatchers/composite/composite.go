@@ -21,7 +21,7 @@ func members[M any](name string, field func(*M) *[]string) conf.Option[M] {
 			return fmt.Errorf("%s takes the names of one or more dispatchers", name)
 		}
 		*field(m) = append(*field(m), names...)
-		return unique(name, *field(m))
+		return nil
 	}, func(m *M) error {
 		return unique(name, *field(m))
 	})

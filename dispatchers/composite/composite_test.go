@@ -230,21 +230,6 @@ func TestCaddyfile(t *testing.T) {
 	}
 }
 
-func TestBadJSON(t *testing.T) {
-	for name, p := range map[string]caddy.Provisioner{
-		"no members":      &Fallback{},
-		"member twice":    &Fallback{Try: []string{"a", "a"}},
-		"unknown outcome": &Fallback{Try: []string{"a"}, On: []dispatchers.Class{"x"}},
-		"outcome twice":   &Fallback{Try: []string{"a"}, On: []dispatchers.Class{dispatchers.Broken, dispatchers.Broken}},
-		"unknown rule":    &FanOut{To: []string{"a"}, Succeed: "x"},
-		"nobody":          &FanOut{},
-	} {
-		if err := provision(t, p); err == nil {
-			t.Errorf("%s was accepted", name)
-		}
-	}
-}
-
 func TestFailuresOfAnyKindCount(t *testing.T) {
 	f := &Fallback{Try: []string{"a"}}
 	if err := provision(t, f); err != nil {

@@ -1,23 +1,23 @@
 package fcm
 
 import (
+	"cmp"
 	"context"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
@@ -31,27 +31,17 @@ const (
 	assertionLifetime = time.Hour
 	// clockSkew is how far this machine's clock may be ahead of Google's.
 	clockSkew = 10 * time.Second
+	// metadataHost is where every machine in Google's cloud finds the metadata
+	// server, unless GCE_METADATA_HOST names another.
+	metadataHost = "169.254.169.254"
 )
-
-// tokenSource makes requests for an access token.
-type tokenSource interface {
-	request(ctx context.Context, now time.Time) (*http.Request, error)
-}
-
-// serviceAccount is a key file of the type service_account. Files of other
-// types can name URLs and commands of their own and are never loaded.
-type serviceAccount struct {
-	project  string
-	email    string
-	tokenURI string
-	signer   jose.Signer
-}
 
 var errNoServiceAccount = errors.New("it is not the JSON key file of a service account")
 
-// parseServiceAccount reads a key file. The project, where it is set, has to
-// be the file's. Errors do not quote the file.
-func parseServiceAccount(content []byte, project string) (*serviceAccount, error) {
+// parseServiceAccount reads a key file of the type service_account. Files of
+// other types can name URLs and commands of their own and are never loaded. The
+// project, where it is set, has to be the file's. Errors do not quote the file.
+func parseServiceAccount(content []byte, project string, service *httpsend.Service) (*tokenSource, error) {
 	var file struct {
 		Type         string `json:"type"`
 		ProjectID    string `json:"project_id"`
@@ -60,11 +50,21 @@ func parseServiceAccount(content []byte, project string) (*serviceAccount, error
 		PrivateKey   string `json:"private_key"`
 		TokenURI     string `json:"token_uri"`
 	}
-	if err := json.Unmarshal(content, &file); err != nil {
+	switch {
+	case json.Unmarshal(content, &file) != nil:
 		return nil, errNoServiceAccount
-	}
-	if file.Type != "service_account" {
+	case file.Type != "service_account":
 		return nil, errors.New(`its "type" is not "service_account", the only kind of credentials that is accepted`)
+	case file.ClientEmail == "":
+		return nil, errNoServiceAccount
+	case project == "" && file.ProjectID == "":
+		return nil, errors.New("it has no project_id; configure project <id>")
+	case project != "" && file.ProjectID != "" && file.ProjectID != project:
+		return nil, errors.New("its project_id differs from the project that is configured or was loaded first: take the key file of that project, or remove project")
+	}
+	tokenURI := cmp.Or(file.TokenURI, defaultTokenURI)
+	if _, err := httpclient.ServiceURL(tokenURI); err != nil {
+		return nil, fmt.Errorf("its token_uri: %w", err)
 	}
 	key, err := parsePrivateKey(file.PrivateKey)
 	if err != nil {
@@ -73,26 +73,16 @@ func parseServiceAccount(content []byte, project string) (*serviceAccount, error
 	signer, err := jose.NewSigner(
 		jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: key, KeyID: file.PrivateKeyID}},
 		new(jose.SignerOptions).WithType("JWT"))
-	if err != nil || file.ClientEmail == "" {
+	if err != nil {
 		return nil, errNoServiceAccount
 	}
-	a := &serviceAccount{project: project, email: file.ClientEmail, tokenURI: defaultTokenURI, signer: signer}
-	if file.TokenURI != "" {
-		a.tokenURI = file.TokenURI
-	}
-	if _, err := httpclient.ParseURL("its token_uri", a.tokenURI); err != nil {
-		return nil, err
-	}
-	switch {
-	case project == "":
-		a.project = file.ProjectID
-	case file.ProjectID != "" && file.ProjectID != project:
-		return nil, errors.New("its project_id differs from the project that is configured or was loaded first: take the key file of that project, or remove project")
-	}
-	if a.project == "" {
-		return nil, errors.New("it has no project_id; configure project <id>")
-	}
-	return a, nil
+	return &tokenSource{
+		project: cmp.Or(project, file.ProjectID),
+		service: service,
+		newRequest: func(ctx context.Context, now time.Time) (*http.Request, error) {
+			return assertionRequest(ctx, signer, file.ClientEmail, tokenURI, now)
+		},
+	}, nil
 }
 
 func parsePrivateKey(text string) (*rsa.PrivateKey, error) {
@@ -111,25 +101,17 @@ func parsePrivateKey(text string) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
-// request trades a signed assertion for an access token (RFC 7523).
-func (a *serviceAccount) request(ctx context.Context, now time.Time) (*http.Request, error) {
-	claims, err := json.Marshal(map[string]any{
-		"iss": a.email, "scope": scope, "aud": a.tokenURI,
+// assertionRequest trades a signed assertion for an access token (RFC 7523).
+func assertionRequest(ctx context.Context, signer jose.Signer, email, tokenURI string, now time.Time) (*http.Request, error) {
+	assertion, err := jwt.Signed(signer).Claims(map[string]any{
+		"iss": email, "scope": scope, "aud": tokenURI,
 		"iat": now.Add(-clockSkew).Unix(), "exp": now.Add(assertionLifetime - clockSkew).Unix(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	signature, err := a.signer.Sign(claims)
-	if err != nil {
-		return nil, err
-	}
-	assertion, err := signature.CompactSerialize()
+	}).Serialize()
 	if err != nil {
 		return nil, err
 	}
 	form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {assertion}}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, a.tokenURI, strings.NewReader(form.Encode()))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, tokenURI, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
@@ -137,104 +119,16 @@ func (a *serviceAccount) request(ctx context.Context, now time.Time) (*http.Requ
 	return r, nil
 }
 
-// metadataServer gives tokens to machines in Google's cloud. It is part of the
-// machine, so requests to it use no proxy.
-type metadataServer struct{ url string }
-
-// metadataHost is where every machine in Google's cloud finds the server,
-// unless GCE_METADATA_HOST names another.
-const metadataHost = "169.254.169.254"
-
-func newMetadataServer() *metadataServer {
-	host := os.Getenv("GCE_METADATA_HOST")
-	if host == "" {
-		host = metadataHost
-	}
-	return &metadataServer{"http://" + host + "/computeMetadata/v1/instance/service-accounts/default/token?scopes=" + url.QueryEscape(scope)}
-}
-
-func (s *metadataServer) request(ctx context.Context, _ time.Time) (*http.Request, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
-	if err != nil {
-		return nil, errors.New("GCE_METADATA_HOST is not a host")
-	}
-	r.Header.Set("Metadata-Flavor", "Google")
-	return r, nil
-}
-
-// oauth is the service that gives access tokens.
-type oauth struct{ httpsend.Service }
-
-func newOAuth(transport *http.Transport) *oauth {
-	return &oauth{httpsend.Service{
-		Name: "Google's token service", Doing: "fetching an access token", ReadsBody: true, Transport: transport,
-		Statuses: httpsend.Table{
-			http.StatusTooManyRequests: tokensUnavailable,
-			5:                          tokensUnavailable,
-			4:                          noTokenService,
-			3:                          noTokenService,
-			2:                          noTokenService,
-		},
+// metadataServer gives tokens to machines in Google's cloud.
+func metadataServer(service *httpsend.Service) *tokenSource {
+	address := "http://" + cmp.Or(os.Getenv("GCE_METADATA_HOST"), metadataHost) +
+		"/computeMetadata/v1/instance/service-accounts/default/token?scopes=" + url.QueryEscape(scope)
+	return &tokenSource{service: service, newRequest: func(ctx context.Context, _ time.Time) (*http.Request, error) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil) //nolint:gosec // the host is the environment's
+		if err != nil {
+			return nil, errors.New("GCE_METADATA_HOST is not a host")
+		}
+		r.Header.Set("Metadata-Flavor", "Google")
+		return r, nil
 	}}
-}
-
-var (
-	tokensUnavailable = httpsend.Temporary(reasonOAuthUnavailable, "it may be overloaded")
-	noTokenService    = httpsend.Broken(reasonOAuthRefused,
-		"this is not an answer of a token service; check token_uri in the credentials file, and the proxy")
-)
-
-// oauthErrors are the error codes of RFC 6749, section 5.2, that Google uses.
-var oauthErrors = []string{
-	"access_denied", "invalid_client", "invalid_grant", "invalid_request",
-	"invalid_scope", "unauthorized_client", "unsupported_grant_type",
-}
-
-// grant is an access token as it was given.
-type grant struct {
-	token    string
-	lifetime time.Duration // 0: unknown
-}
-
-// fetch makes one request for an access token.
-func (o *oauth) fetch(ctx context.Context, s tokenSource) (grant, error) {
-	r, err := s.request(ctx, time.Now())
-	if err != nil {
-		return grant{}, dispatchers.Fail(dispatchers.Broken, reasonOAuthRefused, "%s: %w", o.Doing, err)
-	}
-	answer, err := o.Do(ctx, r)
-	switch {
-	case errors.Is(err, httpsend.ErrBodyTooBig):
-		return grant{}, o.Failed(answer, noTokenService)
-	case err != nil:
-		return grant{}, err
-	}
-	var content struct {
-		Token    string  `json:"access_token"`
-		Lifetime seconds `json:"expires_in"`
-		Error    string  `json:"error"`
-	}
-	malformed := json.Unmarshal(answer.Body, &content) != nil
-	switch code := content.Error; {
-	case answer.Status == http.StatusOK && !malformed && content.Token != "":
-		return grant{content.Token, time.Duration(content.Lifetime)}, nil
-	case answer.Status == http.StatusOK:
-		return grant{}, o.Failed(answer, noTokenService)
-	case answer.Status/100 == 4 && slices.Contains(oauthErrors, code):
-		return grant{}, o.Failed(answer, httpsend.Broken(reasonOAuthRefused,
-			code+"; was the service account's key deleted, or is this machine's clock wrong?"))
-	}
-	return grant{}, o.Unsuccessful(answer)
-}
-
-// seconds is a number of seconds that may be a text or have a fraction; 0 for
-// what is not a number.
-type seconds time.Duration
-
-func (s *seconds) UnmarshalJSON(text []byte) error {
-	n, err := strconv.ParseFloat(strings.Trim(string(text), `"`), 64)
-	if err == nil && n > 0 {
-		*s = seconds(min(n, maxLifetime.Seconds()) * float64(time.Second))
-	}
-	return nil
 }

@@ -90,10 +90,9 @@ type FCM struct {
 	httpclient.Options
 
 	sendURL string
-	source  func() tokenSource
-	tokens  *tokenCache
 	service *httpsend.Service
-	oauth   *oauth
+	oauth   *httpsend.Service
+	source  func() *tokenSource // of the credentials as they are now
 }
 
 var options = conf.Join(conf.Table[FCM]{
@@ -183,8 +182,9 @@ func (f *FCM) Provision(ctx caddy.Context) error {
 		return err
 	}
 	f.service = &httpsend.Service{Name: "FCM", Doing: "sending to FCM", Statuses: bare, ReadsBody: true, Transport: transport}
-	f.oauth = newOAuth(transport)
-	f.tokens = &tokenCache{fetch: f.oauth.fetch}
+	f.oauth = &httpsend.Service{
+		Name: "Google's token service", Doing: "fetching an access token", Statuses: oauthStatuses, ReadsBody: true, Transport: transport,
+	}
 	if err := f.loadCredentials(logger); err != nil {
 		return err
 	}
@@ -196,43 +196,39 @@ func (f *FCM) Provision(ctx caddy.Context) error {
 }
 
 func (f *FCM) loadCredentials(logger *slog.Logger) error {
-	if f.Credentials != "" {
-		return f.openServiceAccount("credentials", f.Credentials, logger)
+	option, path := "credentials", f.Credentials
+	if path == "" {
+		option, path = "application_default", os.Getenv("GOOGLE_APPLICATION_CREDENTIALS")
 	}
-	if path := os.Getenv("GOOGLE_APPLICATION_CREDENTIALS"); path != "" {
-		return f.openServiceAccount("application_default", path, logger)
+	if path != "" {
+		file, err := watchedfile.Open(option, path, func(content []byte) (*tokenSource, error) {
+			return parseServiceAccount(content, f.Project, f.oauth)
+		}, logger)
+		if err != nil {
+			return err
+		}
+		f.Project, f.source = file.Value().project, file.Value
+		return checkProject(f.Project)
 	}
 	if f.Project == "" {
 		return errors.New("project <id> is needed: GOOGLE_APPLICATION_CREDENTIALS names no file that could tell it")
 	}
+	// The metadata server is part of the machine: no proxy leads to it.
 	transport, err := httpclient.NewTransport(httpclient.Options{}, logger)
 	if err != nil {
 		return err
 	}
 	f.oauth.Transport = transport
-	server := newMetadataServer()
-	f.source = func() tokenSource { return server }
+	server := metadataServer(f.oauth)
+	f.source = func() *tokenSource { return server }
 	return nil
 }
 
-func (f *FCM) openServiceAccount(option, path string, logger *slog.Logger) error {
-	parse := func(content []byte) (*serviceAccount, error) { return parseServiceAccount(content, f.Project) }
-	file, err := watchedfile.Open(option, path, parse, logger)
-	if err != nil {
-		return err
-	}
-	f.Project = file.Value().project
-	f.source = func() tokenSource { return file.Value() }
-	return checkProject(f.Project)
-}
-
-// Cleanup closes idle connections, and the others when their requests have
-// ended: those of the old configuration still get access tokens.
+// Cleanup closes the connections that are idle, and the others when their
+// requests have ended: those of the old configuration still get access tokens.
 func (f *FCM) Cleanup() error {
-	if f.service != nil {
-		f.service.Close()
-		f.oauth.Close()
-	}
+	f.service.Close()
+	f.oauth.Close()
 	return nil
 }
 
@@ -257,7 +253,7 @@ func (f *FCM) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers
 // FCM looks at it at all proves that the project, the service account and the
 // way there are in order. Nothing is sent.
 func (f *FCM) Probe(ctx context.Context) error {
-	err := f.send(ctx, checkRequest())
+	err := f.send(ctx, []byte(`{"validate_only":true,"message":{"token":"oob-dispatch-check"}}`))
 	if e, ok := errors.AsType[*dispatchers.Error](err); ok && e.Reason == reasonInvalidArgument {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package fcm
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -22,8 +23,6 @@ const (
 	maxAddress = 4096
 	// maxCollapseID is Apple's limit for apns-collapse-id, in bytes.
 	maxCollapseID = 64
-	// defaultTTL is for messages whose end is not known.
-	defaultTTL = 5 * time.Minute
 )
 
 // sendRequest is the body of projects.messages.send.
@@ -43,7 +42,11 @@ func (f *FCM) encode(m *dispatchers.Message, now time.Time) ([]byte, error) {
 		return nil, dispatchers.Fail(dispatchers.Refused, dispatchers.ReasonTooBig,
 			"the message has %d bytes, FCM takes %d; shorten dispatchInformation or the title and body", n, maxPayload)
 	}
-	ttl := f.ttl(m, now)
+	ttl := min(cmp.Or(time.Duration(f.TTL), m.TimeLeft(now)), MaxTTL).Truncate(time.Second)
+	expiration := "0" // now or never
+	if ttl > 0 {
+		expiration = strconv.FormatInt(now.Add(ttl).Unix(), 10)
+	}
 	id := m.ID[:min(len(m.ID), maxCollapseID)]
 	out, err := json.Marshal(sendRequest{
 		ValidateOnly: f.DryRun,
@@ -60,7 +63,7 @@ func (f *FCM) encode(m *dispatchers.Message, now time.Time) ([]byte, error) {
 			APNS: &messaging.APNSConfig{
 				Headers: map[string]string{
 					"apns-priority":    "10",
-					"apns-expiration":  apnsExpiration(ttl, now),
+					"apns-expiration":  expiration,
 					"apns-collapse-id": id,
 				},
 				Payload: &messaging.APNSPayload{Aps: &messaging.Aps{
@@ -77,6 +80,7 @@ func (f *FCM) encode(m *dispatchers.Message, now time.Time) ([]byte, error) {
 }
 
 func checkAddress(address string) error {
+	unprintable := func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }
 	switch {
 	case address == "":
 		return dispatchers.Fail(dispatchers.NoTarget, dispatchers.ReasonNoAddress, "the target has no FCM registration token")
@@ -86,59 +90,20 @@ func checkAddress(address string) error {
 	return nil
 }
 
-func unprintable(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }
-
 // notification returns what the phone shows. It is never empty: an iOS app
 // gets the message when the user taps the notification.
 func (f *FCM) notification(m *dispatchers.Message) (title, body string) {
-	title = oneLine(m.Expand(f.Title, nil))
-	body = oneLine(m.Expand(f.Body, nil))
-	if title == "" && body == "" {
-		title = neutralTitle(m.Operation)
-	}
-	return title, body
-}
-
-func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, s)
-	return strings.TrimSpace(s)
-}
-
-func neutralTitle(o nevisfido.Operation) string {
-	switch o {
-	case nevisfido.Registration:
-		return "Please confirm your registration"
-	case nevisfido.Deregistration:
-		return "Please confirm the removal of your device"
-	default:
-		return "Please confirm"
-	}
-}
-
-// ttl returns how long the message is worth keeping, in whole seconds.
-func (f *FCM) ttl(m *dispatchers.Message, now time.Time) time.Duration {
-	ttl := time.Duration(f.TTL)
+	title = strings.TrimSpace(dispatchers.OneLine(m.Expand(f.Title, nil)))
+	body = strings.TrimSpace(dispatchers.OneLine(m.Expand(f.Body, nil)))
 	switch {
-	case ttl > 0:
-	case m.Expires.IsZero():
-		ttl = defaultTTL
-	default:
-		ttl = m.Expires.Sub(now)
+	case title != "" || body != "":
+		return title, body
+	case m.Operation == nevisfido.Registration:
+		return "Please confirm your registration", ""
+	case m.Operation == nevisfido.Deregistration:
+		return "Please confirm the removal of your device", ""
 	}
-	return min(max(ttl, 0), MaxTTL).Truncate(time.Second)
-}
-
-// apnsExpiration returns seconds since 1970; 0 means now or never.
-func apnsExpiration(ttl time.Duration, now time.Time) string {
-	if ttl == 0 {
-		return "0"
-	}
-	return strconv.FormatInt(now.Add(ttl).Unix(), 10)
+	return "Please confirm", ""
 }
 
 func payloadSize(data map[string]string, title, body string) int {
@@ -147,9 +112,4 @@ func payloadSize(data map[string]string, title, body string) int {
 		n += len(name) + len(value)
 	}
 	return n
-}
-
-// checkRequest is a message that cannot be delivered.
-func checkRequest() []byte {
-	return []byte(`{"validate_only":true,"message":{"token":"oob-dispatch-check"}}`)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,31 +32,22 @@ const (
 	reasonOAuthUnavailable = "oauth_unavailable"
 )
 
-// fcmError is a status together with the code in the FcmError detail.
-type fcmError struct {
-	status int
-	code   string
-}
-
-// documented are the errors of the FCM reference (ErrorCode). A code counts
-// only along with its status: a target is not given up because of half a sign.
-var documented = map[fcmError]httpsend.Meaning{
-	{404, "UNREGISTERED"}: httpsend.Expired(reasonUnregistered,
+// documented are the errors of the FCM reference (ErrorCode) that mean something
+// else than their status alone: the code in the FcmError detail counts only
+// along with the status. A target is not given up because of half a sign.
+var documented = map[string]httpsend.Meaning{
+	"404 UNREGISTERED": httpsend.Expired(reasonUnregistered,
 		"the app was removed from the phone, or has another registration token now"),
-	{400, "INVALID_ARGUMENT"}: httpsend.Refused(reasonInvalidArgument,
-		"the address is not an FCM registration token, or FCM does not take the message"),
-	{403, "SENDER_ID_MISMATCH"}: httpsend.Refused(reasonSenderIDMismatch,
+	"403 SENDER_ID_MISMATCH": httpsend.Refused(reasonSenderIDMismatch,
 		"the registration token belongs to an app of another Firebase project"),
-	{401, "THIRD_PARTY_AUTH_ERROR"}: httpsend.Broken(reasonThirdPartyAuth, "check the APNs key in the Firebase console"),
-	{429, "QUOTA_EXCEEDED"}:         httpsend.Temporary(reasonQuotaExceeded, "too many messages"),
-	{503, "UNAVAILABLE"}:            httpsend.Temporary(dispatchers.ReasonUnavailable, "FCM is overloaded"),
-	{500, "INTERNAL"}:               httpsend.Temporary(reasonInternal, "FCM failed"),
+	"401 THIRD_PARTY_AUTH_ERROR": httpsend.Broken(reasonThirdPartyAuth, "check the APNs key in the Firebase console"),
 }
 
-// bare are answers without such a detail: of Google's front, of a proxy, of
-// whatever is at a wrong endpoint.
+// bare are all other answers: of FCM, of Google's front, of a proxy, of whatever
+// is at a wrong endpoint.
 var bare = httpsend.Table{
-	http.StatusBadRequest: httpsend.Refused(reasonInvalidArgument, "FCM does not take the message"),
+	http.StatusBadRequest: httpsend.Refused(reasonInvalidArgument,
+		"the address is not an FCM registration token, or FCM does not take the message"),
 	http.StatusUnauthorized: httpsend.Temporary(reasonTokenRejected,
 		"the access token was no longer accepted; the next attempt fetches another"),
 	http.StatusForbidden: httpsend.Broken(reasonPermissionDenied,
@@ -79,7 +71,8 @@ var (
 // send makes one request, after one for an access token if there is none that
 // is good.
 func (f *FCM) send(ctx context.Context, body []byte) error {
-	token, fresh, err := f.tokens.get(ctx, f.source())
+	source := f.source()
+	token, fresh, err := source.get(ctx)
 	if err != nil {
 		return err
 	}
@@ -93,18 +86,26 @@ func (f *FCM) send(ctx context.Context, body []byte) error {
 
 	answer, err := f.service.Do(ctx, r)
 	switch {
-	case errors.Is(err, httpsend.ErrBodyTooBig):
+	case errors.Is(err, httpsend.ErrBodyTooBig), err == nil && answer.Status == http.StatusOK && !isReceipt(answer.Body):
 		return f.service.Failed(answer, notFCM)
 	case err != nil:
 		return err
 	case answer.Status == http.StatusOK:
-		return f.checkReceipt(answer)
+		return nil
 	}
 	e := f.refusal(answer, fresh)
 	if e.Reason == reasonTokenRejected || e.Reason == reasonUnauthenticated {
-		f.tokens.drop(token)
+		source.drop(token)
 	}
 	return e
+}
+
+// isReceipt tells FCM's answer from that of something else on the way.
+func isReceipt(body []byte) bool {
+	var receipt struct {
+		Name string `json:"name"`
+	}
+	return json.Unmarshal(body, &receipt) == nil && strings.HasPrefix(receipt.Name, "projects/")
 }
 
 // quotaPause is how long to wait after a 429 that does not say: Google asks for
@@ -115,15 +116,11 @@ const quotaPause = time.Minute
 // access token was fetched for this attempt.
 func (f *FCM) refusal(answer httpsend.Answer, fresh bool) *dispatchers.Error {
 	code, wait := errorDetails(answer.Body)
-	meaning, ok := documented[fcmError{answer.Status, code}]
-	var e *dispatchers.Error
-	switch {
-	case ok:
+	e := f.service.Unsuccessful(answer)
+	if meaning, ok := documented[strconv.Itoa(answer.Status)+" "+code]; ok {
 		e = f.service.Failed(answer, meaning)
-	case answer.Status == http.StatusUnauthorized && fresh:
+	} else if answer.Status == http.StatusUnauthorized && fresh {
 		e = f.service.Failed(answer, newTokenFailed)
-	default:
-		e = f.service.Unsuccessful(answer)
 	}
 	e.KeepTarget = e.Class == dispatchers.Expired && f.KeepUnregistered
 	if e.Class == dispatchers.Temporary {
@@ -159,15 +156,4 @@ func errorDetails(content []byte) (code string, wait time.Duration) {
 		}
 	}
 	return code, wait
-}
-
-// checkReceipt tells FCM's answer from that of something else on the way.
-func (f *FCM) checkReceipt(answer httpsend.Answer) error {
-	var receipt struct {
-		Name string `json:"name"`
-	}
-	if json.Unmarshal(answer.Body, &receipt) != nil || !strings.HasPrefix(receipt.Name, "projects/") {
-		return f.service.Failed(answer, notFCM)
-	}
-	return nil
 }

@@ -2,9 +2,18 @@ package fcm
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
@@ -16,7 +25,7 @@ const (
 	// less for tokens with a short life.
 	refreshAhead = 5 * time.Minute
 	margin       = 30 * time.Second
-	// pause is the least between two requests ahead of need.
+	// pause is how long after a failed request ahead of need the next is made.
 	pause = 10 * time.Second
 	// unknownLifetime is for tokens without expires_in, maxLifetime the bound
 	// of those with one.
@@ -24,120 +33,146 @@ const (
 	maxLifetime     = 24 * time.Hour
 )
 
-// accessToken is a token and when to replace it.
+// tokenSource gives the access tokens of one key file, or of the machine. One
+// request serves all who wait, and outlives those who give up waiting.
+// (ReuseTokenSource of x/oauth2 waits without a context, and repeats a failed
+// request for each who waits.)
+type tokenSource struct {
+	project    string
+	service    *httpsend.Service
+	newRequest func(ctx context.Context, now time.Time) (*http.Request, error)
+
+	fetches singleflight.Group
+	mu      sync.Mutex
+	token   accessToken
+}
+
+// accessToken is a token, when to fetch the next, and how long it is used.
 type accessToken struct {
 	value          string
-	source         tokenSource
 	refresh, until time.Time
 }
 
-// tokenCache holds the present access token. Requests for a new one are made
-// once for all who wait, and outlive those who give up waiting. (ReuseTokenSource
-// of x/oauth2 waits without a context, and repeats a failed request for each
-// who waits.)
-type tokenCache struct {
-	fetch   func(context.Context, tokenSource) (grant, error)
-	fetches sync.WaitGroup
+func (t accessToken) young(now time.Time) bool { return now.Before(t.refresh) && now.Before(t.until) }
 
-	mu        sync.Mutex
-	token     *accessToken
-	fetching  *tokenFetch
-	nextAhead time.Time
-}
-
-// tokenFetch is a request that is under way; done is closed after token and
-// err are set.
-type tokenFetch struct {
-	source tokenSource
-	done   chan struct{}
-	token  *accessToken
-	err    error
-}
-
-// get returns an access token of the source, and whether it is fresh: fetched
-// while the caller waited.
-func (c *tokenCache) get(ctx context.Context, s tokenSource) (token string, fresh bool, err error) {
-	t, fetch := c.present(s) //nolint:contextcheck // the request serves others who wait as well
-	if t != nil {
+// get returns an access token, and whether it is fresh: fetched while the caller
+// waited.
+func (s *tokenSource) get(ctx context.Context) (value string, fresh bool, err error) {
+	now, t := time.Now(), s.present()
+	if t.young(now) {
+		return t.value, false, nil
+	}
+	fetched := s.fetches.DoChan("", s.replace)
+	if now.Before(t.until) {
 		return t.value, false, nil
 	}
 	select {
-	case <-fetch.done:
+	case result := <-fetched:
+		value, _ = result.Val.(string)
+		return value, true, result.Err
 	case <-ctx.Done():
 		return "", false, httpsend.Classify("waiting for an access token", ctx.Err())
 	}
-	if fetch.err != nil {
-		return "", false, fetch.err
-	}
-	return fetch.token.value, true, nil
 }
 
-// present returns the token that is good, or else the request for one.
-func (c *tokenCache) present(s tokenSource) (*accessToken, *tokenFetch) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now, t := time.Now(), c.token
-	if t == nil || t.source != s || !now.Before(t.until) {
-		return nil, c.start(s)
-	}
-	if now.After(t.refresh) && now.After(c.nextAhead) {
-		c.start(s)
-	}
-	return t, nil
+func (s *tokenSource) present() accessToken {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.token
 }
 
-// start joins the request that is under way or starts one. The lock is held.
-func (c *tokenCache) start(s tokenSource) *tokenFetch {
-	if c.fetching != nil && c.fetching.source == s {
-		return c.fetching
+// replace fetches a token, unless somebody else has just done so, and returns
+// its value.
+func (s *tokenSource) replace() (any, error) {
+	if t := s.present(); t.young(time.Now()) {
+		return t.value, nil
 	}
-	f := &tokenFetch{source: s, done: make(chan struct{})}
-	c.fetching = f
-	c.fetches.Go(func() { c.run(f) })
-	return f
-}
-
-func (c *tokenCache) run(f *tokenFetch) {
-	defer close(f.done)
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
-	g, err := c.fetch(ctx, f.source)
+	t, err := s.fetch(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.token.refresh = time.Now().Add(pause)
+		return "", err
+	}
+	s.token = t
+	return t.value, nil
+}
 
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := time.Now()
-	c.nextAhead = now.Add(pause)
-	if f.err = err; err == nil {
-		f.token = newAccessToken(g, f.source, now)
-	}
-	if c.fetching != f {
-		return // the credentials have changed meanwhile
-	}
-	c.fetching = nil
-	if err == nil {
-		c.token = f.token
+// drop forgets a token that was not accepted, unless it is replaced already.
+func (s *tokenSource) drop(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.token.value == value {
+		s.token = accessToken{}
 	}
 }
 
-func newAccessToken(g grant, s tokenSource, now time.Time) *accessToken {
-	life := g.lifetime
+var oauthStatuses = httpsend.Table{
+	http.StatusTooManyRequests: tokensUnavailable,
+	5:                          tokensUnavailable,
+	4:                          noTokenService,
+	3:                          noTokenService,
+	2:                          noTokenService,
+}
+
+var (
+	tokensUnavailable = httpsend.Temporary(reasonOAuthUnavailable, "it may be overloaded")
+	noTokenService    = httpsend.Broken(reasonOAuthRefused,
+		"this is not an answer of a token service; check token_uri in the credentials file, and the proxy")
+)
+
+// oauthErrors are the error codes of RFC 6749, section 5.2, that Google uses.
+var oauthErrors = []string{
+	"access_denied", "invalid_client", "invalid_grant", "invalid_request",
+	"invalid_scope", "unauthorized_client", "unsupported_grant_type",
+}
+
+// fetch makes one request for an access token.
+func (s *tokenSource) fetch(ctx context.Context) (accessToken, error) {
+	r, err := s.newRequest(ctx, time.Now())
+	if err != nil {
+		return accessToken{}, dispatchers.Fail(dispatchers.Broken, reasonOAuthRefused, "%s: %w", s.service.Doing, err)
+	}
+	answer, err := s.service.Do(ctx, r)
+	if err != nil && !errors.Is(err, httpsend.ErrBodyTooBig) {
+		return accessToken{}, err
+	}
+	var content struct {
+		Token    string  `json:"access_token"`
+		Lifetime seconds `json:"expires_in"`
+		Error    string  `json:"error"`
+	}
+	readable := err == nil && json.Unmarshal(answer.Body, &content) == nil
+	switch {
+	case readable && answer.Status == http.StatusOK && content.Token != "":
+		return newAccessToken(content.Token, time.Duration(content.Lifetime), time.Now()), nil
+	case readable && answer.Status/100 == 4 && slices.Contains(oauthErrors, content.Error):
+		return accessToken{}, s.service.Failed(answer, httpsend.Broken(reasonOAuthRefused,
+			content.Error+"; was the service account's key deleted, or is this machine's clock wrong?"))
+	case err != nil:
+		return accessToken{}, s.service.Failed(answer, noTokenService)
+	}
+	return accessToken{}, s.service.Unsuccessful(answer)
+}
+
+func newAccessToken(value string, life time.Duration, now time.Time) accessToken {
 	if life == 0 {
 		life = unknownLifetime
 	}
 	expiry := now.Add(life)
-	return &accessToken{
-		value:   g.token,
-		source:  s,
-		refresh: expiry.Add(-min(refreshAhead, life/4)),
-		until:   expiry.Add(-min(margin, life/10)),
-	}
+	return accessToken{value, expiry.Add(-min(refreshAhead, life/4)), expiry.Add(-min(margin, life/10))}
 }
 
-// drop forgets a token that was not accepted, unless it is replaced already.
-func (c *tokenCache) drop(token string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.token != nil && c.token.value == token {
-		c.token = nil
+// seconds is a number of seconds that may be a text or have a fraction; 0 for
+// what is not a number.
+type seconds time.Duration
+
+func (s *seconds) UnmarshalJSON(text []byte) error {
+	n, err := strconv.ParseFloat(strings.Trim(string(text), `"`), 64)
+	if err == nil && n > 0 {
+		*s = seconds(min(n, maxLifetime.Seconds()) * float64(time.Second))
 	}
+	return nil
 }

@@ -1,8 +1,7 @@
 package fcm
 
 import (
-	"context"
-	"encoding/json"
+	"cmp"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -20,92 +19,11 @@ import (
 func trust(t *testing.T, s *google.Server) map[string]any {
 	t.Helper()
 	if s.CA() == nil {
-		return nil
+		return map[string]any{}
 	}
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	write(t, path, s.CA())
 	return map[string]any{"ca": path}
-}
-
-func TestProxyCarriesTokenAndMessage(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		s := startGoogle(t, google.Options{TLS: secure})
-		p := startProxy(t, proxy.Options{User: "sidecar", Password: "p@ss word"})
-		options := trust(t, s)
-		if options == nil {
-			options = map[string]any{}
-		}
-		t.Setenv("OUTBOUND_PROXY", p.URL())
-		options["proxy"] = "{env.OUTBOUND_PROXY}"
-		f := newDispatcher(t, s, options)
-
-		phone := s.Register()
-		if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
-			t.Fatal(err)
-		}
-		if len(s.Unread(phone)) != 1 || s.TokenRequests() != 1 || s.Sends() != 1 {
-			t.Fatalf("%d token requests, %d sends", s.TokenRequests(), s.Sends())
-		}
-		// Two requests in absolute form, or one tunnel that HTTP/2 shares.
-		want := proxy.Counts{Requests: 2}
-		if secure {
-			want = proxy.Counts{Connects: 1}
-		}
-		if got := p.Counts(); got != want {
-			t.Errorf("the proxy saw %+v, want %+v", got, want)
-		}
-	}
-}
-
-func TestEnvironmentsProxyIsIgnored(t *testing.T) {
-	s := startGoogle(t, google.Options{TLS: true})
-	p := startProxy(t, proxy.Options{})
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
-		t.Setenv(name, p.URL())
-	}
-	f := newDispatcher(t, s, trust(t, s))
-	if _, err := f.Dispatch(t.Context(), message(s.Register())); err != nil {
-		t.Fatal(err)
-	}
-	if got := p.Counts(); got != (proxy.Counts{}) {
-		t.Errorf("the environment's proxy saw %+v", got)
-	}
-}
-
-func TestProxyTrouble(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		s := startGoogle(t, google.Options{TLS: secure})
-		p := startProxy(t, proxy.Options{User: "sidecar", Password: "right"})
-		options := trust(t, s)
-		if options == nil {
-			options = map[string]any{}
-		}
-		options["proxy"] = strings.Replace(p.URL(), "right", "wrong-canary", 1)
-		_, err := newDispatcher(t, s, options).Dispatch(t.Context(), message(s.Register()))
-		e := dispatcherstest.WantFailure(t, err, dispatchers.Broken, "proxy")
-		if strings.Contains(e.Error(), "canary") {
-			t.Errorf("the error %q holds the password", &e)
-		}
-
-		options["proxy"] = p.URL()
-		p.Refuse(503)
-		_, err = newDispatcher(t, s, options).Dispatch(t.Context(), message(s.Register()))
-		if e := dispatchers.AsError(err); e.Class != dispatchers.Temporary {
-			t.Errorf("a proxy that fails: %v, want temporary", err)
-		}
-		if len(s.Requests()) != 0 {
-			t.Error("a request went past the proxy")
-		}
-	}
-}
-
-func TestCertificateMustBeTrusted(t *testing.T) {
-	s := startGoogle(t, google.Options{TLS: true})
-	_, err := newDispatcher(t, s, nil).Dispatch(t.Context(), message(s.Register()))
-	dispatcherstest.WantFailure(t, err, dispatchers.Broken, "tls")
-	if len(s.Requests()) != 0 {
-		t.Error("something was sent to a server that is not trusted")
-	}
 }
 
 func TestRotatedCredentialsAreUsed(t *testing.T) {
@@ -153,36 +71,6 @@ func TestNewCredentialsGetANewToken(t *testing.T) {
 	}
 }
 
-func TestLateTokenOfOldCredentialsIsNotKept(t *testing.T) {
-	started, release := make(chan struct{}), make(chan struct{})
-	slow, quick := &serviceAccount{}, &serviceAccount{}
-	c := tokenCache{fetch: func(_ context.Context, s tokenSource) (grant, error) {
-		if s == quick {
-			return grant{token: "new"}, nil
-		}
-		close(started)
-		<-release
-		return grant{token: "old"}, nil
-	}}
-	late := make(chan string, 1)
-	go func() {
-		token, _, _ := c.get(t.Context(), slow)
-		late <- token
-	}()
-	<-started
-	if token, fresh, err := c.get(t.Context(), quick); token != "new" || !fresh || err != nil {
-		t.Fatalf("got %q, %v, %v", token, fresh, err)
-	}
-	close(release)
-	if token := <-late; token != "old" {
-		t.Errorf("who waited for the old token got %q", token)
-	}
-	c.fetches.Wait()
-	if token, fresh, err := c.get(t.Context(), quick); token != "new" || fresh || err != nil {
-		t.Errorf("got %q, %v, %v; want the token that is there", token, fresh, err)
-	}
-}
-
 func TestRotationKeepsTheProject(t *testing.T) {
 	s := startGoogle(t, google.Options{})
 	other := startGoogle(t, google.Options{Project: "another"})
@@ -215,66 +103,6 @@ func TestRejectedTokenIsReplaced(t *testing.T) {
 	}
 }
 
-func TestTokenIsReplacedAheadOfItsEnd(t *testing.T) {
-	s := startGoogle(t, google.Options{})
-	f := newDispatcher(t, s, nil)
-	phone := s.Register()
-	dispatch := func() {
-		t.Helper()
-		if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
-			t.Fatal(err)
-		}
-		f.tokens.fetches.Wait()
-	}
-	age := func(d time.Duration) {
-		f.tokens.mu.Lock()
-		defer f.tokens.mu.Unlock()
-		f.tokens.token.refresh = f.tokens.token.refresh.Add(-d)
-		f.tokens.token.until = f.tokens.token.until.Add(-d)
-		f.tokens.nextAhead = time.Time{}
-	}
-	dispatch()
-	first := f.tokens.token.value
-	dispatch()
-	if s.TokenRequests() != 1 {
-		t.Fatalf("%d token requests for a young token, want 1", s.TokenRequests())
-	}
-
-	age(56 * time.Minute)
-	s.ScriptOAuth(google.OAuthError("invalid_grant"))
-	dispatch() // with the old one, although a new one cannot be had
-	if s.TokenRequests() != 2 || f.tokens.token.value != first {
-		t.Fatalf("%d token requests, want 2 and the old token kept", s.TokenRequests())
-	}
-	dispatch() // not tried again at once
-	if s.TokenRequests() != 2 {
-		t.Fatalf("%d token requests, want a pause after a failed one", s.TokenRequests())
-	}
-	age(0)
-	dispatch()
-	if s.TokenRequests() != 3 || f.tokens.token.value == first {
-		t.Fatalf("%d token requests, want 3 and a new token", s.TokenRequests())
-	}
-	age(time.Hour)
-	dispatch()
-	if s.TokenRequests() != 4 {
-		t.Errorf("%d token requests, want 4: the token is at its end", s.TokenRequests())
-	}
-}
-
-func TestShortLivedTokens(t *testing.T) {
-	now := time.Now()
-	for _, life := range []time.Duration{time.Second, time.Minute, time.Hour} {
-		got := newAccessToken(grant{"x", life}, nil, now)
-		if !got.refresh.After(now) || !got.until.After(got.refresh) || !got.until.Before(now.Add(life)) {
-			t.Errorf("life %v: refresh after %v, until %v", life, got.refresh.Sub(now), got.until.Sub(now))
-		}
-	}
-	if got := newAccessToken(grant{token: "x"}, nil, now); !got.until.After(now) {
-		t.Error("a token without expires_in is never used")
-	}
-}
-
 // Numbers may be texts or have a fraction.
 func TestLifetimeIsReadLeniently(t *testing.T) {
 	s := startGoogle(t, google.Options{})
@@ -284,9 +112,10 @@ func TestLifetimeIsReadLeniently(t *testing.T) {
 	} {
 		f := newDispatcher(t, s, nil)
 		s.ScriptOAuth(fault.Answer(200, nil, `{"access_token":"t","expires_in":`+text+`}`))
-		got, err := f.oauth.fetch(t.Context(), f.source())
-		if err != nil || got != (grant{"t", want}) {
-			t.Errorf("%s: got %v, %v", text, got, err)
+		now := time.Now()
+		got, err := f.source().fetch(t.Context())
+		if life := cmp.Or(want, unknownLifetime); err != nil || got.value != "t" || got.until.Sub(now.Add(life-min(margin, life/10))).Abs() > time.Second {
+			t.Errorf("%s: good for %v, %v", text, got.until.Sub(now), err)
 		}
 	}
 }
@@ -352,6 +181,53 @@ func TestClosedConnectionIsReplaced(t *testing.T) {
 	}
 }
 
+// A token is replaced ahead of its end, while it is still used; after a failure
+// not at once again.
+func TestTokenIsReplacedAheadOfItsEnd(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	f := newDispatcher(t, s, nil)
+	phone, source := s.Register(), f.source()
+	age := func(d time.Duration) {
+		source.mu.Lock()
+		defer source.mu.Unlock()
+		source.token.until = source.token.until.Add(-d)
+		source.token.refresh = source.token.until.Add(margin - refreshAhead)
+	}
+	first := ""
+	for _, step := range []struct {
+		name    string
+		change  func()
+		fetched int
+		kept    bool
+	}{
+		{"none yet", func() {}, 1, false},
+		{"young", func() { first = source.present().value }, 1, true},
+		{"old, and none to be had", func() { age(56 * time.Minute); s.ScriptOAuth(google.OAuthError("invalid_grant")) }, 2, true},
+		{"right after that", func() {}, 2, true},
+		{"later", func() { age(0) }, 3, false},
+		{"at its end", func() { age(time.Hour) }, 4, false},
+	} {
+		step.change()
+		if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		_, _, _ = source.fetches.Do("", func() (any, error) { return nil, nil }) // waits for a request that is under way
+		if got, kept := s.TokenRequests(), source.present().value == first; got != step.fetched || kept != step.kept {
+			t.Errorf("%s: %d token requests, want %d; the first token is kept: %v", step.name, got, step.fetched, kept)
+		}
+	}
+}
+
+func TestShortLivedTokens(t *testing.T) {
+	now := time.Now()
+	for _, life := range []time.Duration{0, time.Second, time.Minute, time.Hour} {
+		got, end := newAccessToken("x", life, now), now.Add(cmp.Or(life, unknownLifetime))
+		if !got.refresh.After(now) || !got.until.After(got.refresh) || !got.until.Before(end) {
+			t.Errorf("life %v: refresh after %v, until %v", life, got.refresh.Sub(now), got.until.Sub(now))
+		}
+	}
+}
+
 func TestMetadataServer(t *testing.T) {
 	s := startGoogle(t, google.Options{})
 	u, err := url.Parse(s.URL())
@@ -392,58 +268,5 @@ func TestApplicationDefaultFile(t *testing.T) {
 	}
 	if _, err := f.Dispatch(t.Context(), message(s.Register())); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestServiceAccountFile(t *testing.T) {
-	s := startGoogle(t, google.Options{})
-	change := func(name, value string) []byte {
-		members := map[string]string{}
-		if err := json.Unmarshal(s.ServiceAccountJSON(), &members); err != nil {
-			t.Fatal(err)
-		}
-		members[name] = value
-		out, err := json.Marshal(members)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-	tests := []struct {
-		name    string
-		content []byte
-		project string
-		want    string // "" for a file that is good
-	}{
-		{"as Google gives it", s.ServiceAccountJSON(), "", ""},
-		{"project given as well", s.ServiceAccountJSON(), s.Project(), ""},
-		{"project in the configuration only", change("project_id", ""), "other", ""},
-		{"default token URI", change("token_uri", ""), "", ""},
-		{"another project", s.ServiceAccountJSON(), "other", "project_id"},
-		{"no project", change("project_id", ""), "", "project"},
-		{"empty", nil, "", "JSON"},
-		{"not JSON", []byte("canary"), "", "JSON"},
-		{"user's credentials", change("type", "authorized_user"), "", "service_account"},
-		{"federated credentials", change("type", "external_account"), "", "service_account"},
-		{"impersonation", change("type", "impersonated_service_account"), "", "service_account"},
-		{"no type", change("type", ""), "", "service_account"},
-		{"no address", change("client_email", ""), "", "service account"},
-		{"no key", change("private_key", "canary"), "", "private_key"},
-		{"broken key", change("private_key", "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----\n"), "", "private_key"},
-		{"token URI in clear", change("token_uri", "http://canary.example.com/token"), "", "token_uri"},
-		{"token URI that is none", change("token_uri", "canary"), "", "token_uri"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			_, err := parseServiceAccount(tt.content, tt.project)
-			switch {
-			case tt.want == "" && err != nil:
-				t.Error(err)
-			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
-				t.Errorf("got %v, want an error about %s", err, tt.want)
-			case err != nil && strings.Contains(err.Error(), "canary"):
-				t.Errorf("the error %q quotes the file", err)
-			}
-		})
 	}
 }

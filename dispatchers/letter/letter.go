@@ -214,8 +214,9 @@ func (l *Letter) Cleanup() error {
 // Traits implements dispatchers.Dispatcher.
 func (l *Letter) Traits() dispatchers.Traits {
 	return dispatchers.Traits{
-		MinLifetime: time.Duration(l.MinLifetime),
-		Limits:      []dispatchers.Limit{{Scope: dispatchers.PerTarget, N: 1, Window: 24 * time.Hour}},
+		AddressLines: true,
+		MinLifetime:  time.Duration(l.MinLifetime),
+		Limits:       []dispatchers.Limit{{Scope: dispatchers.PerTarget, N: 1, Window: 24 * time.Hour}},
 	}
 }
 

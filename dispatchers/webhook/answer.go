@@ -1,12 +1,13 @@
 package webhook
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -42,73 +43,70 @@ var unauthorized = httpsend.Refused(dispatchers.ReasonUnauthorized,
 
 // answers says which answers mean that the message was taken.
 type answers struct {
-	success     []statusRange
-	gone        []int
-	successBody *regexp.Regexp // nil: any
-	failureBody []failureBody
+	success, gone map[int]bool // statuses
+	body          []bodyRule
 }
 
-type failureBody struct {
-	match *regexp.Regexp
-	class dispatchers.Class
+// bodyRule says what it means if a body of a successful answer matches, or does
+// not.
+type bodyRule struct {
+	match   *regexp.Regexp
+	matches bool
+	meaning httpsend.Meaning
 }
 
-func newAnswers(w *Webhook) (answers, error) {
-	var a answers
-	for _, text := range w.Success {
-		statuses, err := parseStatus(text)
-		if err != nil {
-			return a, conf.Errorf("success", "success: %w", err)
-		}
-		a.success = append(a.success, statuses)
+func newAnswers(w *Webhook) (a answers, err error) {
+	success := w.Success
+	if len(success) == 0 {
+		success = []string{"2xx"}
 	}
-	if len(a.success) == 0 {
-		a.success = []statusRange{{200, 299}}
+	if a.success, err = statusSet(success, `^[24](\d\d|xx)$`, "2xx, 4xx, or a number from 200 to 299 or 400 to 499"); err != nil {
+		return a, conf.Errorf("success", "success: %w", err)
 	}
-	for _, text := range w.Gone {
-		status, err := parseGone(text)
-		switch {
-		case err != nil:
-			return a, conf.Errorf("gone", "gone: %w", err)
-		case a.successful(status):
-			return a, conf.Errorf("gone", "gone: %d means success as well: remove it from one of gone and success", status)
-		}
-		a.gone = append(a.gone, status)
+	if a.gone, err = statusSet(w.Gone, `^4\d\d$`, "a number from 400 to 499, such as 410"); err != nil {
+		return a, conf.Errorf("gone", "gone: %w", err)
 	}
-	if w.SuccessBody != "" {
-		var err error
-		if a.successBody, err = compile(w.SuccessBody); err != nil {
-			return a, conf.Errorf("success_body", "success_body: %w", err)
+	for status := range a.gone {
+		if a.success[status] {
+			return a, conf.Errorf("gone", "gone: a status of it means success as well: remove it from one of gone and success")
 		}
 	}
 	for _, f := range w.FailureBody {
 		match, err := compile(f.Match)
-		if err != nil {
+		switch {
+		case err != nil:
 			return a, conf.Errorf("failure_body", "failure_body: %w", err)
-		}
-		switch f.Class {
-		case "":
-			f.Class = dispatchers.Refused
-		case dispatchers.Refused, dispatchers.Temporary, dispatchers.Expired, dispatchers.NoTarget, dispatchers.Broken:
-		default:
+		case f.Class == dispatchers.NoKey, f.Class != "" && !f.Class.Valid():
 			return a, conf.Errorf("failure_body", "failure_body: %q is not a meaning; there are refused, temporary, expired, no_target and broken", f.Class)
 		}
-		a.failureBody = append(a.failureBody, failureBody{match, f.Class})
+		a.body = append(a.body, bodyRule{match, true, httpsend.Meaning{
+			Class: cmp.Or(f.Class, dispatchers.Refused), Reason: reasonBody, Advice: "failure_body matches what it says",
+		}})
+	}
+	if w.SuccessBody != "" {
+		match, err := compile(w.SuccessBody)
+		if err != nil {
+			return a, conf.Errorf("success_body", "success_body: %w", err)
+		}
+		a.body = append(a.body, bodyRule{match, false, httpsend.Refused(reasonBody, "success_body does not match what it says")})
 	}
 	return a, nil
 }
 
-func readFailureBody(w *Webhook, d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) != 1 && len(args) != 2 {
-		return errors.New("failure_body takes a regular expression, and what it means where that is not refused")
+// statusSet reads statuses; 2xx is all of that class.
+func statusSet(words []string, form, description string) (map[int]bool, error) {
+	set, valid := map[int]bool{}, regexp.MustCompile(form)
+	for _, word := range words {
+		if !valid.MatchString(word) {
+			return nil, fmt.Errorf("a status is %s", description)
+		}
+		low, _ := strconv.Atoi(strings.ReplaceAll(word, "x", "0"))
+		high, _ := strconv.Atoi(strings.ReplaceAll(word, "x", "9"))
+		for status := low; status <= high; status++ {
+			set[status] = true
+		}
 	}
-	f := FailureBody{Match: args[0]}
-	if len(args) == 2 {
-		f.Class = dispatchers.Class(args[1])
-	}
-	w.FailureBody = append(w.FailureBody, f)
-	return nil
+	return set, nil
 }
 
 func compile(text string) (*regexp.Regexp, error) {
@@ -122,55 +120,31 @@ func compile(text string) (*regexp.Regexp, error) {
 	return match, nil
 }
 
+func readFailureBody(w *Webhook, d *caddyfile.Dispenser) error {
+	args := append(d.RemainingArgs(), "") // the default class
+	if len(args) != 2 && len(args) != 3 {
+		return errors.New("failure_body takes a regular expression, and what it means where that is not refused")
+	}
+	w.FailureBody = append(w.FailureBody, FailureBody{Match: args[0], Class: dispatchers.Class(args[1])})
+	return nil
+}
+
 // judge says what an answer means, and err, which is that of httpsend.Service.Do.
 func (a *answers) judge(s *httpsend.Service, answer httpsend.Answer, err error) error {
 	switch {
 	case answer.Status == 0:
 		return err
-	case slices.Contains(a.gone, answer.Status):
+	case a.gone[answer.Status]:
 		return s.Failed(answer, gone)
-	case !a.successful(answer.Status):
+	case !a.success[answer.Status]:
 		return s.Unsuccessful(answer)
 	case err != nil && !errors.Is(err, httpsend.ErrBodyTooBig): // what is there of a large body is judged
 		return err
 	}
-	for _, f := range a.failureBody {
-		if f.match.Match(answer.Body) {
-			return s.Failed(answer, httpsend.Meaning{Class: f.class, Reason: reasonBody, Advice: "failure_body matches what it says"})
+	for _, rule := range a.body {
+		if rule.match.Match(answer.Body) == rule.matches {
+			return s.Failed(answer, rule.meaning)
 		}
 	}
-	if a.successBody != nil && !a.successBody.Match(answer.Body) {
-		return s.Failed(answer, httpsend.Refused(reasonBody, "success_body does not match what it says"))
-	}
 	return nil
-}
-
-// readBody reports whether the bodies of answers are looked at.
-func (a *answers) readBody() bool { return a.successBody != nil || len(a.failureBody) > 0 }
-
-// statusRange is the statuses from first to last.
-type statusRange struct{ first, last int }
-
-func parseStatus(text string) (statusRange, error) {
-	if text == "2xx" || text == "4xx" {
-		first := int(text[0]-'0') * 100
-		return statusRange{first, first + 99}, nil
-	}
-	status, err := strconv.Atoi(text)
-	if class := status / 100; err != nil || class != 2 && class != 4 {
-		return statusRange{}, errors.New("a status is 2xx, 4xx, or a number from 200 to 299 or 400 to 499")
-	}
-	return statusRange{status, status}, nil
-}
-
-func (a *answers) successful(status int) bool {
-	return slices.ContainsFunc(a.success, func(s statusRange) bool { return s.first <= status && status <= s.last })
-}
-
-func parseGone(text string) (int, error) {
-	status, err := strconv.Atoi(text)
-	if err != nil || status < 400 || status > 499 {
-		return 0, errors.New("a status is a number from 400 to 499, such as 410")
-	}
-	return status, nil
 }

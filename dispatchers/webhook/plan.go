@@ -17,54 +17,112 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 )
 
+// The placeholders of this dispatcher.
+const (
+	ownPrefix          = "webhook."
+	addressPlaceholder = ownPrefix + "address"
+	idPlaceholder      = ownPrefix + "id"
+	textPlaceholder    = ownPrefix + "text"
+)
+
 // plan is what the options say, checked and ready to make requests of.
 type plan struct {
-	method       string
-	url          urlTemplate
-	headers      map[string]template
-	contentType  string
-	escape       func(string) string
-	body         *template // nil for the default
-	encode       func(string) []byte
-	text         *template
-	maxSegments  int // 0: no limit
-	keys         [][]byte
-	answers      answers
-	needsAddress bool
-	needsLink    bool
+	method      string
+	base        string               // of the URL, to which rest is added: see setURL
+	rest        dispatchers.Template // path and query
+	headers     map[string]dispatchers.Template
+	contentType string
+	format      format
+	body        *dispatchers.Template // nil for the default
+	text        dispatchers.Template
+	maxSegments int // 0: no limit
+	keys        [][]byte
+	answers     answers
+
+	load   loader
+	loaded map[string]string // the values of {env.…} and {file.…}
+	used   map[string]bool   // the names of all placeholders
+}
+
+// loader returns the value of a text with placeholders such as {env.NAME}. The
+// option is for errors. A plan without one only shows whether the options are
+// right.
+type loader func(option, text string) (string, error)
+
+// sampleMessage has a value for every placeholder, which shows whether a
+// template stays well-formed. The space is not well-formed without quotes.
+var sampleMessage = &dispatchers.Message{Lookup: func(string) (string, bool) { return "x x", true }}
+
+func blankPlan(load loader) *plan {
+	return &plan{load: load, headers: map[string]dispatchers.Template{}, loaded: map[string]string{}, used: map[string]bool{}}
 }
 
 // newPlan makes a plan of the options, but for the keys.
 func newPlan(w *Webhook, load loader) (*plan, error) {
-	p := &plan{
-		method:      cmp.Or(w.Method, http.MethodPost),
-		maxSegments: w.SMSSegments,
-	}
-	var err error
-	if p.contentType, err = w.contentType(); err != nil {
-		return nil, err
-	}
+	p := blankPlan(load)
+	p.method, p.maxSegments = cmp.Or(w.Method, http.MethodPost), w.SMSSegments
 	if w.URL == "" {
 		return nil, errors.New("url <template> is needed, such as: url https://sms.example.com/messages")
 	}
-	if p.url, err = newURL(w.URL, load); err != nil {
+	if err := p.setURL(string(w.URL)); err != nil {
 		return nil, conf.Errorf("url", "url: %w", err)
 	}
-	if p.headers, err = newHeaders(w.Headers, load); err != nil {
-		return nil, conf.Errorf("header", "%w", err)
+	for _, name := range slices.Sorted(maps.Keys(w.Headers)) {
+		if err := p.setHeader(name, w.Headers[name]); err != nil {
+			return nil, conf.Errorf("header", "%w", err)
+		}
 	}
-	if p.text, err = newText(w, load); err != nil {
+	if p.contentType != "" && w.ContentType != "" {
+		return nil, conf.Errorf("content_type", "content_type is given by a header as well: remove one")
+	}
+	p.contentType = cmp.Or(p.contentType, w.ContentType, "application/json")
+	if err := p.setBody(w.Body); err != nil {
 		return nil, err
 	}
-	if err := p.setBody(w.Body, load); err != nil {
+	if err := p.setText(w); err != nil {
 		return nil, err
 	}
-	if p.answers, err = newAnswers(w); err != nil {
-		return nil, err
-	}
-	p.needsAddress, p.needsLink = w.uses(addressPlaceholder), w.uses("oob.link")
-	return p, nil
+	var err error
+	p.answers, err = newAnswers(w)
+	return p, err
 }
+
+// take checks a template, and loads the values of {env.…} and {file.…}. They are
+// values like any other: escaped, and not expanded again. The label is for errors.
+func (p *plan) take(label string, t dispatchers.Template) error {
+	for _, name := range t.Placeholders() {
+		p.used[name] = true
+		switch {
+		case strings.HasPrefix(name, ownPrefix) && !slices.Contains([]string{addressPlaceholder, idPlaceholder, textPlaceholder}, name):
+			return fmt.Errorf("%s: there are only {webhook.address}, {webhook.id} and {webhook.text}", label)
+		case resolvedAtLoad(name):
+			// A number is well-formed wherever a value can be.
+			value, err := p.value(label, "{"+name+"}", "1")
+			if err != nil {
+				return err
+			}
+			p.loaded[name] = value
+		}
+	}
+	if err := t.Check(); err != nil {
+		return fmt.Errorf("%s: %w", label, err)
+	}
+	return nil
+}
+
+// value is that of a text, or the sample before the configuration is loaded.
+func (p *plan) value(label, text, sample string) (string, error) {
+	if p.load == nil {
+		return sample, nil
+	}
+	return p.load(label, text)
+}
+
+func resolvedAtLoad(name string) bool {
+	return strings.HasPrefix(name, "env.") || strings.HasPrefix(name, "file.")
+}
+
+const contentTypeHeader = "Content-Type"
 
 // reserved headers are the transport's or ours.
 var reserved = []string{
@@ -73,114 +131,66 @@ var reserved = []string{
 	headerID, headerTimestamp, headerSignature,
 }
 
-func newHeaders(given map[string]dispatchers.Template, load loader) (map[string]template, error) {
-	headers := make(map[string]template, len(given))
-	for _, as := range slices.Sorted(maps.Keys(given)) {
-		name, text := textproto.CanonicalMIMEHeaderKey(as), given[as]
-		if name == contentTypeHeader {
-			continue // it is contentType's
-		}
-		option := "header " + name
-		_, twice := headers[name]
-		switch {
-		case !httpguts.ValidHeaderFieldName(name):
-			return nil, errors.New("header: a name is made of letters, digits, hyphens and underscores, such as X-Api-Key")
-		case slices.Contains(reserved, name):
-			return nil, fmt.Errorf("%s: it is set otherwise; see the option secret", option)
-		case twice:
-			return nil, fmt.Errorf("%s is given twice; remove one", option)
-		case strings.ContainsFunc(string(text), unicode.IsControl):
-			return nil, fmt.Errorf("%s: it holds control characters; remove them", option)
-		}
-		var err error
-		if headers[name], err = newTemplate(option, text, load); err != nil {
-			return nil, err
-		}
+func (p *plan) setHeader(name string, value dispatchers.Template) error {
+	name = textproto.CanonicalMIMEHeaderKey(name)
+	label := "header " + name
+	switch _, twice := p.headers[name]; {
+	case !httpguts.ValidHeaderFieldName(name):
+		return errors.New("header: a name is made of letters, digits, hyphens and underscores, such as X-Api-Key")
+	case slices.Contains(reserved, name):
+		return fmt.Errorf("%s: it is set otherwise; see the option secret", label)
+	case twice, name == contentTypeHeader && p.contentType != "":
+		return fmt.Errorf("%s is given twice; remove one", label)
+	case strings.ContainsFunc(string(value), unicode.IsControl):
+		return fmt.Errorf("%s: it holds control characters; remove them", label)
+	case name == contentTypeHeader:
+		p.contentType = string(value) // it has no placeholders
+		return nil
 	}
-	return headers, nil
+	p.headers[name] = value
+	return p.take(label, value)
 }
 
-const contentTypeHeader = "Content-Type"
-
-// contentType returns the media type of the body, which an option or a header
-// gives.
-func (w *Webhook) contentType() (string, error) {
-	given := w.ContentType
-	for name, value := range w.Headers {
-		if textproto.CanonicalMIMEHeaderKey(name) != contentTypeHeader {
-			continue
-		}
-		if given != "" {
-			return "", conf.Errorf("content_type", "content_type is given by a header as well: remove one")
-		}
-		given = string(value)
-	}
-	return cmp.Or(given, "application/json"), nil
-}
-
-// looksSecret reports whether a header of this name usually is a credential.
-func looksSecret(name string) bool {
-	name = strings.ToLower(name)
-	return slices.ContainsFunc([]string{"auth", "token", "key", "secret", "password", "credential"}, func(word string) bool {
-		return strings.Contains(name, word)
-	})
-}
-
-func newText(w *Webhook, load loader) (*template, error) {
-	switch used := w.uses(textPlaceholder); {
-	case slices.Contains(w.Text.Placeholders(), textPlaceholder):
-		return nil, conf.Errorf("text", "text: it cannot hold itself: take {webhook.text} out")
-	case w.Text == "" && w.SMSSegments > 0:
-		return nil, conf.Errorf("sms_segments", "sms_segments: there is no text to count; configure text <template>")
-	case w.Text == "" && used:
-		return nil, errors.New("text <template> is needed: {webhook.text} is used")
-	case w.Text == "":
-		return nil, nil
-	case (w.Body != nil || w.Method == http.MethodGet) && !used:
-		return nil, conf.Errorf("text", "text: nothing uses it; put {webhook.text} into body, or url with method GET")
-	}
-	t, err := newTemplate("text", w.Text, load)
-	if err != nil {
-		return nil, conf.Errorf("text", "%w", err)
-	}
-	return &t, nil
-}
-
-func (p *plan) setBody(text *dispatchers.Template, load loader) error {
-	format, err := formatOf(p.contentType)
+func (p *plan) setBody(body *dispatchers.Template) (err error) {
+	p.format, err = formatOf(p.contentType)
 	switch {
 	case err != nil:
 		return conf.Errorf("content_type", "content_type: %w", err)
-	case p.method == http.MethodGet && text != nil && *text != "":
+	case p.method == http.MethodGet && body != nil && *body != "":
 		return conf.Errorf("body", "body: method GET has none; put what it holds into url")
-	case p.method == http.MethodGet || text != nil && *text == "":
-		p.body = &template{} // and none is sent
+	case p.method == http.MethodGet || body != nil && *body == "":
+		p.body = new(dispatchers.Template) // and none is sent
 		return nil
-	case text == nil && format.name != "JSON":
+	case body == nil && p.format.name != "JSON":
 		return conf.Errorf("content_type", "body: the default is JSON; configure one of this content_type")
-	}
-	p.escape, p.encode = format.escape, format.encode
-	if text == nil {
+	case body == nil:
 		return nil
 	}
-	t, err := newTemplate("body", *text, load)
-	if err != nil {
+	if err := p.take("body", *body); err != nil {
 		return conf.Errorf("body", "%w", err)
 	}
-	if err := format.check(t.expand(sampleMessage, nil, format.escape)); err != nil {
-		return conf.Errorf("body", "body: it is not %s once values are put in: %w", format.name, err)
+	if err := p.format.check(p.filled(sampleMessage, nil).Expand(*body, p.format.escape)); err != nil {
+		return conf.Errorf("body", "body: it is not %s once values are put in: %w", p.format.name, err)
 	}
-	p.body = &t
+	p.body = body
 	return nil
 }
 
-// uses reports whether any template holds a placeholder.
-func (w *Webhook) uses(name string) bool {
-	templates := slices.AppendSeq([]dispatchers.Template{w.URL, w.Text}, maps.Values(w.Headers))
-	if w.Body != nil {
-		templates = append(templates, *w.Body)
+// setText comes after all that can use the text.
+func (p *plan) setText(w *Webhook) error {
+	switch used := p.used[textPlaceholder]; {
+	case slices.Contains(w.Text.Placeholders(), textPlaceholder):
+		return conf.Errorf("text", "text: it cannot hold itself: take {webhook.text} out")
+	case w.Text == "" && w.SMSSegments > 0:
+		return conf.Errorf("sms_segments", "sms_segments: there is no text to count; configure text <template>")
+	case w.Text == "" && used:
+		return errors.New("text <template> is needed: {webhook.text} is used")
+	case w.Text != "" && p.body != nil && !used:
+		return conf.Errorf("text", "text: nothing uses it; put {webhook.text} into body, or url with method GET")
 	}
-	return slices.ContainsFunc(templates, func(t dispatchers.Template) bool {
-		return slices.Contains(t.Placeholders(), name)
-	})
+	p.text = w.Text
+	if err := p.take("text", w.Text); err != nil {
+		return conf.Errorf("text", "%w", err)
+	}
+	return nil
 }

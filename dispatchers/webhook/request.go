@@ -1,23 +1,23 @@
 package webhook
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
 // request makes the request for a message, but for its context.
 func (p *plan) request(m *dispatchers.Message, now time.Time) (*http.Request, error) {
-	own, err := p.values(m)
-	if err != nil {
+	own := map[string]string{addressPlaceholder: m.Address, idPlaceholder: m.DeliveryID()}
+	m = p.filled(m, own)
+	if err := p.fillText(m, own); err != nil {
 		return nil, err
 	}
-	u, err := p.url.expand(m, own)
+	u, err := p.expandURL(m)
 	if err != nil {
 		return nil, dispatchers.Fail(dispatchers.Refused, reasonBadValue, "filling in the option url: %w", err)
 	}
@@ -25,27 +25,17 @@ func (p *plan) request(m *dispatchers.Message, now time.Time) (*http.Request, er
 	if err != nil {
 		return nil, err
 	}
-	r := &http.Request{
-		Method:        p.method,
-		URL:           u,
-		Host:          u.Host,
-		Header:        http.Header{},
-		Body:          io.NopCloser(bytes.NewReader(body)),
-		ContentLength: int64(len(body)),
+	r := httpsend.NewRequest(p.method, u, body)
+	for name, value := range p.headers {
+		r.Header.Set(name, strings.TrimSpace(m.Expand(value, dispatchers.OneLine)))
 	}
-	if len(body) == 0 && p.method != http.MethodGet {
-		r.Body = http.NoBody // the transport would send chunks
-	}
-	for name, s := range p.headers {
-		r.Header.Set(name, strings.TrimSpace(s.expand(m, own, cleanHeader)))
-	}
-	id := own[idPlaceholder]
 	if len(body) > 0 {
 		r.Header.Set(contentTypeHeader, p.contentType)
 	}
+	id := own[idPlaceholder]
 	r.Header.Set(headerID, id)
-	// The transport repeats requests by itself if they have this header in its
-	// own spelling, or are a GET, and have http.NoBody or a GetBody.
+	// In its own spelling this header makes the transport repeat a request that
+	// has http.NoBody.
 	r.Header["idempotency-key"] = []string{id}
 	if len(p.keys) > 0 {
 		sign(r.Header, p.keys, id, now, body)
@@ -53,37 +43,46 @@ func (p *plan) request(m *dispatchers.Message, now time.Time) (*http.Request, er
 	return r, nil
 }
 
-// values returns those of our own placeholders.
-func (p *plan) values(m *dispatchers.Message) (values, error) {
-	if p.needsAddress && m.Address == "" {
-		return nil, dispatchers.Fail(dispatchers.NoTarget, dispatchers.ReasonNoAddress,
+// filled returns the message with what was loaded and our own values in addition
+// to its own.
+func (p *plan) filled(m *dispatchers.Message, own map[string]string) *dispatchers.Message {
+	filled := *m
+	filled.Lookup = func(name string) (string, bool) {
+		for _, values := range []map[string]string{p.loaded, own} {
+			if value, ok := values[name]; ok {
+				return value, true
+			}
+		}
+		if m.Lookup == nil {
+			return "", false
+		}
+		return m.Lookup(name)
+	}
+	return &filled
+}
+
+// fillText makes the text of our own values, if what the templates need is there.
+func (p *plan) fillText(m *dispatchers.Message, own map[string]string) error {
+	if p.used[addressPlaceholder] && m.Address == "" {
+		return dispatchers.Fail(dispatchers.NoTarget, dispatchers.ReasonNoAddress,
 			"there is no address for {webhook.address}; see the option address of dispatcher %q", m.Dispatcher)
 	}
-	if p.needsLink && m.Link == "" {
-		return nil, dispatchers.Fail(dispatchers.Broken, dispatchers.ReasonNoLink,
+	if p.used["oob.link"] && m.Link == "" {
+		return dispatchers.Fail(dispatchers.Broken, dispatchers.ReasonNoLink,
 			"there is no link for {oob.link}: configure base_url of dispatcher %q", m.Dispatcher)
 	}
-	// The id has no dots (Standard Webhooks, signature scheme).
-	own := values{addressPlaceholder: m.Address, idPlaceholder: m.DeliveryID()}
-	if p.text == nil {
-		return own, nil
-	}
-	text := strings.TrimSpace(p.text.expand(m, own, cleanText))
+	text := strings.TrimSpace(m.Expand(p.text, cleanText))
 	if n := segments(text); p.maxSegments > 0 && n > p.maxSegments {
-		return nil, dispatchers.Fail(dispatchers.Refused, reasonTooLong,
+		return dispatchers.Fail(dispatchers.Refused, reasonTooLong,
 			"the text needs %d SMS segments and sms_segments allows %d", n, p.maxSegments)
 	}
 	own[textPlaceholder] = text
-	return own, nil
+	return nil
 }
 
-func (p *plan) content(m *dispatchers.Message, own values) ([]byte, error) {
+func (p *plan) content(m *dispatchers.Message, own map[string]string) ([]byte, error) {
 	if p.body != nil {
-		text := p.body.expand(m, own, p.escape)
-		if p.encode != nil {
-			return p.encode(text), nil
-		}
-		return []byte(text), nil
+		return p.format.encode(m.Expand(*p.body, p.format.escape)), nil
 	}
 	b := defaultBody{
 		ID:         own[idPlaceholder],
@@ -93,16 +92,15 @@ func (p *plan) content(m *dispatchers.Message, own values) ([]byte, error) {
 		Text:       own[textPlaceholder],
 		Link:       m.Link,
 	}
-	switch {
-	case len(m.Envelope.Data) == 0: // a notice of an expired target
+	if len(m.Envelope.Data) == 0 { // a notice of an expired target
 		b.TargetID, b.DeviceID = m.Expand("{oob.target_id}", nil), m.Expand("{oob.device_id}", nil)
 		b.Username = m.Expand("{oob.username}", nil)
-	case !m.LinkShort:
-		b.Message = m.Envelope.Fields()
-		fallthrough
-	default:
+	} else {
 		b.Title, b.Body = m.Expand("{oob.notification.title}", nil), m.Expand("{oob.notification.body}", nil)
 		b.Expires = m.Expires.UTC().Truncate(time.Second)
+		if !m.LinkShort {
+			b.Message = m.Envelope.Fields()
+		}
 	}
 	body, err := json.Marshal(b)
 	if err != nil {

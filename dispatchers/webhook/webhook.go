@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/textproto"
+	"regexp"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -139,22 +140,13 @@ var options = conf.Join(conf.Table[Webhook]{
 		_, err := parseSecret(text)
 		return err
 	}),
-	conf.Words("success", func(w *Webhook) *[]string { return &w.Success }, func(text string) error {
-		_, err := parseStatus(text)
-		return err
-	}),
-	conf.Text("success_body", func(w *Webhook) *string { return &w.SuccessBody }, func(text string) error {
-		_, err := compile(text)
-		return err
-	}),
+	conf.Words("success", func(w *Webhook) *[]string { return &w.Success }, nil),
+	conf.Text("success_body", func(w *Webhook) *string { return &w.SuccessBody }, nil),
 	conf.Repeated("failure_body", readFailureBody, func(w *Webhook) error {
 		_, err := newAnswers(w)
 		return err
 	}),
-	conf.Words("gone", func(w *Webhook) *[]string { return &w.Gone }, func(text string) error {
-		_, err := parseGone(text)
-		return err
-	}),
+	conf.Words("gone", func(w *Webhook) *[]string { return &w.Gone }, nil),
 }, conf.Embed(httpclient.Table, func(w *Webhook) *httpclient.Options { return &w.Options }))
 
 // CaddyModule returns the Caddy module information.
@@ -202,13 +194,12 @@ func readHeader(w *Webhook, d *caddyfile.Dispenser) error {
 		return errors.New("header: it is given twice with the same name; remove one")
 	}
 	w.Headers[args[0]] = dispatchers.Template(args[1])
-	_, err = newHeaders(map[string]dispatchers.Template{args[0]: dispatchers.Template(args[1])}, sampleValue)
-	return err
+	return blankPlan(nil).setHeader(args[0], w.Headers[args[0]])
 }
 
 // Check implements conf.Checker.
 func (w *Webhook) Check() error {
-	_, err := newPlan(w, sampleValue)
+	_, err := newPlan(w, nil)
 	return err
 }
 
@@ -236,27 +227,27 @@ func (w *Webhook) Provision(ctx caddy.Context) error {
 	}
 	w.service = &httpsend.Service{
 		Name: "the webhook", Doing: "sending to the webhook", Statuses: statuses,
-		ReadsBody: w.plan.answers.readBody(), Transport: transport,
+		ReadsBody: len(w.plan.answers.body) > 0, Transport: transport,
 	}
 	return nil
 }
 
+var secretHeader = regexp.MustCompile(`(?i)auth|token|key|secret|password|credential`)
+
 // warnLiterals warns about credentials in headers that are part of the
 // configuration.
 func (w *Webhook) warnLiterals(logger *slog.Logger) {
-	for name, template := range w.Headers {
-		if looksSecret(name) && len(template.Placeholders()) == 0 {
+	for name, value := range w.Headers {
+		if secretHeader.MatchString(name) && len(value.Placeholders()) == 0 {
 			placeholder.WarnLiteral("header "+textproto.CanonicalMIMEHeaderKey(name), logger)
 		}
 	}
 }
 
-// Cleanup closes idle connections, and the others when their requests have
-// ended.
+// Cleanup closes the connections that are idle, and the others when their
+// requests have ended.
 func (w *Webhook) Cleanup() error {
-	if w.service != nil {
-		w.service.Close()
-	}
+	w.service.Close()
 	return nil
 }
 

@@ -2,19 +2,14 @@ package webhook
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"io"
-	"log"
 	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,7 +19,6 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
-	"github.com/oob-dispatch/oob-dispatch/internal/testservice/squidtest"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
@@ -144,6 +138,11 @@ func TestDefaultBodyOfOtherMessages(t *testing.T) {
 			[]string{"target_id", "device_id", "username", "operation"},
 			[]string{"message", "expires", "link", "title"},
 		},
+		"one that has no more than its payload": {
+			func(m *dispatchers.Message) { m.Address, m.Link, m.Expires, m.Lookup = "", "", time.Time{}, nil },
+			[]string{"message"},
+			[]string{"address", "title", "body", "text", "link", "expires"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startGateway(t, gateway.Options{})
@@ -172,22 +171,6 @@ func TestDefaultBodyOfOtherMessages(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestEmptyMembersAreLeftOut(t *testing.T) {
-	s := startGateway(t, gateway.Options{})
-	w := newDispatcher(t, s.URL(), nil)
-	m := message(nil)
-	m.Address, m.Link, m.Expires = "", "", time.Time{}
-	if _, err := w.Dispatch(t.Context(), m); err != nil {
-		t.Fatal(err)
-	}
-	got, _ := s.Wait(t.Context())
-	for _, member := range []string{"address", "title", `"body"`, "text", "link", "expires"} {
-		if strings.Contains(string(got.Body), member) {
-			t.Errorf("%s holds %s", got.Body, member)
-		}
 	}
 }
 
@@ -255,9 +238,8 @@ func TestIDIsTheSameForEveryAttempt(t *testing.T) {
 		t.Fatalf("%d requests, %d duplicates, %d messages", len(requests), s.Duplicates(), len(s.Messages()))
 	}
 	for i, r := range requests {
-		id := r.Header.Get("Idempotency-Key")
-		if id != r.Header.Get("webhook-id") || (id == requests[0].Header.Get("Idempotency-Key")) != (i < 3) {
-			t.Errorf("request %d: ids %s and %s", i, id, r.Header.Get("webhook-id"))
+		if r.Header.Get("Idempotency-Key") != r.Header.Get("webhook-id") || (r.Header.Get("Idempotency-Key") == requests[0].Header.Get("Idempotency-Key")) != (i < 3) {
+			t.Errorf("request %d: ids %s and %s", i, r.Header.Get("Idempotency-Key"), r.Header.Get("webhook-id"))
 		}
 	}
 }
@@ -313,34 +295,37 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-func TestConfiguredSuccess(t *testing.T) {
+func TestConfiguredStatuses(t *testing.T) {
 	s := startGateway(t, gateway.Options{})
-	w := newDispatcher(t, s.URL(), map[string]any{"success": []string{"202", "409"}})
-	for status, want := range map[int]string{202: "", 409: "", 200: dispatchers.ReasonUnexpectedStatus, 204: dispatchers.ReasonUnexpectedStatus, 400: dispatchers.ReasonRejected} {
-		s.Script(fault.Echo(status, nil))
-		_, err := w.Dispatch(t.Context(), message(nil))
-		if want == "" && err != nil {
-			t.Errorf("%d: %v", status, err)
+	success := newDispatcher(t, s.URL(), map[string]any{"success": []string{"202", "409"}})
+	fours := newDispatcher(t, s.URL(), map[string]any{"success": []string{"2xx", "4xx"}})
+	goneToo := newDispatcher(t, s.URL(), map[string]any{"gone": []string{"410", "422"}})
+	for _, c := range []struct {
+		w      *Webhook
+		status int
+		class  dispatchers.Class
+		reason string
+	}{
+		{success, 202, "", ""},
+		{success, 409, "", ""},
+		{success, 200, dispatchers.Refused, dispatchers.ReasonUnexpectedStatus},
+		{success, 204, dispatchers.Refused, dispatchers.ReasonUnexpectedStatus},
+		{success, 400, dispatchers.Refused, dispatchers.ReasonRejected},
+		{fours, 299, "", ""},
+		{fours, 400, "", ""},
+		{fours, 499, "", ""},
+		{fours, 500, dispatchers.Temporary, dispatchers.ReasonUnavailable},
+		{goneToo, 410, dispatchers.Expired, reasonGone},
+		{goneToo, 422, dispatchers.Expired, reasonGone},
+		{goneToo, 404, dispatchers.Refused, dispatchers.ReasonNotFound},
+	} {
+		s.Script(fault.Echo(c.status, nil))
+		_, err := c.w.Dispatch(t.Context(), message(nil))
+		if c.class != "" {
+			wantFailure(t, err, c.class, c.reason)
+		} else if err != nil {
+			t.Errorf("%d: %v", c.status, err)
 		}
-		if want != "" {
-			wantFailure(t, err, dispatchers.Refused, want)
-		}
-	}
-}
-
-// The header Idempotency-Key lets Go's transport repeat requests on its own,
-// where a kept connection ends before the answer.
-func TestOneRequestForEachAttempt(t *testing.T) {
-	s := startGateway(t, gateway.Options{})
-	w := newDispatcher(t, s.URL(), nil)
-	if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
-		t.Fatal(err)
-	}
-	s.Script(fault.Reset)
-	_, err := w.Dispatch(t.Context(), message(nil))
-	wantFailure(t, err, dispatchers.Temporary, "connection")
-	if n := len(s.Requests()); n != 2 {
-		t.Errorf("%d requests", n)
 	}
 }
 
@@ -352,47 +337,6 @@ func TestServersThatDoNotAnswer(t *testing.T) {
 	defer cancel()
 	_, err := w.Dispatch(ctx, message(nil))
 	wantFailure(t, err, dispatchers.Temporary, "timeout")
-
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := "http://" + closed.Addr().String()
-	_ = closed.Close()
-	_, err = newDispatcher(t, url, nil).Dispatch(t.Context(), message(nil))
-	wantFailure(t, err, dispatchers.Temporary, "connection")
-}
-
-// An answer that tells success counts, however it goes on.
-func TestAnswersWithoutEnd(t *testing.T) {
-	var written atomic.Int64
-	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		chunk := make([]byte, 1<<20)
-		for range 1 << 10 {
-			n, err := rw.Write(chunk)
-			written.Add(int64(n))
-			if err != nil {
-				return
-			}
-		}
-	}))
-	w := newDispatcher(t, server.URL, nil)
-	if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
-		t.Error(err)
-	}
-	server.Close()
-	if n := written.Load(); n > 64<<20 {
-		t.Errorf("%d bytes of the gigabyte were taken", n)
-	}
-
-	s := startGateway(t, gateway.Options{})
-	w = newDispatcher(t, s.URL(), nil)
-	for _, strike := range []fault.Fault{fault.Flood, fault.Stall} {
-		s.Script(strike)
-		if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 // Nothing that a target, a request or an answer says leads elsewhere.
@@ -448,57 +392,6 @@ func caFile(t *testing.T, server *httptest.Server) string {
 	return path
 }
 
-func TestTLS(t *testing.T) {
-	var requests atomic.Int64
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	defer server.Close()
-	_, err := newDispatcher(t, server.URL, nil).Dispatch(t.Context(), message(nil))
-	wantFailure(t, err, dispatchers.Broken, "tls")
-	if requests.Load() != 0 {
-		t.Error("a server that is not trusted got the message")
-	}
-	w := newDispatcher(t, server.URL, map[string]any{"ca": caFile(t, server)})
-	if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
-		t.Error(err)
-	}
-	_, port, _ := net.SplitHostPort(strings.TrimPrefix(server.URL, "https://"))
-	w = newDispatcher(t, "https://localhost:"+port, map[string]any{"ca": caFile(t, server)})
-	_, err = w.Dispatch(t.Context(), message(nil))
-	wantFailure(t, err, dispatchers.Broken, "tls")
-	if requests.Load() != 1 {
-		t.Error("a server with another name got the message")
-	}
-}
-
-func TestClientCertificate(t *testing.T) {
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if len(r.TLS.PeerCertificates) != 1 {
-			rw.WriteHeader(http.StatusUnauthorized)
-		}
-	}))
-	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
-	server.StartTLS()
-	defer server.Close()
-	ca := caFile(t, server)
-	_, err := newDispatcher(t, server.URL, map[string]any{"ca": ca}).Dispatch(t.Context(), message(nil))
-	wantFailure(t, err, dispatchers.Refused, dispatchers.ReasonUnauthorized)
-
-	der, err := x509.MarshalPKCS8PrivateKey(server.TLS.Certificates[0].PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := filepath.Join(t.TempDir(), "key.pem")
-	if err := os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	w := newDispatcher(t, server.URL, map[string]any{"ca": ca, "client_cert": map[string]string{"cert": ca, "key": key}})
-	if _, err := w.Dispatch(t.Context(), message(nil)); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestProxy(t *testing.T) {
 	p, err := proxy.Start(proxy.Options{User: "u", Password: password})
 	if err != nil {
@@ -520,36 +413,4 @@ func TestProxy(t *testing.T) {
 	p.Refuse(http.StatusForbidden)
 	_, err = w.Dispatch(t.Context(), message(nil))
 	wantFailure(t, err, dispatchers.Broken, "proxy")
-}
-
-func TestThroughSquid(t *testing.T) {
-	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	defer server.Close()
-	for _, secure := range []bool{false, true} {
-		p := squidtest.Start(t, squidtest.Options{User: "u", Password: password, TLS: secure})
-		ca := caFile(t, server)
-		content, err := os.ReadFile(ca)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(ca, append(content, p.CA(t)...), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		for via, status := range map[string]int{p.URL(): http.StatusOK, p.URLAs("u", "canary"): http.StatusProxyAuthRequired} {
-			w := newDispatcher(t, server.URL, map[string]any{"ca": ca, "proxy": via})
-			_, err := w.Dispatch(t.Context(), message(nil))
-			if status == http.StatusOK && err != nil {
-				t.Error(err)
-			} else if status != http.StatusOK {
-				wantFailure(t, err, dispatchers.Broken, "proxy")
-			}
-			if err := w.Cleanup(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want := squidtest.Request{Method: http.MethodConnect, URL: server.Listener.Addr().String(), User: "u", Status: http.StatusOK}
-		if got := p.Requests(t, 2); len(got) != 2 || !slices.Contains(got, want) {
-			t.Errorf("the proxy saw %v, want one %v", got, want)
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 const (
@@ -43,19 +44,18 @@ func encryptWith(key *ecdh.PrivateKey, salt, content []byte, padding int, s *sub
 	if err != nil {
 		return nil, fmt.Errorf("agreeing on a key: %w", err)
 	}
+	derive := func(secret, salt []byte, info string, length int) (derived []byte) {
+		if err == nil {
+			derived, err = hkdf.Key(sha256.New, secret, salt, info, length)
+		}
+		return derived
+	}
 	sender := key.PublicKey().Bytes()
-	info := "WebPush: info\x00" + string(s.key.Bytes()) + string(sender)
-	input, err := hkdf.Key(sha256.New, shared, s.auth, info, 32)
+	input := derive(shared, s.auth, "WebPush: info\x00"+string(s.key.Bytes())+string(sender), 32)
+	contentKey := derive(input, salt, "Content-Encoding: aes128gcm\x00", 16)
+	nonce := derive(input, salt, "Content-Encoding: nonce\x00", 12)
 	if err != nil {
 		return nil, fmt.Errorf("deriving a key: %w", err)
-	}
-	contentKey, err := hkdf.Key(sha256.New, input, salt, "Content-Encoding: aes128gcm\x00", 16)
-	if err != nil {
-		return nil, fmt.Errorf("deriving a key: %w", err)
-	}
-	nonce, err := hkdf.Key(sha256.New, input, salt, "Content-Encoding: nonce\x00", 12)
-	if err != nil {
-		return nil, fmt.Errorf("deriving a nonce: %w", err)
 	}
 	block, err := aes.NewCipher(contentKey)
 	if err != nil {
@@ -69,9 +69,7 @@ func encryptWith(key *ecdh.PrivateKey, salt, content []byte, padding int, s *sub
 	copy(record, content)
 	record[len(content)] = 2 // the delimiter of the last record
 
-	out := make([]byte, 0, headerSize+len(record)+tagSize)
-	out = append(out, salt...)
-	out = binary.BigEndian.AppendUint32(out, recordSize)
+	out := binary.BigEndian.AppendUint32(slices.Clone(salt), recordSize)
 	out = append(out, keySize)
 	out = append(out, sender...)
 	return gcm.Seal(out, nonce, record, nil), nil

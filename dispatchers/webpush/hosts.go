@@ -29,19 +29,19 @@ type hostRule struct {
 var validRule = regexp.MustCompile(`^(\*\.(?:[a-z0-9_-]+\.)+|(?:[a-z0-9_-]+\.)*)([a-z0-9_-]*[a-z][a-z0-9_-]*)(?::([0-9]{1,5}))?$`)
 
 // parseRules reads the option allow.
-func parseRules(texts []string) ([]hostRule, error) {
-	own := len(texts) > 0
-	if !own {
+func parseRules(own []string) ([]hostRule, error) {
+	texts := own
+	if len(own) == 0 {
 		texts = DefaultAllow
 	}
-	rules := make([]hostRule, 0, len(texts))
-	for _, text := range texts {
+	rules := make([]hostRule, len(texts))
+	for i, text := range texts {
 		rule, err := parseRule(text)
 		if err != nil {
 			return nil, fmt.Errorf("allow: %w", err)
 		}
-		rule.byName = own && rule.exact
-		rules = append(rules, rule)
+		rule.byName = len(own) > 0 && rule.exact
+		rules[i] = rule
 	}
 	return rules, nil
 }
@@ -56,10 +56,10 @@ func parseRule(text string) (hostRule, error) {
 }
 
 func (r hostRule) matches(host, port string) bool {
-	if r.port != port {
+	switch {
+	case r.port != port:
 		return false
-	}
-	if r.exact {
+	case r.exact:
 		return host == r.name
 	}
 	return strings.HasSuffix(host, r.name) && len(host) > len(r.name)
@@ -101,23 +101,16 @@ func publicOnly(_, address string, _ syscall.RawConn) error {
 // special are unicast ranges that are not on the internet, in addition to those that
 // package netip knows, and ranges that lead to IPv4 addresses (IANA registries
 // of special-purpose addresses).
-var special = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("100.64.0.0/10"),
-	netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"),
-	netip.MustParsePrefix("198.51.100.0/24"),
-	netip.MustParsePrefix("203.0.113.0/24"),
-	netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("::/96"),
-	netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("64:ff9b:1::/48"),
-	netip.MustParsePrefix("100::/64"),
-	netip.MustParsePrefix("2001::/23"),
-	netip.MustParsePrefix("2001:db8::/32"),
-	netip.MustParsePrefix("2002::/16"),
-	netip.MustParsePrefix("fec0::/10"),
+var special = prefixes(
+	"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
+	"::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "fec0::/10",
+)
+
+func prefixes(texts ...string) (all []netip.Prefix) {
+	for _, text := range texts {
+		all = append(all, netip.MustParsePrefix(text))
+	}
+	return all
 }
 
 func public(addr netip.Addr) bool {

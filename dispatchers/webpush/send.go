@@ -1,10 +1,8 @@
 package webpush
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -32,14 +30,11 @@ var statuses = httpsend.Table{
 
 var (
 	unsubscribed = httpsend.Expired(reasonUnsubscribed, "the subscription has ended")
-	// One subscription that was made for another key is no fault of the
+	// One subscription that was made for another key is not a fault of the
 	// configuration.
 	otherKey = httpsend.Refused(reasonVAPID,
 		"it does not accept the VAPID key; the subscription may be for another one, else check the file's subject and the clock")
 )
-
-// defaultTTL is for messages whose end is not known.
-const defaultTTL = 5 * time.Minute
 
 // request makes the request for a message, but for its context.
 func (p *WebPush) request(m *dispatchers.Message) (*http.Request, error) {
@@ -61,30 +56,14 @@ func (p *WebPush) request(m *dispatchers.Message) (*http.Request, error) {
 	if err != nil {
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonVAPID, "signing with the VAPID key: %w", err)
 	}
-	r := &http.Request{
-		Method:        http.MethodPost,
-		URL:           s.endpoint,
-		Host:          s.endpoint.Host,
-		Header:        http.Header{},
-		Body:          io.NopCloser(bytes.NewReader(body)), // without GetBody: the transport repeats nothing
-		ContentLength: int64(len(body)),
-	}
+	r := httpsend.NewRequest(http.MethodPost, s.endpoint, body)
 	r.Header.Set("Authorization", authorization)
 	r.Header.Set("Content-Encoding", "aes128gcm")
 	r.Header.Set("Content-Type", "application/octet-stream")
-	r.Header.Set("TTL", ttl(m.Expires, now))
+	r.Header.Set("TTL", strconv.Itoa(int(m.TimeLeft(now).Seconds())))
 	r.Header.Set("Topic", topic(m.ID))
 	r.Header.Set("Urgency", "high")
 	return r, nil
-}
-
-// ttl is how long the message is worth keeping, in seconds.
-func ttl(expires, now time.Time) string {
-	left := defaultTTL
-	if !expires.IsZero() {
-		left = max(expires.Sub(now), 0)
-	}
-	return strconv.FormatInt(int64(left/time.Second), 10)
 }
 
 // topic makes one message replace another of the same exchange: 32 characters

@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 )
 
 // tokenLifetime is how long a token is good; RFC 8292, section 2, allows a day.
@@ -22,7 +24,7 @@ const tokenLifetime = time.Hour
 
 // vapidKey identifies the sender to push services.
 type vapidKey struct {
-	private *ecdsa.PrivateKey
+	signer  jose.Signer
 	public  string // base64url of the uncompressed point
 	subject string
 }
@@ -47,11 +49,11 @@ func NewVAPID(subject string) ([]byte, error) {
 	}
 	private, err := key.Bytes()
 	if err != nil {
-		return nil, fmt.Errorf("encoding the private key: %w", err)
+		return nil, fmt.Errorf("encoding the key: %w", err)
 	}
 	public, err := key.PublicKey.Bytes()
 	if err != nil {
-		return nil, fmt.Errorf("encoding the public key: %w", err)
+		return nil, fmt.Errorf("encoding the key: %w", err)
 	}
 	encode := base64.RawURLEncoding.EncodeToString
 	return json.MarshalIndent(vapidFile{subject, encode(public), encode(private)}, "", "\t") //nolint:gosec // this file is where the private key belongs
@@ -78,7 +80,11 @@ func parseVAPID(content []byte) (*vapidKey, error) {
 	if err != nil {
 		return nil, errors.New("its privateKey has no public key")
 	}
-	v := &vapidKey{private: key, public: base64.RawURLEncoding.EncodeToString(public), subject: file.Subject}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, new(jose.SignerOptions).WithType("JWT"))
+	if err != nil {
+		return nil, errors.New("its privateKey cannot sign")
+	}
+	v := &vapidKey{signer: signer, public: base64.RawURLEncoding.EncodeToString(public), subject: file.Subject}
 	if strings.TrimRight(file.PublicKey, "=") != v.public {
 		return nil, errors.New("its publicKey does not belong to its privateKey")
 	}
@@ -87,16 +93,13 @@ func parseVAPID(content []byte) (*vapidKey, error) {
 
 // checkSubject: Apple refuses senders whose subject is not such a URL.
 func checkSubject(subject string) error {
-	if u, err := url.Parse(subject); err == nil {
-		switch u.Scheme {
-		case "mailto":
-			if address, err := mail.ParseAddress(u.Opaque); err == nil && address.Address == u.Opaque {
-				return nil
-			}
-		case "https":
-			if u.Host != "" {
-				return nil
-			}
+	u, err := url.Parse(subject)
+	if err == nil && u.Scheme == "https" && u.Host != "" {
+		return nil
+	}
+	if err == nil && u.Scheme == "mailto" {
+		if address, err := mail.ParseAddress(u.Opaque); err == nil && address.Address == u.Opaque {
+			return nil
 		}
 	}
 	return errors.New("its subject is neither mailto:<address> nor an https URL; write it such as mailto:ops@example.com, without spaces and angle brackets")
@@ -127,23 +130,8 @@ func reachable(subject string) bool {
 // authorization returns the header of that name for requests to a push
 // service (RFC 8292, section 3).
 func (v *vapidKey) authorization(endpoint *url.URL, now time.Time) (string, error) {
-	claims, err := json.Marshal(struct {
-		Audience string `json:"aud"`
-		Expires  int64  `json:"exp"`
-		Subject  string `json:"sub"`
-	}{endpoint.Scheme + "://" + endpoint.Host, now.Add(tokenLifetime).Unix(), v.subject})
-	if err != nil {
-		return "", fmt.Errorf("encoding the claims: %w", err)
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	signed := encode([]byte(`{"typ":"JWT","alg":"ES256"}`)) + "." + encode(claims)
-	digest := sha256.Sum256([]byte(signed))
-	r, s, err := ecdsa.Sign(rand.Reader, v.private, digest[:])
-	if err != nil {
-		return "", fmt.Errorf("signing: %w", err)
-	}
-	var signature [64]byte // RFC 7518, section 3.4
-	r.FillBytes(signature[:32])
-	s.FillBytes(signature[32:])
-	return "vapid t=" + signed + "." + encode(signature[:]) + ", k=" + v.public, nil
+	token, err := jwt.Signed(v.signer).Claims(map[string]any{
+		"aud": endpoint.Scheme + "://" + endpoint.Host, "exp": now.Add(tokenLifetime).Unix(), "sub": v.subject,
+	}).Serialize()
+	return "vapid t=" + token + ", k=" + v.public, err
 }

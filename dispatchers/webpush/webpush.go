@@ -134,12 +134,10 @@ func (p *WebPush) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Cleanup closes idle connections, and the others when their requests have
-// ended.
+// Cleanup closes the connections that are idle, and the others when their
+// requests have ended.
 func (p *WebPush) Cleanup() error {
-	if p.service != nil {
-		p.service.Close()
-	}
+	p.service.Close()
 	return nil
 }
 

@@ -2,7 +2,6 @@ package webpush
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"maps"
 	"net"
@@ -199,17 +198,6 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-func TestTimeToLive(t *testing.T) {
-	now := time.Unix(1_800_000_000, 0)
-	for want, expires := range map[string]time.Time{
-		"120": now.Add(2*time.Minute + time.Millisecond), "0": now.Add(-time.Hour), "300": {},
-	} {
-		if got := ttl(expires, now); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-	}
-}
-
 func TestAnswers(t *testing.T) {
 	b := newBench(t, nil)
 	for status, want := range map[int]struct {
@@ -275,33 +263,6 @@ func TestBrokenConnections(t *testing.T) {
 	wantNothingSecret(t, err, b.browser.JSON())
 	if n := len(b.service.Requests()); n != 1 {
 		t.Errorf("%d requests", n)
-	}
-
-	b.service.Script(fault.Hang)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err = b.Dispatch(ctx, message(b.browser.JSON()))
-	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "timeout")
-}
-
-// An answer that tells success counts, however it goes on.
-func TestAnswersWithoutEnd(t *testing.T) {
-	b := newBench(t, nil)
-	for _, strike := range []fault.Fault{fault.Flood, fault.Stall} {
-		b.service.Script(strike)
-		if _, err := b.Dispatch(t.Context(), message(b.browser.JSON())); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-func TestServersThatAreNotTrusted(t *testing.T) {
-	b := newBench(t, map[string]any{"ca": ""})
-	_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
-	dispatcherstest.WantFailure(t, err, dispatchers.Broken, "tls")
-	wantNothingSecret(t, err, b.browser.JSON())
-	if len(b.service.Requests()) != 0 {
-		t.Error("it was sent all the same")
 	}
 }
 

@@ -136,7 +136,7 @@ func (r *run) recipient(ctx context.Context, c *Channel) (recipient, *dispatcher
 		to = recipient{r.Target.Address, true}
 	}
 	switch {
-	case strings.ContainsFunc(to.address, unicode.IsControl):
+	case strings.ContainsFunc(to.address, c.forbids):
 		return recipient{}, dispatchers.Fail(dispatchers.Refused, "address", "the address holds control characters")
 	case len(dispatchers.Template(to.address).Placeholders()) > 0:
 		return recipient{}, dispatchers.Fail(dispatchers.Broken, "address_placeholder", "the address for dispatcher %q holds a placeholder that has no value; check the spelling of its option address", c.Name)
@@ -146,6 +146,12 @@ func (r *run) recipient(ctx context.Context, c *Channel) (recipient, *dispatcher
 		return recipient{}, dispatchers.Fail(dispatchers.NoTarget, "no_address", "the dispatch target has no address for dispatcher %q; see its option address", c.Name)
 	}
 	return to, nil
+}
+
+// forbids reports whether an address must not hold a character.
+func (c *Channel) forbids(char rune) bool {
+	lineEnd := char == '\n' || char == '\r'
+	return unicode.IsControl(char) && !(lineEnd && c.Traits.AddressLines)
 }
 
 // reaches reports whether an address that was registered for a dispatcher's

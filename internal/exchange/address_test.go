@@ -47,6 +47,8 @@ func TestAddress(t *testing.T) {
 		"a value is never expanded again":       {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{header}"}, header: "{oob.target}", result: nevisfido.InternalError},
 		"line break":                            {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{header}"}, header: "a@example.com\r\nBcc: b@example.com", result: nevisfido.DispatchError},
 		"line break at the end":                 {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{header}"}, header: "a@example.com\n", result: nevisfido.DispatchError},
+		"lines of a postal address":             {registeredFor: "push", channel: Channel{Type: "letter", Address: "{header}", Traits: dispatchers.Traits{AddressLines: true}}, header: "Jeff Muster\r\nWeg 1\n8000 Zürich", want: "Jeff Muster\r\nWeg 1\n8000 Zürich"},
+		"NUL in a postal address":               {registeredFor: "push", channel: Channel{Type: "letter", Address: "{header}", Traits: dispatchers.Traits{AddressLines: true}}, header: "Jeff\x00", result: nevisfido.DispatchError},
 		"NUL":                                   {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{header}"}, header: "a\x00@example.com", result: nevisfido.DispatchError},
 		"next line (C1)":                        {registeredFor: "push", channel: Channel{Type: "smtp", Address: "{header}"}, header: "a\u0085@example.com", result: nevisfido.DispatchError},
 		"an answer to the caller needs none":    {registeredFor: "push", channel: Channel{Type: "qr_code", Traits: dispatchers.Traits{AnswersCaller: true}}},

@@ -24,12 +24,11 @@ const (
 const opProxy = "proxyconnect"
 
 // Failure is what an error of a transport means. Its text holds what was being
-// done and the local cause. It holds nothing that the other side sent, except
-// the names in a certificate that was not accepted.
+// done and the local cause, and nothing that the other side sent but the names
+// in a certificate that was not accepted.
 type Failure struct {
-	Reason string
-	// Lasting is set where a repetition fails in the same way.
-	Lasting bool
+	Reason  string
+	Lasting bool // a repetition fails in the same way
 	Err     error
 }
 
@@ -48,27 +47,28 @@ func Explain(doing string, err error) *Failure {
 }
 
 func explain(err error) (reason string, lasting bool, cause error) {
-	switch {
-	case errors.Is(err, context.Canceled):
+	if errors.Is(err, context.Canceled) {
 		return ReasonCanceled, false, context.Canceled
-	case timedOut(err):
+	}
+	if e, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && e.Timeout() {
 		return ReasonTimeout, false, context.DeadlineExceeded
 	}
-	if e, ok := errors.AsType[*ProxyError](err); ok {
-		return ReasonProxy, e.lasting(), e
+	if e, ok := errors.AsType[*ProxyError](err); ok { // one that fails may recover, one that refuses will not
+		return ReasonProxy, e.Status < http.StatusInternalServerError && e.Status != http.StatusTooManyRequests, e
 	}
-	if e, ok := tlsError(err); ok {
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return ReasonTLS, true, e
 	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+		return ReasonTLS, true, errors.New("the server does not speak TLS")
+	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
+		if e.Op == "remote error" { // a TLS alert
+			return ReasonTLS, true, e
+		}
 		return ReasonConnection, false, e
 	}
 	return ReasonConnection, false, errors.New("the connection broke before there was a whole answer")
-}
-
-func timedOut(err error) bool {
-	e, ok := errors.AsType[net.Error](err)
-	return errors.Is(err, context.DeadlineExceeded) || ok && e.Timeout()
 }
 
 // ProxyError says that the proxy did not open a connection.
@@ -80,24 +80,6 @@ func (e *ProxyError) Error() string {
 		text += ": check user and password in proxy"
 	}
 	return text
-}
-
-// lasting: a proxy that fails may recover, one that refuses will not.
-func (e *ProxyError) lasting() bool {
-	return e.Status < http.StatusInternalServerError && e.Status != http.StatusTooManyRequests
-}
-
-func tlsError(err error) (error, bool) {
-	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return e, true
-	}
-	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" { // a TLS alert
-		return e, true
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
-		return errors.New("the server does not speak TLS"), true
-	}
-	return nil, false
 }
 
 // MaxRetryAfter bounds what a third party can ask for.

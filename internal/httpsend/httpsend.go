@@ -4,10 +4,12 @@
 package httpsend
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -37,10 +39,13 @@ type Service struct {
 
 // Close closes idle connections, and from then on all of them after each
 // request. A reload does not wait for the requests of the old configuration,
-// whose connections would otherwise stay until they time out.
+// whose connections would otherwise stay until they time out. A nil Service has
+// none.
 func (s *Service) Close() {
-	s.closed.Store(true)
-	s.Transport.CloseIdleConnections()
+	if s != nil {
+		s.closed.Store(true)
+		s.Transport.CloseIdleConnections()
+	}
 }
 
 // leave ends the connection of a request that has ended. HTTP/2 ends a stream a
@@ -50,6 +55,25 @@ func (s *Service) leave() {
 		s.Transport.CloseIdleConnections()
 		time.AfterFunc(drainTime, s.Transport.CloseIdleConnections)
 	}
+}
+
+// NewRequest makes a request, but for its context, that the transport never
+// repeats by itself: it has no GetBody.
+func NewRequest(method string, u *url.URL, body []byte) *http.Request {
+	r := &http.Request{
+		Method:        method,
+		URL:           u,
+		Host:          u.Host,
+		Header:        http.Header{},
+		Body:          io.NopCloser(bytes.NewReader(body)),
+		ContentLength: int64(len(body)),
+	}
+	// Without a body the transport would send chunks, except for GET, which it
+	// repeats if there is none.
+	if len(body) == 0 && method != http.MethodGet {
+		r.Body = http.NoBody
+	}
+	return r
 }
 
 // Answer is what the service said.

@@ -12,14 +12,14 @@ import (
 func TestQRBudget(t *testing.T) {
 	for _, tt := range []struct{ bytes, size int }{{300, 0}, {1042, 400}, {1300, 300}, {2600, 400}, {2953, 0}, {1, MaxSize}} {
 		content, o := link(tt.bytes), Options{Size: tt.size}
-		if got := testing.AllocsPerRun(5, func() { draw(t, content, o) }); got > 100 { // the race detector empties pools
+		if got := testing.AllocsPerRun(5, func() { drawPNG(t, content, o) }); got > 100 { // the race detector empties pools
 			t.Errorf("%d bytes, size %d: %.0f allocations", tt.bytes, tt.size, got)
 		}
 		got := uint64(math.MaxUint64) // the least of several, as a collection empties the pools
 		for range 5 {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			draw(t, content, o)
+			drawPNG(t, content, o)
 			runtime.ReadMemStats(&after)
 			got = min(got, after.TotalAlloc-before.TotalAlloc)
 		}
@@ -63,9 +63,7 @@ func BenchmarkPicture(b *testing.B) {
 		b.Run(fmt.Sprintf("%d pixels", size), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := (picture{modules, size, size, black, white}).png(); err != nil {
-					b.Fatal(err)
-				}
+				picture{modules, size, size, black, white}.png()
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package qr
 import (
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -31,29 +32,18 @@ func ParseColor(s string) (Color, error) {
 			return Color{c[0], c[1], c[2], true}, nil
 		}
 	}
-	if rest, ok := strings.CutPrefix(s, "rgb("); ok {
-		if list, ok := strings.CutSuffix(rest, ")"); ok {
-			if c, ok := parseRGB(list); ok {
-				return c, nil
-			}
+	if numbers := rgb.FindStringSubmatch(s); numbers != nil {
+		r, errR := strconv.ParseUint(numbers[1], 10, 8)
+		g, errG := strconv.ParseUint(numbers[2], 10, 8)
+		b, errB := strconv.ParseUint(numbers[3], 10, 8)
+		if errR == nil && errG == nil && errB == nil {
+			return Color{uint8(r), uint8(g), uint8(b), true}, nil
 		}
 	}
 	return Color{}, fmt.Errorf("%w %.32q: write #rgb, #rrggbb or rgb(r, g, b) with numbers up to 255", ErrColor, s)
 }
 
-// parseRGB reads "r, g, b".
-func parseRGB(list string) (Color, bool) {
-	var rgb [3]uint8
-	for i := range rgb {
-		number, rest, more := strings.Cut(list, ",")
-		n, err := strconv.ParseUint(strings.Trim(number, " "), 10, 8)
-		if err != nil || more != (i < 2) {
-			return Color{}, false
-		}
-		rgb[i], list = uint8(n), rest
-	}
-	return Color{rgb[0], rgb[1], rgb[2], true}, true
-}
+var rgb = regexp.MustCompile(`^rgb\( *(\d+) *, *(\d+) *, *(\d+) *\)$`)
 
 // String returns the color as "#rrggbb", or "" for the zero Color.
 func (c Color) String() string {

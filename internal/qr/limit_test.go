@@ -95,7 +95,7 @@ func TestErrorsReleaseTheirSlot(t *testing.T) {
 func TestPicturesDrawnTogether(t *testing.T) {
 	want := map[int][]byte{}
 	for n := 1; n <= 8; n++ {
-		want[n] = draw(t, link(n*20), Options{})
+		want[n] = drawPNG(t, link(n*20), Options{})
 	}
 	var wg sync.WaitGroup
 	for range 4 {

@@ -3,41 +3,8 @@ package qr
 import (
 	"context"
 	"errors"
-	"image/color"
 	"testing"
 )
-
-func TestModulesAreThoseOfThePicture(t *testing.T) {
-	for _, n := range []int{1, 20, 150, 700, 1270, 1700, MaxContent} {
-		for _, level := range []Level{"", LevelAuto, LevelL, LevelM, LevelQ, LevelH} {
-			code, err := Modules(t.Context(), link(n), level)
-			picture, pictureErr := PNG(t.Context(), link(n), Options{Level: level})
-			if errors.Is(err, ErrTooLong) && errors.Is(pictureErr, ErrTooLong) {
-				continue
-			}
-			if err != nil || pictureErr != nil {
-				t.Fatalf("%d bytes at level %q: %v, the picture %v", n, level, err, pictureErr)
-			}
-			if len(code)%4 != 1 || len(code) < 21 || len(code) > 177 {
-				t.Fatalf("%d bytes at level %q: the code has %d rows", n, level, len(code))
-			}
-			img, l := decode(t, picture), measure(t, picture, color.Black)
-			if l.side != len(code) {
-				t.Fatalf("%d bytes at level %q: %d rows, the picture has %d", n, level, len(code), l.side)
-			}
-			for i, row := range code {
-				if len(row) != len(code) {
-					t.Fatalf("row %d has %d modules", i, len(row))
-				}
-				for j, dark := range row {
-					if black := img.At(l.left+j*l.scale, l.top+i*l.scale) == color.RGBAModel.Convert(color.Black); black != dark {
-						t.Fatalf("%d bytes at level %q: module %d of row %d is not that of the picture", n, level, j, i)
-					}
-				}
-			}
-		}
-	}
-}
 
 func TestModulesHaveTheBoundsOfPictures(t *testing.T) {
 	withSlots(t, 1)

@@ -131,21 +131,21 @@ func Smallest(content string, o Options) (int, error) {
 var slots = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 
 // PNG draws content as a QR code and returns a PNG file: 1 bit per pixel, two
-// colors, of the size that the options give or the content needs. The content is printable
-// ASCII (a link, base64url) of 1 to MaxContent bytes; for other bytes decoders
-// would have to guess the character set.
+// colors, of the size that the options give or the content needs. The content is
+// printable ASCII (a link, base64url) of 1 to MaxContent bytes; for other bytes
+// decoders would have to guess the character set.
 //
 // At most two symbols per CPU are drawn at once. PNG waits for its turn until
 // ctx ends; the error then wraps ctx.Err(). The other errors wrap those of this
 // package.
 func PNG(ctx context.Context, content string, o Options) ([]byte, error) {
-	release, err := begin(ctx, content, o)
+	width, height := o.pixels()
+	modules, need, err := draw(ctx, content, o, min(width, height))
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-
-	return drawPNG(content, o)
+	fg, bg := o.colors()
+	return picture{modules, max(width, need), max(height, need), fg, bg}.png(), nil
 }
 
 // Modules returns the rows of content's symbol without the quiet zone, true
@@ -154,17 +154,10 @@ func PNG(ctx context.Context, content string, o Options) ([]byte, error) {
 // takes for a picture without a size. The bounds, the turns and the errors are
 // those of PNG.
 func Modules(ctx context.Context, content string, l Level) ([][]bool, error) {
-	release, err := begin(ctx, content, Options{Level: l})
+	drawn, _, err := draw(ctx, content, Options{Level: l}, DefaultSize)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-
-	s, err := choose(content, l, DefaultSize)
-	if err != nil {
-		return nil, err
-	}
-	drawn := s.draw()
 	rows := make([][]bool, drawn.side)
 	for y := range rows {
 		rows[y] = make([]bool, drawn.side)
@@ -175,15 +168,25 @@ func Modules(ctx context.Context, content string, l Level) ([][]bool, error) {
 	return rows, nil
 }
 
-// begin checks what is asked for and waits for a slot.
-func begin(ctx context.Context, content string, o Options) (release func(), err error) {
-	if err := checkContent(content); err != nil {
-		return nil, err
+// draw draws content's symbol, whose picture should have this many pixels and
+// needs minPixels. It waits for its turn.
+func draw(ctx context.Context, content string, o Options, pixels int) (drawn *matrix, minPixels int, err error) {
+	if err := cmp.Or(checkContent(content), o.Validate()); err != nil {
+		return nil, 0, err
 	}
-	if err := o.Validate(); err != nil {
-		return nil, err
+	s, err := choose(content, o.Level, pixels)
+	if err != nil {
+		return nil, 0, err
 	}
-	return acquire(ctx)
+	if ctx.Err() == nil { // a select alone might take a free slot all the same
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+			return s.draw(), s.minPixels(), nil
+		case <-ctx.Done():
+		}
+	}
+	return nil, 0, fmt.Errorf("waiting to draw a QR code: %w", ctx.Err())
 }
 
 func checkContent(content string) error {
@@ -201,29 +204,6 @@ func checkContent(content string) error {
 	return nil
 }
 
-func acquire(ctx context.Context) (release func(), err error) {
-	// A select alone might take a free slot although ctx has ended.
-	if ctx.Err() == nil {
-		select {
-		case slots <- struct{}{}:
-			return func() { <-slots }, nil
-		case <-ctx.Done():
-		}
-	}
-	return nil, fmt.Errorf("waiting to draw a QR code: %w", ctx.Err())
-}
-
-func drawPNG(content string, o Options) ([]byte, error) {
-	width, height := o.pixels()
-	s, err := choose(content, o.Level, min(width, height))
-	if err != nil {
-		return nil, err
-	}
-	need := s.minPixels()
-	fg, bg := o.colors()
-	return picture{s.draw(), max(width, need), max(height, need), fg, bg}.png()
-}
-
 // choose returns content's symbol at the level, which for LevelAuto is the
 // highest one whose symbol can be drawn in the given number of pixels, or else L.
 func choose(content string, l Level, pixels int) (symbol, error) {
@@ -237,12 +217,4 @@ func choose(content string, l Level, pixels int) (symbol, error) {
 		}
 	}
 	return newSymbol(content, LevelL)
-}
-
-// atLevel ends an error message: a lower level may be the way out.
-func atLevel(l Level) string {
-	if l == "" || l == LevelAuto || l == LevelL {
-		return ""
-	}
-	return fmt.Sprintf(" at level %s; a lower level needs less", l)
 }

@@ -23,7 +23,7 @@ func link(n int) string {
 	return b.String()[:n]
 }
 
-func draw(t *testing.T, content string, o Options) []byte {
+func drawPNG(t *testing.T, content string, o Options) []byte {
 	t.Helper()
 	b, err := PNG(t.Context(), content, o)
 	if err != nil {
@@ -97,7 +97,7 @@ func TestLayout(t *testing.T) {
 	}
 	var pngs [][]byte
 	for _, tt := range tests {
-		b := draw(t, tt.content, tt.options)
+		b := drawPNG(t, tt.content, tt.options)
 		pngs = append(pngs, b)
 		t.Run(tt.name, func(t *testing.T) {
 			if got, _ := zxing(t, b); got != tt.content {
@@ -147,7 +147,7 @@ func TestAutoLevelIsTheHighestThatFits(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%d bytes in %d", tt.bytes, tt.size), func(t *testing.T) {
-			b := draw(t, strings.Repeat("a", tt.bytes), Options{Size: tt.size, Level: LevelAuto})
+			b := drawPNG(t, strings.Repeat("a", tt.bytes), Options{Size: tt.size, Level: LevelAuto})
 			if _, level := zxing(t, b); level != tt.level {
 				t.Errorf("level %s, want %s", level, tt.level)
 			}
@@ -181,7 +181,7 @@ func TestColors(t *testing.T) {
 	}
 	var pngs [][]byte
 	for _, tt := range tests {
-		b := draw(t, link(300), tt.options)
+		b := drawPNG(t, link(300), tt.options)
 		pngs = append(pngs, b)
 		if bg := decode(t, b).At(0, 0); bg != tt.wantBg {
 			t.Errorf("%s: background %v, want %v", tt.name, bg, tt.wantBg)
@@ -255,7 +255,7 @@ func TestSmallest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			picture := draw(t, link(n), o)
+			picture := drawPNG(t, link(n), o)
 			if got, _ := zxing(t, picture); got != link(n) {
 				t.Errorf("%d bytes in %d pixels: ZXing reads another content", n, need)
 			}
@@ -264,7 +264,7 @@ func TestSmallest(t *testing.T) {
 			if err != nil || config.Width != max(width, need) || config.Height != max(height, need) {
 				t.Errorf("%d bytes: %d×%d, %v; %d are needed", n, config.Width, config.Height, err, need)
 			}
-			exact := draw(t, link(n), Options{Size: need, Level: o.Level})
+			exact := drawPNG(t, link(n), Options{Size: need, Level: o.Level})
 			if o.Width == 0 && need > o.Size && !bytes.Equal(picture, exact) {
 				t.Errorf("%d bytes: it is not the picture of %d pixels", n, need)
 			}

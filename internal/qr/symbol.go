@@ -32,7 +32,11 @@ func newSymbol(content string, l Level) (symbol, error) {
 			return symbol{content, v, level}, nil
 		}
 	}
-	return symbol{}, fmt.Errorf("%w: %d bytes%s", ErrTooLong, len(content), atLevel(l))
+	advice := ""
+	if l != LevelL {
+		advice = fmt.Sprintf(" at level %s; a lower level needs less", l)
+	}
+	return symbol{}, fmt.Errorf("%w: %d bytes%s", ErrTooLong, len(content), advice)
 }
 
 // minPixels is the smallest width and height in which the symbol can be drawn.
@@ -99,13 +103,9 @@ const masks = 8
 
 // blueprint is what all symbols of a version and level share.
 type blueprint struct {
-	fixed  matrix            // the function patterns
-	places []uint16          // y<<8 | x of each bit of the codewords
-	masked [masks]*matrix    // the modules that each mask inverts
-	format [masks][]position // the dark modules of the format information
+	places []uint16       // y<<8 | x of each bit of the codewords
+	masked [masks]*matrix // of each mask, a symbol whose codewords are 0
 }
-
-type position struct{ x, y int }
 
 var blueprints [coding.MaxVersion + 1][len("LMQH")]struct {
 	once sync.Once
@@ -118,102 +118,55 @@ func (s symbol) blueprint() *blueprint {
 	return l.blueprint
 }
 
-// newBlueprint takes a plan of package coding apart, which holds one mask.
 func newBlueprint(v coding.Version, level coding.Level) *blueprint {
-	plan := mustPlan(v, level, 0)
-	l := &blueprint{places: make([]uint16, 8*(plan.DataBytes+plan.CheckBytes))}
-	l.fixed.side = len(plan.Pixel)
-	var formatAt [15][]position
-	for i := range masks {
-		l.masked[i] = &matrix{side: l.fixed.side}
-	}
-	for y, row := range plan.Pixel {
-		for x, pixel := range row {
-			switch role := pixel.Role(); role {
-			case coding.Format:
-				formatAt[pixel.Offset()] = append(formatAt[pixel.Offset()], position{x, y})
-			case coding.Data, coding.Check, coding.Extra:
-				if role != coding.Extra {
-					l.places[pixel.Offset()] = uint16(y<<8 | x) //nolint:gosec // both are below 177
+	b := new(blueprint)
+	for i := range b.masked {
+		plan, err := coding.NewPlan(v, level, coding.Mask(i))
+		if err != nil {
+			panic(err) // never: all versions, levels and masks are in its tables
+		}
+		b.masked[i] = &matrix{side: len(plan.Pixel)}
+		b.places = make([]uint16, 8*(plan.DataBytes+plan.CheckBytes)) // the same for all masks
+		for y, row := range plan.Pixel {
+			for x, pixel := range row {
+				if role := pixel.Role(); role == coding.Data || role == coding.Check {
+					b.places[pixel.Offset()] = uint16(y<<8 | x) //nolint:gosec // both are below 177
 				}
-				for i := range masks {
-					if coding.Mask(i).Invert(y, x) {
-						l.masked[i].set(x, y)
-					}
-				}
-			default:
 				if pixel&coding.Black != 0 {
-					l.fixed.set(x, y)
+					b.masked[i].set(x, y)
 				}
 			}
 		}
 	}
-	for i := range masks {
-		for _, bit := range formatBits(level, coding.Mask(i)) {
-			l.format[i] = append(l.format[i], formatAt[bit]...)
-		}
-	}
-	return l
-}
-
-// formatBits returns which of the 15 bits of the format information are dark.
-// They are the same for all versions.
-func formatBits(level coding.Level, mask coding.Mask) (dark []uint) {
-	seen := map[uint]bool{}
-	for _, row := range mustPlan(coding.MinVersion, level, mask).Pixel {
-		for _, pixel := range row {
-			if bit := pixel.Offset(); pixel.Role() == coding.Format && pixel&coding.Black != 0 && !seen[bit] {
-				seen[bit] = true
-				dark = append(dark, bit)
-			}
-		}
-	}
-	return dark
-}
-
-func mustPlan(v coding.Version, l coding.Level, m coding.Mask) *coding.Plan {
-	plan, err := coding.NewPlan(v, l, m)
-	if err != nil {
-		panic(err) // never: all versions and levels are in its tables
-	}
-	return plan
+	return b
 }
 
 // draw computes the modules: those of the mask with the lowest penalty, the
 // first of several.
 func (s symbol) draw() *matrix {
-	l := s.blueprint()
+	b := s.blueprint()
 	var codewords coding.Bits
 	coding.String(s.content).Encode(&codewords, s.version)
 	codewords.AddCheckBytes(s.version, s.level)
-	unmasked := l.fixed
-	for i, b := range codewords.Bytes() {
+	var bits matrix
+	for i, codeword := range codewords.Bytes() {
 		for bit := range 8 {
-			if b&(0x80>>bit) != 0 {
-				place := l.places[8*i+bit]
-				unmasked.set(int(place&0xff), int(place>>8))
+			if codeword&(0x80>>bit) != 0 {
+				place := b.places[8*i+bit]
+				bits.set(int(place&0xff), int(place>>8))
 			}
 		}
 	}
 	var best, candidate matrix
 	lowest := -1
-	for i := range masks {
-		candidate.mask(&unmasked, l.masked[i], l.format[i])
+	for _, masked := range b.masked {
+		candidate.side = masked.side
+		for i := range masked.side {
+			candidate.rows[i], candidate.cols[i] = masked.rows[i].xor(bits.rows[i]), masked.cols[i].xor(bits.cols[i])
+		}
 		if p := candidate.penalty(); lowest < 0 || p < lowest {
 			lowest, best = p, candidate
 		}
 	}
 	return &best
-}
-
-// mask makes m of the unmasked modules, a mask and the format information.
-func (m *matrix) mask(unmasked, mask *matrix, format []position) {
-	m.side = unmasked.side
-	for i := range m.side {
-		m.rows[i] = unmasked.rows[i].xor(mask.rows[i])
-		m.cols[i] = unmasked.cols[i].xor(mask.cols[i])
-	}
-	for _, p := range format {
-		m.set(p.x, p.y)
-	}
 }

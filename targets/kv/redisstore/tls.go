@@ -31,11 +31,11 @@ func (s *Store) setTLS(c *connection) error {
 	if s.ClientCert == nil {
 		return nil
 	}
-	cert, err := placeholder.Resolve("client_cert (certificate)", s.ClientCert.Cert)
+	cert, err := placeholder.ResolvePath("client_cert (certificate)", s.ClientCert.Cert)
 	if err != nil {
 		return err
 	}
-	key, err := placeholder.Resolve("client_cert (key)", s.ClientCert.Key)
+	key, err := placeholder.ResolvePath("client_cert (key)", s.ClientCert.Key)
 	if err != nil {
 		return err
 	}

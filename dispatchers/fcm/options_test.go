@@ -1,9 +1,8 @@
 package fcm
 
 import (
+	"encoding/json"
 	"maps"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -71,15 +70,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 func TestOptionsAtLoad(t *testing.T) {
 	s := startGoogle(t, google.Options{})
 	good := credentialsFile(t, s)
-	open := filepath.Join(t.TempDir(), "open.json")
-	if err := os.WriteFile(open, s.ServiceAccountJSON(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(open, 0o666); err != nil { // past the umask
-		t.Fatal(err)
-	}
 	t.Setenv("FCM_FILE", good)
-	t.Setenv("FCM_EMPTY", "")
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
 	tests := []struct {
 		name    string
@@ -94,27 +85,15 @@ func TestOptionsAtLoad(t *testing.T) {
 		{"no credentials", map[string]any{"credentials": ""}, "credentials <path>"},
 		{"both kinds", map[string]any{"application_default": true}, "exclude each other"},
 		{"missing file", map[string]any{"credentials": "/nonexistent/fcm.json"}, "credentials: there is no file /nonexistent/fcm.json"},
-		{"folder", map[string]any{"credentials": filepath.Dir(good)}, "not a regular file"},
-		{"writable by others", map[string]any{"credentials": open}, "chmod go-w"},
-		{"empty placeholder", map[string]any{"credentials": "{env.FCM_EMPTY}"}, "credentials: "},
-		{"unknown placeholder", map[string]any{"credentials": "{nonsense}"}, "credentials: "},
 		{"another project", map[string]any{"project": "another"}, "project_id"},
 		{"project as a path", map[string]any{"credentials": "", "application_default": true, "project": "../x"}, "project: "},
 		{"cloud without project", map[string]any{"credentials": "", "application_default": true}, "project <id>"},
 		{"endpoint in clear", map[string]any{"endpoint": "http://fcm.example.com"}, "endpoint: the URL must be https"},
 		{"endpoint with path", map[string]any{"endpoint": "https://fcm.example.com/v1"}, "endpoint: it must be scheme://host"},
 		{"endpoint without scheme", map[string]any{"endpoint": "fcm.googleapis.com"}, "endpoint: "},
-		{"endpoint with user", map[string]any{"endpoint": "https://canary@fcm.example.com"}, "endpoint: "},
-		{"negative ttl", map[string]any{"ttl": -1}, "ttl"},
 		{"ttl too long", map[string]any{"ttl": int64(29 * 24 * time.Hour)}, "ttl"},
 		{"unknown placeholder in title", map[string]any{"title": "{oob.token}"}, "title: unknown placeholder"},
-		{"unknown placeholder in body", map[string]any{"body": "{oob.data.}"}, "body: unknown placeholder"},
-		{"proxy of another kind", map[string]any{"proxy": "socks5://u:canary@proxy.example.com"}, "proxy: "},
-		{"proxy that is none", map[string]any{"proxy": "http://u:can%ary@h"}, "proxy: "},
 		{"missing ca", map[string]any{"ca": "/nonexistent/ca.pem"}, "ca: there is no file"},
-		{"ca without certificate", map[string]any{"ca": good}, "ca: "},
-		{"half a client certificate", map[string]any{"client_cert": map[string]string{"cert": good}}, "client_cert"},
-		{"unknown JSON field", map[string]any{"insecure_skip_verify": true}, "insecure_skip_verify"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -135,5 +114,58 @@ func TestOptionsAtLoad(t *testing.T) {
 	}
 	if n := len(s.Requests()); n != 0 {
 		t.Errorf("loading made %d requests", n)
+	}
+}
+
+func TestServiceAccountFile(t *testing.T) {
+	s := startGoogle(t, google.Options{})
+	change := func(name, value string) []byte {
+		members := map[string]string{}
+		if err := json.Unmarshal(s.ServiceAccountJSON(), &members); err != nil {
+			t.Fatal(err)
+		}
+		members[name] = value
+		out, err := json.Marshal(members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	tests := []struct {
+		name    string
+		content []byte
+		project string
+		want    string // "" for a file that is good
+	}{
+		{"as Google gives it", s.ServiceAccountJSON(), "", ""},
+		{"project given as well", s.ServiceAccountJSON(), s.Project(), ""},
+		{"project in the configuration only", change("project_id", ""), "other", ""},
+		{"default token URI", change("token_uri", ""), "", ""},
+		{"another project", s.ServiceAccountJSON(), "other", "project_id"},
+		{"no project", change("project_id", ""), "", "project"},
+		{"empty", nil, "", "JSON"},
+		{"not JSON", []byte("canary"), "", "JSON"},
+		{"user's credentials", change("type", "authorized_user"), "", "service_account"},
+		{"federated credentials", change("type", "external_account"), "", "service_account"},
+		{"impersonation", change("type", "impersonated_service_account"), "", "service_account"},
+		{"no type", change("type", ""), "", "service_account"},
+		{"no address", change("client_email", ""), "", "service account"},
+		{"no key", change("private_key", "canary"), "", "private_key"},
+		{"broken key", change("private_key", "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----\n"), "", "private_key"},
+		{"token URI in clear", change("token_uri", "http://canary.example.com/token"), "", "token_uri"},
+		{"token URI that is none", change("token_uri", "canary"), "", "token_uri"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := parseServiceAccount(tt.content, tt.project, nil)
+			switch {
+			case tt.want == "" && err != nil:
+				t.Error(err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("got %v, want an error about %s", err, tt.want)
+			case err != nil && strings.Contains(err.Error(), "canary"):
+				t.Errorf("the error %q quotes the file", err)
+			}
+		})
 	}
 }

@@ -11,7 +11,45 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice/squidtest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
+
+func TestProxyCarriesTokenAndMessage(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		s := startGoogle(t, google.Options{TLS: secure})
+		p, others := startProxy(t, proxy.Options{User: "sidecar", Password: "p@ss word"}), startProxy(t, proxy.Options{})
+		for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
+			t.Setenv(name, others.URL()) // which has no effect
+		}
+		t.Setenv("OUTBOUND_PROXY", p.URL())
+		phone := s.Register()
+		via := func(proxy string) error {
+			options := trust(t, s)
+			options["proxy"] = proxy
+			_, err := newDispatcher(t, s, options).Dispatch(t.Context(), message(phone))
+			return err
+		}
+		if err := via("{env.OUTBOUND_PROXY}"); err != nil {
+			t.Fatal(err)
+		}
+		// Two requests in absolute form, or one tunnel that HTTP/2 shares.
+		want := proxy.Counts{Requests: 2}
+		if secure {
+			want = proxy.Counts{Connects: 1}
+		}
+		if got := p.Counts(); got != want || others.Counts() != (proxy.Counts{}) {
+			t.Errorf("the proxy saw %+v, want %+v; that of the environment %+v", got, want, others.Counts())
+		}
+		dispatcherstest.WantFailure(t, via(strings.Replace(p.URL(), "sidecar", "canary", 1)), dispatchers.Broken, "proxy", "canary")
+		p.Refuse(http.StatusServiceUnavailable)
+		if e := dispatchers.AsError(via(p.URL())); e.Class != dispatchers.Temporary {
+			t.Errorf("a proxy that fails: %v, want temporary", e)
+		}
+		if len(s.Unread(phone)) != 1 || len(s.Requests()) != 2 {
+			t.Error("a request went past the proxy")
+		}
+	}
+}
 
 // throughSquid are the options of a dispatcher that goes through the proxy and
 // knows FCM by another name than the OAuth host.
@@ -27,50 +65,6 @@ func oauthHost(s *google.Server) string { return strings.TrimPrefix(s.URL(), "ht
 
 func sendHost(s *google.Server) string {
 	return strings.Replace(oauthHost(s), "127.0.0.1", "localhost", 1)
-}
-
-// Both of Google's hosts are reached through a real proxy.
-func TestSquid(t *testing.T) {
-	for scheme, secure := range map[string]bool{"http": false, "https": true} {
-		t.Run(scheme, func(t *testing.T) {
-			s := startGoogle(t, google.Options{TLS: true})
-			p := squidtest.Start(t, squidtest.Options{User: "sidecar", Password: "p@ss word", TLS: secure})
-			f := newDispatcher(t, s, throughSquid(t, s, p, p.URL()))
-			phone := s.Register()
-			if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
-				t.Fatal(err)
-			}
-			if len(s.Unread(phone)) != 1 || s.TokenRequests() != 1 || s.Sends() != 1 {
-				t.Errorf("%d token requests, %d sends", s.TokenRequests(), s.Sends())
-			}
-			f.service.Transport.CloseIdleConnections()
-			got := p.Requests(t, 2)
-			for _, host := range []string{oauthHost(s), sendHost(s)} {
-				if !slices.Contains(got, squidtest.Request{Method: "CONNECT", URL: host, User: "sidecar", Status: http.StatusOK}) {
-					t.Errorf("no tunnel to %s; the proxy saw %v", host, got)
-				}
-			}
-			if len(got) != 2 {
-				t.Errorf("the proxy saw %v, want two tunnels", got)
-			}
-
-			_, err := newDispatcher(t, s, throughSquid(t, s, p, p.URLAs("sidecar", "canary"))).Dispatch(t.Context(), message(phone))
-			e := dispatcherstest.WantFailure(t, err, dispatchers.Broken, "proxy", "canary")
-			if !strings.Contains(e.Error(), "check user and password in proxy") {
-				t.Errorf("a wrong password: %v", &e)
-			}
-			f = newDispatcher(t, s, throughSquid(t, s, p, p.URL()))
-			p.Stop()
-			_, err = f.Dispatch(t.Context(), message(phone))
-			e = dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "connection", "p@ss", "p%40ss")
-			if !strings.Contains(e.Error(), "connecting to the proxy") {
-				t.Errorf("a proxy that is down: %v", &e)
-			}
-			if s.Sends() != 1 || s.TokenRequests() != 1 {
-				t.Error("a request went past the proxy")
-			}
-		})
-	}
 }
 
 // A proxy that lets the sidecar reach the OAuth host and not FCM, or the other

@@ -1,0 +1,83 @@
+package webhook
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+)
+
+// setURL takes placeholders before the path literally, so that {env.NAME} can
+// be the scheme and host, or the whole URL. Placeholders of a request may be in
+// path and query only.
+func (p *plan) setURL(text string) (err error) {
+	p.base, text = cutBase(text)
+	names := dispatchers.Template(p.base).Placeholders()
+	if len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !resolvedAtLoad(name) }) {
+		if p.base, err = p.value("url", p.base, "https://host.example"); err != nil {
+			return err
+		}
+	}
+	if strings.ContainsAny(p.base, "{}") {
+		return errors.New("scheme and host cannot come from a request; placeholders may be used in path and query")
+	}
+	origin, path := cutBase(p.base)
+	if !strings.Contains(origin, "://") {
+		return errors.New("it is not a URL with a host, such as https://sms.example.com/messages")
+	}
+	if _, err := httpclient.ServiceURL(origin); err != nil {
+		return err
+	}
+	if strings.Contains(path+text, "#") {
+		return errors.New("a fragment has no meaning here: leave out what begins with #")
+	}
+	p.rest = dispatchers.Template(text)
+	if err := p.take("url", p.rest); err != nil {
+		return err
+	}
+	_, err = p.expandURL(p.filled(sampleMessage, nil))
+	return err
+}
+
+// cutBase cuts a URL after its host. Slashes within braces belong to a
+// placeholder, such as {file./path}.
+func cutBase(text string) (base, rest string) {
+	i := 0
+	if scheme, after, ok := strings.Cut(text, "://"); ok && !strings.ContainsAny(scheme, "/?#") {
+		i = len(text) - len(after)
+	}
+	inside := false
+	for ; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '{' || c == '}':
+			inside = c == '{'
+		case !inside && strings.IndexByte("/?#", c) >= 0:
+			return text[:i], text[i:]
+		}
+	}
+	return text, ""
+}
+
+// expandURL puts values into path and query. Values that would climb in the path
+// are refused, encoded slashes included, because servers differ in what they
+// decode when.
+func (p *plan) expandURL(filled *dispatchers.Message) (*url.URL, error) {
+	u, err := url.Parse(p.base + filled.Expand(p.rest, escapeURL))
+	if err != nil {
+		return nil, errors.New("path or query are not those of a URL")
+	}
+	for segment := range strings.FieldsFuncSeq(u.Path, func(r rune) bool { return r == '/' || r == '\\' }) {
+		if segment == "." || segment == ".." {
+			return nil, errors.New("a value makes a dot segment of the path")
+		}
+	}
+	return u, nil
+}
+
+// escapeURL encodes everything that has a meaning in a path or a query.
+func escapeURL(value string) string {
+	return strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
+}
