@@ -61,14 +61,13 @@ http://%[3]s {
 // BenchmarkExchange compares one dispatch exchange through the module with the
 // same exchange through the same Caddy with nothing but reverse_proxy.
 func BenchmarkExchange(b *testing.B) {
-	upstream := nevis.New(nevis.Options{Mode: nevis.LTS21})
-	address, err := upstream.Start()
+	upstream, err := nevis.Start(nevis.Options{Mode: nevis.LTS21})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer upstream.Close()
 	bare, module := testservice.FreeAddress(b), testservice.FreeAddress(b)
-	start(b, fmt.Sprintf(caddyfile, b.TempDir(), bare, module, strings.TrimPrefix(address, "http://")))
+	start(b, fmt.Sprintf(caddyfile, b.TempDir(), bare, module, upstream.Addr()))
 	defer func() {
 		if err := caddy.Stop(); err != nil {
 			b.Error(err)

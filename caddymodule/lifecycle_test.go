@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
@@ -31,13 +32,13 @@ type site struct {
 // the test.
 func startSite(t *testing.T, options string) *site {
 	t.Helper()
-	s := &site{
-		t: t, address: testservice.FreeAddress(t), nevis: nevis.New(nevis.Options{}),
-		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
-	}
-	upstream, err := s.nevis.Start()
+	upstream, err := nevis.Start(nevis.Options{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	s := &site{
+		t: t, address: testservice.FreeAddress(t), nevis: upstream,
+		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
 	}
 	s.config = adapt(t, fmt.Sprintf(`{
 	admin off
@@ -60,7 +61,7 @@ http://%s {
 		}
 	}
 }
-`, t.TempDir(), s.address, options, strings.TrimPrefix(upstream, "http://")))
+`, t.TempDir(), s.address, options, upstream.Addr()))
 	t.Cleanup(s.stop)
 	s.load(s.config)
 	return s
@@ -77,9 +78,7 @@ func (s *site) stop() {
 	if err := caddy.Stop(); err != nil {
 		s.t.Error(err)
 	}
-	if err := s.nevis.Close(); err != nil {
-		s.t.Error(err)
-	}
+	s.nevis.Close()
 }
 
 func (s *site) do(method, path, body string) string {
@@ -158,14 +157,12 @@ func TestUpstreamTimeout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startSite(t, "\t\t"+test.options+"\n\t\tdispatcher open link")
-			s.nevis.Script(func(regular http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					select {
-					case <-time.After(test.took):
-						regular.ServeHTTP(w, r)
-					case <-r.Context().Done():
-					}
-				})
+			s.nevis.Script(func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
+				select {
+				case <-time.After(test.took):
+					regular.ServeHTTP(w, r)
+				case <-r.Context().Done():
+				}
 			})
 			before := time.Now()
 			answer, err := s.client.Post("http://"+s.address+"/nevisfido/token/dispatch/authentication", "application/json",
@@ -269,7 +266,8 @@ func TestNothingIsLeftAfterReloads(t *testing.T) {
 // Whatever a request or nevisFIDO says, no label takes its words.
 func TestMetricLabelsAreClosedSets(t *testing.T) {
 	s := startSite(t, "\t\tlimit off\n\t\tdispatcher open link\n\t\tdispatcher qr qr_code {\n\t\t\toperations registration\n\t\t}")
-	s.nevis.Script(nevis.Result("surprise"), nevis.Result("dispatcherNotFound"), nevis.HTML(), nevis.Answer(418, nil, ""), nevis.WrongTypes())
+	s.nevis.Script(nevis.Result("surprise"), nevis.Result("dispatcherNotFound"), fault.HTML(200), fault.Answer(418, nil, ""),
+		nevis.Members(map[string]string{"token": `4711`, "sessionId": `{}`, "dispatcherInformation": `[]`, "dispatchResult": `true`}))
 	for range 5 {
 		s.do(http.MethodPost, "/nevisfido/token/dispatch/authentication",
 			`{"dispatcher":"open","dispatchTargetId":"surprise","getUafRequest":{"op":"Auth","context":"{\"username\":\"surprise\"}"}}`)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -16,7 +17,7 @@ func TestFCMErrors(t *testing.T) {
 	s := start(t, options{push: "retries 1"})
 	for _, tt := range []struct {
 		name   string
-		fault  google.Fault
+		fault  fault.Fault
 		result nevisfido.DispatchResult
 		reason string
 		sends  int
@@ -30,12 +31,12 @@ func TestFCMErrors(t *testing.T) {
 		{"UNAVAILABLE", google.Unavailable(""), "dispatchError", "unavailable", 1 + retries},
 		{"UNAVAILABLE for an hour", google.Unavailable("3600"), "dispatchError", "unavailable", 1},
 		{"INTERNAL", google.Internal, "dispatchError", "internal", 1 + retries},
-		{"reset", google.Reset, "dispatchError", "connection", 1 + retries},
-		{"half an answer", google.Truncated, "dispatchError", "connection", 1 + retries},
+		{"reset", fault.Reset, "dispatchError", "connection", 1 + retries},
+		{"half an answer", fault.Truncated, "dispatchError", "connection", 1 + retries},
 		{"not found", google.NotFound, "internalError", "not_found", 1},
 		{"permission denied", google.PermissionDenied, "internalError", "permission_denied", 1},
-		{"a page", google.HTML, "internalError", "unexpected_answer", 1},
-		{"a gigabyte", google.Huge, "internalError", "unexpected_answer", 1},
+		{"a page", fault.HTML(200), "internalError", "unexpected_answer", 1},
+		{"a gigabyte", fault.Flood, "internalError", "unexpected_answer", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := s.register("P-256")
@@ -55,12 +56,12 @@ func TestFCMErrors(t *testing.T) {
 
 func TestFCMRecovers(t *testing.T) {
 	s := start(t, options{})
-	for name, fault := range map[string]google.Fault{
-		"unavailable": google.Unavailable(""), "reset": google.Reset, "token revoked": google.ExpiredToken,
+	for name, strike := range map[string]fault.Fault{
+		"unavailable": google.Unavailable(""), "reset": fault.Reset, "token revoked": google.ExpiredToken,
 	} {
 		p := s.register("P-256")
 		s.take(p, nevisfido.Authentication, "push") // the access token is known from here on
-		s.google.ScriptFor(p.pushToken, fault)
+		s.google.ScriptFor(p.pushToken, strike)
 		s.take(p, nevisfido.Authentication, "push")
 		if n := len(s.google.Unread(p.pushToken)); n != 0 {
 			t.Errorf("%s: %d more messages arrived", name, n)
@@ -68,7 +69,7 @@ func TestFCMRecovers(t *testing.T) {
 	}
 	// A message that may have arrived twice replaces itself on the phone.
 	p := s.register("P-256")
-	s.google.ScriptFor(p.pushToken, google.ResetAfterDelivery)
+	s.google.ScriptFor(p.pushToken, fault.ResetAfterDelivery)
 	if a := s.dispatch("push", p.TargetID()); a.Result != nevisfido.Dispatched {
 		t.Fatalf("%s", a.body)
 	}
@@ -83,13 +84,13 @@ func TestOAuthErrors(t *testing.T) {
 	s := start(t, options{push: "retries 0"})
 	p := s.register("P-256")
 	for name, tt := range map[string]struct {
-		fault  google.Fault
+		fault  fault.Fault
 		result nevisfido.DispatchResult
 	}{
 		"invalid_grant": {google.OAuthError("invalid_grant"), nevisfido.InternalError},
-		"unavailable":   {google.Status(503, nil, "<html>"), nevisfido.DispatchError},
-		"a page":        {google.HTML, nevisfido.InternalError},
-		"reset":         {google.Reset, nevisfido.DispatchError},
+		"unavailable":   {fault.Answer(503, nil, "<html>"), nevisfido.DispatchError},
+		"a page":        {fault.HTML(200), nevisfido.InternalError},
+		"reset":         {fault.Reset, nevisfido.DispatchError},
 	} {
 		s.google.ScriptOAuth(tt.fault)
 		before := s.google.Sends()

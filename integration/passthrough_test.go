@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
@@ -73,20 +74,18 @@ func parsed(t *testing.T, request, answer string) reply {
 
 // oddAnswer has what an intermediary might lose: repeated and unknown headers,
 // a trailer, a coded body.
-func oddAnswer(regular http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Type", "application/fido+uaf;charset=UTF-8")
-		h.Set("Trailer", "X-Checksum")
-		h.Set("ETag", `"abc"`)
-		h.Set("X-Unknown", " spaced  value ")
-		h["Set-Cookie"] = []string{"a=1; HttpOnly", "b=2"}
-		w.WriteHeader(http.StatusMultiStatus)
-		_, _ = io.WriteString(w, `{"statusCode":1200, "odd" : "é\u0000`)
-		_ = http.NewResponseController(w).Flush()
-		_, _ = io.WriteString(w, strings.Repeat("x", 100<<10))
-		h.Set("X-Checksum", "4711")
-	})
+func oddAnswer(w http.ResponseWriter, r *http.Request, regular http.Handler) {
+	h := w.Header()
+	h.Set("Content-Type", "application/fido+uaf;charset=UTF-8")
+	h.Set("Trailer", "X-Checksum")
+	h.Set("ETag", `"abc"`)
+	h.Set("X-Unknown", " spaced  value ")
+	h["Set-Cookie"] = []string{"a=1; HttpOnly", "b=2"}
+	w.WriteHeader(http.StatusMultiStatus)
+	_, _ = io.WriteString(w, `{"statusCode":1200, "odd" : "é\u0000`)
+	_ = http.NewResponseController(w).Flush()
+	_, _ = io.WriteString(w, strings.Repeat("x", 100<<10))
+	h.Set("X-Checksum", "4711")
 }
 
 // What is not ours reaches nevisFIDO, and comes back, as it would without the
@@ -133,7 +132,7 @@ func TestPassThroughIsTheSameAsWithoutTheModule(t *testing.T) {
 		{"device, modify", http1("PATCH", "/nevisfido/devices/credentials/dev-1", "Device-Signature: a.b.c\n", `{"a":1}`), true},
 	}
 	type seen struct {
-		request nevis.Request
+		request double.Request
 		answer  string
 	}
 	take := func(bare bool) []seen {
@@ -245,9 +244,7 @@ func TestPassThroughStreams(t *testing.T) {
 // nothing is learned.
 func TestOversizedRegistrationIsNotLearned(t *testing.T) {
 	s := start(t, options{})
-	s.nevis.Script(func(regular http.Handler) http.Handler {
-		return nevis.Members(map[string]string{"padding": `"` + strings.Repeat("a", 300<<10) + `"`})(regular)
-	})
+	s.nevis.Script(nevis.Members(map[string]string{"padding": `"` + strings.Repeat("a", 300<<10) + `"`}))
 	p := s.registerAs(device.Options{KeyKind: "P-256"}, device.Registration{Way: device.CreateTarget})
 	s.wantResult(s.dispatch("push", p.TargetID()), "dispatchTargetNotFound")
 }

@@ -151,12 +151,10 @@ func TestReloadDuringAnExchange(t *testing.T) {
 	s.client.Transport = again{s.client.Transport}
 	p := s.register("P-256")
 	asked, answer := make(chan struct{}), make(chan struct{})
-	s.nevis.Script(func(regular http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			close(asked)
-			<-answer
-			regular.ServeHTTP(w, r)
-		})
+	s.nevis.Script(func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
+		close(asked)
+		<-answer
+		regular.ServeHTTP(w, r)
 	})
 	done := make(chan error)
 	go func() { done <- s.carry(p, "push") }()

@@ -81,16 +81,11 @@ func startReplicas(t *testing.T) *replicas {
 		}},
 		secrets: make(map[string]string),
 	}
-	r.nevis = nevis.New(nevis.Options{})
-	upstream, err := r.nevis.Start()
-	if err != nil {
+	var err error
+	if r.nevis, err = nevis.Start(nevis.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := r.nevis.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(r.nevis.Close)
 	if r.google, err = google.Start(google.Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +102,7 @@ func startReplicas(t *testing.T) *replicas {
 		}
 	}
 	site := fmt.Sprintf(handlerText, visualCodeDigits, credentials, r.google.URL(), "", fmt.Sprintf(sharedOptions, r.redis.address, keyFile)) +
-		"\n\treverse_proxy " + strings.TrimPrefix(upstream, "http://") + " {\n\t\ttransport http {\n\t\t\tkeepalive off\n\t\t}\n\t}"
+		"\n\treverse_proxy " + r.nevis.Addr() + " {\n\t\ttransport http {\n\t\t\tkeepalive off\n\t\t}\n\t}"
 	program := buildCaddy(t)
 	for range 2 {
 		p := newCaddy(t, program, site)
@@ -240,12 +235,10 @@ func (r *replicas) testModificationUnderWay(t *testing.T) {
 	one, two := r.both(t)
 	p := one.register("P-256")
 	asked, answer := make(chan struct{}), make(chan struct{})
-	r.nevis.Script(func(regular http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			close(asked)
-			<-answer
-			regular.ServeHTTP(w, r)
-		})
+	r.nevis.Script(func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
+		close(asked)
+		<-answer
+		regular.ServeHTTP(w, r)
 	})
 	done := make(chan error)
 	go func() { done <- p.Modify(t.Context(), device.Change{NewKey: "P-384"}) }()

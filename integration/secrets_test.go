@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
@@ -166,10 +167,10 @@ func TestSecretsStayOut(t *testing.T) {
 	for _, channel := range append(channels, "link", "unknown", "") {
 		ask(channel, channel, p.TargetID())
 	}
-	for name, fault := range map[string]google.Fault{
-		"unregistered": google.Unregistered, "refused": google.InvalidArgument, "broken": google.HTML, "reset": google.Reset, "down": google.Unavailable(""),
+	for name, strike := range map[string]fault.Fault{
+		"unregistered": google.Unregistered, "refused": google.InvalidArgument, "broken": fault.HTML(200), "reset": fault.Reset, "down": google.Unavailable(""),
 	} {
-		s.google.ScriptFor(in.pushToken, fault)
+		s.google.ScriptFor(in.pushToken, strike)
 		ask(name, "push", in.TargetID())
 	}
 	for _, tt := range badAnswers {

@@ -134,9 +134,8 @@ func start(t *testing.T, o options) *stack {
 		},
 	}
 	t.Cleanup(s.stop)
-	s.nevis = nevis.New(o.nevis)
-	upstream, err := s.nevis.Start()
-	if err != nil {
+	var err error
+	if s.nevis, err = nevis.Start(o.nevis); err != nil {
 		t.Fatal(err)
 	}
 	if s.google, err = google.Start(o.google); err != nil {
@@ -161,7 +160,7 @@ func start(t *testing.T, o options) *stack {
 		handler = fmt.Sprintf(handlerText, visualCodeDigits, credentials, s.google.URL(), o.push, o.handler)
 	}
 	if o.upstream == "" {
-		o.upstream = strings.TrimPrefix(upstream, "http://")
+		o.upstream = s.nevis.Addr()
 	}
 	s.upstream = o.upstream
 	s.config = fmt.Sprintf(caddyfileText, adminAddress(), s.storage, o.global, s.address,
@@ -224,8 +223,8 @@ func (s *stack) stop() {
 	if s.google != nil {
 		s.google.Close()
 	}
-	if err := s.nevis.Close(); err != nil {
-		s.t.Error(err)
+	if s.nevis != nil {
+		s.nevis.Close()
 	}
 }
 

@@ -7,11 +7,13 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
@@ -154,14 +156,14 @@ func TestForgedModifications(t *testing.T) {
 // is certain.
 func TestUncertainModifications(t *testing.T) {
 	s := start(t, options{})
-	for name, fault := range map[string]nevis.Fault{
-		"500":               nevis.Answer(http.StatusInternalServerError, nil, ""),
-		"302":               nevis.Redirect("https://login.example.com/"),
-		"no answer":         nevis.CloseConnection(),
-		"accepted a forger": nevis.Answer(http.StatusNoContent, nil, ""),
+	for name, strike := range map[string]fault.Fault{
+		"500":               fault.Answer(http.StatusInternalServerError, nil, ""),
+		"302":               fault.Redirect("https://login.example.com/"),
+		"no answer":         fault.ResetAfterDelivery,
+		"accepted a forger": fault.Answer(http.StatusNoContent, nil, ""),
 	} {
 		p, other := s.register("P-256"), s.register("P-384")
-		s.nevis.Script(fault)
+		s.nevis.Script(strike)
 		if name == "accepted a forger" {
 			jws, err := other.SignatureKey().Sign(fmt.Appendf(nil, `{"dispatchTargetId":%q,"target":%q}`, p.TargetID(), other.pushToken))
 			if err != nil {
@@ -191,9 +193,7 @@ func TestUncertainModifications(t *testing.T) {
 func TestChangesWhileNevisFIDOIsAway(t *testing.T) {
 	s := start(t, options{})
 	p := s.register("P-256")
-	if err := s.nevis.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.nevis.Close()
 	target := "/nevisfido/token/dispatch/targets/" + p.TargetID()
 	for _, r := range []reply{
 		s.send(http.MethodDelete, target, ""),
@@ -208,13 +208,9 @@ func TestChangesWhileNevisFIDOIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan error)
-	go func() { served <- s.nevis.Serve(l) }()
-	defer func() {
-		if err := errors.Join(s.nevis.Close(), <-served); err != nil {
-			t.Error(err)
-		}
-	}()
+	again := &httptest.Server{Listener: l, Config: &http.Server{Handler: s.nevis}}
+	again.Start()
+	defer again.Close()
 	s.take(p, nevisfido.Authentication, "push")
 }
 

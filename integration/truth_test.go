@@ -321,7 +321,7 @@ func TestStoreThatIsAwayForAMoment(t *testing.T) {
 	for _, way := range []device.Way{device.CreateTarget, device.InRegistration} {
 		t.Run(fmt.Sprintf("before, way %d", way), func(t *testing.T) {
 			s := start(t, options{})
-			s.register("P-256") // so that there is a folder
+			s.register("P-256")                 // so that there is a folder
 			time.Sleep(1100 * time.Millisecond) // a store that was written in the last second is not tried anew
 			back := s.leave()
 			before := len(s.nevis.Requests())
@@ -346,11 +346,9 @@ func TestStoreThatIsAwayForAMoment(t *testing.T) {
 			s.register("P-256")
 			before := s.metric("caddy_oob_unsynced_targets") // of the stores of other tests
 			var back func()
-			s.nevis.Script(func(regular http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					back = s.leave()
-					regular.ServeHTTP(w, r)
-				})
+			s.nevis.Script(func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
+				back = s.leave()
+				regular.ServeHTTP(w, r)
 			})
 			p, err := s.tryRegister(way)
 			if err != nil {

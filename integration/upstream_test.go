@@ -13,17 +13,17 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
-	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
 // edited answers with the regular body changed, under the regular headers.
-func edited(old, repl string) nevis.Fault {
-	return nevis.Edit(func(body []byte) []byte { return bytes.Replace(body, []byte(old), []byte(repl), 1) })
+func edited(old, repl string) fault.Fault {
+	return fault.Edit(func(_ http.Header, body []byte) []byte { return bytes.Replace(body, []byte(old), []byte(repl), 1) })
 }
 
-func answersJSON(body string) nevis.Fault {
-	return nevis.Answer(http.StatusOK, http.Header{"Content-Type": {jsonType}}, body)
+func answersJSON(body string) fault.Fault {
+	return fault.Answer(http.StatusOK, http.Header{"Content-Type": {jsonType}}, body)
 }
 
 // badAnswers are what a nevisFIDO, or what stands before it, may answer to a
@@ -31,30 +31,30 @@ func answersJSON(body string) nevis.Fault {
 // status is 200; status 0 stands for a connection that is closed.
 var badAnswers = []struct {
 	name   string
-	fault  nevis.Fault
+	fault  fault.Fault
 	status int
 	result nevisfido.DispatchResult
 }{
 	// Not a token at all: handed back as it is.
-	{"a page", nevis.HTML(), 200, ""},
-	{"401", nevis.Answer(401, http.Header{"WWW-Authenticate": {"Basic"}}, ""), 401, ""},
-	{"302", nevis.Redirect("https://login.example.com/"), 302, ""},
-	{"400 with JSON", nevis.Answer(400, http.Header{"Content-Type": {jsonType}}, `{"status":400}`), 400, ""},
-	{"500", nevis.Answer(500, nil, "oops"), 500, ""},
-	{"503", nevis.Answer(503, http.Header{"Retry-After": {"1"}}, ""), 503, ""},
-	{"204", nevis.Answer(204, nil, ""), 204, ""},
+	{"a page", fault.HTML(200), 200, ""},
+	{"401", fault.Answer(401, http.Header{"WWW-Authenticate": {"Basic"}}, ""), 401, ""},
+	{"302", fault.Redirect("https://login.example.com/"), 302, ""},
+	{"400 with JSON", fault.Answer(400, http.Header{"Content-Type": {jsonType}}, `{"status":400}`), 400, ""},
+	{"500", fault.Answer(500, nil, "oops"), 500, ""},
+	{"503", fault.Answer(503, http.Header{"Retry-After": {"1"}}, ""), 503, ""},
+	{"204", fault.Answer(204, nil, ""), 204, ""},
 
 	// Half a token, or one that cannot be read: nothing was dispatched.
-	{"nothing", nevis.CloseConnection(), 502, ""},
+	{"nothing", fault.ResetAfterDelivery, 502, ""},
 	{"empty", answersJSON(""), 200, ""},
-	{"fewer bytes declared", nevis.ShortLength(10), 200, ""},
-	{"more bytes declared", nevis.LongLength(100), 0, ""},
-	{"broken chunks", nevis.TruncatedChunks(), 0, ""},
-	{"endless", nevis.Endless(), 502, ""},
-	{"a token of a megabyte", nevis.LongToken(1 << 20), 502, ""},
-	{"gzip", nevis.Gzip(), 502, ""},
-	{"not to be buffered", nevis.Incremental(), 502, ""},
-	{"wrong types", nevis.WrongTypes(), 200, nevisfido.DispatchError},
+	{"fewer bytes declared", fault.WrongLength(-10), 200, ""},
+	{"more bytes declared", fault.WrongLength(100), 0, ""},
+	{"broken chunks", fault.Truncated, 0, ""},
+	{"endless", fault.Flood, 502, ""},
+	{"a token of a megabyte", nevis.Members(map[string]string{"token": `"` + strings.Repeat("a", 1<<20) + `"`}), 502, ""},
+	{"gzip", fault.Header("Content-Encoding", "gzip"), 502, ""},
+	{"not to be buffered", fault.Header("Incremental", "?1"), 502, ""},
+	{"wrong types", nevis.Members(map[string]string{"token": `4711`, "sessionId": `{}`, "dispatcherInformation": `[]`, "dispatchResult": `true`}), 200, nevisfido.DispatchError},
 	{"an array", answersJSON("[]"), 200, nevisfido.DispatchError},
 	{"a duplicate member", edited(`{`, `{"dispatchResult":"dispatchError",`), 200, nevisfido.DispatchError},
 	{"junk after it", edited(`"dispatched"}`, `"dispatched"}x`), 200, nevisfido.DispatchError},
@@ -63,8 +63,8 @@ var badAnswers = []struct {
 	{"nested deeply", edited(`{`, `{"x":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`,`), 200, nevisfido.DispatchError},
 
 	// A token that cannot be sent.
-	{"no token", nevis.WithoutToken(), 200, nevisfido.DispatchError},
-	{"a long token", nevis.LongToken(257), 200, nevisfido.DispatchError},
+	{"no token", nevis.Members(map[string]string{"token": ""}), 200, nevisfido.DispatchError},
+	{"a long token", nevis.Members(map[string]string{"token": `"` + strings.Repeat("a", 257) + `"`}), 200, nevisfido.DispatchError},
 	{"a token with a line end", nevis.Members(map[string]string{"token": `"a\r\nb"`}), 200, nevisfido.DispatchError},
 	{"another token than in the link", nevis.Members(map[string]string{"token": `"another-token"`}), 200, nevisfido.DispatchError},
 	{"no link", nevis.Members(map[string]string{"dispatcherInformation": `{"name":"link"}`}), 200, nevisfido.InternalError},
@@ -120,8 +120,8 @@ func TestBadAnswers(t *testing.T) {
 func TestOddAnswers(t *testing.T) {
 	s := start(t, options{handler: "redeem_url https://fido.example.com/nevisfido/token/redeem"})
 	p := s.register("P-256")
-	for name, fault := range map[string]nevis.Fault{
-		"103 before":       nevis.EarlyHints(),
+	for name, strike := range map[string]fault.Fault{
+		"103 before":       nevis.EarlyHints,
 		"more members":     nevis.ExtraMembers(),
 		"no link":          nevis.Members(map[string]string{"dispatcherInformation": `{"name":"link"}`}),
 		"no information":   nevis.Members(map[string]string{"dispatcherInformation": ""}),
@@ -129,8 +129,8 @@ func TestOddAnswers(t *testing.T) {
 		"an object":        nevis.Members(map[string]string{"dispatcherInformation": `{"response":{"a":1}}`}),
 		"no session":       nil,
 	} {
-		if fault != nil {
-			s.nevis.Script(fault)
+		if strike != nil {
+			s.nevis.Script(strike)
 		}
 		a := s.dispatch("push", p.TargetID())
 		if a.Result != nevisfido.Dispatched {
@@ -148,15 +148,13 @@ func TestHeadersOfARewrittenAnswer(t *testing.T) {
 	s := start(t, options{})
 	p := s.register("P-256")
 	gone := []string{"Etag", "Last-Modified", "Accept-Ranges", "Digest", "Content-Digest", "Repr-Digest", "Content-Md5", "Trailer"}
-	s.nevis.Script(func(regular http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			for _, name := range gone {
-				w.Header().Set(name, "X-Checksum")
-			}
-			w.Header().Set("X-Unknown", "kept")
-			w.Header()["Set-Cookie"] = []string{"a=1", "b=2"}
-			regular.ServeHTTP(w, r)
-		})
+	s.nevis.Script(func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
+		for _, name := range gone {
+			w.Header().Set(name, "X-Checksum")
+		}
+		w.Header().Set("X-Unknown", "kept")
+		w.Header()["Set-Cookie"] = []string{"a=1", "b=2"}
+		regular.ServeHTTP(w, r)
 	})
 	a := s.dispatch("app-link", p.TargetID())
 	for _, name := range gone {
@@ -230,10 +228,10 @@ func TestCallerGoesAwayDuringDelivery(t *testing.T) {
 	s := start(t, options{})
 	p := s.register("P-256")
 	sending, gone := make(chan struct{}), make(chan struct{})
-	s.google.ScriptFor(p.pushToken, google.Fault(func(c *google.Call) {
+	s.google.ScriptFor(p.pushToken, fault.Fault(func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
 		close(sending)
 		<-gone
-		google.None(c)
+		regular.ServeHTTP(w, r)
 	}))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -13,6 +13,9 @@
 //     scanner a camera in front of a letter.
 //   - Package idm is a nevisIDM, with both of its interfaces for targets.
 //
+// Package double is what those that speak HTTP have in common, and package
+// fault the one engine by which all of them misbehave on request.
+//
 // The parts speak HTTP with each other and share no state, so that each of them
 // can be swapped for the real thing. They are written from nevisFIDO's reference
 // and share no parsing with the sidecar, so that a mistake on one side shows on
@@ -20,14 +23,13 @@
 //
 // A whole exchange, without a sidecar in between:
 //
-//	fido := nevis.New(nevis.Options{Users: []string{"jeff"}})
-//	address, err := fido.Start()
+//	fido, err := nevis.Start(nevis.Options{Users: []string{"jeff"}})
 //	defer fido.Close()
 //
-//	phone, err := device.New(device.Options{Username: "jeff", Frontend: address})
-//	err = phone.Register(ctx, address+"/nevisfido", device.Registration{})
+//	phone, err := device.New(device.Options{Username: "jeff", Frontend: fido.URL()})
+//	err = phone.Register(ctx, fido.URL()+"/nevisfido", device.Registration{})
 //
-//	// A relying party posts to address + "/nevisfido/token/dispatch/authentication"
+//	// A relying party posts to fido.URL() + "/nevisfido/token/dispatch/authentication"
 //	// with the target phone.TargetID() and the dispatcher "link", and gets a link.
 //
 //	message, err := phone.Open(link)

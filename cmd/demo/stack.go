@@ -56,14 +56,13 @@ func start(address string, mode nevis.Mode, logLevel string) (s *stack, err erro
 	if err != nil {
 		return nil, err
 	}
-	s = &stack{address: address, nevis: nevis.New(nevis.Options{Mode: mode})}
+	s = &stack{address: address}
 	defer func() {
 		if err != nil {
 			s.stop()
 		}
 	}()
-	nevisURL, err := s.nevis.Start()
-	if err != nil {
+	if s.nevis, err = nevis.Start(nevis.Options{Mode: mode}); err != nil {
 		return s, fmt.Errorf("starting the simulated nevisFIDO: %w", err)
 	}
 	if s.folder, err = os.MkdirTemp("", "oob-dispatch-demo-"); err != nil {
@@ -83,7 +82,7 @@ func start(address string, mode nevis.Mode, logLevel string) (s *stack, err erro
 		"Folder": s.folder, "Storage": filepath.Join(s.folder, "storage"),
 		"Google": s.google.URL(), "GoneToken": gone,
 		"Mail": s.mail.Addr(), "Gateway": s.gateway.URL(), "PushService": s.browser.Host(),
-		"NevisFIDO": strings.TrimPrefix(nevisURL, "http://"),
+		"NevisFIDO": s.nevis.Addr(),
 	})
 }
 
@@ -98,7 +97,7 @@ func (s *stack) startThirdParties(secret string) (err error) {
 	if s.gateway, err = gateway.Start(gateway.Options{Secrets: []string{secret}}); err != nil {
 		return fmt.Errorf("starting the simulated SMS gateway: %w", err)
 	}
-	if s.browser, err = pushservice.Start(pushservice.Options{}); err != nil {
+	if s.browser, err = pushservice.Start(); err != nil {
 		return fmt.Errorf("starting the simulated push service: %w", err)
 	}
 	return nil
@@ -158,13 +157,10 @@ func (s *stack) stop() {
 	if err := caddy.Stop(); err != nil {
 		log.Print(err)
 	}
-	for _, party := range []interface{ Close() }{s.google, s.mail, s.gateway, s.browser} {
+	for _, party := range []interface{ Close() }{s.nevis, s.google, s.mail, s.gateway, s.browser} {
 		if !reflect.ValueOf(party).IsNil() {
 			party.Close()
 		}
-	}
-	if err := s.nevis.Close(); err != nil {
-		log.Print(err)
 	}
 	if s.folder != "" {
 		if err := os.RemoveAll(s.folder); err != nil {

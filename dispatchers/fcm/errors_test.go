@@ -9,13 +9,14 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 )
 
 // faults are FCM's answers and what they mean.
 var faults = []struct {
 	name       string
-	fault      google.Fault
+	fault      fault.Fault
 	class      dispatchers.Class
 	reason     string
 	retryAfter time.Duration
@@ -26,10 +27,10 @@ var faults = []struct {
 	{"third-party auth error", google.ThirdPartyAuthError, dispatchers.Broken, "third_party_auth_error", 0},
 	{"quota", google.QuotaExceeded("7"), dispatchers.Temporary, "quota_exceeded", 7 * time.Second},
 	{"quota without hint", google.QuotaExceeded(""), dispatchers.Temporary, "quota_exceeded", time.Minute},
-	{"quota with RetryInfo", google.Status(429, nil, retryBody("30.5s")), dispatchers.Temporary, "quota_exceeded", 30500 * time.Millisecond},
-	{"RetryInfo and a longer hint", google.Status(503, http.Header{"Retry-After": {"40"}}, retryBody("30s")), dispatchers.Temporary, "unavailable", 40 * time.Second},
-	{"RetryInfo of a day", google.Status(503, nil, retryBody("86400s")), dispatchers.Temporary, "unavailable", time.Hour},
-	{"RetryInfo that is none", google.Status(503, nil, retryBody("soon")), dispatchers.Temporary, "unavailable", 0},
+	{"quota with RetryInfo", fault.Answer(429, nil, retryBody("30.5s")), dispatchers.Temporary, "quota_exceeded", 30500 * time.Millisecond},
+	{"RetryInfo and a longer hint", fault.Answer(503, http.Header{"Retry-After": {"40"}}, retryBody("30s")), dispatchers.Temporary, "unavailable", 40 * time.Second},
+	{"RetryInfo of a day", fault.Answer(503, nil, retryBody("86400s")), dispatchers.Temporary, "unavailable", time.Hour},
+	{"RetryInfo that is none", fault.Answer(503, nil, retryBody("soon")), dispatchers.Temporary, "unavailable", 0},
 	{"unavailable for longer than can be said", google.Unavailable("99999999999999999999"), dispatchers.Temporary, "unavailable", time.Hour},
 	{"unavailable", google.Unavailable("3"), dispatchers.Temporary, "unavailable", 3 * time.Second},
 	{"unavailable for a year", google.Unavailable("31536000"), dispatchers.Temporary, "unavailable", time.Hour},
@@ -38,24 +39,24 @@ var faults = []struct {
 	{"not found without detail", google.NotFound, dispatchers.Broken, "not_found", 0},
 	{"permission denied", google.PermissionDenied, dispatchers.Broken, "permission_denied", 0},
 	{"fresh token rejected", google.ExpiredToken, dispatchers.Broken, "unauthenticated", 0},
-	{"404 page", google.Status(404, nil, "<html>"), dispatchers.Broken, "not_found", 0},
-	{"400 page", google.Status(400, nil, "<html>"), dispatchers.Refused, "invalid_argument", 0},
-	{"code without its status", google.Status(400, nil, errorBody("UNREGISTERED")), dispatchers.Refused, "invalid_argument", 0},
-	{"code of another detail", google.Status(404, nil, strings.ReplaceAll(errorBody("UNREGISTERED"), "FcmError", "Other")), dispatchers.Broken, "not_found", 0},
-	{"code that is new", google.Status(418, nil, errorBody("TEAPOT")), dispatchers.Broken, "unexpected_answer", 0},
-	{"502", google.Status(502, nil, ""), dispatchers.Temporary, "unavailable", 0},
-	{"504", google.Status(504, nil, ""), dispatchers.Temporary, "unavailable", 0},
-	{"413", google.Status(413, nil, ""), dispatchers.Refused, "too_big", 0},
-	{"408", google.Status(408, nil, ""), dispatchers.Temporary, "timeout", 0},
-	{"407", google.Status(407, nil, ""), dispatchers.Broken, "proxy", 0},
-	{"redirect", google.Status(302, http.Header{"Location": {"/elsewhere"}}, ""), dispatchers.Broken, "unexpected_answer", 0},
-	{"204", google.Status(204, nil, ""), dispatchers.Broken, "unexpected_answer", 0},
-	{"page", google.HTML, dispatchers.Broken, "unexpected_answer", 0},
-	{"JSON of something else", google.Status(200, nil, `{"ok":true}`), dispatchers.Broken, "unexpected_answer", 0},
-	{"one gigabyte", google.Huge, dispatchers.Broken, "unexpected_answer", 0},
-	{"half an answer", google.Truncated, dispatchers.Temporary, "connection", 0},
-	{"reset", google.Reset, dispatchers.Temporary, "connection", 0},
-	{"reset after delivery", google.ResetAfterDelivery, dispatchers.Temporary, "connection", 0},
+	{"404 page", fault.Answer(404, nil, "<html>"), dispatchers.Broken, "not_found", 0},
+	{"400 page", fault.Answer(400, nil, "<html>"), dispatchers.Refused, "invalid_argument", 0},
+	{"code without its status", fault.Answer(400, nil, errorBody("UNREGISTERED")), dispatchers.Refused, "invalid_argument", 0},
+	{"code of another detail", fault.Answer(404, nil, strings.ReplaceAll(errorBody("UNREGISTERED"), "FcmError", "Other")), dispatchers.Broken, "not_found", 0},
+	{"code that is new", fault.Answer(418, nil, errorBody("TEAPOT")), dispatchers.Broken, "unexpected_answer", 0},
+	{"502", fault.Answer(502, nil, ""), dispatchers.Temporary, "unavailable", 0},
+	{"504", fault.Answer(504, nil, ""), dispatchers.Temporary, "unavailable", 0},
+	{"413", fault.Answer(413, nil, ""), dispatchers.Refused, "too_big", 0},
+	{"408", fault.Answer(408, nil, ""), dispatchers.Temporary, "timeout", 0},
+	{"407", fault.Answer(407, nil, ""), dispatchers.Broken, "proxy", 0},
+	{"redirect", fault.Answer(302, http.Header{"Location": {"/elsewhere"}}, ""), dispatchers.Broken, "unexpected_answer", 0},
+	{"204", fault.Answer(204, nil, ""), dispatchers.Broken, "unexpected_answer", 0},
+	{"page", fault.HTML(200), dispatchers.Broken, "unexpected_answer", 0},
+	{"JSON of something else", fault.Answer(200, nil, `{"ok":true}`), dispatchers.Broken, "unexpected_answer", 0},
+	{"one gigabyte", fault.Flood, dispatchers.Broken, "unexpected_answer", 0},
+	{"half an answer", fault.Truncated, dispatchers.Temporary, "connection", 0},
+	{"reset", fault.Reset, dispatchers.Temporary, "connection", 0},
+	{"reset after delivery", fault.ResetAfterDelivery, dispatchers.Temporary, "connection", 0},
 }
 
 func errorBody(code string) string {
@@ -126,9 +127,9 @@ func TestHangEndsWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		if oauth {
-			s.ScriptOAuth(google.Hang)
+			s.ScriptOAuth(fault.Hang)
 		} else {
-			s.Script(google.Hang)
+			s.Script(fault.Hang)
 		}
 		_, err := f.Dispatch(ctx, message(s.Register()))
 		dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "timeout")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -110,7 +111,7 @@ func TestLifetimeIsReadLeniently(t *testing.T) {
 		"null": 0, `"soon"`: 0, "-5": 0, "1e300": 24 * time.Hour, "{}": 0,
 	} {
 		f := newDispatcher(t, s, nil)
-		s.ScriptOAuth(google.Status(200, nil, `{"access_token":"t","expires_in":`+text+`}`))
+		s.ScriptOAuth(fault.Answer(200, nil, `{"access_token":"t","expires_in":`+text+`}`))
 		now := time.Now()
 		got, err := f.source().fetch(t.Context())
 		if life := cmp.Or(want, unknownLifetime); err != nil || got.value != "t" || got.until.Sub(now.Add(life-min(margin, life/10))).Abs() > time.Second {
@@ -122,21 +123,21 @@ func TestLifetimeIsReadLeniently(t *testing.T) {
 func TestTokenEndpointAnswers(t *testing.T) {
 	tests := []struct {
 		name   string
-		fault  google.Fault
+		fault  fault.Fault
 		class  dispatchers.Class
 		reason string
 	}{
 		{"invalid grant", google.OAuthError("invalid_grant"), dispatchers.Broken, "oauth_refused"},
 		{"error code that is not of the RFC", google.OAuthError("canary"), dispatchers.Broken, "oauth_refused"},
-		{"unavailable", google.Status(503, nil, "canary"), dispatchers.Temporary, "oauth_unavailable"},
-		{"too many", google.Status(429, nil, "canary"), dispatchers.Temporary, "oauth_unavailable"},
-		{"forbidden", google.Status(403, nil, "canary"), dispatchers.Broken, "oauth_refused"},
-		{"redirect", google.Status(307, map[string][]string{"Location": {"/token"}}, ""), dispatchers.Broken, "oauth_refused"},
-		{"page", google.HTML, dispatchers.Broken, "oauth_refused"},
-		{"JSON of something else", google.Status(200, nil, `{"canary":1}`), dispatchers.Broken, "oauth_refused"},
-		{"one gigabyte", google.Huge, dispatchers.Broken, "oauth_refused"},
-		{"half an answer", google.Truncated, dispatchers.Temporary, "connection"},
-		{"reset", google.Reset, dispatchers.Temporary, "connection"},
+		{"unavailable", fault.Answer(503, nil, "canary"), dispatchers.Temporary, "oauth_unavailable"},
+		{"too many", fault.Answer(429, nil, "canary"), dispatchers.Temporary, "oauth_unavailable"},
+		{"forbidden", fault.Answer(403, nil, "canary"), dispatchers.Broken, "oauth_refused"},
+		{"redirect", fault.Answer(307, map[string][]string{"Location": {"/token"}}, ""), dispatchers.Broken, "oauth_refused"},
+		{"page", fault.HTML(200), dispatchers.Broken, "oauth_refused"},
+		{"JSON of something else", fault.Answer(200, nil, `{"canary":1}`), dispatchers.Broken, "oauth_refused"},
+		{"one gigabyte", fault.Flood, dispatchers.Broken, "oauth_refused"},
+		{"half an answer", fault.Truncated, dispatchers.Temporary, "connection"},
+		{"reset", fault.Reset, dispatchers.Temporary, "connection"},
 	}
 	s := startGoogle(t, google.Options{})
 	for _, tt := range tests {
@@ -164,7 +165,7 @@ func TestClosedConnectionIsReplaced(t *testing.T) {
 		s := startGoogle(t, google.Options{TLS: secure})
 		f := newDispatcher(t, s, trust(t, s))
 		phone := s.Register()
-		s.Script(google.CloseAfter, google.CloseAfter)
+		s.Script(fault.CloseAfter, fault.CloseAfter)
 		const n = 4
 		for range n {
 			if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
@@ -253,7 +254,7 @@ func TestMetadataServer(t *testing.T) {
 	s.RevokeTokens()
 	_, err = f.Dispatch(t.Context(), message(phone))
 	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "token_rejected")
-	s.ScriptOAuth(google.Status(404, nil, "no service account"))
+	s.ScriptOAuth(fault.Answer(404, nil, "no service account"))
 	_, err = f.Dispatch(t.Context(), message(phone))
 	dispatcherstest.WantFailure(t, err, dispatchers.Broken, "oauth_refused")
 }

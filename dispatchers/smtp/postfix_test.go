@@ -16,7 +16,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
-	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 )
 
 // postfix is a real Postfix with its own configuration and queue on this
@@ -54,7 +54,7 @@ func startPostfix(t *testing.T) *postfix {
 // the certificate and the account.
 func (p *postfix) configure(t *testing.T) {
 	t.Helper()
-	certificate, ca, err := mail.NewCertificate(mail.Certificate{})
+	certificate, ca, err := double.NewCertificate(double.Certificate{})
 	if err != nil {
 		t.Fatal(err)
 	}

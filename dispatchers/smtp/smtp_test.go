@@ -20,6 +20,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 )
 
@@ -360,8 +361,8 @@ func TestProbeSendsNothing(t *testing.T) {
 // recipient.
 func TestTLS(t *testing.T) {
 	starttls, implicit, none := mail.Options{}, mail.Options{TLS: mail.Implicit}, mail.Options{TLS: mail.None}
-	certified := func(o mail.Options, c mail.Certificate) (mail.Options, string) {
-		certificate, ca, err := mail.NewCertificate(c)
+	certified := func(o mail.Options, c double.Certificate) (mail.Options, string) {
+		certificate, ca, err := double.NewCertificate(c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -379,14 +380,14 @@ func TestTLS(t *testing.T) {
 		"implicit to a server in clear":             {none, "implicit", "", "tls"},
 	}
 	for mode, server := range map[string]mail.Options{"starttls": starttls, "implicit": implicit} {
-		unknown, _ := certified(server, mail.Certificate{})
+		unknown, _ := certified(server, double.Certificate{})
 		cases["self-signed, "+mode] = tc{unknown, mode, "", "tls"}
-		expired, ca := certified(server, mail.Certificate{Expired: true})
+		expired, ca := certified(server, double.Certificate{Expired: true})
 		cases["expired, "+mode] = tc{expired, mode, ca, "tls"}
-		wrong, ca := certified(server, mail.Certificate{Name: "mail.example.org"})
+		wrong, ca := certified(server, double.Certificate{Host: "mail.example.org"})
 		cases["wrong name, "+mode] = tc{wrong, mode, ca, "tls"}
 	}
-	old, ca := certified(none, mail.Certificate{})
+	old, ca := certified(none, double.Certificate{})
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
 		Certificates: []tls.Certificate{*old.Certificate}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11,
 	})
@@ -417,7 +418,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestClientCertificate(t *testing.T) {
-	certificate, ca, err := mail.NewCertificate(mail.Certificate{})
+	certificate, ca, err := double.NewCertificate(double.Certificate{})
 	if err != nil {
 		t.Fatal(err)
 	}

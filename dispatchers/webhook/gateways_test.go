@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 )
 
@@ -93,14 +94,14 @@ func TestRequestsWithoutBody(t *testing.T) {
 		options["text"] = "Code {oob.data.code}"
 		w := newDispatcher(t, s.URL()+"/send?to={webhook.address}&text={webhook.text}", options)
 		got := send(t, s, w, message(map[string]string{"oob.data.code": "a&b c"}))
-		if got.URI != "/send?to=%2B41790000001&text=Code%20a%26b%20c" || got.ID == "" || got.Header.Get("webhook-id") != got.ID {
+		if got.URI != "/send?to=%2B41790000001&text=Code%20a%26b%20c" || got.Header.Get("Idempotency-Key") == "" || got.Header.Get("webhook-id") != got.Header.Get("Idempotency-Key") {
 			t.Errorf("%s: %s %s %v", name, got.Method, got.URI, got.Header)
 		}
 		if empty := len(got.Body) == 0 && got.Header.Get("Content-Type") == ""; empty != (name != "POST") {
 			t.Errorf("%s: %v %q", name, got.Header, got.Body)
 		}
 		before := len(s.Requests())
-		s.Script(gateway.Reset)
+		s.Script(fault.Reset)
 		_, err := w.Dispatch(t.Context(), message(nil))
 		wantFailure(t, err, dispatchers.Temporary, "connection")
 		if n := len(s.Requests()) - before; n != 1 {

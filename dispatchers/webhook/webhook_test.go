@@ -20,6 +20,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -116,7 +117,7 @@ func TestDefaultBody(t *testing.T) {
 	if string(got.Body) != want {
 		t.Errorf("got  %s\nwant %s", got.Body, want)
 	}
-	if got.Method != http.MethodPost || got.URI != "/messages" || got.Header.Get("Content-Type") != "application/json" || got.ID != "3q2-7wAAAAAAAAAAAAAAAA_sms~ch" {
+	if got.Method != http.MethodPost || got.URI != "/messages" || got.Header.Get("Content-Type") != "application/json" || got.Header.Get("Idempotency-Key") != "3q2-7wAAAAAAAAAAAAAAAA_sms~ch" {
 		t.Errorf("got %s %s %v", got.Method, got.URI, got.Header)
 	}
 }
@@ -220,7 +221,7 @@ func TestSignatureExample(t *testing.T) {
 func TestIDIsTheSameForEveryAttempt(t *testing.T) {
 	s := startGateway(t, gateway.Options{Secrets: []string{secret}})
 	w := newDispatcher(t, s.URL(), map[string]any{"secrets": []string{secret}})
-	s.Script(gateway.ResetAfterDelivery, gateway.Status(503, nil))
+	s.Script(fault.ResetAfterDelivery, fault.Echo(503, nil))
 	for i, want := range []dispatchers.Class{dispatchers.Temporary, dispatchers.Temporary, ""} {
 		_, err := w.Dispatch(t.Context(), message(nil))
 		if want == "" && err != nil || want != "" && dispatchers.AsError(err).Class != want {
@@ -237,8 +238,8 @@ func TestIDIsTheSameForEveryAttempt(t *testing.T) {
 		t.Fatalf("%d requests, %d duplicates, %d messages", len(requests), s.Duplicates(), len(s.Messages()))
 	}
 	for i, r := range requests {
-		if r.ID != r.Header.Get("webhook-id") || (r.ID == requests[0].ID) != (i < 3) {
-			t.Errorf("request %d: ids %s and %s", i, r.ID, r.Header.Get("webhook-id"))
+		if r.Header.Get("Idempotency-Key") != r.Header.Get("webhook-id") || (r.Header.Get("Idempotency-Key") == requests[0].Header.Get("Idempotency-Key")) != (i < 3) {
+			t.Errorf("request %d: ids %s and %s", i, r.Header.Get("Idempotency-Key"), r.Header.Get("webhook-id"))
 		}
 	}
 }
@@ -275,7 +276,7 @@ func TestAnswers(t *testing.T) {
 		599: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
 		799: {dispatchers.Refused, dispatchers.ReasonUnexpectedStatus},
 	} {
-		s.Script(gateway.Status(status, http.Header{"Retry-After": {"7"}, "Location": {"/elsewhere"}}))
+		s.Script(fault.Echo(status, http.Header{"Retry-After": {"7"}, "Location": {"/elsewhere"}}))
 		before := len(s.Requests())
 		_, err := w.Dispatch(t.Context(), message(nil))
 		if n := len(s.Requests()) - before; n != 1 {
@@ -318,7 +319,7 @@ func TestConfiguredStatuses(t *testing.T) {
 		{goneToo, 422, dispatchers.Expired, reasonGone},
 		{goneToo, 404, dispatchers.Refused, dispatchers.ReasonNotFound},
 	} {
-		s.Script(gateway.Status(c.status, nil))
+		s.Script(fault.Echo(c.status, nil))
 		_, err := c.w.Dispatch(t.Context(), message(nil))
 		if c.class != "" {
 			wantFailure(t, err, c.class, c.reason)
@@ -331,7 +332,7 @@ func TestConfiguredStatuses(t *testing.T) {
 func TestServersThatDoNotAnswer(t *testing.T) {
 	s := startGateway(t, gateway.Options{})
 	w := newDispatcher(t, s.URL(), nil)
-	s.Script(gateway.Hang)
+	s.Script(fault.Hang)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := w.Dispatch(ctx, message(nil))
@@ -354,7 +355,7 @@ func TestWebhookNoSSRF(t *testing.T) {
 	s := startGateway(t, gateway.Options{})
 	w := newDispatcher(t, s.URL()+"/send/{webhook.address}/x?to={oob.data.to}", nil)
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		s.Script(gateway.Status(status, http.Header{"Location": {internal.URL}}))
+		s.Script(fault.Echo(status, http.Header{"Location": {internal.URL}}))
 		_, err := w.Dispatch(t.Context(), message(nil))
 		wantFailure(t, err, dispatchers.Refused, dispatchers.ReasonRedirect)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 	"github.com/oob-dispatch/oob-dispatch/simulator/pushservice"
 )
@@ -69,7 +70,7 @@ type bench struct {
 
 func newBench(t *testing.T, more map[string]any) *bench {
 	t.Helper()
-	s, err := pushservice.Start(pushservice.Options{})
+	s, err := pushservice.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +221,7 @@ func TestAnswers(t *testing.T) {
 		500: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
 		503: {dispatchers.Temporary, dispatchers.ReasonUnavailable},
 	} {
-		b.service.Script(pushservice.Status(status, http.Header{"Retry-After": {"7"}, "Location": {"https://localhost:1/"}}))
+		b.service.Script(fault.Echo(status, http.Header{"Retry-After": {"7"}, "Location": {"https://localhost:1/"}}))
 		before := len(b.service.Requests())
 		_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
 		if n := len(b.service.Requests()) - before; n != 1 {
@@ -256,7 +257,7 @@ func TestEndedSubscriptions(t *testing.T) {
 
 func TestBrokenConnections(t *testing.T) {
 	b := newBench(t, nil)
-	b.service.Script(pushservice.Reset)
+	b.service.Script(fault.Reset)
 	_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
 	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "connection")
 	wantNothingSecret(t, err, b.browser.JSON())
@@ -310,7 +311,7 @@ func TestWebPushNoSSRF(t *testing.T) {
 	_, err = b.Dispatch(t.Context(), message(address))
 	dispatcherstest.WantFailure(t, err, dispatchers.Refused, reasonPrivateAddress)
 
-	b.service.Script(pushservice.Status(http.StatusTemporaryRedirect, http.Header{"Location": {"https://" + internal + "/"}}))
+	b.service.Script(fault.Echo(http.StatusTemporaryRedirect, http.Header{"Location": {"https://" + internal + "/"}}))
 	_, err = b.Dispatch(t.Context(), message(b.browser.JSON()))
 	dispatcherstest.WantFailure(t, err, dispatchers.Refused, dispatchers.ReasonRedirect)
 

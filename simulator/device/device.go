@@ -45,10 +45,6 @@ type Options struct {
 	KeyKind string
 	// Key is an encryption key to use instead of a new one.
 	Key *devicekey.PrivateKey
-	// SignatureKind is the kind of the signature key, as
-	// devicekey.GenerateSigningKey has it. Default: "P-256".
-	SignatureKind string
-
 	// RequireSealed makes Open refuse messages in clear, with ErrClear.
 	RequireSealed bool
 
@@ -61,8 +57,6 @@ type Options struct {
 	// Client makes the requests. Default: a client of its own with a timeout of
 	// 30 seconds that follows no redirects.
 	Client *http.Client
-	// Now is the clock. Default: time.Now.
-	Now func() time.Time
 }
 
 // Device is a simulated phone.
@@ -88,12 +82,9 @@ func New(o Options) (*Device, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	d := &Device{options: o}
 	var err error
-	if d.signing, err = devicekey.GenerateSigningKey(cmp.Or(o.SignatureKind, "P-256")); err != nil {
+	if d.signing, err = devicekey.GenerateSigningKey("P-256"); err != nil {
 		return nil, fmt.Errorf("making the signature key: %w", err)
 	}
 	switch {

@@ -1,15 +1,16 @@
 package device
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"mime"
 	"net/http"
+	"strings"
+
+	"github.com/go-json-experiment/json"
 )
 
 const (
@@ -31,25 +32,17 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("HTTP status %d (%s)", e.Status, http.StatusText(e.Status))
 }
 
-// UAFError reports an answer with another UAF status code than 1200 (FIDO UAF
-// application API, section 3.1).
-type UAFError struct {
-	Code int // such as 1498
-}
-
-func (e *UAFError) Error() string { return fmt.Sprintf("UAF status code %d", e.Code) }
-
 // call is a request to nevisFIDO and the answer that is hoped for.
 type call struct {
 	method, url string
 	consumes    string // media type of the body, "" for none
 	produces    string // media type of the answer, "" for none
 	status      int
-	body        []byte
+	body        string
 }
 
 func (d *Device) do(ctx context.Context, c call) ([]byte, error) {
-	r, err := http.NewRequestWithContext(ctx, c.method, c.url, bytes.NewReader(c.body))
+	r, err := http.NewRequestWithContext(ctx, c.method, c.url, strings.NewReader(c.body))
 	if err != nil {
 		return nil, err
 	}
@@ -83,12 +76,8 @@ func (d *Device) do(ctx context.Context, c call) ([]byte, error) {
 
 // doUAF makes a call whose answer carries a UAF status code.
 func (d *Device) doUAF(ctx context.Context, url string, media string, body any) (*uafAnswer, error) {
-	text, err := encode(body)
-	if err != nil {
-		return nil, err
-	}
 	got, err := d.do(ctx, call{
-		method: http.MethodPost, url: url, consumes: media, produces: mediaUAF, status: http.StatusOK, body: text,
+		method: http.MethodPost, url: url, consumes: media, produces: mediaUAF, status: http.StatusOK, body: text(body),
 	})
 	if err != nil {
 		return nil, err
@@ -98,24 +87,16 @@ func (d *Device) doUAF(ctx context.Context, url string, media string, body any) 
 		return nil, errors.New("the answer is not the JSON of a UAF answer")
 	}
 	if a.StatusCode != uafOK {
-		return nil, &UAFError{a.StatusCode}
+		return nil, fmt.Errorf("UAF status code %d", a.StatusCode)
 	}
 	return &a, nil
 }
 
-// encode writes JSON without escaping for HTML, as the SDK does.
-func encode(v any) ([]byte, error) {
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, fmt.Errorf("encoding JSON: %w", err)
+// text writes JSON without escaping for HTML, as the SDK does.
+func text(v any) string {
+	out, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // only our own types come here
 	}
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
+	return string(out)
 }
-
-// Interface guards
-var (
-	_ error = (*StatusError)(nil)
-	_ error = (*UAFError)(nil)
-)

@@ -5,10 +5,13 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"unicode/utf8"
+	"math"
+	"path"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -22,12 +25,12 @@ type Message struct {
 	// KeyThumbprint names the key that opened it (RFC 7638); "" in clear.
 	KeyThumbprint string
 
-	members map[string]json.RawMessage
+	members map[string]jsontext.Value
 }
 
 func parseMessage(text []byte) (Message, error) {
 	var m Message
-	if !utf8.Valid(text) || json.Unmarshal(text, &m.members) != nil {
+	if json.Unmarshal(text, &m.members) != nil {
 		return Message{}, errors.New("the message is not a JSON object")
 	}
 	for name, to := range map[string]*string{"token": &m.Token, "redeem_url": &m.RedeemURL} {
@@ -38,8 +41,11 @@ func parseMessage(text []byte) (Message, error) {
 	return m, nil
 }
 
-// Operation returns the operation to which the redeem URL belongs.
-func (m Message) Operation() nevisfido.Operation { return operationOf(m.RedeemURL) }
+// Operation returns the operation to which the redeem URL belongs: its last
+// segment.
+func (m Message) Operation() nevisfido.Operation {
+	return nevisfido.Operation(path.Base(m.RedeemURL))
+}
 
 // Member returns the JSON text of a member of the message, such as one that the
 // relying party gave in dispatchInformation.data; nil where there is none.
@@ -48,38 +54,16 @@ func (m Message) Member(name string) []byte { return bytes.Clone(m.members[name]
 // Len returns the number of members, token and redeem_url included.
 func (m Message) Len() int { return len(m.members) }
 
-// VisualCode returns the code to compare with the one on the other screen.
-func (m Message) VisualCode(digits int) string { return VisualCode(m.Token, digits) }
-
-// String tells nothing secret.
-func (m Message) String() string { return "message for " + string(m.Operation()) }
-
-// GoString is String, for the verb %#v.
-func (m Message) GoString() string { return m.String() }
-
 // visualCodeLabel separates the visual code from any other use of a token.
 const visualCodeLabel = "oob-dispatch visual code v1"
 
-// VisualCode derives the digits that the user compares (or types in) from a
+// VisualCode derives the digits that the user compares (or types in) from the
 // token: HMAC-SHA-256 with the token as key over the text
 // "oob-dispatch visual code v1", of which the first eight bytes, read as a
 // big-endian number modulo 10^digits, are printed with leading zeros. digits is
-// 2 to 8; it panics on any other number.
-func VisualCode(token string, digits int) string {
-	if digits < 2 || digits > 8 {
-		panic(fmt.Sprintf("a visual code of %d digits", digits))
-	}
-	mac := hmac.New(sha256.New, []byte(token))
+// 2 to 8.
+func (m Message) VisualCode(digits int) string {
+	mac := hmac.New(sha256.New, []byte(m.Token))
 	mac.Write([]byte(visualCodeLabel))
-	modulus := uint64(1)
-	for range digits {
-		modulus *= 10
-	}
-	return fmt.Sprintf("%0*d", digits, binary.BigEndian.Uint64(mac.Sum(nil))%modulus)
+	return fmt.Sprintf("%0*d", digits, binary.BigEndian.Uint64(mac.Sum(nil))%uint64(math.Pow10(digits)))
 }
-
-// Interface guards
-var (
-	_ fmt.Stringer   = Message{}
-	_ fmt.GoStringer = Message{}
-)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // Change says what Modify changes; what is empty stays as it is.
@@ -35,7 +36,7 @@ func (d *Device) Sign(c Change) (jws string, err error) {
 		return "", err
 	}
 	t := dispatchTarget{
-		RequestID: rand.Text(), CreatedAt: d.options.Now().UnixMilli(), DispatchTargetID: id,
+		RequestID: rand.Text(), CreatedAt: time.Now().UnixMilli(), DispatchTargetID: id,
 		Name: c.Name, Target: c.Target, Dispatcher: c.Dispatcher,
 	}
 	if c.NewKey != "" {
@@ -43,15 +44,9 @@ func (d *Device) Sign(c Change) (jws string, err error) {
 		if err != nil {
 			return "", err
 		}
-		if t.EncryptionKey, err = keyMember(key.Public().JWK(), c.KeysAsText); err != nil {
-			return "", err
-		}
+		t.EncryptionKey = keyMember(key.Public().JWK(), c.KeysAsText)
 	}
-	payload, err := encode(t)
-	if err != nil {
-		return "", err
-	}
-	return d.signing.Sign(payload)
+	return d.signing.Sign([]byte(text(t)))
 }
 
 // SendSigned sends what Sign made; a second time it is a replay.
@@ -62,7 +57,7 @@ func (d *Device) SendSigned(ctx context.Context, jws string) error {
 	}
 	_, err = d.do(ctx, call{
 		method: http.MethodPatch, url: base + "/token/dispatch/targets/" + id, status: http.StatusNoContent,
-		consumes: mediaJOSE, body: []byte(jws),
+		consumes: mediaJOSE, body: jws,
 	})
 	if err != nil {
 		return fmt.Errorf("modifying the dispatch target: %w", err)

@@ -2,11 +2,16 @@ package device
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"image/png"
 	"net/url"
 	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/oob-dispatch/oob-dispatch/simulator/scanner"
 )
 
 // What can be wrong with an artefact, for errors.Is.
@@ -28,9 +33,9 @@ const (
 
 // OpenPush opens the data of a push message, as the app hands it to the SDK.
 func (d *Device) OpenPush(data map[string]string) (Message, error) {
-	text, err := encode(data)
+	text, err := json.Marshal(data)
 	if err != nil {
-		return Message{}, err
+		return Message{}, fmt.Errorf("%w: %w", ErrArtefact, err)
 	}
 	return d.openEnvelope(text)
 }
@@ -41,12 +46,14 @@ func (d *Device) OpenPush(data map[string]string) (Message, error) {
 // ignored. The error is, or wraps, ErrNoKey, ErrClear or ErrArtefact where one
 // of them fits, and never quotes the artefact.
 func (d *Device) Open(artefact string) (Message, error) {
-	if png, ok := pictureOf(artefact); ok {
-		content, err := scan(png)
+	if text, ok := pictureOf(artefact); ok {
+		picture, err := png.Decode(strings.NewReader(text))
 		if err != nil {
-			return Message{}, fmt.Errorf("%w: reading the QR code: %w", ErrArtefact, err)
+			return Message{}, fmt.Errorf("%w: decoding the PNG: %w", ErrArtefact, err)
 		}
-		artefact = content
+		if artefact, err = scanner.Picture(picture); err != nil {
+			return Message{}, fmt.Errorf("%w: %w", ErrArtefact, err)
+		}
 	}
 	text, err := payloadOf(artefact)
 	if err != nil {
@@ -56,13 +63,13 @@ func (d *Device) Open(artefact string) (Message, error) {
 }
 
 // pictureOf returns the bytes of a PNG. Some portals cut the padding off.
-func pictureOf(artefact string) (png []byte, ok bool) {
-	if strings.HasPrefix(artefact, pngMagic) {
-		return []byte(artefact), true
+func pictureOf(artefact string) (picture string, ok bool) {
+	if !strings.HasPrefix(artefact, pngMagic) {
+		text := strings.TrimRight(strings.TrimPrefix(artefact, dataPrefix), "=")
+		decoded, _ := base64.RawStdEncoding.DecodeString(text)
+		artefact = string(decoded)
 	}
-	text := strings.TrimRight(strings.TrimPrefix(artefact, dataPrefix), "=")
-	png, err := base64.RawStdEncoding.DecodeString(text)
-	return png, err == nil && strings.HasPrefix(string(png), pngMagic)
+	return artefact, strings.HasPrefix(artefact, pngMagic)
 }
 
 // payloadOf returns the JSON of the out-of-band payload.
@@ -100,9 +107,9 @@ func linkValue(link string) (string, error) {
 
 // envelope is the out-of-band payload.
 type envelope struct {
-	Data        json.RawMessage `json:"nma_data"`
-	ContentType string          `json:"nma_data_content_type"`
-	Version     string          `json:"nma_data_version"`
+	Data        jsontext.Value `json:"nma_data"`
+	ContentType string         `json:"nma_data_content_type"`
+	Version     string         `json:"nma_data_version"`
 }
 
 func (d *Device) openEnvelope(text []byte) (Message, error) {

@@ -2,11 +2,13 @@ package device
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Way is a way to register a dispatch target.
@@ -38,19 +40,19 @@ type dispatchTarget struct {
 	CreatedAt        int64  `json:"creationTimeInEpochMillis,omitzero"`
 	DispatchTargetID string `json:"dispatchTargetId,omitzero"`
 
-	Username      string          `json:"username,omitzero"`
-	DeviceID      string          `json:"deviceId,omitzero"`
-	Name          string          `json:"name,omitzero"`
-	Target        string          `json:"target,omitzero"`
-	Dispatcher    string          `json:"dispatcher,omitzero"`
-	SignatureKey  json.RawMessage `json:"signatureKey,omitzero"`
-	EncryptionKey json.RawMessage `json:"encryptionKey,omitzero"`
+	Username      string         `json:"username,omitzero"`
+	DeviceID      string         `json:"deviceId,omitzero"`
+	Name          string         `json:"name,omitzero"`
+	Target        string         `json:"target,omitzero"`
+	Dispatcher    string         `json:"dispatcher,omitzero"`
+	SignatureKey  jsontext.Value `json:"signatureKey,omitzero"`
+	EncryptionKey jsontext.Value `json:"encryptionKey,omitzero"`
 }
 
 // Register registers the device as a dispatch target. baseURL is nevisFIDO's
 // base path on the host to talk to, such as
-// "https://fido.example.com/nevisfido". Refusals are errors of type
-// [*StatusError] or [*UAFError].
+// "https://fido.example.com/nevisfido". A refusal by
+// its HTTP status is an error of type [*StatusError].
 func (d *Device) Register(ctx context.Context, baseURL string, how Registration) error {
 	base := strings.TrimSuffix(baseURL, "/")
 	register := d.create
@@ -68,39 +70,31 @@ func (d *Device) Register(ctx context.Context, baseURL string, how Registration)
 }
 
 // describe returns the target as the device sends it.
-func (d *Device) describe(keysAsText bool) (dispatchTarget, error) {
+func (d *Device) describe(keysAsText bool) dispatchTarget {
 	o := d.options
-	t := dispatchTarget{DeviceID: o.DeviceID, Name: o.Name, Target: o.Target, Dispatcher: o.Dispatcher}
-	var err error
-	if t.SignatureKey, err = keyMember(d.signing.JWK(), keysAsText); err != nil {
-		return t, err
+	t := dispatchTarget{
+		DeviceID: o.DeviceID, Name: o.Name, Target: o.Target, Dispatcher: o.Dispatcher,
+		SignatureKey: keyMember(d.signing.JWK(), keysAsText),
 	}
 	if keys := d.Keys(); len(keys) > 0 {
-		t.EncryptionKey, err = keyMember(keys[0].Public().JWK(), keysAsText)
+		t.EncryptionKey = keyMember(keys[0].Public().JWK(), keysAsText)
 	}
-	return t, err
+	return t
 }
 
-func keyMember(jwk []byte, asText bool) (json.RawMessage, error) {
-	if !asText {
-		return jwk, nil
+func keyMember(jwk []byte, asText bool) jsontext.Value {
+	if asText {
+		return jsontext.Value(text(string(jwk)))
 	}
-	return encode(string(jwk))
+	return jwk
 }
 
 func (d *Device) create(ctx context.Context, base string, how Registration) (id string, err error) {
-	t, err := d.describe(how.KeysAsText)
-	if err != nil {
-		return "", err
-	}
+	t := d.describe(how.KeysAsText)
 	t.Username = d.options.Username
-	body, err := encode(t)
-	if err != nil {
-		return "", err
-	}
 	got, err := d.do(ctx, call{
 		method: http.MethodPost, url: base + "/token/dispatch/targets/", status: http.StatusCreated,
-		consumes: mediaJSON, produces: mediaJSON, body: body,
+		consumes: mediaJSON, produces: mediaJSON, body: text(t),
 	})
 	if err != nil {
 		return "", err
@@ -121,15 +115,8 @@ func (d *Device) registerUAF(ctx context.Context, base string, how Registration)
 			return "", err
 		}
 	}
-	t, err := d.describe(how.KeysAsText)
-	if err != nil {
-		return "", err
-	}
-	uafContext, err := encode(map[string]any{"asmStatusCode": 0, "dispatchTarget": t})
-	if err != nil {
-		return "", err
-	}
-	a, err := d.respond(ctx, base+"/uaf/1.1/registration/", request, string(uafContext))
+	uafContext := text(map[string]any{"asmStatusCode": 0, "dispatchTarget": d.describe(how.KeysAsText)})
+	a, err := d.respond(ctx, base+"/uaf/1.1/registration/", request, uafContext)
 	if err != nil {
 		return "", err
 	}

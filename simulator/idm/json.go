@@ -18,28 +18,27 @@ func base(extID string) object {
 	return object{"extId": extID, "version": 1, "created": at, "lastModified": at}
 }
 
-func (o object) set(name, value string) {
-	if value != "" {
-		o[name] = value
+// given returns the members that are not empty.
+func given(members map[string]string) object {
+	o := object{}
+	for name, value := range members {
+		if value != "" {
+			o[name] = value
+		}
 	}
+	return o
 }
 
-func (u User) object(client string) object {
-	o, contacts, name, address := base(u.ExtID), object{}, object{}, object{}
-	o["clientExtId"] = client
-	o["loginId"], o["userState"] = u.LoginID, cmp.Or(u.State, "active")
-	o["contacts"], o["name"], o["address"] = contacts, name, address
-	name.set("firstName", u.FirstName)
-	name.set("familyName", u.FamilyName)
-	contacts.set("email", u.Email)
-	contacts.set("mobile", u.Mobile)
-	address.set("addressline1", u.Address.Line1)
-	address.set("addressline2", u.Address.Line2)
-	address.set("street", u.Address.Street)
-	address.set("houseNumber", u.Address.HouseNumber)
-	address.set("postalCode", u.Address.PostalCode)
-	address.set("city", u.Address.City)
-	address.set("countryCode", u.Address.CountryCode)
+func (u User) object() object {
+	o := base(u.ExtID)
+	o["clientExtId"], o["loginId"], o["userState"] = client, u.LoginID, cmp.Or(u.State, "active")
+	o["name"] = given(map[string]string{"firstName": u.FirstName, "familyName": u.FamilyName})
+	o["contacts"] = given(map[string]string{"email": u.Email, "mobile": u.Mobile})
+	a := u.Address
+	o["address"] = given(map[string]string{
+		"addressline1": a.Line1, "addressline2": a.Line2, "street": a.Street, "houseNumber": a.HouseNumber,
+		"postalCode": a.PostalCode, "city": a.City, "countryCode": a.CountryCode,
+	})
 	return o
 }
 
@@ -48,7 +47,7 @@ func (s *Server) usersLike(loginID string) []object {
 	var all []object
 	for _, u := range s.users {
 		if loginID == "" || strings.EqualFold(u.LoginID, loginID) {
-			all = append(all, u.object(s.options.Client))
+			all = append(all, u.object())
 		}
 	}
 	return all
@@ -62,12 +61,10 @@ func (s *Server) entities(user string) []object {
 		}
 		o := base(cmp.Or(t.ExtID, t.ID))
 		o["type"], o["state"] = "fido-uaf", cmp.Or(t.State, "active")
-		o.set("deviceId", t.DeviceID)
-		o.set("name", t.Name)
-		o.set("target", t.Address)
-		o.set("dispatcher", t.Dispatcher)
-		o.set("encryptionKey", t.EncryptionKey)
-		o.set("signingKey", t.SigningKey)
+		maps.Copy(o, given(map[string]string{
+			"deviceId": t.DeviceID, "name": t.Name, "target": t.Address, "dispatcher": t.Dispatcher,
+			"encryptionKey": t.EncryptionKey, "signingKey": t.SigningKey,
+		}))
 		all = append(all, o)
 	}
 	return all
@@ -79,18 +76,14 @@ func (s *Server) credentials(user string) []object {
 		if !t.Credential {
 			continue
 		}
-		o, properties := base(cmp.Or(t.ExtID, fmt.Sprintf("%s-%d", user, i))), object{}
+		o := base(cmp.Or(t.ExtID, fmt.Sprintf("%s-%d", user, i)))
 		o["userExtId"], o["stateName"] = user, cmp.Or(t.State, "active")
-		o["identification"], o["properties"] = "dispatch_target_"+t.ID, properties
-		properties.set("fidouaf_device_id", t.DeviceID)
-		properties.set("fidouaf_name", t.Name)
-		properties.set("fidouaf_target", t.Address)
-		properties.set("fidouaf_dispatcher", t.Dispatcher)
-		properties.set("fidouaf_encryption_key", t.EncryptionKey)
-		properties.set("fidouaf_signature_key", t.SigningKey)
-		if t.Properties != nil {
-			clear(properties)
-			maps.Copy(properties, t.Properties)
+		o["identification"], o["properties"] = "dispatch_target_"+t.ID, object(t.Properties)
+		if t.Properties == nil {
+			o["properties"] = given(map[string]string{
+				"fidouaf_device_id": t.DeviceID, "fidouaf_name": t.Name, "fidouaf_target": t.Address, "fidouaf_dispatcher": t.Dispatcher,
+				"fidouaf_encryption_key": t.EncryptionKey, "fidouaf_signature_key": t.SigningKey,
+			})
 		}
 		all = append(all, o)
 	}

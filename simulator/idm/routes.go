@@ -2,7 +2,6 @@ package idm
 
 import (
 	"cmp"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -17,31 +16,6 @@ const (
 	corePath = basePath + "/api/core/v1/"
 )
 
-// serveHTTP notes a request and gives it to the next fault or the service.
-func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	fault := s.note(r)
-	fault(http.HandlerFunc(s.answer)).ServeHTTP(w, r)
-}
-
-func (s *Server) note(r *http.Request) Fault {
-	q := Request{Method: r.Method, URI: r.RequestURI, Authorization: r.Header.Get("Authorization")}
-	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		q.Certificate = r.TLS.PeerCertificates[0].Subject.CommonName
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.requests) == maxRequests {
-		s.requests = slices.Delete(s.requests, 0, 1)
-	}
-	s.requests = append(s.requests, q)
-	if len(s.script) == 0 {
-		return Regular
-	}
-	fault := s.script[0]
-	s.script = s.script[1:]
-	return fault
-}
-
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,9 +29,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodGet:
 		fail(w, http.StatusMethodNotAllowed, "method.not.allowed")
 	case len(segments) == 3 && segments[0] == "clients":
-		s.serveClient(w, r, segments[1], segments[2])
-	case len(segments) >= 3 && segments[1] == "users":
-		s.serveUser(w, r, segments[0], segments[2], segments[3:])
+		s.serveClient(w, r, segments[1] == client, segments[2])
+	case len(segments) >= 3 && len(segments) <= 5 && segments[1] == "users":
+		s.serveUser(w, r, segments[0] == client, segments[2], segments[3:])
 	default:
 		noSuchPath(w)
 	}
@@ -82,71 +56,62 @@ func split(path string) ([]string, bool) {
 }
 
 func (l Login) admits(authorization string) bool {
-	var want string
 	switch {
 	case l.Bearer != "":
-		want = "Bearer " + l.Bearer
+		return authorization == "Bearer "+l.Bearer
 	case l.Username != "":
-		want = "Basic " + base64.StdEncoding.EncodeToString([]byte(l.Username+":"+l.Password))
-	default:
-		return true
+		return authorization == "Basic "+base64.StdEncoding.EncodeToString([]byte(l.Username+":"+l.Password))
 	}
-	return subtle.ConstantTimeCompare([]byte(authorization), []byte(want)) == 1
+	return true
 }
 
 // serveClient answers /clients/{extId}/users and /clients/{extId}/generic-credentials.
-func (s *Server) serveClient(w http.ResponseWriter, r *http.Request, client, list string) {
-	known := client == s.options.Client
+func (s *Server) serveClient(w http.ResponseWriter, r *http.Request, known bool, list string) {
 	switch {
-	case list == "users" && known:
-		s.list(w, r, s.usersLike(r.URL.Query().Get("loginId")))
-	case list == "generic-credentials" && s.options.Release == LTS21:
+	case list != "users" && (list != "generic-credentials" || s.options.Release == LTS21):
 		noSuchPath(w)
-	case list == "generic-credentials" && known:
+	case !known:
+		fail(w, http.StatusNotFound, "client.not.found")
+	case list == "users":
+		s.list(w, r, s.usersLike(r.URL.Query().Get("loginId")))
+	default:
 		var all []object
 		for _, u := range s.users {
 			all = append(all, s.credentials(u.ExtID)...)
 		}
 		s.list(w, r, all)
-	case list == "users" || list == "generic-credentials":
-		fail(w, http.StatusNotFound, "client.not.found")
-	default:
-		noSuchPath(w)
 	}
 }
 
-// serveUser answers /{client}/users/{extId} and what is below it.
-func (s *Server) serveUser(w http.ResponseWriter, r *http.Request, client, extID string, rest []string) {
-	known := client == s.options.Client && slices.ContainsFunc(s.users, func(u User) bool { return u.ExtID == extID })
-	kind := ""
-	if len(rest) > 0 {
-		kind = rest[0]
+// serveUser answers /{client}/users/{extId} and what is below it: a list, or
+// one item of it.
+func (s *Server) serveUser(w http.ResponseWriter, r *http.Request, known bool, extID string, below []string) {
+	below = append(below, "", "") // list and item
+	user := slices.IndexFunc(s.users, func(u User) bool { return u.ExtID == extID })
+	var all []object
+	switch {
+	case below[0] == "":
+	case below[0] == "generic-credentials":
+		all = s.credentials(extID)
+	case below[0] == "dispatch-targets" && s.options.Release == V8_2605:
+		all = s.entities(extID)
+	default:
+		noSuchPath(w)
+		return
 	}
 	switch {
-	case kind == "dispatch-targets" && s.options.Release != V8_2605, len(rest) > 2:
-		noSuchPath(w)
-	case kind != "" && kind != "dispatch-targets" && kind != "generic-credentials":
-		noSuchPath(w)
-	case !known:
+	case !known || user < 0:
 		fail(w, http.StatusNotFound, "user.not.found")
-	case kind == "":
-		i := slices.IndexFunc(s.users, func(u User) bool { return u.ExtID == extID })
-		reply(w, http.StatusOK, s.users[i].object(s.options.Client))
+	case below[0] == "":
+		reply(w, http.StatusOK, s.users[user].object())
+	case below[1] == "":
+		s.list(w, r, all)
 	default:
-		all := s.credentials(extID)
-		if kind == "dispatch-targets" {
-			all = s.entities(extID)
-		}
-		if len(rest) == 1 {
-			s.list(w, r, all)
+		if i := slices.IndexFunc(all, func(o object) bool { return o["extId"] == below[1] }); i >= 0 {
+			reply(w, http.StatusOK, all[i])
 			return
 		}
-		i := slices.IndexFunc(all, func(o object) bool { return o["extId"] == rest[1] })
-		if i < 0 {
-			fail(w, http.StatusNotFound, "entity.not.found")
-			return
-		}
-		reply(w, http.StatusOK, all[i])
+		fail(w, http.StatusNotFound, "entity.not.found")
 	}
 }
 

@@ -2,7 +2,6 @@ package mail
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
 	"encoding/base64"
 	"io"
@@ -23,9 +22,8 @@ type dialogue struct {
 	number int
 
 	secure, greeted bool
-	user            string
-	from            string
-	to              []string
+	user            string // who is logged in
+	sent            Mail   // as far as it came
 }
 
 func (s *Server) talk(c net.Conn, number int) {
@@ -34,7 +32,7 @@ func (s *Server) talk(c net.Conn, number int) {
 		d.conn, d.secure = tls.Server(c, s.config), true
 	}
 	d.text = textproto.NewReader(bufio.NewReader(d.conn))
-	if struck, goOn := d.strike(AtGreeting); !goOn || !struck && d.write("220 mail.example.com ESMTP") != nil {
+	if struck, goOn := d.strike(AtGreeting); !goOn || !struck && !d.write("220 mail.example.com ESMTP") {
 		return
 	}
 	for {
@@ -45,9 +43,10 @@ func (s *Server) talk(c net.Conn, number int) {
 	}
 }
 
-func (d *dialogue) write(lines ...string) error {
+// write answers, and reports whether the connection still stands.
+func (d *dialogue) write(lines ...string) bool {
 	_, err := io.WriteString(d.conn, strings.Join(lines, "\r\n")+"\r\n")
-	return err
+	return err == nil
 }
 
 // command answers one, and reports whether the dialogue goes on.
@@ -73,14 +72,14 @@ func (d *dialogue) command(line string) bool {
 		return d.data()
 	case "RSET":
 		d.reset()
-		return d.write("250 2.0.0 Ok") == nil
+		return d.write("250 2.0.0 Ok")
 	case "NOOP":
-		return d.write("250 2.0.0 Ok") == nil
+		return d.write("250 2.0.0 Ok")
 	case "QUIT":
 		_ = d.write("221 2.0.0 Bye")
 		return false
 	}
-	return d.write("500 5.5.2 Unknown command") == nil
+	return d.write("500 5.5.2 Unknown command")
 }
 
 func (d *dialogue) record(line string) {
@@ -89,7 +88,7 @@ func (d *dialogue) record(line string) {
 	d.server.commands = append(d.server.commands, line)
 }
 
-func (d *dialogue) reset() { d.from, d.to = "", nil }
+func (d *dialogue) reset() { d.sent = Mail{Encrypted: d.secure, User: d.user, Connection: d.number} }
 
 func (d *dialogue) ehlo() bool {
 	d.reset()
@@ -104,14 +103,14 @@ func (d *dialogue) ehlo() bool {
 		lines[i] = "250-" + lines[i]
 	}
 	lines[len(lines)-1] = "250 " + lines[len(lines)-1]
-	return d.write(lines...) == nil
+	return d.write(lines...)
 }
 
 func (d *dialogue) startTLS() bool {
 	if d.server.options.TLS != STARTTLS || d.secure {
-		return d.write("502 5.5.1 Not available") == nil
+		return d.write("502 5.5.1 Not available")
 	}
-	if d.write("220 2.0.0 Go ahead") != nil {
+	if !d.write("220 2.0.0 Go ahead") {
 		return false
 	}
 	client := tls.Server(d.conn, d.server.config)
@@ -138,11 +137,11 @@ func (d *dialogue) refuse(needsLogin bool) (answer string, refused bool) {
 
 func (d *dialogue) auth(argument string) bool {
 	if answer, refused := d.refuse(false); refused {
-		return d.write(answer) == nil
+		return d.write(answer)
 	}
 	mechanism, initial, _ := strings.Cut(argument, " ")
 	if !slices.Contains(d.server.options.Mechanisms, mechanism) {
-		return d.write("504 5.5.4 Unrecognized authentication type") == nil
+		return d.write("504 5.5.4 Unrecognized authentication type")
 	}
 	o := d.server.options
 	var right bool
@@ -156,16 +155,16 @@ func (d *dialogue) auth(argument string) bool {
 		right = d.answer("", "Password:") == o.Password && user == o.User
 	}
 	if !right {
-		return d.write("535 5.7.8 Authentication of "+o.User+" failed") == nil
+		return d.write("535 5.7.8 Authentication of " + o.User + " failed")
 	}
 	d.user = o.User
-	return d.write("235 2.7.0 Authentication successful") == nil
+	return d.write("235 2.7.0 Authentication successful")
 }
 
 // answer returns the initial response, or else that to a challenge.
 func (d *dialogue) answer(initial, challenge string) string {
 	if initial == "" {
-		if d.write("334 "+base64.StdEncoding.EncodeToString([]byte(challenge))) != nil {
+		if !d.write("334 " + base64.StdEncoding.EncodeToString([]byte(challenge))) {
 			return ""
 		}
 		initial, _ = d.text.ReadLine()
@@ -184,30 +183,31 @@ var (
 
 func (d *dialogue) mail(argument string) bool {
 	if answer, refused := d.refuse(true); refused {
-		return d.write(answer) == nil
+		return d.write(answer)
 	}
 	match := mailFrom.FindStringSubmatch(argument)
-	if match == nil || d.from != "" {
-		return d.write("501 5.5.4 Bad sender, parameter or sequence") == nil
+	if match == nil || d.sent.From != "" {
+		return d.write("501 5.5.4 Bad sender, parameter or sequence")
 	}
-	d.from = match[1]
-	return d.write("250 2.1.0 Ok") == nil
+	d.reset()
+	d.sent.From = match[1]
+	return d.write("250 2.1.0 Ok")
 }
 
 func (d *dialogue) rcpt(argument string) bool {
 	match := rcptTo.FindStringSubmatch(argument)
-	if match == nil || d.from == "" {
-		return d.write("501 5.1.3 Bad recipient, parameter or sequence") == nil
+	if match == nil || d.sent.From == "" {
+		return d.write("501 5.1.3 Bad recipient, parameter or sequence")
 	}
-	d.to = append(d.to, match[1])
-	return d.write("250 2.1.5 Ok") == nil
+	d.sent.To = append(d.sent.To, match[1])
+	return d.write("250 2.1.5 Ok")
 }
 
 func (d *dialogue) data() bool {
-	if len(d.to) == 0 {
-		return d.write("503 5.5.1 Send RCPT first") == nil
+	if len(d.sent.To) == 0 {
+		return d.write("503 5.5.1 Send RCPT first")
 	}
-	if d.write("354 End data with <CR><LF>.<CR><LF>") != nil {
+	if !d.write("354 End data with <CR><LF>.<CR><LF>") {
 		return false
 	}
 	if struck, goOn := d.strike(AtContent); struck {
@@ -217,27 +217,11 @@ func (d *dialogue) data() bool {
 	if err != nil || len(content) > maxMail {
 		return false
 	}
-	m := Mail{
-		From: d.from, To: d.to, Data: bytes.Clone(content), Encrypted: d.secure,
-		User: d.user, Connection: d.number,
-	}
-	d.reset()
-	struck, goOn := d.strikeAtEnd(m)
-	if struck {
+	d.sent.Data = content
+	defer d.reset()
+	if struck, goOn := d.strike(AtEnd); struck {
 		return goOn
 	}
-	d.server.keep(m)
-	return d.write("250 2.0.0 Ok: kept") == nil
-}
-
-// strikeAtEnd keeps the mail if the fault is not an answer.
-func (d *dialogue) strikeAtEnd(m Mail) (struck, goOn bool) {
-	f, ok := d.server.fault(AtEnd)
-	if !ok {
-		return false, true
-	}
-	if f.do != reply {
-		d.server.keep(m)
-	}
-	return true, d.suffer(f)
+	d.server.inbox.Put(d.sent)
+	return d.write("250 2.0.0 Ok: kept")
 }

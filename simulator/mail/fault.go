@@ -1,6 +1,9 @@
 package mail
 
-import "strings"
+import (
+	"io"
+	"strings"
+)
 
 // Point is where in the dialogue a fault strikes.
 type Point string
@@ -21,78 +24,44 @@ const (
 	AtQUIT     Point = "QUIT"
 )
 
-// Fault is something that goes wrong.
+// Fault is something that goes wrong. One that is no answer has happened after
+// the server has kept the mail, where it strikes AtEnd: the client cannot know.
 type Fault struct {
-	reply string
-	do    action
+	answer string
+	act    func(*dialogue)
 }
 
-type action int
-
-const (
-	reply action = iota
-	hang
-	drop
-	flood
-	pass
-)
-
-// The faults. At AtEnd the server has kept the mail before it hangs, drops the
-// connection or floods it: the client cannot know.
+// The faults that are no answer.
 var (
-	Pass  = Fault{do: pass}  // none: the usual answer, so that a later one fails
-	Hang  = Fault{do: hang}  // until the connection or the server ends
-	Drop  = Fault{do: drop}  // the connection
-	Flood = Fault{do: flood} // an answer without end
+	Pass  = Fault{}                        // none: the usual answer, so that a later one fails
+	Hang  = Fault{act: (*dialogue).hang}   // until the connection or the server ends
+	Drop  = Fault{act: func(*dialogue) {}} // the connection
+	Flood = Fault{act: (*dialogue).flood}  // an answer without end
 )
 
 // Reply is an answer in place of the usual one, such as
 // "451 4.7.1 Greylisted, come back later".
-func Reply(answer string) Fault { return Fault{reply: answer} }
+func Reply(answer string) Fault { return Fault{answer: answer} }
 
 // Script has the next times that the dialogue comes to a point fail, once for
 // each fault.
-func (s *Server) Script(at Point, faults ...Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults[at] = append(s.faults[at], faults...)
-}
-
-func (s *Server) fault(at Point) (Fault, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	queue := s.faults[at]
-	if len(queue) == 0 {
-		return Fault{}, false
-	}
-	s.faults[at] = queue[1:]
-	return queue[0], queue[0].do != pass
-}
+func (s *Server) Script(at Point, faults ...Fault) { s.script.Add(string(at), faults...) }
 
 // strike has a fault happen, if there is one. It reports whether there was,
 // and whether the dialogue can go on.
 func (d *dialogue) strike(at Point) (struck, goOn bool) {
-	f, ok := d.server.fault(at)
-	if !ok {
-		return false, true
-	}
-	return true, d.suffer(f)
-}
-
-// suffer has a fault happen, and reports whether the dialogue can go on.
-func (d *dialogue) suffer(f Fault) bool {
-	switch f.do {
-	case reply:
-		return d.write(f.reply) == nil && !strings.HasPrefix(f.reply, "421")
-	case hang:
-		d.hang()
-	case flood:
-		for d.write("250-"+strings.Repeat("x", 4000)) == nil {
-			continue
+	f, _ := d.server.script.Next(string(at))
+	switch {
+	case f.act != nil:
+		if at == AtEnd {
+			d.server.inbox.Put(d.sent)
 		}
-	case drop, pass:
+		f.act(d)
+		return true, false
+	case f.answer != "":
+		return true, d.write(f.answer) && !strings.HasPrefix(f.answer, "421")
 	}
-	return false
+	return false, true
 }
 
 // Hanging gives a value each time that a Hang strikes.
@@ -104,9 +73,11 @@ func (d *dialogue) hang() {
 	case d.server.hanging <- struct{}{}:
 	default: // nobody wants to know
 	}
-	for {
-		if _, err := d.text.R.ReadByte(); err != nil {
-			return
-		}
+	_, _ = io.Copy(io.Discard, d.text.R)
+}
+
+func (d *dialogue) flood() {
+	for d.write("250-" + strings.Repeat("x", 4000)) {
+		continue
 	}
 }

@@ -9,13 +9,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"sync"
 
-	"github.com/oob-dispatch/oob-dispatch/simulator/internal/loopback"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 )
 
 // TLS says how a Server encrypts.
@@ -65,7 +65,8 @@ type Server struct {
 	listener net.Listener
 	config   *tls.Config
 	ca       []byte
-	quit     chan struct{}
+	script   fault.Script[Fault] // by point
+	inbox    double.Inbox[Mail]
 	hanging  chan struct{}
 	running  sync.WaitGroup
 
@@ -74,9 +75,6 @@ type Server struct {
 	connections map[net.Conn]bool
 	accepted    int
 	commands    []string
-	mails       []Mail
-	arrived     chan struct{} // closed at the next arrival
-	faults      map[Point][]Fault
 }
 
 // Start runs a server; Close ends it.
@@ -84,25 +82,18 @@ func Start(o Options) (*Server, error) {
 	if len(o.Mechanisms) == 0 {
 		o.Mechanisms = []string{"PLAIN", "LOGIN"}
 	}
-	s := &Server{
-		options:     o,
-		listener:    o.Listener,
-		quit:        make(chan struct{}),
-		hanging:     make(chan struct{}, 100),
-		connections: map[net.Conn]bool{},
-		arrived:     make(chan struct{}),
-		faults:      map[Point][]Fault{},
-	}
-	var err error
-	if s.config, s.ca, err = loopback.NewTLS(Certificate{}.options()); err != nil {
+	s := &Server{options: o, listener: o.Listener, hanging: make(chan struct{}, 100), connections: map[net.Conn]bool{}}
+	certificate, ca, err := double.NewCertificate(double.Certificate{CommonName: "simulated mail server"})
+	if err != nil {
 		return nil, err
 	}
+	s.ca = ca
 	if o.Certificate != nil {
-		s.config.Certificates = []tls.Certificate{*o.Certificate}
+		certificate = *o.Certificate
 	}
+	s.config = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}
 	if o.ClientCA != nil {
-		s.config.ClientAuth = tls.RequireAndVerifyClientCert
-		s.config.ClientCAs = x509.NewCertPool()
+		s.config.ClientAuth, s.config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
 		s.config.ClientCAs.AppendCertsFromPEM(o.ClientCA)
 	}
 	if s.listener == nil {
@@ -117,15 +108,10 @@ func Start(o Options) (*Server, error) {
 // Close ends the server and its connections.
 func (s *Server) Close() {
 	s.mu.Lock()
-	if !s.closed {
-		s.closed = true
-		close(s.quit)
-		_ = s.listener.Close()
-	}
-	for c := range s.connections {
-		_ = c.Close()
-	}
+	s.closed = true
 	s.mu.Unlock()
+	_ = s.listener.Close()
+	s.DropConnections()
 	s.running.Wait()
 }
 
@@ -158,49 +144,13 @@ func (s *Server) Commands() []string {
 	return slices.Clone(s.commands)
 }
 
-// Mails returns the mails in the order of their arrival.
-func (s *Server) Mails() []Mail {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.mails)
-}
+// Mails returns the mails that nobody has taken, in the order of arrival.
+func (s *Server) Mails() []Mail { return s.inbox.Waiting() }
 
 // Wait takes the oldest mail to a recipient out of the server, and waits for
 // it if need be.
 func (s *Server) Wait(ctx context.Context, recipient string) (Mail, error) {
-	for {
-		m, arrived, ok := s.take(recipient)
-		if ok {
-			return m, nil
-		}
-		select {
-		case <-arrived:
-		case <-s.quit:
-			return Mail{}, errors.New("the mail server was closed")
-		case <-ctx.Done():
-			return Mail{}, fmt.Errorf("waiting for a mail: %w", ctx.Err())
-		}
-	}
-}
-
-func (s *Server) take(recipient string) (Mail, <-chan struct{}, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.mails, func(m Mail) bool { return slices.Contains(m.To, recipient) })
-	if i < 0 {
-		return Mail{}, s.arrived, false
-	}
-	m := s.mails[i]
-	s.mails = slices.Delete(s.mails, i, i+1)
-	return m, nil, true
-}
-
-func (s *Server) keep(m Mail) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mails = append(s.mails, m)
-	close(s.arrived)
-	s.arrived = make(chan struct{})
+	return s.inbox.Wait(ctx, func(m Mail) bool { return slices.Contains(m.To, recipient) })
 }
 
 func (s *Server) accept() {

@@ -132,21 +132,6 @@ func TestNothingWithoutTLS(t *testing.T) {
 	}
 }
 
-func TestFaultsStrikeInTurn(t *testing.T) {
-	s := start(t, Options{TLS: None})
-	s.Script(AtNOOP, Pass, Reply("451 4.3.0 Later"), Drop)
-	c := dial(t, s)
-	c.says("", "220")
-	c.says("NOOP", "250")
-	c.says("NOOP", "451")
-	if err := c.PrintfLine("NOOP"); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := c.ReadLine(); err == nil {
-		t.Errorf("answered %q instead of dropping", line)
-	}
-}
-
 func TestRead(t *testing.T) {
 	const good = "Subject: =?utf-8?q?Gr=C3=BCezi?=\nContent-Type: multipart/related; boundary=r\n\n" +
 		"--r\nContent-Type: multipart/alternative; boundary=a\n\n" +

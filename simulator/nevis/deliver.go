@@ -2,25 +2,17 @@ package nevis
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"image/color"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/skip2/go-qrcode"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 )
-
-// successful is the response of dispatchers that deliver elsewhere.
-const successful = "successful dispatch"
-
-// defaultPicture is the size of a QR code whose request names none, in pixels.
-const defaultPicture = 300
 
 // Push is a message that the dispatcher firebase-cloud-messaging would have
 // handed to FCM.
@@ -47,23 +39,23 @@ type envelope struct {
 
 func (e envelope) encoded() string { return base64.RawURLEncoding.EncodeToString(encode(e)) }
 
+func (e envelope) link() string { return linkBase + "?dispatchTokenResponse=" + e.encoded() }
+
 // deliver hands the message to the dispatcher and returns its response.
 func (s *Server) deliver(q *dispatchRequest, token string, target Target) (string, error) {
 	e, err := s.envelopeFor(q, token, target)
 	if err != nil {
 		return "", err
 	}
-	switch q.dispatcher {
-	case nevisfido.BuiltInLink:
-		return s.link(e), nil
+	switch q.Dispatcher {
 	case nevisfido.BuiltInQRCode:
-		return picture(e.encoded(), q.encoding)
+		return picture(e.encoded())
 	case nevisfido.BuiltInLinkQR:
-		return picture(s.link(e), q.encoding)
+		return picture(e.link())
 	case nevisfido.BuiltInFCM:
-		return successful, s.push(q, e, target)
+		return "successful dispatch", s.push(q, e, target)
 	}
-	return successful, nil
+	return e.link(), nil
 }
 
 // envelopeFor makes the message and seals it if the mode, the dispatcher and
@@ -72,14 +64,10 @@ func (s *Server) envelopeFor(q *dispatchRequest, token string, target Target) (e
 	content := members{}
 	maps.Copy(content, q.data)
 	content["token"] = encode(token)
-	content["redeem_url"] = encode(s.redeemURL(q.operation))
-	plain := envelope{content, "application/json", "1"}
-	if s.options.Mode == LTS21 && q.dispatcher != nevisfido.BuiltInFCM {
-		return plain, nil
-	}
+	content["redeem_url"] = encode(frontend + basePath + "/token/redeem/" + string(q.operation))
 	key := target.sealingKey()
-	if key == nil {
-		return plain, nil
+	if key == nil || s.options.Mode == LTS21 && q.Dispatcher != nevisfido.BuiltInFCM {
+		return envelope{content, mediaJSON, "1"}, nil
 	}
 	jwe, err := key.Seal(encode(content))
 	if err != nil {
@@ -101,18 +89,6 @@ func (t Target) sealingKey() *encrypt.Key {
 	return key
 }
 
-func (s *Server) redeemURL(op nevisfido.Operation) string {
-	return strings.TrimSuffix(s.options.FrontendURL, "/") + strings.TrimSuffix(s.options.BasePath, "/") + "/token/redeem/" + string(op)
-}
-
-func (s *Server) link(e envelope) string {
-	separator := "?"
-	if strings.Contains(s.options.LinkBase, "?") {
-		separator = "&"
-	}
-	return s.options.LinkBase + separator + "dispatchTokenResponse=" + e.encoded()
-}
-
 // push keeps the message. Push messages have to be sealed.
 func (s *Server) push(q *dispatchRequest, e envelope, target Target) error {
 	jwe, sealed := e.Data.(string)
@@ -121,49 +97,19 @@ func (s *Server) push(q *dispatchRequest, e envelope, target Target) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pushes = keep(s.pushes, Push{
-		DispatchTargetID: target.ID, Token: target.Address, Notification: q.notification,
+	s.pushes = double.Keep(s.pushes, Push{
+		DispatchTargetID: target.ID, Token: target.Address, Notification: q.info.Notification,
 		Data: map[string]string{"nma_data": jwe, "nma_data_content_type": e.ContentType, "nma_data_version": e.Version},
 	})
 	return nil
 }
 
-// picture draws a QR code and returns it as base64 of a PNG. Of the requested
-// sizes the smaller one is the bound; modules have two whole pixels at least.
-func picture(content string, parameters members) (string, error) {
-	code, err := qrcode.New(content, qrcode.Low)
-	if err != nil {
-		return "", fmt.Errorf("drawing the QR code: %w", err)
-	}
-	size := 0
-	for _, name := range []string{"width", "height"} {
-		var n int
-		if parameters.has(name) && json.Unmarshal(parameters[name], &n) == nil && (size == 0 || n < size) {
-			size = n
-		}
-	}
-	if size == 0 {
-		size = defaultPicture
-	}
-	code.ForegroundColor = rgb(parameters, "foregroundColor", color.Black)
-	code.BackgroundColor = rgb(parameters, "backgroundColor", color.White)
-	scale := max(2, min(size, 2048)/len(code.Bitmap()))
-	png, err := code.PNG(-scale)
+// picture draws a QR code and returns it as base64 of a PNG. The wishes of
+// encodingParameters are not heard.
+func picture(content string) (string, error) {
+	png, err := qrcode.Encode(content, qrcode.Low, -2)
 	if err != nil {
 		return "", fmt.Errorf("drawing the QR code: %w", err)
 	}
 	return base64.StdEncoding.EncodeToString(png), nil
-}
-
-// rgb reads a color such as "rgb(4, 125, 130)".
-func rgb(parameters members, name string, otherwise color.Color) color.Color {
-	text, err := parameters.text(name)
-	if err != nil {
-		return otherwise
-	}
-	c := color.RGBA{A: 0xff}
-	if _, err := fmt.Sscanf(text, "rgb(%d, %d, %d)", &c.R, &c.G, &c.B); err != nil {
-		return otherwise
-	}
-	return c
 }

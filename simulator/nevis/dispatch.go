@@ -1,10 +1,11 @@
 package nevis
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -16,76 +17,74 @@ var hints = map[nevisfido.Operation]string{
 	nevisfido.Deregistration: "Dereg",
 }
 
-// dispatchRequest is what a dispatch asks for.
+// getUAFRequest has the members of GetUAFRequest (FIDO UAF application API,
+// section 3.2).
+type getUAFRequest struct {
+	Op      string `json:"op"`
+	Context string `json:"context"`
+
+	username string // from the context
+}
+
+// read takes the context apart. op has to fit the operation of the path.
+func (q *getUAFRequest) read(op nevisfido.Operation) error {
+	if q.Op != hints[op] {
+		return errors.New("op does not fit the path")
+	}
+	if q.Context == "" {
+		return nil
+	}
+	var context struct {
+		Username string `json:"username"`
+	}
+	err := decode([]byte(q.Context), &context)
+	q.username = context.Username
+	return err
+}
+
+// dispatchRequest is the body of a dispatch.
 type dispatchRequest struct {
-	operation            nevisfido.Operation
-	dispatcher, targetID string
-	username, context    string
-	notification         json.RawMessage
-	data                 members // to be merged into the message
-	encoding             members // encodingParameters
+	Dispatcher string         `json:"dispatcher"`
+	TargetID   string         `json:"dispatchTargetId"`
+	UAF        getUAFRequest  `json:"getUafRequest"`
+	RawInfo    jsontext.Value `json:"dispatchInformation"`
+
+	operation nevisfido.Operation
+	info      information
+	data      members // to be merged into the message
+}
+
+// information is dispatchInformation.
+type information struct {
+	Notification jsontext.Value `json:"notification"`
+	Data         jsontext.Value `json:"data"`
 }
 
 func parseDispatchRequest(op nevisfido.Operation, body []byte) (*dispatchRequest, error) {
-	m, err := parse(body)
-	if err != nil {
-		return nil, err
-	}
 	q := &dispatchRequest{operation: op}
-	if err := m.texts(map[string]*string{"dispatcher": &q.dispatcher, "dispatchTargetId": &q.targetID}); err != nil {
+	if err := decode(body, q); err != nil {
 		return nil, err
 	}
-	if q.username, q.context, err = parseUAFRequest(op, m["getUafRequest"]); err != nil {
+	if err := q.UAF.read(op); err != nil {
 		return nil, err
 	}
-	return q, q.parseInformation(m)
-}
-
-// parseUAFRequest reads a GetUAFRequest (FIDO UAF application API, section
-// 3.2), whose op has to fit the path.
-func parseUAFRequest(op nevisfido.Operation, raw []byte) (username, context string, err error) {
-	m, err := parse(raw)
-	if err != nil {
-		return "", "", err
+	// The generated schema types dispatchInformation as a string; every sample
+	// shows an object.
+	if text := unwrap(q.RawInfo); text != nil {
+		if err := decode(text, &q.info); err != nil {
+			return nil, err
+		}
 	}
-	hint, err := m.text("op")
-	if err != nil {
-		return "", "", err
+	if text := unwrap(q.info.Data); text != nil {
+		err := decode(text, &q.data)
+		if err != nil && q.info.Data.Kind() != jsontext.KindString {
+			return nil, err
+		}
+		if err != nil { // plain text: where nevisFIDO puts it is not documented
+			q.data = members{"data": q.info.Data}
+		}
 	}
-	if hint != hints[op] {
-		return "", "", errors.New("op does not fit the path")
-	}
-	if context, err = m.text("context"); err != nil || context == "" {
-		return "", "", err
-	}
-	inner, err := parse([]byte(context))
-	if err != nil {
-		return "", "", err
-	}
-	username, err = inner.text("username")
-	return username, context, err
-}
-
-// parseInformation reads dispatchInformation, which the generated schema types
-// as a string and every sample shows as an object.
-func (q *dispatchRequest) parseInformation(m members) error {
-	info, err := m.object("dispatchInformation")
-	if err != nil {
-		return err
-	}
-	q.notification = info["notification"]
-	if q.encoding, err = info.object("encodingParameters"); err != nil {
-		return err
-	}
-	if q.data, err = info.object("data"); err == nil {
-		return nil
-	}
-	// Plain text: where nevisFIDO puts it is not documented.
-	if _, err := info.text("data"); err != nil {
-		return err
-	}
-	q.data = members{"data": info["data"]}
-	return nil
+	return q, nil
 }
 
 type dispatcherInformation struct {
@@ -100,38 +99,27 @@ type dispatchAnswer struct {
 	DispatchResult        nevisfido.DispatchResult `json:"dispatchResult"`
 }
 
-// dispatch is the dispatch-token service.
-func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, body []byte) {
-	op := nevisfido.Operation(r.PathValue("operation"))
-	if !op.Valid() {
-		refuse(w, http.StatusNotFound)
-		return
-	}
-	q, err := parseDispatchRequest(op, body)
+// dispatch is the dispatch-token service. On failure nothing but the result is
+// told.
+func (s *Server) dispatch(r *http.Request, body []byte) (status int, answer any) {
+	q, err := parseDispatchRequest(nevisfido.Operation(r.PathValue("operation")), body)
 	if err != nil {
-		refuse(w, http.StatusBadRequest)
-		return
+		return http.StatusBadRequest, nil
 	}
-	answer(w, http.StatusOK, mediaJSON, s.perform(q))
-}
-
-// perform creates a token and dispatches it. On failure nothing but the result
-// is told.
-func (s *Server) perform(q *dispatchRequest) dispatchAnswer {
 	target, result := s.resolve(q)
 	if result != nevisfido.Dispatched {
-		return dispatchAnswer{DispatchResult: result}
+		return http.StatusOK, dispatchAnswer{DispatchResult: result}
 	}
-	n := s.newSession(q, true)
+	n := s.newSession(q.operation, q.UAF, true)
 	response, err := s.deliver(q, n.token, target)
 	if err != nil {
-		return dispatchAnswer{DispatchResult: nevisfido.DispatchError}
+		return http.StatusOK, dispatchAnswer{DispatchResult: nevisfido.DispatchError}
 	}
-	info := &dispatcherInformation{Name: q.dispatcher, Response: response}
+	info := &dispatcherInformation{Name: q.Dispatcher, Response: response}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n.dispatcher = info
-	return dispatchAnswer{n.token, n.id, info, nevisfido.Dispatched}
+	return http.StatusOK, dispatchAnswer{n.token, n.id, info, nevisfido.Dispatched}
 }
 
 // resolve finds the dispatcher and a copy of the target of a request; the
@@ -140,27 +128,38 @@ func (s *Server) perform(q *dispatchRequest) dispatchAnswer {
 func (s *Server) resolve(q *dispatchRequest) (Target, nevisfido.DispatchResult) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if q.username != "" && !slices.Contains(s.options.Users, q.username) {
+	user := q.UAF.username
+	if user != "" && !slices.Contains(s.options.Users, user) {
 		return Target{}, nevisfido.UserNotFound
 	}
 	var target Target
-	if q.targetID != "" {
-		found, ok := s.targets[q.targetID]
-		if !ok || q.username != "" && found.Username != q.username {
+	if q.TargetID != "" {
+		found, ok := s.targets[q.TargetID]
+		if !ok || user != "" && found.Username != user {
 			return Target{}, nevisfido.DispatchTargetNotFound
 		}
 		target = *found
 	}
-	if q.dispatcher == "" {
-		q.dispatcher = target.Dispatcher
+	if q.Dispatcher == "" {
+		q.Dispatcher = target.Dispatcher
 	}
 	switch {
-	case !slices.Contains(s.options.Dispatchers, q.dispatcher):
+	case !s.hasDispatcher(q.Dispatcher):
 		return Target{}, nevisfido.DispatcherNotFound
-	case q.dispatcher == nevisfido.BuiltInFCM && q.targetID == "":
+	case q.Dispatcher == nevisfido.BuiltInFCM && q.TargetID == "":
 		return Target{}, nevisfido.DispatchTargetNotFound
-	case target.Expired:
-		return Target{}, nevisfido.DispatchTargetExpired
 	}
 	return target, nevisfido.Dispatched
+}
+
+// hasDispatcher reports whether a dispatcher is configured: all that are built
+// in.
+func (s *Server) hasDispatcher(name string) bool {
+	switch name {
+	case nevisfido.BuiltInFCM, nevisfido.BuiltInLink, nevisfido.BuiltInQRCode:
+		return true
+	case nevisfido.BuiltInLinkQR:
+		return s.options.Mode != LTS21
+	}
+	return false
 }

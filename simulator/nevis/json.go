@@ -1,82 +1,57 @@
 package nevis
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// members is a JSON object as Jackson reads it: names are case-sensitive, of
-// duplicate names the last one counts, unknown ones are ignored.
-type members map[string]json.RawMessage
+// members is a JSON object whose members stay as they were spelled.
+type members map[string]jsontext.Value
 
-func parse(text []byte) (members, error) {
-	if !utf8.Valid(text) {
-		return nil, errors.New("not UTF-8")
-	}
-	var m members
-	if err := json.Unmarshal(text, &m); err != nil || m == nil {
-		return nil, errors.New("not a JSON object")
-	}
-	return m, nil
+// decode reads JSON as Jackson does: names are case-sensitive, of duplicate
+// names the last one counts, unknown ones are ignored.
+func decode(text []byte, into any) error {
+	return json.Unmarshal(text, into, jsontext.AllowDuplicateNames(true))
 }
 
-// has reports whether there is a member other than null.
-func (m members) has(name string) bool {
-	raw, ok := m[name]
-	return ok && !bytes.Equal(raw, []byte("null"))
+// unwrap returns the content of a member that may be an object or a string
+// that holds one; nil where it is absent.
+func unwrap(v jsontext.Value) []byte {
+	switch v.Kind() {
+	case jsontext.KindInvalid, jsontext.KindNull:
+		return nil
+	case jsontext.KindString:
+		var s string
+		_ = decode(v, &s) // it is a string
+		return []byte(s)
+	}
+	return v
 }
 
-// text returns a member that has to be a string; "" where it is absent.
-func (m members) text(name string) (string, error) {
-	if !m.has(name) {
-		return "", nil
-	}
-	var s string
-	if err := json.Unmarshal(m[name], &s); err != nil {
-		return "", fmt.Errorf("%s is not a string", name)
-	}
-	return s, nil
-}
-
-// texts reads several members that have to be strings.
-func (m members) texts(into map[string]*string) error {
-	for name, to := range into {
-		s, err := m.text(name)
-		if err != nil {
-			return err
-		}
-		*to = s
-	}
-	return nil
-}
-
-// object returns a member that is an object, or a string that holds one; nil
-// where it is absent.
-func (m members) object(name string) (members, error) {
-	if !m.has(name) {
+// parseJWK returns a key as JWK text, nil where it is absent. Whether nevisFIDO
+// looks at more than the form is not documented: hostile keys are stored like
+// any other.
+func parseJWK(v jsontext.Value) ([]byte, error) {
+	text := unwrap(v)
+	if text == nil {
 		return nil, nil
 	}
-	raw := []byte(m[name])
-	if s, err := m.text(name); err == nil {
-		raw = []byte(s)
+	var key struct {
+		Kty string `json:"kty"`
 	}
-	o, err := parse(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%s is %w", name, err)
+	if decode(text, &key) != nil || key.Kty == "" {
+		return nil, errors.New("a key that is not a JWK")
 	}
-	return o, nil
+	return text, nil
 }
 
 // encode writes JSON as Jackson does, without escaping for HTML.
 func encode(v any) []byte {
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
+	out, err := json.Marshal(v, json.Deterministic(true), jsontext.PreserveRawStrings(true))
+	if err != nil {
 		panic(err) // only our own types come here
 	}
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+	return out
 }

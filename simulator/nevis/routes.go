@@ -1,11 +1,14 @@
 package nevis
 
 import (
-	"fmt"
-	"io"
 	"mime"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 )
 
 const (
@@ -19,7 +22,7 @@ const (
 type service struct {
 	consumes, produces string
 	protected          bool // for relying parties: asks for Options.Authorization
-	serve              func(w http.ResponseWriter, r *http.Request, body []byte)
+	serve              func(r *http.Request, body []byte) (status int, answer any)
 }
 
 func (s *Server) routes() *http.ServeMux {
@@ -43,76 +46,65 @@ func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	for pattern, v := range services {
 		method, below, _ := strings.Cut(pattern, " ")
-		mux.HandleFunc(method+" "+strings.TrimSuffix(s.options.BasePath, "/")+below, s.guard(v))
+		mux.HandleFunc(method+" "+basePath+below, s.guard(v))
 	}
 	return mux
 }
 
-// guard checks what all services have in common.
+// guard checks what all services have in common, and writes the answer.
 func (s *Server) guard(v service) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		var status int
+		var answer any
+		op := nevisfido.Operation(r.PathValue("operation"))
 		switch {
 		case v.protected && s.options.Authorization != "" && r.Header.Get("Authorization") != s.options.Authorization:
-			refuse(w, http.StatusUnauthorized)
-			return
+			status = http.StatusUnauthorized
 		case v.produces != "" && !accepts(r.Header.Values("Accept"), v.produces):
-			refuse(w, http.StatusNotAcceptable)
-			return
+			status = http.StatusNotAcceptable
 		case v.consumes != "" && !isMedia(r.Header.Get("Content-Type"), v.consumes):
-			refuse(w, http.StatusUnsupportedMediaType)
-			return
+			status = http.StatusUnsupportedMediaType
+		case op != "" && !op.Valid():
+			status = http.StatusNotFound
+		default:
+			status, answer = v.serve(r, double.Body(r))
 		}
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			refuse(w, http.StatusBadRequest)
-			return
-		}
-		v.serve(w, r, body)
+		reply(w, status, v.produces, answer)
 	}
+}
+
+// reply answers. The form of errors is not documented: this is Spring's.
+func reply(w http.ResponseWriter, status int, media string, answer any) {
+	if status == http.StatusNoContent {
+		w.WriteHeader(status)
+		return
+	}
+	if status >= http.StatusBadRequest {
+		media, answer = mediaJSON, map[string]any{"status": status, "error": http.StatusText(status)}
+	}
+	body := encode(answer)
+	w.Header().Set("Content-Type", media+";charset=UTF-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
 }
 
 // isMedia reports whether a Content-Type is the wanted one, in UTF-8.
 func isMedia(contentType, want string) bool {
 	got, params, err := mime.ParseMediaType(contentType)
-	if err != nil || got != want {
-		return false
-	}
 	charset, given := params["charset"]
-	return !given || strings.EqualFold(charset, "utf-8")
+	return err == nil && got == want && (!given || strings.EqualFold(charset, "utf-8"))
 }
 
-// accepts reports whether the Accept headers allow a media type. Clients often
-// send none.
+// accepts reports whether the Accept headers name a media type or its family.
+// Clients often send none.
 func accepts(headers []string, media string) bool {
-	if len(headers) == 0 {
-		return true
-	}
 	kind, _, _ := strings.Cut(media, "/")
-	best, allowed := -1, false
 	for entry := range strings.SplitSeq(strings.Join(headers, ","), ",") {
-		got, params, err := mime.ParseMediaType(entry)
-		if err != nil {
-			continue
-		}
-		// The most specific range decides (RFC 9110, section 12.5.1).
-		rank := map[string]int{media: 2, kind + "/*": 1, "*/*": 0}
-		specific, matches := rank[got]
-		if matches && specific > best {
-			best, allowed = specific, strings.Trim(params["q"], "0.") != "" || params["q"] == ""
+		got, _, _ := mime.ParseMediaType(entry)
+		if slices.Contains([]string{media, kind + "/*", "*/*"}, got) {
+			return true
 		}
 	}
-	return allowed
-}
-
-// refuse answers with an error. Its form is not documented: this is Spring's.
-func refuse(w http.ResponseWriter, status int) {
-	answer(w, status, mediaJSON, map[string]any{"status": status, "error": http.StatusText(status)})
-}
-
-func answer(w http.ResponseWriter, status int, media string, v any) {
-	body := encode(v)
-	w.Header().Set("Content-Type", media+";charset=UTF-8")
-	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	return len(headers) == 0
 }

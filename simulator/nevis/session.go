@@ -2,9 +2,9 @@ package nevis
 
 import (
 	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -51,27 +51,36 @@ func newID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
+// lifetime is how long a token can be redeemed, and then how long the app may
+// take to respond.
+func lifetime(op nevisfido.Operation) time.Duration {
+	if op == nevisfido.Registration {
+		return 5 * time.Minute
+	}
+	return 2 * time.Minute
+}
+
 // newSession starts an operation, with a token or in band.
-func (s *Server) newSession(q *dispatchRequest, withToken bool) *session {
-	now := s.options.Now()
+func (s *Server) newSession(op nevisfido.Operation, q getUAFRequest, withToken bool) *session {
+	now := time.Now()
 	n := &session{
-		id: newID(), operation: q.operation, username: q.username, context: q.context,
-		challenge: base64.RawURLEncoding.EncodeToString([]byte(rand.Text())),
-		state:     tokenCreated, changed: now, deadline: now.Add(s.options.TokenLifetimes[q.operation]),
+		id: newID(), operation: op, username: q.username, context: q.Context, challenge: rand.Text(),
+		state: tokenCreated, changed: now, deadline: now.Add(lifetime(op)),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.sessions) >= maxKept {
+	if len(s.sessions) == maxKept {
 		for _, old := range s.sessions[:maxKept/10] {
-			delete(s.byID, old.id)
-			delete(s.byToken, old.token)
+			delete(s.byKey, old.id)
+			delete(s.byKey, old.token)
 		}
+		s.sessions = slices.Delete(s.sessions, 0, maxKept/10)
 	}
-	s.sessions = keep(s.sessions, n)
-	s.byID[n.id] = n
+	s.sessions = append(s.sessions, n)
+	s.byKey[n.id] = n
 	if withToken {
 		n.token = newID()
-		s.byToken[n.token] = n
+		s.byKey[n.token] = n
 		s.created++
 	}
 	return n
@@ -88,20 +97,6 @@ func (n *session) end(state string, code int, at time.Time) {
 	n.state, n.code, n.changed = state, code, at
 }
 
-// begin makes the UAF request; the app has to respond until the deadline. A
-// deregistration has no response.
-func (n *session) begin(now time.Time, lifetime time.Duration) {
-	n.changed, n.deadline = now, now.Add(lifetime)
-	switch n.operation {
-	case nevisfido.Registration:
-		n.state = clientRegistering
-	case nevisfido.Authentication:
-		n.state = clientAuthenticating
-	default:
-		n.end(succeeded, uafOK, now)
-	}
-}
-
 // returnUAFRequest answers a token and an in-band request (FIDO UAF application
 // API, section 3.2).
 type returnUAFRequest struct {
@@ -111,71 +106,59 @@ type returnUAFRequest struct {
 	LifetimeMillis int64  `json:"lifetimeMillis,omitzero"`
 }
 
+// begin makes the UAF request, to which the app has to respond in time. A
+// deregistration has no response.
+func (n *session) begin() returnUAFRequest {
+	now, limit := time.Now(), lifetime(n.operation)
+	n.changed, n.deadline = now, now.Add(limit)
+	switch n.operation {
+	case nevisfido.Registration:
+		n.state = clientRegistering
+	case nevisfido.Authentication:
+		n.state = clientAuthenticating
+	default:
+		n.end(succeeded, uafOK, now)
+	}
+	return returnUAFRequest{uafOK, n.uafRequest(), hints[n.operation], limit.Milliseconds()}
+}
+
 // redeem is the redeem-token service: once per token, and only for the token's
 // operation. What it answers otherwise is not documented: assumed are HTTP 200
 // and the UAF status code 1404 for an unknown or used token, 1408 for one whose
 // time is over.
-func (s *Server) redeem(w http.ResponseWriter, r *http.Request, body []byte) {
-	op := nevisfido.Operation(r.PathValue("operation"))
-	if !op.Valid() {
-		refuse(w, http.StatusNotFound)
-		return
+func (s *Server) redeem(r *http.Request, body []byte) (status int, answer any) {
+	var q struct {
+		Token string `json:"token"`
 	}
-	m, err := parse(body)
-	if err != nil {
-		refuse(w, http.StatusBadRequest)
-		return
+	if decode(body, &q) != nil || q.Token == "" {
+		return http.StatusBadRequest, nil
 	}
-	token, err := m.text("token")
-	if err != nil || token == "" {
-		refuse(w, http.StatusBadRequest)
-		return
-	}
-	answer(w, http.StatusOK, mediaUAF, s.redeemToken(op, token))
-}
-
-func (s *Server) redeemToken(op nevisfido.Operation, token string) returnUAFRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.byToken[token]
-	if n == nil || n.operation != op || n.redeemed {
-		return returnUAFRequest{StatusCode: uafNotFound}
+	n := s.byKey[q.Token]
+	if n == nil || n.token != q.Token || string(n.operation) != r.PathValue("operation") || n.redeemed {
+		return http.StatusOK, returnUAFRequest{StatusCode: uafNotFound}
 	}
-	now := s.options.Now()
-	if n.expire(now); n.state != tokenCreated {
-		return returnUAFRequest{StatusCode: uafTimeout}
+	if n.expire(time.Now()); n.state != tokenCreated {
+		return http.StatusOK, returnUAFRequest{StatusCode: uafTimeout}
 	}
 	n.redeemed = true
 	s.redeemed++
-	return s.requestUAF(n, now)
-}
-
-// requestUAF starts the client's part of a session. s.mu must be held.
-func (s *Server) requestUAF(n *session, now time.Time) returnUAFRequest {
-	lifetime := s.options.ResponseLifetimes[n.operation]
-	n.begin(now, lifetime)
-	return returnUAFRequest{
-		StatusCode: uafOK, UAFRequest: s.uafRequest(n), Op: hints[n.operation], LifetimeMillis: lifetime.Milliseconds(),
-	}
+	return http.StatusOK, n.begin()
 }
 
 // requestInBand is the UAF request service, for apps that are logged in by
 // other means.
-func (s *Server) requestInBand(w http.ResponseWriter, r *http.Request, body []byte) {
+func (s *Server) requestInBand(r *http.Request, body []byte) (status int, answer any) {
 	op := nevisfido.Operation(r.PathValue("operation"))
-	if !op.Valid() {
-		refuse(w, http.StatusNotFound)
-		return
+	var q getUAFRequest
+	if decode(body, &q) != nil || q.read(op) != nil {
+		return http.StatusBadRequest, nil
 	}
-	username, context, err := parseUAFRequest(op, body)
-	if err != nil {
-		refuse(w, http.StatusBadRequest)
-		return
-	}
-	n := s.newSession(&dispatchRequest{operation: op, username: username, context: context}, false)
+	n := s.newSession(op, q, false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	answer(w, http.StatusOK, mediaUAF, s.requestUAF(n, s.options.Now()))
+	return http.StatusOK, n.begin()
 }
 
 type statusAnswer struct {
@@ -192,28 +175,20 @@ type tokenInformation struct {
 }
 
 // status is the status service.
-func (s *Server) status(w http.ResponseWriter, _ *http.Request, body []byte) {
-	m, err := parse(body)
-	if err != nil {
-		refuse(w, http.StatusBadRequest)
-		return
-	}
-	id, err := m.text("sessionId")
-	if err != nil || id == "" {
-		refuse(w, http.StatusBadRequest)
-		return
-	}
-	answer(w, http.StatusOK, mediaJSON, s.statusOf(id))
-}
-
-func (s *Server) statusOf(id string) statusAnswer {
+func (s *Server) status(_ *http.Request, body []byte) (status int, answer any) {
 	const layout = "2006-01-02T15:04:05.000Z"
-	now := s.options.Now()
+	var q struct {
+		SessionID string `json:"sessionId"`
+	}
+	if decode(body, &q) != nil || q.SessionID == "" {
+		return http.StatusBadRequest, nil
+	}
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.byID[id]
-	if n == nil {
-		return statusAnswer{Status: unknown, Timestamp: now.UTC().Format(layout)}
+	n := s.byKey[q.SessionID]
+	if n == nil || n.id != q.SessionID {
+		return http.StatusOK, statusAnswer{Status: unknown, Timestamp: now.UTC().Format(layout)}
 	}
 	n.expire(now)
 	a := statusAnswer{Status: n.state, Timestamp: n.changed.UTC().Format(layout), UserID: n.username, UAFStatusCode: n.code}
@@ -226,5 +201,5 @@ func (s *Server) statusOf(id string) statusAnswer {
 			a.TokenInformation.TokenResult = "tokenTimedOut"
 		}
 	}
-	return a
+	return http.StatusOK, a
 }

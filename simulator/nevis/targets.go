@@ -1,12 +1,11 @@
 package nevis
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Target is a dispatch target. Keys are JWK text, nil where the target has none.
@@ -19,7 +18,6 @@ type Target struct {
 	Dispatcher    string // the default dispatcher
 	EncryptionKey []byte
 	SignatureKey  []byte
-	Expired       bool // set by Expire
 }
 
 // Target returns the dispatch target with an id.
@@ -33,79 +31,53 @@ func (s *Server) Target(id string) (t Target, ok bool) {
 	return *found, true
 }
 
-// Expire lets every dispatch to a target end in dispatchTargetExpired, as if
-// the push service no longer knew the app, until the target gets a new address.
-func (s *Server) Expire(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if found, ok := s.targets[id]; ok {
-		found.Expired = true
-	}
+// description is what a request says of a target: to create one, in a
+// registration's context, or signed to change one. Members that are nil were
+// not given.
+type description struct {
+	Username      string         `json:"username"`
+	DeviceID      string         `json:"deviceId"`
+	Name          *string        `json:"name"`
+	Address       *string        `json:"target"`
+	Dispatcher    *string        `json:"dispatcher"`
+	EncryptionKey jsontext.Value `json:"encryptionKey"`
+	SignatureKey  jsontext.Value `json:"signatureKey"`
+
+	// Of a change.
+	RequestID string `json:"requestId"`
+	CreatedAt *int64 `json:"creationTimeInEpochMillis"`
+	TargetID  string `json:"dispatchTargetId"`
+
+	encryptionKey, signatureKey []byte
 }
 
-// targetChange is what a request says of a target; nil members were not given.
-type targetChange struct {
-	Name, Address, Dispatcher   *string
-	EncryptionKey, SignatureKey []byte
-}
-
-func parseChange(m members) (targetChange, error) {
-	var c targetChange
-	for name, to := range map[string]**string{"name": &c.Name, "target": &c.Address, "dispatcher": &c.Dispatcher} {
-		if !m.has(name) {
-			continue
-		}
-		value, err := m.text(name)
-		if err != nil {
-			return c, err
-		}
-		*to = &value
+func parseDescription(text []byte) (d description, err error) {
+	if err = decode(text, &d); err != nil {
+		return d, err
 	}
-	var err error
-	if c.EncryptionKey, err = parseJWK(m, "encryptionKey"); err != nil {
-		return c, err
+	if d.encryptionKey, err = parseJWK(d.EncryptionKey); err != nil {
+		return d, err
 	}
-	c.SignatureKey, err = parseJWK(m, "signatureKey")
-	return c, err
-}
-
-// parseJWK returns a key as JWK text. Whether nevisFIDO looks at more than the
-// form is not documented: hostile keys are stored like any other.
-func parseJWK(m members, name string) ([]byte, error) {
-	jwk, err := m.object(name)
-	if err != nil || jwk == nil {
-		return nil, err
-	}
-	if kty, err := jwk.text("kty"); err != nil || kty == "" {
-		return nil, fmt.Errorf("%s is no JWK", name)
-	}
-	if text, err := m.text(name); err == nil {
-		return []byte(text), nil
-	}
-	return bytes.Clone(m[name]), nil
+	d.signatureKey, err = parseJWK(d.SignatureKey)
+	return d, err
 }
 
 // apply changes a target, unless its name is taken or the dispatcher is not
 // configured. s.mu must be held.
-func (s *Server) apply(c targetChange, t *Target) error {
-	if c.Dispatcher != nil && !slices.Contains(s.options.Dispatchers, *c.Dispatcher) {
+func (s *Server) apply(d description, t *Target) error {
+	if d.Dispatcher != nil && !s.hasDispatcher(*d.Dispatcher) {
 		return errors.New("the dispatcher is not configured")
 	}
-	taken := func(other *Target) bool {
-		return other.ID != t.ID && other.Name == *c.Name
-	}
-	if c.Name != nil && slices.ContainsFunc(s.owned[t.Username], taken) {
+	taken := func(other *Target) bool { return other.ID != t.ID && other.Name == *d.Name }
+	if d.Name != nil && slices.ContainsFunc(s.owned[t.Username], taken) {
 		return errors.New("the user has a target of that name")
 	}
-	if c.Address != nil {
-		t.Expired = false
-	}
-	for to, value := range map[*string]*string{&t.Name: c.Name, &t.Address: c.Address, &t.Dispatcher: c.Dispatcher} {
+	for to, value := range map[*string]*string{&t.Name: d.Name, &t.Address: d.Address, &t.Dispatcher: d.Dispatcher} {
 		if value != nil {
 			*to = *value
 		}
 	}
-	for to, value := range map[*[]byte][]byte{&t.EncryptionKey: c.EncryptionKey, &t.SignatureKey: c.SignatureKey} {
+	for to, value := range map[*[]byte][]byte{&t.EncryptionKey: d.encryptionKey, &t.SignatureKey: d.signatureKey} {
 		if value != nil {
 			*to = value
 		}
@@ -113,53 +85,39 @@ func (s *Server) apply(c targetChange, t *Target) error {
 	return nil
 }
 
-// addTarget creates a target from a request or a registration's context. It
-// returns an HTTP status other than 201 where that is refused.
-func (s *Server) addTarget(username string, m members) (id, extID string, status int) {
-	c, err := parseChange(m)
-	if err != nil || c.Name == nil || *c.Name == "" {
-		return "", "", http.StatusBadRequest
+// addTarget creates a target from a description, for a user or else for the
+// one that it names. The HTTP status is another than 201 where that is refused.
+func (s *Server) addTarget(username string, text []byte) (t *Target, status int) {
+	d, err := parseDescription(text)
+	if username == "" {
+		username = d.Username
 	}
-	t := &Target{Username: username, ID: newID(), ExtID: newID()}
-	if t.DeviceID, err = m.text("deviceId"); err != nil {
-		return "", "", http.StatusBadRequest
+	if err != nil || username == "" || d.Name == nil || *d.Name == "" {
+		return nil, http.StatusBadRequest
 	}
+	t = &Target{Username: username, ID: newID(), ExtID: newID(), DeviceID: d.DeviceID}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !slices.Contains(s.options.Users, username) {
-		return "", "", http.StatusForbidden
+		return nil, http.StatusForbidden
 	}
-	if s.apply(c, t) != nil {
-		return "", "", http.StatusUnprocessableEntity
+	if s.apply(d, t) != nil {
+		return nil, http.StatusUnprocessableEntity
 	}
 	s.targets[t.ID] = t
 	s.owned[username] = append(s.owned[username], t)
-	return t.ID, t.ExtID, http.StatusCreated
+	return t, http.StatusCreated
 }
 
-func (s *Server) createTarget(w http.ResponseWriter, _ *http.Request, body []byte) {
-	m, err := parse(body)
-	if err != nil {
-		refuse(w, http.StatusBadRequest)
-		return
-	}
-	username, err := m.text("username")
-	if err != nil || username == "" {
-		refuse(w, http.StatusBadRequest)
-		return
-	}
-	id, extID, status := s.addTarget(username, m)
+func (s *Server) createTarget(_ *http.Request, body []byte) (status int, answer any) {
+	t, status := s.addTarget("", body)
 	if status != http.StatusCreated {
-		refuse(w, status)
-		return
+		return status, nil
 	}
-	answer(w, status, mediaJSON, struct {
-		ID    string `json:"id"`
-		ExtID string `json:"extId"`
-	}{id, extID})
+	return status, map[string]string{"id": t.ID, "extId": t.ExtID}
 }
 
-func (s *Server) queryTargets(w http.ResponseWriter, r *http.Request, _ []byte) {
+func (s *Server) queryTargets(r *http.Request, _ []byte) (status int, answer any) {
 	type entry struct {
 		Name       string `json:"name"`
 		ID         string `json:"id"`
@@ -174,48 +132,28 @@ func (s *Server) queryTargets(w http.ResponseWriter, r *http.Request, _ []byte) 
 	}
 	switch {
 	case username == "":
-		refuse(w, http.StatusBadRequest)
+		return http.StatusBadRequest, nil
 	case !slices.Contains(s.options.Users, username):
-		refuse(w, http.StatusForbidden)
+		return http.StatusForbidden, nil
 	case list == nil:
-		refuse(w, http.StatusNotFound)
-	default:
-		answer(w, http.StatusOK, mediaJSON, map[string][]entry{"dispatchTargets": list})
+		return http.StatusNotFound, nil
 	}
+	return http.StatusOK, map[string][]entry{"dispatchTargets": list}
 }
 
-func (s *Server) deleteTarget(w http.ResponseWriter, r *http.Request, _ []byte) {
+func (s *Server) deleteTarget(r *http.Request, _ []byte) (status int, answer any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.targets[r.PathValue("id")]
 	if !ok {
-		refuse(w, http.StatusNotFound)
-		return
+		return http.StatusNotFound, nil
 	}
 	s.remove(t)
-	w.WriteHeader(http.StatusNoContent)
+	return http.StatusNoContent, nil
 }
 
 // remove deletes a target. s.mu must be held.
 func (s *Server) remove(t *Target) {
 	delete(s.targets, t.ID)
 	s.owned[t.Username] = slices.DeleteFunc(s.owned[t.Username], func(other *Target) bool { return other == t })
-}
-
-// sessionTarget creates the target that a registration response brings in its
-// context, if it does.
-func (s *Server) sessionTarget(username string, raw json.RawMessage) (id string, err error) {
-	context, err := members{"context": raw}.object("context")
-	if err != nil || !context.has("dispatchTarget") {
-		return "", err
-	}
-	target, err := context.object("dispatchTarget")
-	if err != nil {
-		return "", err
-	}
-	id, _, status := s.addTarget(username, target)
-	if status != http.StatusCreated {
-		return "", errors.New("the dispatch target is refused")
-	}
-	return id, nil
 }

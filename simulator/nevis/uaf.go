@@ -2,10 +2,11 @@ package nevis
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -13,72 +14,63 @@ import (
 // uafHeader is the OperationHeader of the messages (FIDO UAF protocol
 // specification, section 3.1.2). The session travels in serverData.
 type uafHeader struct {
-	UPV        uafVersion `json:"upv"`
-	Op         string     `json:"op"`
-	AppID      string     `json:"appID"`
-	ServerData string     `json:"serverData"`
-}
-
-type uafVersion struct {
-	Major int `json:"major"`
-	Minor int `json:"minor"`
+	UPV        map[string]int `json:"upv"`
+	Op         string         `json:"op"`
+	AppID      string         `json:"appID"`
+	ServerData string         `json:"serverData"`
 }
 
 // uafRequest makes the message for the client, without a policy. The
 // transaction is the one of the relying party's context.
-func (s *Server) uafRequest(n *session) string {
+func (n *session) uafRequest() string {
+	var context struct {
+		Transaction jsontext.Value `json:"transaction"`
+	}
+	_ = decode([]byte(n.context), &context) // one that is not JSON has no transaction
 	message := map[string]any{
 		"header": uafHeader{
-			UPV: uafVersion{1, 1}, Op: hints[n.operation], ServerData: n.id,
-			AppID: strings.TrimSuffix(s.options.FrontendURL, "/") + strings.TrimSuffix(s.options.BasePath, "/") + "/uaf/1.1/facets",
+			UPV: map[string]int{"major": 1, "minor": 1}, Op: hints[n.operation], ServerData: n.id,
+			AppID: frontend + basePath + "/uaf/1.1/facets",
 		},
 		"challenge": n.challenge,
 		"username":  n.username,
 	}
-	if context, err := parse([]byte(n.context)); err == nil && context.has("transaction") {
-		message["transaction"] = context["transaction"]
+	if context.Transaction != nil {
+		message["transaction"] = context.Transaction
 	}
 	return string(encode([]any{message}))
 }
 
-// sendUAFResponse is what a client sends at the end (FIDO UAF application API,
+// uafResponse is what a client sends at the end (FIDO UAF application API,
 // section 3.2).
-type sendUAFResponse struct {
-	sessionID, op, challenge string
-	context                  json.RawMessage
+type uafResponse struct {
+	Text    string `json:"uafResponse"`
+	Context string `json:"context"`
+
+	header    uafHeader
+	challenge string
 }
 
-func parseUAFResponse(body []byte) (*sendUAFResponse, error) {
-	m, err := parse(body)
-	if err != nil {
-		return nil, err
-	}
-	text, err := m.text("uafResponse")
-	if err != nil {
-		return nil, err
+func parseUAFResponse(body []byte) (r uafResponse, err error) {
+	if err := decode(body, &r); err != nil {
+		return r, err
 	}
 	var messages []struct {
 		Header   uafHeader `json:"header"`
 		FCParams string    `json:"fcParams"`
 	}
-	if err := json.Unmarshal([]byte(text), &messages); err != nil || len(messages) != 1 {
-		return nil, errors.New("uafResponse is not the text of one UAF message")
+	if err := decode([]byte(r.Text), &messages); err != nil || len(messages) != 1 {
+		return r, errors.New("uafResponse is not the text of one UAF message")
 	}
-	if context, err := m.text("context"); err != nil {
-		return nil, err
-	} else if context == "" {
-		delete(m, "context")
-	}
-	r := &sendUAFResponse{sessionID: messages[0].Header.ServerData, op: messages[0].Header.Op, context: m["context"]}
 	final, err := base64.RawURLEncoding.DecodeString(messages[0].FCParams)
 	if err != nil {
-		return nil, errors.New("fcParams is not base64url")
+		return r, errors.New("fcParams is not base64url")
 	}
-	params, err := parse(final)
-	if err != nil {
-		return nil, err
+	var params struct {
+		Challenge string `json:"challenge"`
 	}
-	r.challenge, err = params.text("challenge")
+	err = decode(final, &params)
+	r.header, r.challenge = messages[0].Header, params.Challenge
 	return r, err
 }
 
@@ -87,60 +79,60 @@ type uafAnswer struct {
 	Description string `json:"description,omitzero"`
 }
 
-func (s *Server) answerRegistration(w http.ResponseWriter, _ *http.Request, body []byte) {
-	s.answerUAF(w, nevisfido.Registration, body)
-}
-
-func (s *Server) answerAuthentication(w http.ResponseWriter, _ *http.Request, body []byte) {
-	s.answerUAF(w, nevisfido.Authentication, body)
-}
-
-func (s *Server) answerUAF(w http.ResponseWriter, op nevisfido.Operation, body []byte) {
+// answerRegistration ends a registration and creates the dispatch target that
+// the context of the response brings; where that fails the registration does.
+func (s *Server) answerRegistration(_ *http.Request, body []byte) (status int, answer any) {
 	response, err := parseUAFResponse(body)
 	if err != nil {
-		refuse(w, http.StatusBadRequest)
-		return
+		return http.StatusBadRequest, nil
 	}
-	answer(w, http.StatusOK, mediaUAF, s.finish(op, response))
-}
-
-// finish ends a session with the client's response. A registration creates the
-// dispatch target that its context brings; where that fails the registration
-// does (status code 1498).
-func (s *Server) finish(op nevisfido.Operation, response *sendUAFResponse) uafAnswer {
-	username, code := s.end(op, response)
-	if code != uafOK || op != nevisfido.Registration || response.context == nil {
-		return uafAnswer{StatusCode: code}
+	n, code := s.finish(nevisfido.Registration, response)
+	if code != uafOK || response.Context == "" {
+		return http.StatusOK, uafAnswer{StatusCode: code}
 	}
-	id, err := s.sessionTarget(username, response.context)
-	if err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.byID[response.sessionID].end(failed, uafUnacceptable, s.options.Now())
-		return uafAnswer{StatusCode: uafUnacceptable}
+	var context struct {
+		Target jsontext.Value `json:"dispatchTarget"`
 	}
-	if id == "" {
-		return uafAnswer{StatusCode: uafOK}
+	err = decode([]byte(response.Context), &context)
+	if err == nil && context.Target == nil {
+		return http.StatusOK, uafAnswer{StatusCode: uafOK}
 	}
-	return uafAnswer{uafOK, string(encode(map[string]string{"dispatchTargetId": id}))}
-}
-
-// end closes the session of a response and returns its user and a UAF status
-// code.
-func (s *Server) end(op nevisfido.Operation, response *sendUAFResponse) (username string, code int) {
+	if target, status := s.addTarget(n.username, unwrap(context.Target)); status == http.StatusCreated {
+		return http.StatusOK, uafAnswer{uafOK, string(encode(map[string]string{"dispatchTargetId": target.ID}))}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.byID[response.sessionID]
-	if n == nil || n.operation != op || response.op != hints[op] || response.challenge != n.challenge {
-		return "", uafInvalid
+	n.end(failed, uafUnacceptable, time.Now())
+	return http.StatusOK, uafAnswer{StatusCode: uafUnacceptable}
+}
+
+// answerAuthentication ends an authentication.
+func (s *Server) answerAuthentication(_ *http.Request, body []byte) (status int, answer any) {
+	response, err := parseUAFResponse(body)
+	if err != nil {
+		return http.StatusBadRequest, nil
 	}
-	now := s.options.Now()
-	if n.expire(now); n.code == uafTimeout {
-		return "", uafTimeout
+	_, code := s.finish(nevisfido.Authentication, response)
+	return http.StatusOK, uafAnswer{StatusCode: code}
+}
+
+// finish closes the session of a response and returns it with a UAF status
+// code.
+func (s *Server) finish(op nevisfido.Operation, r uafResponse) (*session, int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.byKey[r.header.ServerData]
+	if n == nil || n.operation != op || r.header.Op != hints[op] || r.challenge != n.challenge {
+		return nil, uafInvalid
 	}
-	if n.state != clientRegistering && n.state != clientAuthenticating {
-		return "", uafInvalid
+	now := time.Now()
+	n.expire(now)
+	switch {
+	case n.code == uafTimeout:
+		return nil, uafTimeout
+	case n.state != clientRegistering && n.state != clientAuthenticating:
+		return nil, uafInvalid
 	}
 	n.end(succeeded, uafOK, now)
-	return n.username, uafOK
+	return n, uafOK
 }

@@ -4,24 +4,23 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
-	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/simulator/internal/loopback"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 )
 
-// Options configure a Server. The zero value is an open proxy on a free port
-// of 127.0.0.1.
+// Options configure a Server. The zero value is an open proxy.
 type Options struct {
 	User, Password string // demanded if a user is set
 
@@ -35,59 +34,47 @@ type Options struct {
 type Counts struct {
 	Requests int // in absolute form
 	Connects int // tunnels
-	Refused  int // without the right credentials
+	Refused  int // without the right credentials, or by Refuse
 }
 
 // Server is the double.
 type Server struct {
+	*double.Server
 	options Options
-	server  *loopback.Server
-	ca      []byte
 	forward *http.Transport
+	refusal fault.Script[fault.Fault]
+
+	tunnels sync.WaitGroup
+	closing context.Context
+	end     context.CancelFunc
 
 	mu     sync.Mutex
 	counts Counts
-	hosts  []string
-	refuse int
-	conns  map[net.Conn]struct{} // of tunnels; nil once closed
-	tunnel sync.WaitGroup
 }
 
 // Start runs a proxy; Close ends it.
 func Start(o Options) (*Server, error) {
 	var config *tls.Config
-	var ca []byte
 	var err error
 	if o.TLS {
-		if config, ca, err = loopback.NewTLS(loopback.Certificate{CommonName: "simulated proxy"}); err != nil {
+		if config, err = double.NewTLS(double.Certificate{CommonName: "simulated proxy"}); err != nil {
 			return nil, err
 		}
 	}
-	server, err := loopback.New(nil, config)
-	if err != nil {
+	s := &Server{options: o, forward: &http.Transport{DisableCompression: true}}
+	s.closing, s.end = context.WithCancel(context.Background())
+	if s.Server, err = double.Listen(config); err != nil {
 		return nil, err
 	}
-	s := &Server{
-		options: o,
-		server:  server,
-		ca:      ca,
-		forward: &http.Transport{DisableCompression: true},
-		conns:   map[net.Conn]struct{}{},
-	}
-	server.Serve(http.HandlerFunc(s.serve))
+	double.Serve(s.Server, fault.Handler(&s.refusal, http.HandlerFunc(s.serve), ""))
 	return s, nil
 }
 
 // Close ends the proxy and every tunnel through it.
 func (s *Server) Close() {
-	s.server.Close()
-	s.mu.Lock()
-	for conn := range s.conns {
-		_ = conn.Close()
-	}
-	s.conns = nil
-	s.mu.Unlock()
-	s.tunnel.Wait()
+	s.Server.Close()
+	s.end()
+	s.tunnels.Wait()
 	s.forward.CloseIdleConnections()
 }
 
@@ -103,12 +90,6 @@ func (s *Server) URL() string {
 	return u.String()
 }
 
-// CA returns the PEM certificate to trust; nil without TLS.
-func (s *Server) CA() []byte { return s.ca }
-
-// Addr is the proxy's host and port.
-func (s *Server) Addr() string { return s.server.Addr() }
-
 // Counts returns what the proxy was asked for so far.
 func (s *Server) Counts() Counts {
 	s.mu.Lock()
@@ -118,28 +99,44 @@ func (s *Server) Counts() Counts {
 
 // Hosts returns the hosts that were asked for, in order.
 func (s *Server) Hosts() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.hosts)
+	var hosts []string
+	for _, r := range s.Requests() {
+		hosts = append(hosts, r.Host)
+	}
+	return hosts
 }
 
 // Refuse makes the proxy answer every request with a status; 0 ends that.
 func (s *Server) Refuse(status int) {
+	if status == 0 {
+		s.refusal.Mend("")
+		return
+	}
+	s.refusal.Always("", func(w http.ResponseWriter, r *http.Request, _ http.Handler) { s.refuse(w, r, status) })
+}
+
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int) {
+	s.count(&s.counts.Refused)
+	w.Header().Set("Proxy-Authenticate", `Basic realm="proxy"`)
+	http.Error(w, "refused "+r.Host, status)
+}
+
+func (s *Server) count(n *int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refuse = status
+	*n++
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if status := s.count(r); status != 0 {
-		w.Header().Set("Proxy-Authenticate", `Basic realm="proxy"`)
-		http.Error(w, "refused "+r.Host, status)
-		return
-	}
+	credentials := "Basic " + base64.StdEncoding.EncodeToString([]byte(s.options.User+":"+s.options.Password))
 	switch {
+	case s.options.User != "" && r.Header.Get("Proxy-Authorization") != credentials:
+		s.refuse(w, r, http.StatusProxyAuthRequired)
 	case r.Method == http.MethodConnect:
+		s.count(&s.counts.Connects)
 		s.connect(w, r)
 	case r.URL.IsAbs():
+		s.count(&s.counts.Requests)
 		p := &httputil.ReverseProxy{
 			Rewrite:   func(p *httputil.ProxyRequest) { p.Out.Header.Del("Proxy-Authorization") },
 			Transport: s.forward,
@@ -151,70 +148,28 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// count returns the status to refuse a request with, or 0.
-func (s *Server) count(r *http.Request) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hosts = append(s.hosts, r.Host)
-	switch {
-	case s.refuse != 0:
-		s.counts.Refused++
-		return s.refuse
-	case s.options.User != "" && r.Header.Get("Proxy-Authorization") != basic(s.options):
-		s.counts.Refused++
-		return http.StatusProxyAuthRequired
-	case r.Method == http.MethodConnect:
-		s.counts.Connects++
-	default:
-		s.counts.Requests++
-	}
-	return 0
-}
-
-func basic(o Options) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(o.User+":"+o.Password))
-}
-
+// connect opens a tunnel, which lasts until one side, or the proxy, ends.
 func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	upstream, err := net.DialTimeout("tcp", r.Host, 10*time.Second)
 	if err != nil {
 		http.Error(w, "cannot connect", http.StatusBadGateway)
 		return
 	}
+	s.tunnels.Add(2) // before Hijack, after which Close does not wait for the handler
 	client, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
+		s.tunnels.Add(-2)
 		_ = upstream.Close()
 		return
 	}
-	if _, err := client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
-		_ = errors.Join(upstream.Close(), client.Close())
-		return
-	}
-	s.join(client, upstream, buffered)
-}
-
-// join copies both ways until one side ends.
-func (s *Server) join(client, upstream net.Conn, buffered io.Reader) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.conns == nil {
-		_ = errors.Join(client.Close(), upstream.Close())
-		return
-	}
-	s.conns[client], s.conns[upstream] = struct{}{}, struct{}{}
-	end := func() {
-		_ = errors.Join(client.Close(), upstream.Close())
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.conns, client)
-		delete(s.conns, upstream)
-	}
-	s.tunnel.Go(func() {
+	end := func() { _, _ = client.Close(), upstream.Close() }
+	context.AfterFunc(s.closing, end)                                          //nolint:contextcheck // a tunnel outlives its request
+	_, _ = client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")) // a broken connection ends the copying
+	join := func(to io.Writer, from io.Reader) {
+		defer s.tunnels.Done()
 		defer end()
-		_, _ = io.Copy(upstream, buffered)
-	})
-	s.tunnel.Go(func() {
-		defer end()
-		_, _ = io.Copy(client, upstream)
-	})
+		_, _ = io.Copy(to, from)
+	}
+	go join(upstream, buffered)
+	go join(client, upstream)
 }

@@ -97,35 +97,6 @@ func TestCredentialsAreDemanded(t *testing.T) {
 	}
 }
 
-func TestRefuse(t *testing.T) {
-	s := start(t, Options{})
-	server := echo(t, false)
-	s.Refuse(503)
-	if status, _, err := get(t, server, s.URL()); err != nil || status != 503 {
-		t.Errorf("got %d, %v", status, err)
-	}
-	s.Refuse(0)
-	if status, _, err := get(t, server, s.URL()); err != nil || status != 200 {
-		t.Errorf("afterwards: %d, %v", status, err)
-	}
-}
-
-func TestWhatIsNoProxyRequest(t *testing.T) {
-	s := start(t, Options{})
-	conn, err := net.Dial("tcp", s.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil || !strings.Contains(line, "400") {
-		t.Errorf("got %q, %v", line, err)
-	}
-}
-
 func TestCloseEndsTunnels(t *testing.T) {
 	s := start(t, Options{})
 	server := echo(t, true)

@@ -5,7 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
-	"crypto/hmac"
+	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -31,9 +31,13 @@ func decrypt(key *ecdh.PrivateKey, auth, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("agreeing on a key: %w", err)
 	}
-	info := bytes.Join([][]byte{[]byte("WebPush: info\x00"), key.PublicKey().Bytes(), keyID}, nil)
-	input := derive(auth, shared, info, 32)
-	block, err := aes.NewCipher(derive(salt, input, []byte("Content-Encoding: aes128gcm\x00"), 16))
+	input, err1 := hkdf.Key(sha256.New, shared, auth, "WebPush: info\x00"+string(key.PublicKey().Bytes())+string(keyID), 32)
+	cek, err2 := hkdf.Key(sha256.New, input, salt, "Content-Encoding: aes128gcm\x00", 16)
+	nonce, err3 := hkdf.Key(sha256.New, input, salt, "Content-Encoding: nonce\x00", 12)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(cek)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +45,7 @@ func decrypt(key *ecdh.PrivateKey, auth, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	padded, err := gcm.Open(nil, derive(salt, input, []byte("Content-Encoding: nonce\x00"), 12), record, nil)
+	padded, err := gcm.Open(nil, nonce, record, nil)
 	if err != nil {
 		return nil, errors.New("it was sealed for another key, or changed on its way")
 	}
@@ -50,14 +54,4 @@ func decrypt(key *ecdh.PrivateKey, auth, body []byte) ([]byte, error) {
 		return nil, errors.New("its padding is wrong")
 	}
 	return content[:len(content)-1], nil
-}
-
-// derive is HKDF with SHA-256 (RFC 5869) for at most one block of output.
-func derive(salt, input, info []byte, length int) []byte {
-	extract := hmac.New(sha256.New, salt)
-	_, _ = extract.Write(input) // a hash does not fail
-	expand := hmac.New(sha256.New, extract.Sum(nil))
-	_, _ = expand.Write(info)
-	_, _ = expand.Write([]byte{1})
-	return expand.Sum(nil)[:length]
 }

@@ -7,11 +7,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"slices"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 )
 
 // Subscription is a browser's subscription, with the keys that only the
@@ -21,17 +21,8 @@ type Subscription struct {
 	senderKey string // base64url of the VAPID key that it is for; "" for any
 	key       *ecdh.PrivateKey
 	auth      []byte
-
-	mu      sync.Mutex
-	gone    bool
-	waiting []push
-	arrived chan struct{} // closed at the next push
-}
-
-// push is a message as the push service keeps it.
-type push struct {
-	header http.Header
-	body   []byte
+	gone      atomic.Bool
+	inbox     double.Inbox[double.Request]
 }
 
 // Message is a decrypted push message.
@@ -51,11 +42,10 @@ func (s *Server) Subscribe(applicationServerKey string) (*Subscription, error) {
 	}
 	id := rand.Text()
 	b := &Subscription{
-		endpoint:  "https://" + s.host + "/push/" + id,
+		endpoint:  "https://" + s.Host() + "/push/" + id,
 		senderKey: applicationServerKey,
 		key:       key,
 		auth:      []byte(rand.Text())[:16],
-		arrived:   make(chan struct{}),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,73 +66,34 @@ func (b *Subscription) JSON() string {
 }
 
 // Unsubscribe ends the subscription; what is sent to it gets a 410.
-func (b *Subscription) Unsubscribe() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.gone = true
-}
-
-func (b *Subscription) isGone() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.gone
-}
+func (b *Subscription) Unsubscribe() { b.gone.Store(true) }
 
 // keep stores a push. It replaces one of the same topic that still waits.
-func (b *Subscription) keep(p push) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if topic := p.header.Get("Topic"); topic != "" {
-		b.waiting = slices.DeleteFunc(b.waiting, func(w push) bool { return w.header.Get("Topic") == topic })
+func (b *Subscription) keep(push double.Request) {
+	if topic := push.Header.Get("Topic"); topic != "" {
+		b.inbox.Drop(func(waiting double.Request) bool { return waiting.Header.Get("Topic") == topic })
 	}
-	b.waiting = append(b.waiting, p)
-	close(b.arrived)
-	b.arrived = make(chan struct{})
+	b.inbox.Put(push)
 }
 
 // Waiting returns how many messages were not yet taken by Wait.
-func (b *Subscription) Waiting() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.waiting)
-}
+func (b *Subscription) Waiting() int { return len(b.inbox.Waiting()) }
 
 // Wait takes the oldest message, or waits for the next, and decrypts it.
 func (b *Subscription) Wait(ctx context.Context) (Message, error) {
-	for {
-		p, arrived := b.take()
-		if p != nil {
-			return b.open(*p)
-		}
-		select {
-		case <-arrived:
-		case <-ctx.Done():
-			return Message{}, fmt.Errorf("waiting for a push message: %w", ctx.Err())
-		}
+	push, err := b.inbox.Wait(ctx, nil)
+	if err != nil {
+		return Message{}, err
 	}
-}
-
-func (b *Subscription) take() (*push, <-chan struct{}) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.waiting) == 0 {
-		return nil, b.arrived
-	}
-	p := b.waiting[0]
-	b.waiting = b.waiting[1:]
-	return &p, nil
-}
-
-func (b *Subscription) open(p push) (Message, error) {
-	content, err := decrypt(b.key, b.auth, p.body)
+	content, err := decrypt(b.key, b.auth, push.Body)
 	if err != nil {
 		return Message{}, fmt.Errorf("decrypting a push message: %w", err)
 	}
-	seconds, _ := strconv.Atoi(p.header.Get("TTL")) // was checked
+	seconds, _ := strconv.Atoi(push.Header.Get("TTL")) // was checked
 	return Message{
 		Content: content,
 		TTL:     time.Duration(seconds) * time.Second,
-		Urgency: p.header.Get("Urgency"),
-		Topic:   p.header.Get("Topic"),
+		Urgency: push.Header.Get("Urgency"),
+		Topic:   push.Header.Get("Topic"),
 	}, nil
 }

@@ -4,17 +4,18 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// authorize checks who sends (RFC 8292). senderKey is the only key that may,
-// "" if any.
+// authorize checks who sends (RFC 8292); the status is for an error. senderKey
+// is the only key that may, "" if any.
 func authorize(header, audience, senderKey string, now time.Time) (status int, err error) {
 	if header == "" && senderKey == "" {
 		return 0, nil
@@ -34,15 +35,15 @@ func authorize(header, audience, senderKey string, now time.Time) (status int, e
 	if err != nil {
 		return http.StatusUnauthorized, errors.New("k is not a P-256 key")
 	}
-	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
+	signed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return http.StatusUnauthorized, errors.New("t is not a JWT signed with ES256")
 	}
-	payload, err := signed.Verify(public)
-	if err != nil {
-		return http.StatusForbidden, errors.New("the signature is wrong")
+	var claims jwt.Claims
+	if err := signed.Claims(public, &claims); err != nil {
+		return http.StatusForbidden, errors.New("the signature is wrong, or the claims cannot be read")
 	}
-	return checkClaims(payload, audience, now)
+	return http.StatusForbidden, checkClaims(claims, audience, now)
 }
 
 // credentials takes the header Authorization of the scheme vapid apart.
@@ -66,23 +67,15 @@ func credentials(header string) (token, key string, err error) {
 	return token, key, nil
 }
 
-func checkClaims(payload []byte, audience string, now time.Time) (status int, err error) {
-	var claims struct {
-		Aud, Sub string
-		Exp      int64
-	}
-	if json.Unmarshal(payload, &claims) != nil {
-		return http.StatusUnauthorized, errors.New("the claims cannot be read")
-	}
-	expires := time.Unix(claims.Exp, 0)
+func checkClaims(c jwt.Claims, audience string, now time.Time) error {
 	switch {
-	case claims.Aud != audience:
-		return http.StatusForbidden, errors.New("aud is not this push service")
-	case !expires.After(now) || expires.After(now.Add(24*time.Hour)):
-		return http.StatusForbidden, errors.New("exp is over, or more than a day ahead")
-	case !strings.HasPrefix(claims.Sub, "mailto:") && !strings.HasPrefix(claims.Sub, "https:"),
-		strings.Count(claims.Sub, "mailto:") > 1:
-		return http.StatusForbidden, errors.New("sub is not a URL of the scheme mailto or https")
+	case !slices.Equal(c.Audience, jwt.Audience{audience}):
+		return errors.New("aud is not this push service")
+	case !c.Expiry.Time().After(now) || c.Expiry.Time().After(now.Add(24*time.Hour)):
+		return errors.New("exp is over, or more than a day ahead")
+	case !strings.HasPrefix(c.Subject, "mailto:") && !strings.HasPrefix(c.Subject, "https:"),
+		strings.Count(c.Subject, "mailto:") > 1:
+		return errors.New("sub is not a URL of the scheme mailto or https")
 	}
-	return 0, nil
+	return nil
 }

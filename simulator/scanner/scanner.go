@@ -37,7 +37,7 @@ func QRCode(pdf []byte) (string, error) {
 		if err != nil {
 			continue // not compressed, or a font
 		}
-		if text, err := read(draw(string(content))); err == nil {
+		if text, err := Picture(draw(string(content))); err == nil {
 			return text, nil
 		}
 	}
@@ -74,18 +74,22 @@ func draw(content string) image.Image {
 	return page
 }
 
-// read finds and reads the code. The photo mode of the decoder misses a few
-// faultless pictures, which its mode for clean pictures reads.
-func read(page image.Image) (string, error) {
-	bitmap, err := gozxing.NewBinaryBitmapFromImage(page)
+// Picture returns the content of the QR code in a picture. The photo mode of
+// the decoder misses a few faultless pictures, which its mode for clean
+// pictures reads.
+func Picture(picture image.Image) (string, error) {
+	bitmap, err := gozxing.NewBinaryBitmapFromImage(picture)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("preparing the picture: %w", err)
 	}
-	var result *gozxing.Result
-	for _, hints := range []map[gozxing.DecodeHintType]any{nil, {gozxing.DecodeHintType_PURE_BARCODE: true}} {
-		if result, err = qrcode.NewQRCodeReader().Decode(bitmap, hints); err == nil {
+	for _, hints := range []map[gozxing.DecodeHintType]any{
+		nil,
+		{gozxing.DecodeHintType_TRY_HARDER: true},
+		{gozxing.DecodeHintType_PURE_BARCODE: true},
+	} {
+		if result, err := qrcode.NewQRCodeReader().Decode(bitmap, hints); err == nil {
 			return result.GetText(), nil
 		}
 	}
-	return "", err
+	return "", errors.New("no readable code in the picture")
 }

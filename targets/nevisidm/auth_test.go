@@ -52,7 +52,7 @@ func TestClientCertificate(t *testing.T) {
 	if _, err := s.Find(of(t, "u-1"), one); err != nil {
 		t.Error(err)
 	}
-	if got := server.Requests()[0]; got.Certificate != "sidecar" || got.Authorization != "" {
+	if got := server.Requests()[0]; got.Certificate != "sidecar" || got.Header.Get("Authorization") != "" {
 		t.Errorf("nevisIDM saw %+v", got)
 	}
 	wantFailure(t, newSource(t, server, func(s *Source) { s.CA = ca }), "") // how it ends depends on the version of TLS

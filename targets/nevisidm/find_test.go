@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -208,38 +209,38 @@ func TestHostileAnswers(t *testing.T) {
 	const secret = "canary"
 	target := `{"extId":"one","state":"active","target":"canary"}`
 	for name, test := range map[string]struct {
-		fault idm.Fault
+		fault fault.Fault
 		want  string
 	}{
-		"unauthorized":            {idm.Answer(http.StatusUnauthorized, nil, secret), "check auth"},
-		"forbidden":               {idm.Answer(http.StatusForbidden, nil, secret), "permissions"},
-		"bad request":             {idm.Answer(http.StatusBadRequest, nil, secret), "400"},
-		"unprocessable":           {idm.Answer(http.StatusUnprocessableEntity, nil, secret), "422"},
-		"too many requests":       {idm.Answer(http.StatusTooManyRequests, nil, secret), "too busy"},
-		"server error":            {idm.Answer(http.StatusInternalServerError, nil, secret), "500"},
-		"unavailable":             {idm.HTML(http.StatusServiceUnavailable), "503"},
-		"no content":              {idm.Answer(http.StatusNoContent, nil, ""), "204"},
-		"404 of a proxy":          {idm.HTML(http.StatusNotFound), "check url"},
-		"login page":              {idm.HTML(http.StatusOK), "not JSON"},
-		"no media type":           {idm.Answer(http.StatusOK, http.Header{"Content-Type": {""}}, `{"items":[]}`), "not JSON"},
-		"redirect":                {idm.Redirect("https://idm.example.com/canary"), "redirects are not followed"},
-		"closed":                  {idm.Closed(), "broke"},
-		"truncated":               {idm.Truncated(), "broke"},
-		"endless":                 {idm.Endless(), "max_response"},
-		"empty":                   {idm.JSON(""), "form"},
-		"not JSON":                {idm.JSON("<canary>"), "form"},
-		"no list":                 {idm.JSON("{}"), "not a list"},
-		"null":                    {idm.JSON("null"), "not a list"},
-		"list on the outside":     {idm.JSON("[" + target + "]"), "form"},
-		"items of a wrong type":   {idm.JSON(`{"items":["canary"]}`), "form"},
-		"members of a wrong type": {idm.JSON(`{"items":[{"extId":"one","state":{"canary":1}}]}`), "form"},
-		"id of a wrong type":      {idm.JSON(`{"items":[{"extId":["one"],"state":"active"}]}`), "form"},
-		"member twice":            {idm.JSON(`{"items":[],"items":[` + target + `]}`), "form"},
-		"bad UTF-8":               {idm.JSON("{\"items\":[{\"extId\":\"\xff\"}]}"), "form"},
-		"trailing junk":           {idm.JSON(`{"items":[]} canary`), "form"},
-		"twice active":            {idm.JSON(`{"items":[` + target + `,` + target + `]}`), "several active"},
-		"no state":                {idm.JSON(`{"items":[{"extId":"one"}]}`), "no state"},
-		"deep":                    {idm.JSON(`{"items":` + strings.Repeat("[", 100_000)), "form"},
+		"unauthorized":            {fault.Answer(http.StatusUnauthorized, nil, secret), "check auth"},
+		"forbidden":               {fault.Answer(http.StatusForbidden, nil, secret), "permissions"},
+		"bad request":             {fault.Answer(http.StatusBadRequest, nil, secret), "400"},
+		"unprocessable":           {fault.Answer(http.StatusUnprocessableEntity, nil, secret), "422"},
+		"too many requests":       {fault.Answer(http.StatusTooManyRequests, nil, secret), "too busy"},
+		"server error":            {fault.Answer(http.StatusInternalServerError, nil, secret), "500"},
+		"unavailable":             {fault.HTML(http.StatusServiceUnavailable), "503"},
+		"no content":              {fault.Answer(http.StatusNoContent, nil, ""), "204"},
+		"404 of a proxy":          {fault.HTML(http.StatusNotFound), "check url"},
+		"login page":              {fault.HTML(http.StatusOK), "not JSON"},
+		"no media type":           {fault.Answer(http.StatusOK, http.Header{"Content-Type": {""}}, `{"items":[]}`), "not JSON"},
+		"redirect":                {fault.Redirect("https://idm.example.com/canary"), "redirects are not followed"},
+		"closed":                  {fault.Reset, "broke"},
+		"truncated":               {fault.Truncated, "broke"},
+		"endless":                 {fault.Flood, "max_response"},
+		"empty":                   {fault.JSON(""), "form"},
+		"not JSON":                {fault.JSON("<canary>"), "form"},
+		"no list":                 {fault.JSON("{}"), "not a list"},
+		"null":                    {fault.JSON("null"), "not a list"},
+		"list on the outside":     {fault.JSON("[" + target + "]"), "form"},
+		"items of a wrong type":   {fault.JSON(`{"items":["canary"]}`), "form"},
+		"members of a wrong type": {fault.JSON(`{"items":[{"extId":"one","state":{"canary":1}}]}`), "form"},
+		"id of a wrong type":      {fault.JSON(`{"items":[{"extId":["one"],"state":"active"}]}`), "form"},
+		"member twice":            {fault.JSON(`{"items":[],"items":[` + target + `]}`), "form"},
+		"bad UTF-8":               {fault.JSON("{\"items\":[{\"extId\":\"\xff\"}]}"), "form"},
+		"trailing junk":           {fault.JSON(`{"items":[]} canary`), "form"},
+		"twice active":            {fault.JSON(`{"items":[` + target + `,` + target + `]}`), "several active"},
+		"no state":                {fault.JSON(`{"items":[{"extId":"one"}]}`), "no state"},
+		"deep":                    {fault.JSON(`{"items":` + strings.Repeat("[", 100_000)), "form"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := start(t, idm.Options{})
@@ -262,15 +263,15 @@ func TestHostileAnswers(t *testing.T) {
 }
 
 func TestPagesThatGoNowhere(t *testing.T) {
-	page := idm.JSON(`{"items":[{"extId":"a","state":"active"}],"_pagination":{"continuationToken":"again"}}`)
+	page := fault.JSON(`{"items":[{"extId":"a","state":"active"}],"_pagination":{"continuationToken":"again"}}`)
 	server := start(t, idm.Options{})
 	server.Script(page, page)
 	wantFailure(t, newSource(t, server, api(apiEntities)), "does not go on")
 
 	// The last page may have a token as well, and it may be elsewhere.
 	server.Script(
-		idm.JSON(`{"items":[{"extId":"a","state":"active"}],"continuationToken":"1"}`),
-		idm.JSON(`{"items":[],"_pagination":{"continuationToken":"2"}}`),
+		fault.JSON(`{"items":[{"extId":"a","state":"active"}],"continuationToken":"1"}`),
+		fault.JSON(`{"items":[],"_pagination":{"continuationToken":"2"}}`),
 	)
 	s := newSource(t, server, api(apiEntities))
 	if _, err := s.Find(of(t, "u-1"), one); !errors.Is(err, targets.ErrNotFound) {
@@ -284,9 +285,9 @@ func TestAutoDoesNotHideTrouble(t *testing.T) {
 	credential := phone("one")
 	credential.Credential = true
 	server.SetTarget("u-1", credential)
-	server.Script(idm.Answer(http.StatusForbidden, nil, ""))
+	server.Script(fault.Answer(http.StatusForbidden, nil, ""))
 	wantFailure(t, newSource(t, server, nil), "permissions")
-	server.Script(idm.HTML(http.StatusNotFound), idm.HTML(http.StatusNotFound)) // not nevisIDM at all
+	server.Script(fault.HTML(http.StatusNotFound), fault.HTML(http.StatusNotFound)) // not nevisIDM at all
 	wantFailure(t, newSource(t, server, nil), "check url")
 }
 
@@ -326,7 +327,7 @@ func FuzzAnswers(f *testing.F) {
 		f.Add(answer)
 	}
 	f.Fuzz(func(t *testing.T, answer string) {
-		server.Script(idm.JSON(answer), idm.JSON(answer), idm.JSON(answer))
+		server.Script(fault.JSON(answer), fault.JSON(answer), fault.JSON(answer))
 		for _, name := range []string{"u-1", ""} {
 			found, err := s.Find(targets.WithUsername(t.Context(), name), one)
 			if err == nil && (found.Namespace != "bank" || found.ID != "one" || found.Username != name) {

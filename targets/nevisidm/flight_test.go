@@ -10,17 +10,16 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
 // arriving tells of each call before it is answered.
-func arriving(arrived chan<- struct{}, then idm.Fault) idm.Fault {
-	return func(regular http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			arrived <- struct{}{}
-			then(regular).ServeHTTP(w, r)
-		})
+func arriving(arrived chan<- struct{}, then fault.Fault) fault.Fault {
+	return func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
+		arrived <- struct{}{}
+		then(w, r, regular)
 	}
 }
 
@@ -29,7 +28,7 @@ func TestEqualLookupsAreOne(t *testing.T) {
 	server.SetTarget("u-1", phone("one"))
 	s := newSource(t, server, func(s *Source) { s.Timeout = caddy.Duration(time.Minute) })
 	arrived, release := make(chan struct{}, 10), make(chan struct{})
-	server.Script(arriving(arrived, idm.Hold(release)))
+	server.Script(arriving(arrived, fault.Hold(release)))
 
 	var first sync.WaitGroup
 	impatient, hangUp := context.WithCancel(of(t, "u-1"))
@@ -103,7 +102,7 @@ func TestDifferentUsersAreNotMixed(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	server := start(t, idm.Options{})
-	server.Script(idm.Hold(nil))
+	server.Script(fault.Hold(nil))
 	s := newSource(t, server, func(s *Source) { s.Timeout = caddy.Duration(time.Millisecond) })
 	wantFailure(t, s, "deadline")
 }

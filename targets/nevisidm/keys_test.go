@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"testing"
 
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 )
 
@@ -11,7 +12,7 @@ import (
 // device; where nothing tells, there is an error.
 func TestKeysThatNothingTellsApart(t *testing.T) {
 	server := start(t, idm.Options{})
-	server.Script(idm.JSON(`{"items":[{"identification":"dispatch_target_one","stateName":"active","properties":{
+	server.Script(fault.JSON(`{"items":[{"identification":"dispatch_target_one","stateName":"active","properties":{
 		"a":"{\"kty\":\"RSA\",\"n\":\"AQAB\"}","b":"{\"kty\":\"RSA\",\"n\":\"AQAC\"}"}}]}`))
 	wantFailure(t, newSource(t, server, api(apiCredentials)), "which one encrypts")
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -17,7 +18,7 @@ func TestUser(t *testing.T) {
 	for name, test := range map[string]struct {
 		username string
 		change   func(*Source)
-		fault    idm.Fault
+		fault    fault.Fault
 		want     targets.User
 	}{
 		"by ext id":   {"u-1", nil, nil, jeff},
@@ -25,15 +26,15 @@ func TestUser(t *testing.T) {
 		"no contacts": {"u-2", nil, nil, targets.User{}},
 		"every line": {
 			"u-1", nil,
-			idm.JSON(`{"extId":"u-1","name":{"title":"Dr.","firstName":"A","familyName":"B|C"},"address":{
+			fault.JSON(`{"extId":"u-1","name":{"title":"Dr.","firstName":"A","familyName":"B|C"},"address":{
 				"addressline1":"c/o\u000aX","addressline2":" second ","street":"Weg","houseNumber":9,"dwellingNumber":"b",
 				"postOfficeBoxText":"Postfach","postOfficeBoxNumber":9,"locality":"Dorf",
 				"postalCode":8000,"city":"Stadt","countryCode":"de"}}`),
 			targets.User{Address: "Dr. A B C|c/o X|second|Weg 9 b|Postfach 9|Dorf|8000 Stadt|DE"},
 		},
-		"country only":     {"u-1", nil, idm.JSON(`{"extId":"u-1","name":{"firstName":"A"},"address":{"countryCode":"CH"}}`), targets.User{}},
-		"null members":     {"u-1", nil, idm.JSON(`{"extId":"u-1","name":null,"contacts":null,"address":null}`), targets.User{}},
-		"overlooks filter": {"jeff", loginID, idm.JSON(`{"items":[{"extId":"u-2","loginId":"mia"},{"extId":"u-1","loginId":"jeff","contacts":{"email":"j@example.com"}}]}`), targets.User{Email: "j@example.com"}},
+		"country only":     {"u-1", nil, fault.JSON(`{"extId":"u-1","name":{"firstName":"A"},"address":{"countryCode":"CH"}}`), targets.User{}},
+		"null members":     {"u-1", nil, fault.JSON(`{"extId":"u-1","name":null,"contacts":null,"address":null}`), targets.User{}},
+		"overlooks filter": {"jeff", loginID, fault.JSON(`{"items":[{"extId":"u-2","loginId":"mia"},{"extId":"u-1","loginId":"jeff","contacts":{"email":"j@example.com"}}]}`), targets.User{Email: "j@example.com"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := start(t, idm.Options{})
@@ -64,14 +65,14 @@ func TestUserIsNotFound(t *testing.T) {
 func TestUserIsUnavailable(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*Source)
-		fault  idm.Fault
+		fault  fault.Fault
 		want   string
 	}{
-		"server error":        {nil, idm.Answer(http.StatusBadGateway, nil, ""), "502"},
-		"another user":        {nil, idm.JSON(`{"extId":"u-2"}`), "another"},
-		"nobody":              {nil, idm.JSON(`{}`), "another"},
-		"several":             {loginID, idm.JSON(`{"items":[{"extId":"a","loginId":"u-1"},{"extId":"b","loginId":"U-1"}]}`), "several"},
-		"web page in the way": {nil, idm.HTML(http.StatusNotFound), "check url"},
+		"server error":        {nil, fault.Answer(http.StatusBadGateway, nil, ""), "502"},
+		"another user":        {nil, fault.JSON(`{"extId":"u-2"}`), "another"},
+		"nobody":              {nil, fault.JSON(`{}`), "another"},
+		"several":             {loginID, fault.JSON(`{"items":[{"extId":"a","loginId":"u-1"},{"extId":"b","loginId":"U-1"}]}`), "several"},
+		"web page in the way": {nil, fault.HTML(http.StatusNotFound), "check url"},
 	} {
 		server := start(t, idm.Options{})
 		server.Script(test.fault)
@@ -82,6 +83,6 @@ func TestUserIsUnavailable(t *testing.T) {
 	}
 	// Without an external id there is no path to the user's targets.
 	server := start(t, idm.Options{})
-	server.Script(idm.JSON(`{"items":[{"loginId":"u-1"}]}`))
+	server.Script(fault.JSON(`{"items":[{"loginId":"u-1"}]}`))
 	wantFailure(t, newSource(t, server, loginID), "no extId")
 }

@@ -19,7 +19,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
-	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 )
 
 // Options configure a Proxy. The zero value is an open proxy.
@@ -131,7 +131,7 @@ func (p *Proxy) refusals() string {
 // certify makes a certificate, which is its own CA.
 func (p *Proxy) certify(t *testing.T) {
 	t.Helper()
-	certificate, ca, err := mail.NewCertificate(mail.Certificate{})
+	certificate, ca, err := double.NewCertificate(double.Certificate{})
 	if err != nil {
 		t.Fatal(err)
 	}

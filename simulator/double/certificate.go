@@ -1,4 +1,4 @@
-package loopback
+package double
 
 import (
 	"crypto/ecdsa"
@@ -55,12 +55,11 @@ func NewCertificate(c Certificate) (tls.Certificate, []byte, error) {
 	return certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
-// NewTLS returns the configuration of a server with a new certificate, and
-// that certificate in PEM.
-func NewTLS(c Certificate) (*tls.Config, []byte, error) {
-	certificate, ca, err := NewCertificate(c)
+// NewTLS returns the configuration of a server with a new certificate.
+func NewTLS(c Certificate) (*tls.Config, error) {
+	certificate, _, err := NewCertificate(c)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}, ca, nil
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}, nil
 }
