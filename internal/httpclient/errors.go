@@ -63,8 +63,11 @@ func explain(err error) (reason string, lasting bool, cause error) {
 		return ReasonTLS, true, errors.New("the server does not speak TLS")
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
-		if e.Op == "remote error" { // a TLS alert
+		switch e.Op {
+		case "remote error": // a TLS alert
 			return ReasonTLS, true, e
+		case "read", "write": // whose text has our own address
+			return ReasonConnection, false, fmt.Errorf("the connection broke before there was a whole answer: %w", e.Err)
 		}
 		return ReasonConnection, false, e
 	}

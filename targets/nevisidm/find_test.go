@@ -224,7 +224,7 @@ func TestHostileAnswers(t *testing.T) {
 		"login page":              {fault.HTML(http.StatusOK), "not JSON"},
 		"no media type":           {fault.Answer(http.StatusOK, http.Header{"Content-Type": {""}}, `{"items":[]}`), "not JSON"},
 		"redirect":                {fault.Redirect("https://idm.example.com/canary"), "redirects are not followed"},
-		"closed":                  {fault.Reset, "broke"},
+		"closed":                  {fault.Reset, "broke before"},
 		"truncated":               {fault.Truncated, "broke"},
 		"endless":                 {fault.Flood, "max_response"},
 		"empty":                   {fault.JSON(""), "form"},
