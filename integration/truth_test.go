@@ -314,61 +314,6 @@ func (s *stack) metric(words ...string) (sum float64) {
 	return sum
 }
 
-// Where the store cannot be written, nevisFIDO is not asked to enrol anybody:
-// the phone tries again. What nevisFIDO has taken already is not lost.
-func TestStoreThatIsAwayForAMoment(t *testing.T) {
-	for _, way := range []device.Way{device.CreateTarget, device.InRegistration} {
-		t.Run(fmt.Sprintf("before, way %d", way), func(t *testing.T) {
-			s := start(t, options{})
-			s.register("P-256") // so that there is a folder
-			back := s.leave()
-			before := len(s.nevis.Requests())
-			_, err := s.tryRegister(way)
-			s.wantStatus(err, http.StatusServiceUnavailable)
-			for _, r := range s.nevis.Requests()[before:] {
-				if strings.HasSuffix(r.URI, "/targets") || strings.HasSuffix(r.URI, "/uaf/1.1/registration") {
-					t.Errorf("nevisFIDO was asked to enrol: %s", r.URI)
-				}
-			}
-			back()
-			p, err := s.tryRegister(way)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if a := s.dispatch("push", p.TargetID()); a.Result != nevisfido.Dispatched {
-				t.Errorf("%s", a.body)
-			}
-		})
-		t.Run(fmt.Sprintf("meanwhile, way %d", way), func(t *testing.T) {
-			s := start(t, options{})
-			s.register("P-256")
-			var back func()
-			s.nevis.Script(func(regular http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					back = s.leave()
-					regular.ServeHTTP(w, r)
-				})
-			})
-			p, err := s.tryRegister(way)
-			if err != nil {
-				t.Fatal(err) // nevisFIDO's answer is relayed
-			}
-			if n := s.metric("caddy_oob_unsynced_targets"); n != 1 {
-				t.Errorf("%v targets wait to be written, want 1", n)
-			}
-			if a := s.dispatch("push", p.TargetID()); a.Result != nevisfido.Dispatched {
-				t.Errorf("while the store is away: %s", a.body)
-			}
-			back()
-			waitFor(t, "the writing of the record", func() bool { return s.metric("caddy_oob_unsynced_targets") == 0 })
-			s.load() // what is kept in the store only
-			if a := s.dispatch("push", p.TargetID()); a.Result != nevisfido.Dispatched {
-				t.Errorf("once the store is back: %s", a.body)
-			}
-		})
-	}
-}
-
 // tryRegister makes a phone for push.
 func (s *stack) tryRegister(way device.Way) (*phone, error) {
 	p := &phone{pushToken: s.google.Register()}
