@@ -76,7 +76,7 @@ func Opaque(text []byte) Value {
 	if len(text) == 0 {
 		return Value{}
 	}
-	return Value{text: text, nodes: []node{{end: int32(len(text)), next: 1}}} //nolint:gosec // texts are far shorter than 2 GiB
+	return Value{text: text, nodes: []node{{end: int32(len(text)), next: 1}}}
 }
 
 // ParseObject reads a text that is one JSON object.
@@ -141,13 +141,13 @@ func index(text []byte, values int) []node {
 		switch c := text[i]; c {
 		case ' ', '\t', '\r', '\n', ',', ':':
 		case '{', '[':
-			open[depth] = int32(len(nodes)) //nolint:gosec // texts are far shorter than 2 GiB
+			open[depth] = int32(len(nodes))
 			depth++
 			add(i, 0)
 		case '}', ']':
 			depth--
-			n := &nodes[open[depth]] //nolint:gosec // the text is valid: what ends has begun
-			n.end, n.next = int32(end), int32(len(nodes)) //nolint:gosec // texts are far shorter than 2 GiB
+			n := &nodes[open[depth]]
+			n.end, n.next = int32(end), int32(len(nodes))
 		case '"':
 			for ; text[end] != '"'; end++ {
 				if text[end] == '\\' {
@@ -155,7 +155,7 @@ func index(text []byte, values int) []node {
 				}
 			}
 			end++
-			if depth > 0 && nameEnd == 0 && text[nodes[open[depth-1]].start] == '{' { //nolint:gosec // the text is valid
+			if depth > 0 && nameEnd == 0 && text[nodes[open[depth-1]].start] == '{' {
 				name, nameEnd = int32(i), int32(end)
 			} else {
 				add(i, end)
