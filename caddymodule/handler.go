@@ -130,7 +130,7 @@ func (h *Handler) Cleanup() error {
 				slog.Int("changes", n))
 		}
 	}
-	var faults []error
+	faults := make([]error, 0, len(h.release))
 	for _, release := range h.release {
 		faults = append(faults, release())
 	}

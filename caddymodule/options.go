@@ -111,7 +111,6 @@ type Handler struct {
 
 	logger   *slog.Logger
 	exchange *exchange.Exchange
-	trail    auditTrail
 	told     *routeWarnings
 	release  []func() error // gives back what is shared with other handlers
 }

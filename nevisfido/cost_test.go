@@ -62,9 +62,11 @@ var hostile = map[string]func(size int) string{
 
 func list(size int, element func(i int) string) string   { return filled("[", "]", size, element) }
 func members(size int, member func(i int) string) string { return filled("{", "}", size, member) }
+
 func deep(_ int, opening, inside, closing string) string {
 	return strings.Repeat(opening, 20) + inside + strings.Repeat(closing, 20)
 }
+
 func filled(opening, closing string, size int, part func(i int) string) string {
 	var b strings.Builder
 	b.WriteString(opening)

@@ -286,7 +286,7 @@ func Size[M any](name string, field func(*M) *int64, lowest, highest, byDefault 
 	}
 	parse := func(text string) (int64, error) {
 		size, err := humanize.ParseBytes(text)
-		return int64(min(size, math.MaxInt64)), err //nolint:gosec // it fits
+		return int64(min(size, math.MaxInt64)), err
 	}
 	return number(name, field, parse, check, byDefault)
 }

@@ -73,10 +73,10 @@ func (r *run) usable(to recipient) *dispatchers.Error {
 
 // quarantined returns a failure where an address of the target is gone.
 func quarantined(target *targets.Target, to recipient) *dispatchers.Error {
-	if !target.Quarantined(to.address) && !(to.own && target.Quarantined(target.Address)) {
-		return nil
+	if target.Quarantined(to.address) || to.own && target.Quarantined(target.Address) {
+		return dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")
 	}
-	return dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")
+	return nil
 }
 
 // Quarantined returns a failure where a dispatch would use an address that is
@@ -150,8 +150,10 @@ func (r *run) recipient(ctx context.Context, c *Channel) (recipient, *dispatcher
 
 // forbids reports whether an address must not hold a character.
 func (c *Channel) forbids(char rune) bool {
-	lineEnd := char == '\n' || char == '\r'
-	return unicode.IsControl(char) && !(lineEnd && c.Traits.AddressLines)
+	if char == '\n' || char == '\r' {
+		return !c.Traits.AddressLines
+	}
+	return unicode.IsControl(char)
 }
 
 // reaches reports whether an address that was registered for a dispatcher's

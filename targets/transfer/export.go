@@ -105,7 +105,7 @@ func WriteFile(path string, write func(io.Writer) error) (err error) {
 		_ = os.Remove(unfinished)
 		return err
 	}
-	folder, err := os.Open(filepath.Dir(path)) //nolint:gosec // the operator names the file in it
+	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
