@@ -42,7 +42,6 @@ func newPool(dial func(context.Context) (*session, error), size int) *pool {
 // begun when there is less time left: the server would have it, and no answer
 // would tell.
 func (p *pool) send(ctx context.Context, m *outgoing) error {
-	full := remaining(ctx)
 	select {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()
@@ -56,8 +55,9 @@ func (p *pool) send(ctx context.Context, m *outgoing) error {
 		if err != nil {
 			return err
 		}
-		if last := time.Duration(p.took.Load()); remaining(ctx) < min(last, full*9/10) { // a server that was slow once gets its chance
-			p.put(n) //nolint:contextcheck // QUIT is not part of the mail
+		if last := p.took.Load(); remaining(ctx) < time.Duration(last) {
+			p.took.CompareAndSwap(last, last/50*49) // a server that was slow once gets its chance
+			p.put(n)                                //nolint:contextcheck // QUIT is not part of the mail
 			return busy(context.DeadlineExceeded)
 		}
 		start := time.Now()

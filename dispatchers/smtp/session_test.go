@@ -129,13 +129,14 @@ func TestWaitingIsNotSending(t *testing.T) {
 				s := startServer(t, mail.Options{Listener: slowly, TLS: mail.None})
 				p := newPool(listener.dial, 1)
 				t.Cleanup(func() { p.close(); close(listener) })
-				send := func() error {
-					all, cancelAll := context.WithTimeout(t.Context(), tc.deadline)
+				within := func(deadline time.Duration) error {
+					all, cancelAll := context.WithTimeout(t.Context(), deadline)
 					defer cancelAll()
 					ctx, cancel := dispatchers.Attempt(all, 5*time.Second)
 					defer cancel()
 					return p.send(ctx, bigMail())
 				}
+				send := func() error { return within(tc.deadline) }
 				if err := send(); err != nil {
 					t.Fatal(err)
 				}
@@ -151,8 +152,17 @@ func TestWaitingIsNotSending(t *testing.T) {
 				} else if tc.mails == 2 {
 					wantFailure(t, second, dispatchers.Temporary, "busy")
 				}
+				for range 3 { // a later attempt has less time
+					wantFailure(t, within(1900*time.Millisecond), dispatchers.Temporary, "busy")
+				}
 				if n := len(s.Mails()); n != tc.mails {
 					t.Errorf("the server has %d mails, want %d", n, tc.mails)
+				}
+				for range 100 { // the server was slow once, and gets its chance
+					_ = within(2900 * time.Millisecond)
+				}
+				if n := len(s.Mails()); n == tc.mails {
+					t.Error("a server that was slow gets no mail ever again")
 				}
 			})
 		})

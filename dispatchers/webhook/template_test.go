@@ -197,6 +197,9 @@ func TestWithoutAddressOrLink(t *testing.T) {
 	if traits := new(Webhook).Traits(); !traits.AddressOptional || traits.AnswersCaller {
 		t.Errorf("traits %+v", traits)
 	}
+	if newDispatcher(t, s.URL(), map[string]any{"text": "{webhook.address}"}).Traits().AddressOptional {
+		t.Error("a message that holds the address can do without one")
+	}
 }
 
 func TestSegments(t *testing.T) {

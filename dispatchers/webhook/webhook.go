@@ -252,7 +252,9 @@ func (w *Webhook) Cleanup() error {
 }
 
 // Traits implements dispatchers.Dispatcher.
-func (*Webhook) Traits() dispatchers.Traits { return dispatchers.Traits{AddressOptional: true} }
+func (w *Webhook) Traits() dispatchers.Traits {
+	return dispatchers.Traits{AddressOptional: w.plan == nil || !w.plan.used[addressPlaceholder]}
+}
 
 // Dispatch implements dispatchers.Dispatcher.
 func (w *Webhook) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, error) {

@@ -126,6 +126,12 @@ func checkClientCert(o *Options) error {
 	if o.ClientCert == nil {
 		return nil
 	}
+	switch {
+	case o.ClientCert.Cert == "":
+		return errors.New(certOption + ": it is empty; name its file")
+	case o.ClientCert.Key == "":
+		return errors.New(keyOption + ": it is empty; name its file")
+	}
 	return clientCert.Check(o.ClientCert)
 }
 

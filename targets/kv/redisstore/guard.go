@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -18,7 +19,7 @@ const (
 	maxLine     = 64 << 10
 )
 
-var errReply = errors.New("the reply of redis is larger than any that is expected")
+var errReply = errors.New("the reply of redis is larger than any that is expected, or of another kind")
 
 // dialer connects to Redis. The client would make room for whatever length a
 // reply announces; the connections of this dialer fail before.
@@ -37,7 +38,8 @@ func dialer(config *tls.Config, timeout time.Duration) func(ctx context.Context,
 	}
 }
 
-// guard reads along the lengths in the replies (RESP2).
+// guard reads along the lengths in the replies (RESP2, and RESP3 as sentinels
+// speak it).
 type guard struct {
 	net.Conn
 
@@ -86,18 +88,29 @@ func (g *guard) value(line string) error {
 		g.pending, g.elements = 1, 0
 	}
 	g.pending--
-	if line == "" || line[0] != '$' && line[0] != '*' {
+	if line == "" {
+		return errReply
+	}
+	kind, each := line[0], 1
+	switch kind {
+	case '+', '-', ':', '_', '#', ',', '(': // a line is all of it
 		return nil
+	case '$', '=', '!', '*', '~', '>':
+	case '%', '|': // pairs
+		each = 2
+	default:
+		return errReply
 	}
 	n, err := strconv.Atoi(line[1:])
+	text := strings.IndexByte("$=!", kind) >= 0
 	switch {
-	case err != nil, line[0] == '$' && n > maxBulk, line[0] == '*' && n > maxElements-g.elements:
+	case err != nil, text && n > maxBulk, !text && n > (maxElements-g.elements)/each:
 		return errReply
 	case n < 0: // nothing
-	case line[0] == '$':
+	case text:
 		g.skip = n + len("\r\n")
 	default:
-		g.elements, g.pending = g.elements+n, g.pending+n
+		g.elements, g.pending = g.elements+n*each, g.pending+n*each
 	}
 	return nil
 }

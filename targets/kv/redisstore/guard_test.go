@@ -23,6 +23,7 @@ import (
 func TestReplyThatIsTooLarge(t *testing.T) {
 	for _, reply := range []string{
 		"*1000000000\r\n", "$1000000000\r\n", strings.Repeat("*100000\r\n", 100), "+" + strings.Repeat("x", 1<<20), "*99999999999999999999\r\n",
+		"%5000000\r\n", "!500000000\r\n", "~5000000\r\n", ">5000000\r\n", "=500000000\r\n", "|5000000\r\n", "?1\r\n", "\r\n",
 	} {
 		url := serve(t, func(conn net.Conn) {
 			in := bufio.NewReader(conn)
@@ -53,7 +54,7 @@ func TestReplyThatIsTooLarge(t *testing.T) {
 
 // What is read in one piece or byte by byte is followed all the same.
 func TestGuardFollowsReplies(t *testing.T) {
-	good := "+OK\r\n:1\r\n$-1\r\n*-1\r\n$3\r\na\r\n\r\n*2\r\n$1\r\n*\r\n*1\r\n:7\r\n-ERR *1000000000\r\n$12\r\n*1000000000\n\r\n*0\r\n" +
+	good := "+OK\r\n:1\r\n$-1\r\n*-1\r\n$3\r\na\r\n\r\n*2\r\n$1\r\n*\r\n*1\r\n:7\r\n-ERR *1000000000\r\n$12\r\n*1000000000\n\r\n*0\r\n%1\r\n+a\r\n*1\r\n$1\r\n%\r\n~1\r\n_\r\n=5\r\ntxt:%\r\n" +
 		strings.Repeat("*100000\r\n"+strings.Repeat(":1\r\n", 100_000), 4)
 	for _, size := range []int{1, 7, len(good)} {
 		g := new(guard)
