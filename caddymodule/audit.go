@@ -135,6 +135,7 @@ func (h *Handler) openAudit(log *zap.Logger) (auditTrail, error) {
 	if loaded {
 		file.(auditFile).SetBounds(h.Audit.bounds())
 	}
+	h.auditPath = path
 	h.release = append(h.release, func() error { _, err := auditFiles.Delete(path); return err })
 	return fileTrail(file.(auditFile).File), nil
 }

@@ -92,6 +92,10 @@ func (d *Dispatcher) warnOfOptions(log *slog.Logger, knowsUsers bool) {
 		log.Warn("the option address holds a placeholder that Caddy does not know, so that nothing can be sent; check its spelling",
 			slog.String("placeholder", name))
 	}
+	for _, name := range placeholder.Unknown(dispatchers.Template(d.DispatcherRaw).Placeholders()) {
+		log.Warn("an option holds a placeholder that Caddy does not know, and that stays in the text as it is; check its spelling",
+			slog.String("placeholder", name))
+	}
 	d.warnOfHeader(log)
 	if d.Handle != "" {
 		log.Warn("the option handle is called short_links now; the old name still works")

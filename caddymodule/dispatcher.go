@@ -72,9 +72,9 @@ type Addressing struct {
 
 var addressingOptions = conf.Table[Addressing]{
 	conf.Text("address", func(a *Addressing) *dispatchers.Template { return &a.Address }, dispatchers.CheckTemplate),
-	conf.Placeholder("base_url", func(a *Addressing) *string { return &a.BaseURL }, nevisfido.ValidBaseURL),
-	conf.Placeholder(shortLinks, func(a *Addressing) *string { return &a.ShortLinks }, validShortLinks),
-	conf.Placeholder(oldShortLinks, func(a *Addressing) *string { return &a.Handle }, validShortLinks),
+	conf.URL("base_url", func(a *Addressing) *string { return &a.BaseURL }, nevisfido.ValidBaseURL),
+	conf.URL(shortLinks, func(a *Addressing) *string { return &a.ShortLinks }, validShortLinks),
+	conf.URL(oldShortLinks, func(a *Addressing) *string { return &a.Handle }, validShortLinks),
 }
 
 // Attempts holds the options about attempts at a delivery. Composites leave them

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -45,7 +46,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the handler and its guests. It dials nothing.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger, h.told = ctx.Slogger(), new(routeWarnings)
+	h.logger, h.noClient = ctx.Slogger(), new(sync.Once)
 	if err := handlerOptions.Provision(h, h.logger); err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	go config.Targets.Run(ctx)
-	go h.tryStore(ctx, config.Targets)
+	go h.whenRunning(ctx, config.Targets)
 	return nil
 }
 
@@ -108,9 +109,7 @@ func (h *Handler) config(observer exchange.Observer) exchange.Config {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.keepFromLog(r)
-	h.warnBefore(r)
 	err := h.exchange.ServeHTTP(w, r, forward(next))
-	h.warnAfter(r)
 	if status, ok := errors.AsType[*exchange.StatusError](err); ok {
 		return caddyhttp.Error(status.Status, status.Err)
 	}

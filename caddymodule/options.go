@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -109,10 +110,11 @@ type Handler struct {
 	// The dispatchers that callers can name.
 	Dispatchers []*Dispatcher `json:"dispatchers,omitempty"`
 
-	logger   *slog.Logger
-	exchange *exchange.Exchange
-	told     *routeWarnings
-	release  []func() error // gives back what is shared with other handlers
+	logger    *slog.Logger
+	exchange  *exchange.Exchange
+	auditPath string         // "" for no audit file
+	noClient  *sync.Once     // tells of requests without the address of a client
+	release   []func() error // gives back what is shared with other handlers
 }
 
 // KeyPolicy says which keys of devices are good enough, in addition to what is
@@ -131,7 +133,7 @@ var handlerOptions = conf.Table[Handler]{
 	conf.Text("base_path", func(h *Handler) *string { return &h.BasePath }, checkBasePath),
 	conf.Text("namespace", func(h *Handler) *string { return &h.Namespace }, nil),
 	conf.Text("upstream_dispatcher", func(h *Handler) *string { return &h.UpstreamDispatcher }, nil),
-	conf.Placeholder("redeem_url", func(h *Handler) *string { return &h.RedeemURL }, checkRedeemURL),
+	conf.URL("redeem_url", func(h *Handler) *string { return &h.RedeemURL }, checkRedeemURL),
 	conf.Repeated("token_lifetime", readLifetime, checkLifetimes),
 	conf.Duration("deadline", func(h *Handler) *caddy.Duration { return &h.Deadline }, 0, 8*time.Second),
 	conf.Duration("upstream_timeout", func(h *Handler) *caddy.Duration { return &h.UpstreamTimeout }, 0, 30*time.Second),

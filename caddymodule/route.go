@@ -2,39 +2,83 @@ package caddymodule
 
 import (
 	"log/slog"
-	"net/http"
-	"sync"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// routeWarnings are told once each: what the handler cannot see of its route
-// when it is loaded.
-type routeWarnings struct{ twice, repeats, noClient sync.Once }
-
-const handlerVar = "oob_dispatch"
-
-// warnBefore tells of another handler before this one that takes the same calls.
-func (h *Handler) warnBefore(r *http.Request) {
-	ctx := r.Context()
-	if other, ok := caddyhttp.GetVar(ctx, handlerVar).(*Handler); ok && other != h && other.BasePath == h.BasePath {
-		h.told.twice.Do(func() {
-			h.logger.Warn("two oob_dispatch with the same base_path are in one route, and both act on a call: put all dispatchers into one",
-				slog.String("base_path", h.BasePath))
-		})
-	}
-	caddyhttp.SetVar(ctx, handlerVar, h)
-}
-
-// warnAfter tells of a proxy that sent a request more than once.
-func (h *Handler) warnAfter(r *http.Request) {
-	if r.Method != http.MethodPost {
+// warnOfRoute tells of handlers around this one that do not go together with it.
+// It looks at the configuration that runs.
+func (h *Handler) warnOfRoute(ctx caddy.Context) {
+	app, err := ctx.AppIfConfigured("http")
+	if err != nil {
 		return
 	}
-	if retries, found := lookup(r, proxyRetries); found && retries != "" && retries != "0" {
-		h.told.repeats.Do(func() {
+	for _, server := range app.(*caddyhttp.App).Servers {
+		way := route{of: h}
+		way.walk(server.Routes)
+		switch {
+		case way.proxied && way.found:
+			h.logger.Warn("reverse_proxy stands before oob_dispatch and answers every request, so that no dispatch is taken over: put oob_dispatch before it")
+		case way.twice:
+			h.logger.Warn("two oob_dispatch with the same base_path stand in one route, and both act on a call: put all dispatchers into one",
+				slog.String("base_path", h.BasePath))
+		case way.repeats:
 			h.logger.Warn("the proxy repeats requests, and each dispatch request that is repeated makes another token: " +
 				"remove lb_try_duration and lb_retries from reverse_proxy on this route")
-		})
+		}
+	}
+}
+
+// A route is what a request comes by in the way of a handler, as far as that
+// does not depend on the request.
+type route struct {
+	of      *Handler
+	proxied bool // a proxy takes everything, before the handler where that is found
+	found   bool // the handler was come by
+	ended   bool // the proxy after it was
+	twice   bool // another one before it acts on the same calls
+	repeats bool // the proxy after it repeats requests
+	before  *Handler
+}
+
+// walk goes through routes in their order, up to the proxy after the handler.
+func (w *route) walk(routes caddyhttp.RouteList) {
+	for _, r := range routes {
+		if w.ended {
+			return
+		}
+		here := *w
+		for _, handler := range r.Handlers {
+			here.pass(handler)
+		}
+		conditional := len(r.MatcherSets) > 0
+		if !conditional || here.found && !w.found {
+			*w = here
+		}
+	}
+}
+
+func (w *route) pass(handler caddyhttp.MiddlewareHandler) {
+	switch handler := handler.(type) {
+	case *Handler:
+		if handler == w.of {
+			w.found, w.ended, w.twice = true, w.proxied, w.before != nil
+		} else if handler.BasePath == w.of.BasePath {
+			w.before = handler
+		}
+	case *reverseproxy.Handler:
+		if len(handler.HandleResponse) > 0 { // as forward_auth has, which goes on
+			return
+		}
+		if !w.found {
+			w.proxied = true
+			return
+		}
+		lb := handler.LoadBalancing
+		w.ended, w.repeats = true, lb != nil && (lb.Retries > 0 || lb.TryDuration > 0)
+	case *caddyhttp.Subroute:
+		w.walk(handler.Routes)
 	}
 }

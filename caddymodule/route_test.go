@@ -1,87 +1,88 @@
 package caddymodule
 
 import (
-	"bytes"
-	"context"
-	"fmt"
-	"log/slog"
-	"net"
-	"net/http"
+	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// What is wrong with a route is told with the first request that shows it, and
-// not with each.
+// What does not go together with the handler in its route is told as soon as the
+// configuration runs.
 func TestWarningsOfTheRoute(t *testing.T) {
-	const twice, repeats = "two oob_dispatch", "the proxy repeats"
-	for name, test := range map[string]struct {
-		method  string
-		other   string // base_path of a handler before this one, "" for none
-		retries string
-		want    []string
-	}{
-		"alone":              {http.MethodPost, "", "0", nil},
-		"no proxy":           {http.MethodPost, "", "", nil},
-		"two":                {http.MethodPost, "/nevisfido", "0", []string{twice}},
-		"two paths":          {http.MethodPost, "/other", "0", nil},
-		"repeated":           {http.MethodPost, "", "2", []string{repeats}},
-		"a repeated reading": {http.MethodGet, "", "2", nil},
-		"both":               {http.MethodPost, "/nevisfido", "1", []string{twice, repeats}},
+	const (
+		dispatch = "oob_dispatch {\n dispatcher open link\n}\n"
+		proxy    = "reverse_proxy 127.0.0.1:1\n"
+		retrying = "reverse_proxy 127.0.0.1:1 {\n lb_retries 2\n}\n"
+
+		before, twice, repeats = "reverse_proxy stands before", "two oob_dispatch", "the proxy repeats"
+	)
+	for name, test := range map[string]struct{ site, want string }{
+		"sorted by Caddy":            {proxy + dispatch, ""},
+		"in order":                   {"route {\n" + dispatch + proxy + "}\n", ""},
+		"the wrong way round":        {"route {\n" + proxy + dispatch + "}\n", before},
+		"in a handle before":         {"route {\nhandle {\n" + proxy + "}\n" + dispatch + "}\n", before},
+		"of other paths":             {"route {\nreverse_proxy /other/* 127.0.0.1:1\n" + dispatch + proxy + "}\n", ""},
+		"forward_auth":               {"route {\nforward_auth 127.0.0.1:2 {\nuri /auth\n}\n" + dispatch + proxy + "}\n", ""},
+		"of other paths in a handle": {"handle /other/* {\n" + retrying + "}\nhandle {\n" + dispatch + proxy + "}\n", ""},
+		"retries":                    {dispatch + retrying, repeats},
+		"tries for a while":          {"route /nevisfido/* {\n" + dispatch + "reverse_proxy 127.0.0.1:1 {\n lb_try_duration 3s\n}\n}\n", repeats},
+		"retries of other paths":     {"route {\n" + dispatch + "reverse_proxy /other/* 127.0.0.1:1 {\n lb_retries 2\n}\n" + proxy + "}\n", ""},
+		"two":                        {"route {\n" + dispatch + dispatch + proxy + "}\n", twice},
+		"two of different paths":     {"route {\noob_dispatch {\n base_path /b\n dispatcher open link\n}\n" + dispatch + proxy + "}\n", ""},
+		"two apart":                  {"handle /a/* {\n" + dispatch + proxy + "}\nhandle {\n" + dispatch + proxy + "}\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var logged bytes.Buffer
-			h := &Handler{BasePath: "/nevisfido", logger: slog.New(slog.NewTextHandler(&logged, nil)), told: new(routeWarnings)}
-			for range 2 {
-				r := proxied()
-				r.Method = test.method
-				if test.other != "" {
-					caddyhttp.SetVar(r.Context(), handlerVar, &Handler{BasePath: test.other})
+			path := filepath.Join(t.TempDir(), "log")
+			config := adapt(t, loggingTo(path, "{\n}\nhttp://127.0.0.1:0 {\n"+test.site+"}\n"))
+			t.Cleanup(func() {
+				if err := caddy.Stop(); err != nil {
+					t.Error(err)
 				}
-				h.warnBefore(r)
-				if test.retries != "" {
-					r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set(proxyRetries, test.retries)
-				}
-				h.warnAfter(r)
+			})
+			if err := caddy.Load(config, true); err != nil {
+				t.Fatal(err)
 			}
-			for _, warning := range []string{twice, repeats} {
-				told := strings.Count(logged.String(), warning)
-				if wanted := slices.Contains(test.want, warning); told > 1 || (told == 1) != wanted {
-					t.Errorf("%q is told %d times: %s", warning, told, &logged)
+			if test.want != "" && !appears(path, test.want, time.Second) {
+				t.Errorf("%q is not in the log", test.want)
+			}
+			time.Sleep(4 * startInterval)
+			for _, other := range []string{before, twice, repeats} {
+				if other != test.want && appears(path, other, 0) {
+					t.Errorf("%q is in the log", other)
 				}
 			}
 		})
 	}
 }
 
-// Through a unix socket there is no address of a client, which is told once a
-// limit counts clients.
-func TestLimitClientOnAUnixSocket(t *testing.T) {
-	socket, log := filepath.Join(t.TempDir(), "s"), filepath.Join(t.TempDir(), "log")
-	for _, tc := range []struct {
-		limit string
-		want  int
-	}{{"limit off", 0}, {"limit target 5 5m", 0}, {"limit client 5 5m", 1}} {
-		s := startSite(t, "\t\t"+tc.limit+"\n\t\tdispatcher open link")
-		config := regexp.MustCompile(`"listen":\[[^]]*\]`).ReplaceAllString(string(s.config), `"listen":["unix/`+socket+`"]`)
-		config = strings.Replace(config, `{"output":"discard"}`, fmt.Sprintf(`{"output":"file","filename":%q}`, log), 1)
-		s.load([]byte(config))
-		s.client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		}}
-		for range 2 {
-			if result := s.dispatch("open", "jeff"); result != "dispatched" {
-				t.Errorf("%s: %s", tc.limit, result)
+// An audit file that cannot be written is told of before a line is lost.
+func TestAuditFileThatCannotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "full")
+	if err := os.Symlink(filepath.Join(dir, "nowhere", "none"), file); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		path string
+		want bool
+	}{"good": {filepath.Join(dir, "audit.jsonl"), false}, "a link to nowhere": {file, true}} {
+		t.Run(name, func(t *testing.T) {
+			log := filepath.Join(t.TempDir(), "log")
+			config := adapt(t, loggingTo(log, "{\n}\nhttp://127.0.0.1:0 {\n\toob_dispatch {\n\t\taudit file "+test.path+"\n\t\tdispatcher open link\n\t}\n}\n"))
+			t.Cleanup(func() {
+				if err := caddy.Stop(); err != nil {
+					t.Error(err)
+				}
+			})
+			if err := caddy.Load(config, true); err != nil {
+				t.Fatal(err)
 			}
-		}
-		if n := strings.Count(readFile(t, log), "limit client does not tell clients apart"); n != tc.want {
-			t.Errorf("%s: told %d times, want %d", tc.limit, n, tc.want)
-		}
+			if warned := appears(log, "the audit file cannot be written", time.Second); warned != test.want {
+				t.Errorf("warned: %v, want %v", warned, test.want)
+			}
+		})
 	}
 }

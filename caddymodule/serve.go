@@ -60,7 +60,7 @@ func lookup(r *http.Request, placeholder string) (string, bool) {
 func (h *Handler) clientIP(r *http.Request) string {
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	if _, err := netip.ParseAddr(ip); err != nil {
-		h.told.noClient.Do(func() {
+		h.noClient.Do(func() {
 			h.logger.Warn("requests come without the IP address of a client, such as through a unix socket, so that limit client does not tell clients apart: " +
 				"have the proxy in front send X-Forwarded-For, and set trusted_proxies_unix in the global option servers")
 		})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -16,16 +17,25 @@ const (
 	trialPause    = 5 * time.Second // between trials of a store that fails
 )
 
-// tryStore warns of a store that cannot be written, before the first user is
-// lost, and tells when it can be. It waits until the configuration runs: one
-// that is only validated must reach for nothing.
-func (h *Handler) tryStore(ctx caddy.Context, directory *targets.Directory) {
+// whenRunning warns of what can be seen as soon as the configuration runs, before
+// the first user is lost. One that is only validated must reach for nothing.
+func (h *Handler) whenRunning(ctx caddy.Context, directory *targets.Directory) {
 	for !running(ctx) {
 		if !sleep(ctx, startInterval) {
 			return
 		}
 	}
-	h.warnOfOrder(ctx)
+	h.warnOfRoute(ctx)
+	if h.auditPath != "" {
+		if err := auditfile.Try(h.auditPath); err != nil {
+			h.logger.Warn("the audit file cannot be written: dispatches go on, and their lines are lost", slog.Any("error", err))
+		}
+	}
+	h.tryStore(ctx, directory)
+}
+
+// tryStore warns of a store that cannot be written, and tells when it can be.
+func (h *Handler) tryStore(ctx caddy.Context, directory *targets.Directory) {
 	for warned := false; ; warned = true {
 		trial, cancel := context.WithTimeout(ctx, trialTimeout)
 		err := directory.Writable(trial)

@@ -66,6 +66,11 @@ func TestUnknownPlaceholdersAreErrors(t *testing.T) {
 		"{oob.token}":                    false,
 		"{oob.}":                         false,
 		`{"a":"{oob.target}{oob.nope}"}`: false,
+		"{http.request.header.X":         false,
+		"tel:{oob.target and more":       false,
+		`{"a":"{oob.target"}`:            false,
+		"{oob.a {oob.link}":              false,
+		`{"http.a": {"oob.b": 1}}`:       true,
 	} {
 		if err := Template(template).Check(); (err == nil) != ok {
 			t.Errorf("%s: %v", template, err)

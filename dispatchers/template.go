@@ -29,8 +29,23 @@ var placeholders = []string{
 	"user.email", "user.mobile", "user.address",
 }
 
-// Check fails for a placeholder that begins with "oob." and does not exist.
+// Check fails for a placeholder that begins with "oob." and does not exist, and
+// for one whose brace is not closed.
 func (t Template) Check() error {
+	var unclosed error
+	text := ""
+	t.scan(func(part string) {
+		// The brace of what scan does not take for a placeholder ends a part.
+		for _, prefix := range []string{oobPrefix, "http."} {
+			if unclosed == nil && strings.HasSuffix(text, "{") && strings.HasPrefix(part, prefix) {
+				unclosed = fmt.Errorf("a placeholder {%s… is not closed: put a } after its name", prefix)
+			}
+		}
+		text = part
+	}, func(string) { text = "" })
+	if unclosed != nil {
+		return unclosed
+	}
 	for _, name := range t.Placeholders() {
 		rest, ours := strings.CutPrefix(name, oobPrefix)
 		if !ours || slices.Contains(placeholders, rest) {

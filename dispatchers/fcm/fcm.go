@@ -99,7 +99,7 @@ var options = conf.Join(conf.Table[FCM]{
 	conf.Path("credentials", func(f *FCM) *string { return &f.Credentials }),
 	conf.Flag("application_default", func(f *FCM) *bool { return &f.ApplicationDefault }),
 	conf.Placeholder("project", func(f *FCM) *string { return &f.Project }, checkProject),
-	conf.Placeholder("endpoint", func(f *FCM) *string { return &f.Endpoint }, checkEndpoint),
+	conf.URL("endpoint", func(f *FCM) *string { return &f.Endpoint }, checkEndpoint),
 	conf.Flag("dry_run", func(f *FCM) *bool { return &f.DryRun }),
 	conf.Duration("ttl", func(f *FCM) *caddy.Duration { return &f.TTL }, MaxTTL, 0),
 	conf.Text("title", func(f *FCM) *dispatchers.Template { return &f.Title }, dispatchers.CheckTemplate),

@@ -101,7 +101,7 @@ var options = conf.Join(
 	conf.Table[Letter]{
 		conf.Path("spool", func(l *Letter) *string { return &l.Spool }),
 		conf.Int("max_spool", func(l *Letter) *int { return &l.MaxSpool }, 1, 1_000_000, 1000),
-		conf.Placeholder("printer", func(l *Letter) *string { return &l.Printer }, checkPrinter),
+		conf.URL("printer", func(l *Letter) *string { return &l.Printer }, checkPrinter),
 		conf.Duration("min_lifetime", func(l *Letter) *caddy.Duration { return &l.MinLifetime }, 0, 72*time.Hour),
 		conf.Text("sender", func(l *Letter) *string { return &l.Sender }, checkSender),
 		conf.OneOf("window", func(l *Letter) *string { return &l.Window }, windowRight, windowLeft),

@@ -18,7 +18,7 @@ func TestRecipes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	common := regexp.MustCompile(`(?m)^\t(retries|address|base_url|handle) .*\n`)
+	common := regexp.MustCompile(`(?m)^\t(retries|address|base_url|short_links) .*\n`)
 	type answer struct {
 		status int
 		body   string

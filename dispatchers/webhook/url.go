@@ -8,6 +8,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
 // setURL takes placeholders before the path literally, so that {env.NAME} can
@@ -42,7 +43,8 @@ func (p *plan) setURL(text string) (err error) {
 	return err
 }
 
-// cutBase cuts a URL after its host. Slashes within braces belong to a
+// cutBase cuts a URL after its host, or after a placeholder for a whole URL that
+// more of the query follows. Slashes within braces belong to a
 // placeholder, such as {file./path}.
 func cutBase(text string) (base, rest string) {
 	i := 0
@@ -54,7 +56,7 @@ func cutBase(text string) (base, rest string) {
 		switch c := text[i]; {
 		case c == '{' || c == '}':
 			inside = c == '{'
-		case !inside && strings.IndexByte("/?#", c) >= 0:
+		case !inside && strings.IndexByte("/?#&", c) >= 0:
 			return text[:i], text[i:]
 		}
 	}
@@ -65,7 +67,7 @@ func cutBase(text string) (base, rest string) {
 // are refused, encoded slashes included, because servers differ in what they
 // decode when.
 func (p *plan) expandURL(filled *dispatchers.Message) (*url.URL, error) {
-	u, err := url.Parse(p.base + filled.Expand(p.rest, escapeURL))
+	u, err := url.Parse(p.base + filled.Expand(p.rest, placeholder.EscapeURL))
 	if err != nil {
 		return nil, errors.New("path or query are not those of a URL")
 	}
@@ -75,9 +77,4 @@ func (p *plan) expandURL(filled *dispatchers.Message) (*url.URL, error) {
 		}
 	}
 	return u, nil
-}
-
-// escapeURL encodes everything that has a meaning in a path or a query.
-func escapeURL(value string) string {
-	return strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
 }

@@ -67,6 +67,16 @@ func New(path string, bounds Bounds, report func(lost int64, err error)) *File {
 	return f
 }
 
+// Try reports why a file cannot be appended to. It makes the file where there is
+// none.
+func Try(path string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, fileMode) //nolint:gosec // the operator names it
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
 // SetBounds changes the bounds.
 func (f *File) SetBounds(bounds Bounds) { f.bounds.Store(&bounds) }
 

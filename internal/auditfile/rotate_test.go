@@ -147,6 +147,7 @@ func TestRotationThatFails(t *testing.T) {
 		f := New(path, small, seen.report)
 		f.Append(object(16))
 		time.Sleep(2 * pause)
+		synctest.Wait()
 		if after := len(contentOf(t, path)); seen.lost != 1 || after != size || string(contentOf(t, blocked)) != "another" {
 			t.Errorf("%d lines lost, %d bytes more: %v", seen.lost, after-size, seen.errs)
 		}

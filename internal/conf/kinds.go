@@ -27,10 +27,19 @@ func Text[M any, S ~string](name string, field func(*M) *S, valid func(string) e
 // {env.NAME}. Provision replaces them; valid looks at the value that results,
 // and before that at one without placeholders.
 func Placeholder[M any, S ~string](name string, field func(*M) *S, valid func(string) error) Option[M] {
+	return resolved(name, field, valid, placeholder.Resolve)
+}
+
+// URL is Placeholder for a URL, in which values are escaped for their place.
+func URL[M any, S ~string](name string, field func(*M) *S, valid func(string) error) Option[M] {
+	return resolved(name, field, valid, placeholder.ResolveURL)
+}
+
+func resolved[M any, S ~string](name string, field func(*M) *S, valid func(string) error, resolve func(option, text string) (string, error)) Option[M] {
 	return text(name, field,
 		func(value string) error { return placeholder.Check(name, value, valid) },
 		func(value string) (string, error) {
-			value, err := placeholder.Resolve(name, value)
+			value, err := resolve(name, value)
 			if err != nil {
 				return "", err
 			}
@@ -356,7 +365,10 @@ func Block[M, Part any](name string, t Table[Part], part func(*M) *Part) Option[
 // one returns the only value of an option.
 func one(name string, d *caddyfile.Dispenser) (string, error) {
 	args := d.RemainingArgs()
-	if len(args) != 1 || args[0] == "" {
+	switch {
+	case len(args) == 0, len(args) == 1 && args[0] == "":
+		return "", fmt.Errorf("%s takes one value, and there is none; a variable such as {$NAME} that is not set leaves none", name)
+	case len(args) > 1:
 		return "", fmt.Errorf("%s takes one value; put it in quotes if it holds spaces", name)
 	}
 	return args[0], nil
@@ -366,7 +378,10 @@ func one(name string, d *caddyfile.Dispenser) (string, error) {
 // error says what it takes.
 func Values(d *caddyfile.Dispenser, n int, takes string) ([]string, error) {
 	args := d.RemainingArgs()
-	if len(args) != n || slices.Contains(args, "") {
+	switch {
+	case len(args) < n, slices.Contains(args, ""):
+		return nil, errors.New(takes + " (a variable such as {$NAME} that is not set leaves no value)")
+	case len(args) > n:
 		return nil, errors.New(takes)
 	}
 	return args, nil

@@ -68,7 +68,7 @@ func resolveProxy(o *Options, logger *slog.Logger) error {
 	if o.Proxy == "" {
 		return nil
 	}
-	value, err := placeholder.Resolve("proxy", o.Proxy)
+	value, err := placeholder.ResolveURL("proxy", o.Proxy)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,8 @@ var setLater = []string{
 	"http.request.tls.", "http.response.", "http.reverse_proxy.", "http.vars.",
 }
 
-// caddys are the beginnings of the names that are Caddy's alone.
-var caddys = []string{"http.", "env.", "system.", "time.", "file."}
+// caddys are the beginnings of the names that are Caddy's alone, and of requests.
+var caddys = []string{"http.", "system.", "time."}
 
 // Unknown returns those of the names of placeholders of a request that Caddy
 // cannot know, most likely because they are misspelt, such as

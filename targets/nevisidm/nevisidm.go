@@ -108,7 +108,7 @@ type Source struct {
 }
 
 var options = conf.Join(conf.Table[Source]{
-	conf.Argument(conf.Placeholder("url", func(s *Source) *string { return &s.URL }, checkURL)),
+	conf.Argument(conf.URL("url", func(s *Source) *string { return &s.URL }, checkURL)),
 	conf.Placeholder("client", func(s *Source) *string { return &s.Client }, checkClient),
 	conf.Resolved(conf.Custom("auth", readAuth, nil), (*Source).setAuth),
 	conf.OneOf("api", func(s *Source) *string { return &s.API }, apiEntities, apiCredentials, apiAuto),

@@ -49,7 +49,7 @@ func checkAddress(text string) error { return placeholder.Check("addresses", tex
 func (s *Store) resolveAddresses(*slog.Logger) error {
 	addresses := make([]string, len(s.Addresses))
 	for i, text := range s.Addresses {
-		value, err := placeholder.Resolve("addresses", text)
+		value, err := placeholder.ResolveURL("addresses", text)
 		if err != nil {
 			return err
 		}
