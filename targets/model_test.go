@@ -264,6 +264,9 @@ func (h *history) finish() {
 // Another process takes its place.
 func (h *history) die() {
 	dead := rapid.SampledFrom(h.f).Draw(h.t, "dead sidecar")
+	if dead == h.alone {
+		return // what it alone knows would be lost, as doc.go says
+	}
 	h.changes = slices.DeleteFunc(h.changes, func(c *change) bool { return c.f == dead })
 	h.f[slices.Index(h.f, dead)] = dead.another()
 }
