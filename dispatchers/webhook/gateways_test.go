@@ -150,7 +150,7 @@ func TestEnvironmentInTheURL(t *testing.T) {
 		"{env.OOB_TEST_BASE}": "/v1?tenant=a%20b",
 		"http://{env.OOB_TEST_HOST}/{env.OOB_TEST_PASSWORD}/x":  "/" + escaped + "/x",
 		s.URL() + "/x?p={env.OOB_TEST_PASSWORD}&q={oob.data.x}": "/x?p=" + escaped + "&q=1",
-		"{env.OOB_TEST_BASE}&q={oob.data.x}":                   "/v1?tenant=a%20b&q=1",
+		"{env.OOB_TEST_BASE}&q={oob.data.x}":                    "/v1?tenant=a%20b&q=1",
 		"{env.OOB_TEST_BASE}?&p={env.OOB_TEST_PASSWORD}":        "/v1?tenant=a%20b?&p=" + escaped,
 	} {
 		if got := send(t, s, newDispatcher(t, url, nil), message(map[string]string{"oob.data.x": "1"})); got.URI != want {
