@@ -96,10 +96,14 @@ var auditOption = conf.Custom("audit",
 // auditFiles outlive a reload, so that each has one writer.
 var auditFiles = caddy.NewUsagePool()
 
-type auditFile struct{ *auditfile.File }
+type auditFile struct {
+	*auditfile.File
+	path    string
+	trouble *auditTrouble
+}
 
 // Destruct implements caddy.Destructor.
-func (f auditFile) Destruct() error {
+func (f *auditFile) Destruct() error {
 	f.Close()
 	return nil
 }
@@ -127,17 +131,18 @@ func (h *Handler) openAudit(log *zap.Logger) (auditTrail, error) {
 		return nil, fmt.Errorf("audit file: %w", err)
 	}
 	file, loaded, err := auditFiles.LoadOrNew(path, func() (caddy.Destructor, error) {
-		return auditFile{auditfile.New(path, h.Audit.bounds(), new(auditTrouble).report)}, nil
+		trouble := new(auditTrouble)
+		return &auditFile{auditfile.New(path, h.Audit.bounds(), trouble.report), path, trouble}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sharing the audit file: %w", err)
 	}
+	h.audit = file.(*auditFile)
 	if loaded {
-		file.(auditFile).SetBounds(h.Audit.bounds())
+		h.audit.SetBounds(h.Audit.bounds())
 	}
-	h.auditPath = path
 	h.release = append(h.release, func() error { _, err := auditFiles.Delete(path); return err })
-	return fileTrail(file.(auditFile).File), nil
+	return fileTrail(h.audit.File), nil
 }
 
 func (a *Audit) bounds() auditfile.Bounds {
@@ -163,10 +168,22 @@ func canHoldAudit(path string) error {
 
 // auditTrouble counts the lines that are lost, and logs when that begins and
 // ends.
-type auditTrouble struct{ present atomic.Bool }
+type auditTrouble struct {
+	present atomic.Bool
+	last    atomic.Pointer[error]
+}
+
+// failure returns why lines are lost at present, nil where they are written.
+func (t *auditTrouble) failure() error {
+	if err := t.last.Load(); err != nil && t.present.Load() {
+		return *err
+	}
+	return nil
+}
 
 func (t *auditTrouble) report(lost int64, err error) {
 	collectors().auditFailures.Add(float64(lost))
+	t.last.Store(&err)
 	if before := t.present.Swap(err != nil); before == (err != nil) {
 		return
 	}

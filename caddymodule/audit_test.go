@@ -349,7 +349,7 @@ func TestAuditFileIsRolled(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range lines {
-			shared.(auditFile).Append([]byte(`{"n":"` + strings.Repeat("x", 200<<10) + `"}`))
+			shared.(*auditFile).Append([]byte(`{"n":"` + strings.Repeat("x", 200<<10) + `"}`))
 			time.Sleep(2 * time.Millisecond) // the queue need not take them all
 		}
 		if _, err := auditFiles.Delete(path); err != nil {

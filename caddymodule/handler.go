@@ -47,6 +47,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the handler and its guests. It dials nothing.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger, h.noClient = ctx.Slogger(), new(sync.Once)
+	h.health = &health{attempts: make(map[string]lastAttempts)}
 	if err := handlerOptions.Provision(h, h.logger); err != nil {
 		return err
 	}
@@ -79,6 +80,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.exchange, err = exchange.New(config); err != nil {
 		return err
 	}
+	h.serveHealth(ctx.GetMetricsRegistry())
 	go config.Targets.Run(ctx)
 	go h.whenRunning(ctx, config.Targets)
 	return nil

@@ -14,8 +14,9 @@ import (
 // metrics, the log, and the audit trail where there is one.
 type observer struct {
 	*metrics
-	trail auditTrail // nil for none
-	log   *slog.Logger
+	trail  auditTrail // nil for none
+	health *health
+	log    *slog.Logger
 }
 
 func (h *Handler) openObserver(ctx caddy.Context) (*observer, error) {
@@ -24,12 +25,13 @@ func (h *Handler) openObserver(ctx caddy.Context) (*observer, error) {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	trail, err := h.openAudit(ctx.Logger())
-	return &observer{m, trail, h.logger}, err
+	return &observer{m, trail, h.health, h.logger}, err
 }
 
 // Exchanged implements exchange.Observer.
 func (o *observer) Exchanged(r exchange.Record) {
 	o.metrics.Exchanged(r)
+	o.health.exchanged(r)
 	if o.trail != nil {
 		o.trail.exchanged(r)
 	}

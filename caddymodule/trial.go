@@ -26,8 +26,8 @@ func (h *Handler) whenRunning(ctx caddy.Context, directory *targets.Directory) {
 		}
 	}
 	h.warnOfRoute(ctx)
-	if h.auditPath != "" {
-		if err := auditfile.Try(h.auditPath); err != nil {
+	if h.audit != nil {
+		if err := auditfile.Try(h.audit.path); err != nil {
 			h.logger.Warn("the audit file cannot be written: dispatches go on, and their lines are lost", slog.Any("error", err))
 		}
 	}

@@ -18,7 +18,11 @@ func (p *plan) setURL(text string) (err error) {
 	p.base, text = cutBase(text)
 	names := dispatchers.Template(p.base).Placeholders()
 	if len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !resolvedAtLoad(name) }) {
-		if p.base, err = p.value("url", p.base, "https://host.example"); err != nil {
+		sample := "https://host.example"
+		if strings.HasPrefix(text, "&") { // the value has a query
+			sample += "/?a"
+		}
+		if p.base, err = p.value("url", p.base, sample); err != nil {
 			return err
 		}
 	}
