@@ -20,7 +20,7 @@ import (
 func healthOf(t *testing.T, options string) (ask func(method, query string) (int, report), site string) {
 	t.Helper()
 	site, internal := testservice.FreeAddress(t), testservice.FreeAddress(t)
-	config := adapt(t, loggingTo(filepath.Join(t.TempDir(), "log"), "{\n}\nhttp://"+site+" {\n\toob_dispatch {\n\t\tdispatcher open link {\n\t\t\tencryption off\n\t\t\tbase_url https://a.example/open\n\t\t}\n\t\tredeem_url https://a.example/redeem\n"+options+"\n\t}\n"+
+	config := adapt(t, loggingTo(t, filepath.Join(t.TempDir(), "log"), "{\n}\nhttp://"+site+" {\n\toob_dispatch {\n\t\tdispatcher open link {\n\t\t\tencryption off\n\t\t\tbase_url https://a.example/open\n\t\t}\n\t\tredeem_url https://a.example/redeem\n"+options+"\n\t}\n"+
 		"\theader Content-Type application/json\n\trespond `{\"dispatchResult\":\"dispatched\",\"token\":\"0123456789abcdef0123456789abcdef\",\"dispatcherInformation\":{\"name\":\"link\""+
 		"}}`\n}\n"+
 		"http://"+internal+" {\n\toob_health /ready\n}\n"))
@@ -56,7 +56,7 @@ func healthOf(t *testing.T, options string) (ask func(method, query string) (int
 }
 
 func TestHealthFollowsTheStore(t *testing.T) {
-	root := filepath.Join(t.TempDir(), "targets")
+	root := filepath.Join(testservice.Folder(t), "targets")
 	if err := os.WriteFile(root, []byte("not a folder"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestHealthOfDispatchersAndAudit(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(audit), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	ask, site := healthOf(t, "\t\tstore caddy {\n\t\t\tstorage file_system "+t.TempDir()+"\n\t\t}\n\t\taudit file "+audit)
+	ask, site := healthOf(t, "\t\tstore caddy {\n\t\t\tstorage file_system "+testservice.Folder(t)+"\n\t\t}\n\t\taudit file "+audit)
 	dispatch := func() {
 		t.Helper()
 		answer, err := http.Post("http://"+site+"/nevisfido/token/dispatch/authentication", "application/json", //nolint:gosec // loopback

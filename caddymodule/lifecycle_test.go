@@ -61,7 +61,7 @@ http://%s {
 		}
 	}
 }
-`, t.TempDir(), s.address, options, upstream.Addr()))
+`, testservice.Folder(t), s.address, options, upstream.Addr()))
 	t.Cleanup(s.stop)
 	s.load(s.config)
 	return s

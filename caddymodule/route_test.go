@@ -36,7 +36,7 @@ func TestWarningsOfTheRoute(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "log")
-			config := adapt(t, loggingTo(path, "{\n}\nhttp://127.0.0.1:0 {\n"+test.site+"}\n"))
+			config := adapt(t, loggingTo(t, path, "{\n}\nhttp://127.0.0.1:0 {\n"+test.site+"}\n"))
 			t.Cleanup(func() {
 				if err := caddy.Stop(); err != nil {
 					t.Error(err)
@@ -71,7 +71,7 @@ func TestAuditFileThatCannotBeWritten(t *testing.T) {
 	}{"good": {filepath.Join(dir, "audit.jsonl"), false}, "a link to nowhere": {file, true}} {
 		t.Run(name, func(t *testing.T) {
 			log := filepath.Join(t.TempDir(), "log")
-			config := adapt(t, loggingTo(log, "{\n}\nhttp://127.0.0.1:0 {\n\toob_dispatch {\n\t\taudit file "+test.path+"\n\t\tdispatcher open link\n\t}\n}\n"))
+			config := adapt(t, loggingTo(t, log, "{\n}\nhttp://127.0.0.1:0 {\n\toob_dispatch {\n\t\taudit file "+test.path+"\n\t\tdispatcher open link\n\t}\n}\n"))
 			t.Cleanup(func() {
 				if err := caddy.Stop(); err != nil {
 					t.Error(err)

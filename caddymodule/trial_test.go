@@ -9,18 +9,21 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 // loggingTo has a configuration, which begins with global options, log into a
 // file.
-func loggingTo(path, config string) string {
-	return strings.Replace(config, "{\n", "{\n\tadmin off\n\tpersist_config off\n\tlog {\n\t\toutput file "+path+"\n\t}\n", 1)
+func loggingTo(t *testing.T, path, config string) string {
+	t.Helper()
+	return strings.Replace(config, "{\n", "{\n\tadmin off\n\tpersist_config off\n\tstorage file_system "+testservice.Folder(t)+"\n\tlog {\n\t\toutput file "+path+"\n\t}\n", 1)
 }
 
 // A store that cannot be written is a warning as soon as the configuration
 // runs, and nothing of the store is touched when it is only validated.
 func TestStoreThatCannotBeWritten(t *testing.T) {
-	dir := t.TempDir()
+	dir := testservice.Folder(t)
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, []byte("not a folder"), 0o600); err != nil {
 		t.Fatal(err)
@@ -33,7 +36,7 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 	}{"broken": {file, true}, "works": {good, false}} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "log")
-			config := adapt(t, loggingTo(path, "{\n}\nhttp://127.0.0.1:0 {\n\toob_dispatch {\n\t\tstore caddy {\n\t\t\tstorage file_system "+test.root+"\n\t\t}\n\t\tdispatcher open link\n\t}\n}\n"))
+			config := adapt(t, loggingTo(t, path, "{\n}\nhttp://127.0.0.1:0 {\n\toob_dispatch {\n\t\tstore caddy {\n\t\t\tstorage file_system "+test.root+"\n\t\t}\n\t\tdispatcher open link\n\t}\n}\n"))
 			if err := validateConfig(config); err != nil {
 				t.Fatal(err)
 			}

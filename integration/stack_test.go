@@ -125,7 +125,7 @@ const handlerText = `oob_dispatch {
 func start(t *testing.T, o options) *stack {
 	t.Helper()
 	s := &stack{
-		t: t, storage: filepath.Join(t.TempDir(), "storage"),
+		t: t, storage: filepath.Join(testservice.Folder(t), "storage"),
 		address: testservice.FreeAddress(t),
 		client: &http.Client{
 			Timeout:       patience,

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // allVariable is set where every test has to run, as test.sh does: what would
@@ -27,6 +28,26 @@ func Slow(t testing.TB, why string) {
 	if os.Getenv(allVariable) == "" {
 		t.Skipf("this takes minutes: %s; ./test.sh runs it", why)
 	}
+}
+
+// Folder makes a folder for a server that may still write into it when the test
+// ends, which t.TempDir takes for a failure.
+func Folder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "oob-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for range 100 {
+			if err = os.RemoveAll(dir); err == nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Error(err)
+	})
+	return dir
 }
 
 // Need returns the path of a program, and skips the test if it is not
