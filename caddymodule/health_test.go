@@ -104,7 +104,7 @@ func TestHealthOfDispatchersAndAudit(t *testing.T) {
 	ask, site := healthOf(t, "\t\tstore caddy {\n\t\t\tstorage file_system "+testservice.Folder(t)+"\n\t\t}\n\t\taudit file "+audit)
 	dispatch := func() {
 		t.Helper()
-		answer, err := http.Post("http://"+site+"/nevisfido/token/dispatch/authentication", "application/json", //nolint:gosec // loopback
+		answer, err := http.Post("http://"+site+"/nevisfido/token/dispatch/authentication", "application/json",
 			strings.NewReader(`{"dispatcher":"open","getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`))
 		if err != nil {
 			t.Fatal(err)

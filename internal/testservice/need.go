@@ -34,7 +34,7 @@ func Slow(t testing.TB, why string) {
 // ends, which t.TempDir takes for a failure.
 func Folder(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "oob-test-")
+	dir, err := os.MkdirTemp("", "oob-test-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
