@@ -8,6 +8,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -22,6 +23,7 @@ type metrics struct {
 	limited     *prometheus.CounterVec
 	fallbacks   *prometheus.CounterVec
 	passed      *prometheus.CounterVec
+	guesses     *prometheus.CounterVec
 	keyAge      prometheus.Histogram
 
 	auditFailures prometheus.Counter
@@ -49,6 +51,7 @@ var collectors = sync.OnceValue(func() *metrics {
 		limited:     counter("limited_total", "Counter of dispatches that a limit refused.", "scope"),
 		fallbacks:   counter("fallbacks_total", "Counter of dispatchers that were tried because another failed.", "from", "to", "reason"),
 		passed:      counter("passed_total", "Counter of dispatch calls that were not for a dispatcher of the sidecar.", "reason"),
+		guesses:     counter("guesses_total", "Counter of calls and targets that were read with the help of a guess about nevisFIDO.", "guess"),
 		keyAge: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "caddy", Subsystem: "oob", Name: "key_age_seconds",
 			Help:    "Histogram of the age of the keys that messages were encrypted with.",
@@ -73,6 +76,9 @@ var collectors = sync.OnceValue(func() *metrics {
 	for _, reason := range passedReasons {
 		m.passed.WithLabelValues(reason) // so that the first one shows in a rate
 	}
+	for _, guess := range nevisfido.GuessNames() {
+		m.guesses.WithLabelValues(guess)
+	}
 	return m
 })
 
@@ -86,7 +92,7 @@ func (m *metrics) watch(u *targets.Unsynced) { m.waitingStores.LoadOrStore(u, ni
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m := collectors()
-	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.keyAge, m.auditFailures, m.unsynced} {
+	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.guesses, m.keyAge, m.auditFailures, m.unsynced} {
 		if err := registry.Register(c); err != nil {
 			if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); !registered {
 				return nil, err
@@ -123,6 +129,13 @@ func (m *metrics) Limited(scope dispatchers.Scope) {
 
 // Passed implements exchange.Observer.
 func (m *metrics) Passed(reason string) { m.passed.WithLabelValues(reason).Inc() }
+
+// Guessed implements exchange.Observer.
+func (m *metrics) Guessed(g nevisfido.Guesses) {
+	for name := range g.Names() {
+		m.guesses.WithLabelValues(name).Inc()
+	}
+}
 
 func (m *metrics) target(e targets.Event) {
 	m.targets.WithLabelValues(string(e.Name), e.Source).Inc()

@@ -18,7 +18,8 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-// series returns how many series a metric has, and the sum of a gauge's.
+// series returns how many series a metric has, and the sum of them, for gauges
+// and counters.
 func series(t *testing.T, registry *prometheus.Registry, name string) (n int, sum float64) {
 	t.Helper()
 	families, err := registry.Gather()
@@ -29,11 +30,28 @@ func series(t *testing.T, registry *prometheus.Registry, name string) (n int, su
 		if f.GetName() == name {
 			for _, m := range f.GetMetric() {
 				n++
-				sum += m.GetGauge().GetValue()
+				sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
 			}
 		}
 	}
 	return n, sum
+}
+
+// Every guess has a series before it hits, and counts.
+func TestGuessesAreCounted(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m, err := newMetrics(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := series(t, registry, "caddy_oob_guesses_total"); n != len(nevisfido.GuessNames()) {
+		t.Errorf("%d series, want %d", n, len(nevisfido.GuessNames()))
+	}
+	_, before := series(t, registry, "caddy_oob_guesses_total")
+	m.Guessed(nevisfido.GuessKeyText | nevisfido.GuessTargetMember)
+	if _, after := series(t, registry, "caddy_oob_guesses_total"); after-before != 2 {
+		t.Errorf("counted %v guesses, want 2", after-before)
+	}
 }
 
 // Every reason of the exchange has a series before its first call, and is

@@ -65,7 +65,14 @@ func (x *Exchange) readDispatch(w http.ResponseWriter, r *http.Request) ([]byte,
 	if err != nil {
 		return nil, nil, statusError(http.StatusBadRequest, "the dispatch request is malformed: %w", err)
 	}
+	x.guessed(request.Guesses)
 	return body, request, nil
+}
+
+func (x *Exchange) guessed(g nevisfido.Guesses) {
+	if g != 0 {
+		x.Observer.Guessed(g)
+	}
 }
 
 // choose finds the channel that was asked for: by name, or by the default of

@@ -575,6 +575,7 @@ type observed struct {
 	records []Record
 	limited []dispatchers.Scope
 	passed  []string
+	guesses nevisfido.Guesses
 }
 
 func (o *observed) Exchanged(r Record) {
@@ -593,6 +594,12 @@ func (o *observed) Passed(reason string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.passed = append(o.passed, reason)
+}
+
+func (o *observed) Guessed(g nevisfido.Guesses) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.guesses |= g
 }
 
 // one returns the record of the only exchange.

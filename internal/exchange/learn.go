@@ -99,6 +99,10 @@ func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Nex
 		x.unidentified(l, err)
 		return rec.relay()
 	}
+	x.guessed(created.Guesses)
+	if l.description != nil {
+		x.guessed(l.description.Guesses)
+	}
 	ctx, cancel := x.detached(upstream)
 	defer cancel()
 	if l.description == nil {

@@ -32,6 +32,7 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 		x.Log.Info("observed a dispatch request that would have been refused: it is not plain JSON", "error", err)
 		return nil
 	}
+	x.guessed(request.Guesses)
 	// The caller has its answer and may be gone.
 	d, failure := x.choose(r.WithContext(context.WithoutCancel(r.Context())), op, request)
 	if failure == nil && d.Channel == nil {

@@ -23,6 +23,9 @@ type Observer interface {
 	// Passed is called for a dispatch call that was not ours, with one of the
 	// reasons Passed….
 	Passed(reason string)
+	// Guessed is called for each call that was read with the help of guesses, and
+	// for each target that was learned so.
+	Guessed(nevisfido.Guesses)
 }
 
 type noObserver struct{}
@@ -30,6 +33,7 @@ type noObserver struct{}
 func (noObserver) Exchanged(Record)          {}
 func (noObserver) Limited(dispatchers.Scope) {}
 func (noObserver) Passed(string)             {}
+func (noObserver) Guessed(nevisfido.Guesses) {}
 
 // Record tells of one dispatch.
 type Record struct {
