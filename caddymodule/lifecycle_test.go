@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
@@ -285,6 +286,7 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 		"alg":        `RSA-OAEP-256|ECDH-ES\+A256KW|`,
 		"enc":        `A256CBC-HS512|A256GCM|`,
 		"event":      `[a-z_]+`,
+		"guess":      strings.Join(nevisfido.GuessNames(), "|"),
 		"source":     `create|registration|modify|delete|device|dispatch`,
 		"scope":      `target|user|client`,
 		"le":         `[0-9.e+]+|\+Inf`,
