@@ -24,14 +24,15 @@ const Namespace = "oob.dispatchers"
 // configuration.
 type Dispatcher interface {
 	// Traits tells the sidecar what the channel needs. It depends on nothing but
-	// the type, except for MinLifetime, and is called before the dispatcher is
-	// provisioned as well.
+	// the type, except for MinLifetime and AddressOptional, and is called before
+	// the dispatcher is provisioned as well.
 	Traits() Traits
 
 	// Dispatch makes one attempt. It returns when the third party has
-	// answered or the context ends; see also Begin. An error should be an *Error made with
-	// Fail; any other is taken for Broken, or for Temporary where the
-	// context's deadline was the cause. Dispatch never repeats an attempt.
+	// answered or the context ends; see also Begin. An error should be an
+	// *Error made with Fail; any other is taken for Broken, or for Temporary
+	// where the context's deadline was the cause. Dispatch never repeats an
+	// attempt.
 	Dispatch(ctx context.Context, m *Message) (Receipt, error)
 }
 

@@ -20,6 +20,10 @@ const readTime = 30 * time.Second
 // discardTime is how long the rest of a body that is refused may take.
 const discardTime = 5 * time.Second
 
+// maxTargetBody bounds what is read of the calls that targets are learned
+// from, and of their answers. Beyond it they stream through.
+const maxTargetBody = 256 << 10
+
 // readBody reads at most limit bytes of a request's body. Beyond that it
 // returns errTooLarge, and r.Body still yields every byte.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
@@ -139,4 +143,27 @@ func coding(h http.Header) string {
 		return ""
 	}
 	return strings.TrimSpace(value)
+}
+
+// readable returns the body of a request, nil where it is too large to be
+// read, and the request to forward, which has all of it.
+func readable(w http.ResponseWriter, r *http.Request) ([]byte, *http.Request, error) {
+	body, err := readBody(w, r, maxTargetBody)
+	switch {
+	case errors.Is(err, errTooLarge):
+		return nil, r.Clone(r.Context()), nil
+	case err != nil:
+		return nil, nil, statusError(http.StatusBadRequest, "reading the request: %w", err)
+	}
+	return body, withBody(r, body), nil
+}
+
+// wholeRequest reads a request to its end before a record becomes stale: who
+// sends half of one, and leaves, must not be able to disable a target.
+func wholeRequest(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	body, upstream, err := readable(w, r)
+	if err == nil && body == nil && r.Body != nil {
+		return nil, statusError(http.StatusRequestEntityTooLarge, "the request exceeds %d bytes", maxTargetBody)
+	}
+	return upstream, err
 }

@@ -81,6 +81,16 @@ func (h *harness) compose(name string, c composite) *Channel {
 	return channel
 }
 
+// A member that has no address makes no attempt.
+func TestLogCountsTheAttemptsThatWereMade(t *testing.T) {
+	h := newHarness(t)
+	h.push()
+	h.add(Channel{Name: "mail", Type: "smtp"})
+	h.compose("either", firstOf("mail", "push"))
+	h.dispatch("either").wantResult(t, nevisfido.Dispatched)
+	h.wantLog(`"dispatched"`, `"attempts":1,`)
+}
+
 func TestCheckComposites(t *testing.T) {
 	leaf := func(p Policy) *Channel { return &Channel{Encryption: p} }
 	of := func(members ...string) *Channel { return &Channel{Composite: firstOf(members...)} }

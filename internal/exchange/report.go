@@ -51,10 +51,21 @@ type Record struct {
 	Reason     string // of the failure; "" where it delivered
 }
 
+// made returns the number of attempts that were made: a member that failed before
+// has none.
+func (r Record) made() (n int) {
+	for _, a := range r.Attempts {
+		if a.Made {
+			n++
+		}
+	}
+	return n
+}
+
 // Observed is the result in the record of a dispatch that was only watched.
 const Observed nevisfido.DispatchResult = "observed"
 
-// An conclusion says how a dispatch came out.
+// A conclusion says how a dispatch came out.
 type conclusion struct {
 	failure   *dispatchers.Error       // nil where it delivered
 	result    nevisfido.DispatchResult // "" for that of the failure's class
@@ -141,7 +152,7 @@ func (x *Exchange) log(r Record, failure *dispatchers.Error) {
 		return
 	}
 	token, result := slog.String("token", r.Token), slog.String("result", string(r.Result))
-	attempts, took := slog.Int("attempts", len(r.Attempts)), slog.Duration("took", r.Took)
+	attempts, took := slog.Int("attempts", r.made()), slog.Duration("took", r.Took)
 	if failure == nil {
 		write(slog.LevelInfo, "dispatched", operation, dispatcher, target, token, result, attempts, took, encryption)
 		return

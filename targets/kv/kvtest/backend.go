@@ -13,8 +13,8 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
-// Backend is a kv.Backend that forgets everything with the process, short links not
-// before, for tests. The zero Backend is ready for use.
+// Backend is a kv.Backend in memory, for tests. It keeps short links beyond their
+// time. The zero Backend is ready for use.
 type Backend struct {
 	mu     sync.Mutex
 	values map[kv.Key]kv.Value
