@@ -12,8 +12,7 @@
 //
 //   - No message goes to a key or an address that nevisFIDO has replaced: each
 //     member of a record agrees with nevisFIDO, or the record is stale, or there
-//     is none. Nothing is sent that takes a member which is
-//     unsure.
+//     is none. Nothing is sent that takes a member which is unsure.
 //   - A target becomes usable again with the next change that nevisFIDO answers
 //     clearly and that brings the members in question, with a registration, or
 //     from a live key source.

@@ -247,9 +247,9 @@ func TestTimeoutAfterTheDocumentIsUncertain(t *testing.T) {
 func TestConnectionThatStallsInTheDocument(t *testing.T) {
 	server, client := net.Pipe()
 	defer server.Close()
-	f := &printer{uri: "ipp://127.0.0.1/p", url: "http://127.0.0.1/p", service: &httpsend.Service{Transport: &http.Transport{
+	f := &printer{uri: "ipp://127.0.0.1/p", url: "http://127.0.0.1/p", service: &httpsend.Service{Transport: &httpclient.Transport{Transport: &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil },
-	}}}
+	}}}}
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		b := make([]byte, 1000) // the head and a little of the body

@@ -10,25 +10,25 @@ import (
 // ended.
 const drainTime = time.Second
 
-// Closing is a transport whose idle connections end with its configuration. A
+// Transport is a transport whose idle connections end with its configuration. A
 // reload does not wait for the requests of the old configuration, whose
 // connections would otherwise stay until they time out.
-type Closing struct {
+type Transport struct {
 	*http.Transport
 	closed atomic.Bool
 }
 
 // Close closes idle connections, and from then on all of them after each
 // request.
-func (c *Closing) Close() {
-	c.closed.Store(true)
-	c.CloseIdleConnections()
+func (t *Transport) Close() {
+	t.closed.Store(true)
+	t.CloseIdleConnections()
 }
 
 // Leave is called when a request has ended and its answer is closed.
-func (c *Closing) Leave() {
-	if c.closed.Load() {
-		c.CloseIdleConnections()
-		time.AfterFunc(drainTime, c.CloseIdleConnections)
+func (t *Transport) Leave() {
+	if t.closed.Load() {
+		t.CloseIdleConnections()
+		time.AfterFunc(drainTime, t.CloseIdleConnections)
 	}
 }

@@ -102,7 +102,7 @@ func get(t *testing.T, o Options, url string) (string, error) {
 	return fetch(t, transport, url)
 }
 
-func fetch(t *testing.T, transport *http.Transport, url string) (string, error) {
+func fetch(t *testing.T, transport *Transport, url string) (string, error) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {

@@ -29,13 +29,13 @@ const (
 
 // NewTransport returns a transport with these options, whose placeholders are
 // resolved. It dials nothing, asks for no compression and has no state shared
-// with others; its user closes the idle connections in the end.
-func NewTransport(o Options, logger *slog.Logger) (*http.Transport, error) {
+// with others; its user closes it in the end.
+func NewTransport(o Options, logger *slog.Logger) (*Transport, error) {
 	config, err := NewTLS(o, logger)
 	if err != nil {
 		return nil, err
 	}
-	t := &http.Transport{
+	t := &Transport{Transport: &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    handshakeTimeout,
@@ -46,7 +46,7 @@ func NewTransport(o Options, logger *slog.Logger) (*http.Transport, error) {
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		DisableCompression:     true,
 		OnProxyConnectResponse: refuseProxyError,
-	}
+	}}
 	if o.Proxy == "" {
 		return t, nil
 	}

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
@@ -32,28 +31,14 @@ type Service struct {
 	Doing     string // what a request does, such as "sending to the webhook"
 	Statuses  Table  // the service's own statuses
 	ReadsBody bool   // whether Do has to return the body
-	Transport *http.Transport
-
-	closed atomic.Bool
+	Transport *httpclient.Transport
 }
 
-// Close closes idle connections, and from then on all of them after each
-// request. A reload does not wait for the requests of the old configuration,
-// whose connections would otherwise stay until they time out. A nil Service has
-// none.
+// Close ends connections with their last request, see httpclient.Transport. A nil
+// Service has none.
 func (s *Service) Close() {
 	if s != nil {
-		s.closed.Store(true)
-		s.Transport.CloseIdleConnections()
-	}
-}
-
-// leave ends the connection of a request that has ended. HTTP/2 ends a stream a
-// moment after its last byte was read.
-func (s *Service) leave() {
-	if s.closed.Load() {
-		s.Transport.CloseIdleConnections()
-		time.AfterFunc(drainTime, s.Transport.CloseIdleConnections)
+		s.Transport.Close()
 	}
 }
 
@@ -91,7 +76,7 @@ type Answer struct {
 // answer.
 func (s *Service) Do(ctx context.Context, r *http.Request) (Answer, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer s.leave()
+	defer s.Transport.Leave()
 	defer cancel()
 	response, err := s.Transport.RoundTrip(r.WithContext(ctx))
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
 // post makes the request of a dispatcher.
@@ -45,7 +47,7 @@ func TestDo(t *testing.T) {
 	})
 	s := httptest.NewServer(mux)
 	defer s.Close()
-	transport := &http.Transport{}
+	transport := &httpclient.Transport{Transport: new(http.Transport)}
 	defer transport.CloseIdleConnections()
 	service := Service{Doing: "asking", Transport: transport}
 
@@ -74,7 +76,7 @@ func TestDoKeepsTheConnection(t *testing.T) {
 		_, _ = w.Write(make([]byte, MaxBody-1))
 	}))
 	defer s.Close()
-	transport := &http.Transport{}
+	transport := &httpclient.Transport{Transport: new(http.Transport)}
 	defer transport.CloseIdleConnections()
 	service := Service{Transport: transport}
 	for range 3 {
@@ -91,7 +93,7 @@ func TestBodiesAreBounded(t *testing.T) {
 	size := MaxBody
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, size)) }))
 	defer s.Close()
-	transport := &http.Transport{}
+	transport := &httpclient.Transport{Transport: new(http.Transport)}
 	defer transport.CloseIdleConnections()
 	service := Service{ReadsBody: true, Transport: transport}
 	if answer, err := service.Do(t.Context(), post(t, s.URL)); err != nil || len(answer.Body) != MaxBody {
@@ -131,7 +133,7 @@ func TestConnectionsEndAfterClose(t *testing.T) {
 			}
 		}
 		s.StartTLS()
-		service := Service{Transport: s.Client().Transport.(*http.Transport).Clone()}
+		service := Service{Transport: &httpclient.Transport{Transport: s.Client().Transport.(*http.Transport).Clone()}}
 		service.Transport.ForceAttemptHTTP2 = http2
 		var requests sync.WaitGroup
 		for range 2 { // the second begins after the first has ended

@@ -101,7 +101,7 @@ type Source struct {
 
 	base      string // URL up to the API's version, without a trailing slash
 	authorize func(*http.Request)
-	transport *httpclient.Closing
+	transport *httpclient.Transport
 	flights   *singleflight.Group // of targets and users
 	lookups   *semaphore.Weighted
 	scans     *semaphore.Weighted
@@ -197,11 +197,9 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	}
 	u.Path, u.RawPath = cmp.Or(strings.TrimRight(u.Path, "/"), defaultPath), ""
 	s.base = u.String() + corePath
-	transport, err := httpclient.NewTransport(s.Options, logger)
-	if err != nil {
+	if s.transport, err = httpclient.NewTransport(s.Options, logger); err != nil {
 		return err
 	}
-	s.transport = &httpclient.Closing{Transport: transport}
 	s.flights, s.lookups, s.scans = new(singleflight.Group), semaphore.NewWeighted(maxLookups), semaphore.NewWeighted(1)
 	return nil
 }
