@@ -31,7 +31,7 @@ import (
 // order, without those of the chain.
 func auditLines(t *testing.T, path string) []map[string]any {
 	t.Helper()
-	v := auditfile.NewVerifier("")
+	v := auditfile.NewVerifier(Expectation{})
 	if err := cmp.Or(v.Read(t.Context(), strings.NewReader(readFile(t, path))), v.End()); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ var keyEvent = targets.Event{
 }
 
 // bounds are more than a test writes.
-var bounds = auditfile.Bounds{Size: 1 << 30, Keep: 1}
+var bounds = auditfile.Options{Size: 1 << 30, Keep: 1}
 
 func TestAuditLineMembers(t *testing.T) {
 	path := newAuditPath(t)
@@ -376,7 +376,7 @@ func TestAuditFileIsRolled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer auditfile.Close(files)
-	v := auditfile.NewVerifier("")
+	v := auditfile.NewVerifier(Expectation{})
 	for _, file := range files {
 		if err := v.Read(t.Context(), file); err != nil {
 			t.Fatal(err)

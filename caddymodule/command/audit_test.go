@@ -11,7 +11,7 @@ import (
 
 func TestAuditVerifyCommand(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	file := auditfile.New(path, auditfile.Bounds{Size: 1 << 20, Keep: 9}, func(int64, error) {})
+	file := auditfile.New(path, auditfile.Options{Size: 1 << 20, Keep: 9}, func(int64, error) {})
 	for range 3 {
 		file.Append([]byte(`{"time":"2026-03-04T04:06:08.002Z","event":"dispatch"}`))
 	}
@@ -48,7 +48,7 @@ func TestAuditVerifyCommand(t *testing.T) {
 		t.Error(r.text())
 	}
 	writeFile(t, path, whole+lines[3][:50])
-	file = auditfile.New(path, auditfile.Bounds{Size: 1 << 20, Keep: 9}, func(int64, error) {})
+	file = auditfile.New(path, auditfile.Options{Size: 1 << 20, Keep: 9}, func(int64, error) {})
 	file.Append([]byte(`{"n":1}`))
 	file.Close()
 	if r := caddyOOB(t, "", "audit", "verify", path); r.err != nil || !strings.Contains(r.out, ": 50 bytes of unfinished lines before it, 0 lines lost\n6 lines in order, ") {
@@ -59,7 +59,7 @@ func TestAuditVerifyCommand(t *testing.T) {
 // The full files are read as well, and errors name the file.
 func TestAuditVerifyReadsFullFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	file := auditfile.New(path, auditfile.Bounds{Size: 300, Keep: 9}, func(int64, error) {})
+	file := auditfile.New(path, auditfile.Options{Size: 300, Keep: 9}, func(int64, error) {})
 	for range 5 {
 		file.Append([]byte(`{"time":"2026-03-04T04:06:08.002Z","event":"dispatch"}`))
 	}

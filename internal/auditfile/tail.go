@@ -12,8 +12,9 @@ import (
 type ending struct {
 	last      link
 	damage    damage
-	newline   bool // the file does not end with one
-	continues bool // it is the end of a full file, after which a new one goes on
+	newline   bool  // the file does not end with one
+	continues bool  // it is the end of a full file, after which a new one goes on
+	first     int64 // with continues: the number of the oldest line, 0 where that cannot be read
 }
 
 var errForeign = errors.New("it has other content than audit lines: name another file, or move this one away")
