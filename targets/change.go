@@ -259,10 +259,10 @@ func (c *Change) settle(ref Ref, current *Target) (*Target, []Event) {
 	case c.device != "" && c.modification == nil && (c.forged || !c.deletes):
 		return c.d.distrust(ref, current, allMembers(), c.source, c.why)
 	case c.deletes:
-		return nil, []Event{{Name: EventForgotten, Ref: ref, Source: c.source}}
+		return nil, []Event{{Name: EventForgotten, Ref: ref, User: current.user(), Source: c.source}}
 	case c.modification == nil:
 		next, _ := c.d.distrust(ref, nil, allMembers(), c.source, "")
-		return next, []Event{{Name: EventDropped, Ref: ref, Source: c.source, Reason: whyUnreadable}}
+		return next, []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: c.source, Reason: whyUnreadable}}
 	}
 	if why, members := c.objection(ref, current, alone); why != "" {
 		return c.d.distrust(ref, current, members, c.source, why)

@@ -26,7 +26,7 @@ func init() {
 
 func oobCommand(cmd *cobra.Command) {
 	group(cmd)
-	cmd.AddCommand(targetsCommand(), auditCommand())
+	cmd.AddCommand(targetsCommand(), auditCommand(), explainCommand())
 }
 
 // group makes a command that only has others below it print its help, and

@@ -184,7 +184,7 @@ func TestMovedLinesAreFound(t *testing.T) {
 		"text put in":      {edit(func(l [][]byte) [][]byte { return slices.Insert(l, 3, []byte("{}\n")) }), "line 4 was changed or put in"},
 		"blank at the end": {append(edit(slices.Clip), '\n'), "line 7 was changed or put in"},
 		"text at the end":  {append(edit(slices.Clip), "x"...), "line 7 is not finished"},
-		"endless line":     {append(edit(slices.Clip), make([]byte, maxLine+1)...), "line 7 was changed or put in: it is longer"},
+		"endless line":     {append(edit(slices.Clip), make([]byte, MaxLine+1)...), "line 7 was changed or put in: it is longer"},
 		"carriage returns": {bytes.ReplaceAll(content, []byte("\n"), []byte("\r\n")), "it holds no whole audit line"},
 		"nothing":          {nil, "the file is empty"},
 	} {
@@ -269,7 +269,7 @@ func TestLeavesForeignFilesAlone(t *testing.T) {
 	for name, foreign := range map[string]string{
 		"text":                    "an old note\n",
 		"another JSON":            `{"level":"info"}` + "\n",
-		"garbage at the end":      string(content) + strings.Repeat("x", maxLine),
+		"garbage at the end":      string(content) + strings.Repeat("x", MaxLine),
 		"a chain's middle, torn":  string(linesOf(content)[1][:40]),
 		"hashed, but not by this": sealText(`not JSON`),
 	} {

@@ -27,9 +27,11 @@ const (
 	firstLine  = `{"seq":1,`
 	hashMember = `,"hash":"`
 	tailLength = len(hashMember) + 2*sha256.Size + len(`"}`)
-	maxLine    = 256 << 10       // bytes
-	maxObject  = maxLine - 1<<10 // leaves room for what a line has in addition
+	maxObject  = MaxLine - 1<<10 // leaves room for what a line has in addition
 )
+
+// MaxLine is how long a line may be, in bytes.
+const MaxLine = 256 << 10
 
 // TimeLayout is RFC 3339 with milliseconds, for times in UTC.
 const TimeLayout = "2006-01-02T15:04:05.000Z"

@@ -60,7 +60,7 @@ func TestRotation(t *testing.T) {
 			t.Fatalf("round %d: %v, %+v", round, err, r)
 		}
 		for i, content := range contents {
-			if int64(len(content)) > small.Size+maxLine || i < len(contents)-1 && int64(len(content)) < small.Size {
+			if int64(len(content)) > small.Size+MaxLine || i < len(contents)-1 && int64(len(content)) < small.Size {
 				t.Errorf("round %d: file %d has %d bytes", round, i, len(content))
 			}
 		}

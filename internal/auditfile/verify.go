@@ -103,7 +103,7 @@ func NewVerifier(want Expectation) *Verifier {
 // Read verifies one file to its end.
 func (v *Verifier) Read(ctx context.Context, r io.Reader) error {
 	v.previous = v.broken > 0
-	in := bufio.NewReaderSize(r, maxLine)
+	in := bufio.NewReaderSize(r, MaxLine)
 	for n := int64(1); ; n++ {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 )
 
 // deliverVia delivers over one channel. With mustSeal the message may not leave
@@ -175,7 +174,7 @@ func (r *run) quarantine(ctx context.Context, c *Channel, to recipient, failure 
 	if failure.Class != dispatchers.Expired || failure.KeepTarget || r.Target == nil || to.address == "" || !to.own && to.address != r.Target.Address {
 		return
 	}
-	target := slog.String("target", keyedhash.Of("target", r.Target.ID))
+	target := slog.String("target", r.Hash.Of("target", r.Target.ID))
 	if err := r.Targets.Expire(ctx, r.Target); err != nil {
 		r.Log.Warn("quarantining a dispatch target whose address is gone", slog.String("dispatcher", c.Name), target, slog.Any("error", err))
 	}
