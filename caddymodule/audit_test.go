@@ -334,10 +334,15 @@ func TestDispatchesGoOnWithoutAudit(t *testing.T) {
 // The file is bounded, by other values after a reload as well.
 func TestAuditFileIsRolled(t *testing.T) {
 	path := newAuditPath(t)
+	private, public, err := auditfile.GenerateKey("fido-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OOB_TEST_SIGNING_KEY", private)
 	load := func(s *site, keep int) {
 		s.load([]byte(strings.Replace(string(s.config), `"roll_keep":2`, fmt.Sprintf(`"roll_keep":%d`, keep), 1)))
 	}
-	s := startSite(t, "\t\tlimit off\n\t\taudit file "+path+" {\n\t\t\troll_size 1MiB\n\t\t\troll_keep 2\n\t\t}\n\t\tdispatcher open link")
+	s := startSite(t, "\t\tlimit off\n\t\taudit file "+path+" {\n\t\t\troll_size 1MiB\n\t\t\troll_keep 2\n\t\t\tsigning_key {env.OOB_TEST_SIGNING_KEY}\n\t\t}\n\t\tdispatcher open link")
 	file, held := auditFiles.References(path)
 	if !held || file != 1 {
 		t.Fatalf("the file is held %d times", file)
@@ -375,13 +380,17 @@ func TestAuditFileIsRolled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer auditfile.Close(files)
-	v := auditfile.NewVerifier(auditfile.Expectation{})
+	keys, err := auditfile.ParseKeys([]byte(public))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := auditfile.NewVerifier(auditfile.Expectation{Keys: keys, Until: time.Now().Add(time.Hour)})
 	for _, file := range files {
 		if err := v.Read(t.Context(), file); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := v.End(); err != nil {
-		t.Error(err)
+	if err := v.End(); err != nil || !v.Report.Ended || v.Report.Checkpoints < 3 {
+		t.Errorf("%v, %+v", err, v.Report)
 	}
 }

@@ -81,8 +81,10 @@ two hours ago. The files are not verified: see caddy oob audit verify.`,
 }
 
 func (q question) selection() (s selection, err error) {
-	s.thumbprint = q.thumbprint
-	s.token, _, _ = strings.Cut(q.token, "_") // what follows in the id of a message is the dispatcher
+	s.token, s.thumbprint = q.token, q.thumbprint
+	if len(s.token) > keyedhash.Length && s.token[keyedhash.Length] == '_' {
+		s.token = s.token[:keyedhash.Length] // what follows in the id of a message is the dispatcher
+	}
 	if q.user+q.target+q.token+q.session+q.thumbprint+q.since+q.until == "" {
 		return s, errors.New("say what to explain: --user, --target, --token, --session, --thumbprint, --since or --until")
 	}
@@ -358,6 +360,9 @@ func explainDispatch(w io.Writer, l *auditLine) {
 	}
 	fmt.Fprintf(w, "%s  %s %s: %s\n", clock(l.Time), printable(l.Operation), over, outcomeOf(l))
 	for _, a := range l.Attempts {
+		if len(l.Attempts) == 1 && len(l.Fallbacks) == 0 {
+			break // it is the outcome
+		}
 		if a.Class == "delivered" {
 			fmt.Fprintf(w, "    %s delivered in %d ms\n", printable(a.Dispatcher), a.Milli)
 		} else {
@@ -408,7 +413,7 @@ func causeOf(class, reason, cause string) string {
 func encryptionOf(l *auditLine) string {
 	switch l.Encryption {
 	case "sealed":
-		return "encrypted with " + printable(l.Alg) + " for the key " + printable(l.Thumbprint)
+		return "encrypted for the device with " + printable(l.Alg)
 	case "sealed_upstream":
 		return "encrypted by nevisFIDO"
 	case "clear":

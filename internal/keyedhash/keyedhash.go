@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// Length is how many characters a hash has.
+const Length = 22
+
 // MinSecret is the least length of a secret, in bytes.
 const MinSecret = 32
 
