@@ -162,24 +162,24 @@ func (d *Directory) now() time.Time {
 	return d.Now().UTC()
 }
 
-// edit is what a step makes of a record, nil for none, and what it tells of it.
-type edit func(ref Ref, current *Target) (*Target, []Event)
+// step is what becomes of a record, nil for none, and what is told of it.
+type step func(ref Ref, current *Target) (*Target, []Event)
 
-// update makes one step: it edits a record with all that the process knows of
+// update takes one step: it edits a record with all that the process knows of
 // the target, and sends the events when that is stored.
-func (d *Directory) update(ctx context.Context, ref Ref, doing string, edit edit) error {
-	return d.swap(ctx, ref, doing, d.Store.Update, edit)
+func (d *Directory) update(ctx context.Context, ref Ref, doing string, take step) error {
+	return d.swap(ctx, ref, doing, d.Store.Update, take)
 }
 
 // overwrite is update for what is certain whatever the record says: one that
 // cannot be read is none.
-func (d *Directory) overwrite(ctx context.Context, ref Ref, doing, source string, edit edit) error {
-	err := d.update(ctx, ref, doing, edit)
+func (d *Directory) overwrite(ctx context.Context, ref Ref, doing, source string, take step) error {
+	err := d.update(ctx, ref, doing, take)
 	if !isCorrupt(err) {
 		return err
 	}
 	return d.swap(ctx, ref, doing, d.Store.Heal, func(ref Ref, current *Target) (*Target, []Event) {
-		next, events := edit(ref, current)
+		next, events := take(ref, current)
 		if current == nil {
 			events = append([]Event{{Name: EventDropped, Ref: ref, Source: source, Reason: whyDamaged}}, events...)
 		}
@@ -187,22 +187,22 @@ func (d *Directory) overwrite(ctx context.Context, ref Ref, doing, source string
 	})
 }
 
-// settleTime bounds the storage work for what nevisFIDO has been asked or has
+// maxStorageTime bounds the storage work for what nevisFIDO has been asked or has
 // answered already, besides the context's own deadline. It goes on when the
 // caller hangs up: otherwise hanging up at the right moment would disable a
 // target.
-const settleTime = 5 * time.Second
+const maxStorageTime = 5 * time.Second
 
-func settling(ctx context.Context) (context.Context, context.CancelFunc) {
-	end := time.Now().Add(settleTime)
+func storageTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(maxStorageTime)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(end) {
 		end = deadline
 	}
 	return context.WithDeadline(context.WithoutCancel(ctx), end)
 }
 
-func (d *Directory) swap(ctx context.Context, ref Ref, doing string, swap func(context.Context, Ref, Edit) error, edit edit) error {
-	ctx, cancel := settling(ctx)
+func (d *Directory) swap(ctx context.Context, ref Ref, doing string, edit func(context.Context, Ref, Edit) error, take step) error {
+	ctx, cancel := storageTime(ctx)
 	defer cancel()
 	release, err := d.unsynced().writing.Lock(ctx, ref.Hash())
 	if err != nil {
@@ -211,9 +211,9 @@ func (d *Directory) swap(ctx context.Context, ref Ref, doing string, swap func(c
 	defer release()
 	waiting := d.unsynced().of(ref)
 	var events []Event
-	err = swap(ctx, ref, func(current *Target) (*Target, error) {
+	err = edit(ctx, ref, func(current *Target) (*Target, error) {
 		current, unsynced := d.withUnsynced(ref, current, waiting)
-		next, edited := edit(ref, current)
+		next, edited := take(ref, current)
 		if next.empty() {
 			next = nil
 		}

@@ -204,16 +204,16 @@ func (d *Directory) Run(ctx context.Context) {
 func (d *Directory) Flush(ctx context.Context) {
 	fails := 0
 	for _, c := range d.unsynced().takeRetries() {
-		again := true
+		pending := true
 		if fails < flushFails && ctx.Err() == nil {
-			c.d, c.again = d, true
+			c.d, c.retried = d, true
 			err := c.record(ctx)
-			again = err != nil || c.unsent
+			pending = err != nil || c.unsent
 			if err != nil {
 				fails++
 			}
 		}
-		if again && d.now().Before(c.until) {
+		if pending && d.now().Before(c.until) {
 			d.unsynced().retry(c)
 		}
 	}
