@@ -86,7 +86,7 @@ func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route ne
 func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, c changeCall, next Next) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(upstream.Context()), targets.ChangeTime)
 	defer cancel()
-	change, err := x.begin(ctx, c)
+	change, err := x.prepare(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -108,8 +108,8 @@ func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, c chang
 	return rec.relay()
 }
 
-// begin prepares a change, in time.
-func (x *Exchange) begin(ctx context.Context, c changeCall) (*targets.Change, error) {
+// prepare begins a change, in time.
+func (x *Exchange) prepare(ctx context.Context, c changeCall) (*targets.Change, error) {
 	ctx, cancel := context.WithTimeout(ctx, x.Deadline)
 	defer cancel()
 	change, err := c.begin(ctx)

@@ -60,23 +60,29 @@ func (x *Exchange) ask(rec *recorder, d *delivery.Dispatch, next Next) (err erro
 	returned := false
 	defer func() {
 		timeout := rec.state != streaming && context.Cause(ctx) == errUpstreamTimeout //nolint:errorlint // it is never wrapped
-		switch {
-		case rec.state == refused || timeout && !returned:
-			cause := recover()
-			if abort, ok := cause.(error); cause != nil && (!ok || !errors.Is(abort, http.ErrAbortHandler)) {
-				panic(cause)
-			}
-			err = nil
-		case !returned:
-			x.report(d, failed(dispatchers.Fail(dispatchers.Temporary, "upstream_aborted", "nevisFIDO's answer broke off"), nil))
-		}
 		if timeout && (err != nil || !returned) {
 			err = errUpstreamTimeout
+		}
+		switch {
+		case returned:
+		case timeout, rec.state == refused:
+			if cause := recover(); !isAbort(cause) {
+				panic(cause)
+			}
+		default:
+			x.report(d, failed(dispatchers.Fail(dispatchers.Temporary, "upstream_aborted", "nevisFIDO's answer broke off"), nil))
 		}
 	}()
 	err = next(rec, upstream.WithContext(ctx))
 	returned = true
 	return err
+}
+
+// isAbort tells whether a handler panicked to break off its answer, or did not
+// panic.
+func isAbort(cause any) bool {
+	err, ok := cause.(error)
+	return cause == nil || ok && errors.Is(err, http.ErrAbortHandler)
 }
 
 // withoutToken tells why there is an answer that is not about a token. Where
