@@ -1,3 +1,9 @@
+// Package delivery brings the message of one dispatch to the device: it makes
+// the message for each channel (payload.go, compile.go, placeholders.go,
+// seal.go), makes the attempts, also by way of composites (send.go), keeps
+// messages from addresses that are gone (quarantine.go), and keeps on record how
+// the attempts went (report.go). It knows nothing of HTTP calls between the relying
+// party and nevisFIDO.
 package delivery
 
 import (
@@ -139,8 +145,8 @@ type run struct {
 
 	journal *journal
 	user    *userLookup
-	key     func() (*encrypt.Key, *dispatchers.Error)       // of the target; runs once
-	seal    func() (nevisfido.Envelope, *dispatchers.Error) // seals the payload with it; runs once
+	key     func() (*encrypt.Key, *dispatchers.Error)       // findKey, once
+	seal    func() (nevisfido.Envelope, *dispatchers.Error) // sealPayload, once
 }
 
 func (c *Courier) newRun(d Dispatch, token string) *run {

@@ -28,7 +28,7 @@ type changeCall struct {
 // modifyTarget makes the record stale before nevisFIDO may change the target,
 // and applies what nevisFIDO accepted.
 func (x *Exchange) modifyTarget(w http.ResponseWriter, r *http.Request, id string, next Next) error {
-	body, upstream, err := readable(w, r)
+	body, upstream, err := readTargetCall(w, r)
 	if err != nil {
 		return err
 	}
@@ -125,19 +125,6 @@ func (x *Exchange) prepare(ctx context.Context, c changeCall) (*targets.Change, 
 	return change, nil
 }
 
-// finish records how the change ended, unless that is done. It has time of its
-// own, as the deadline may have passed while nevisFIDO answered.
-func (x *Exchange) finish(r *http.Request, c changeCall, change *targets.Change, status int) {
-	ctx, cancel := x.detached(r)
-	defer cancel()
-	if c.body != nil && !c.body.ended.Load() && (status < 200 || status > 299) {
-		status = targets.Unsent
-	}
-	if err := change.Finish(ctx, status); err != nil {
-		x.Log.Error("a dispatch target stays stale after a change", c.subject, slog.Int("status", status), slog.Any("error", err))
-	}
-}
-
 // appliesOurDispatcher carries out a modification that nevisFIDO refused only
 // because it does not know the name of our dispatcher.
 func (x *Exchange) appliesOurDispatcher(r *http.Request, c changeCall, change *targets.Change, rec *recorder) bool {
@@ -152,6 +139,19 @@ func (x *Exchange) appliesOurDispatcher(r *http.Request, c changeCall, change *t
 		return false
 	}
 	return true
+}
+
+// finish records how the change ended, unless that is done. It has time of its
+// own, as the deadline may have passed while nevisFIDO answered.
+func (x *Exchange) finish(r *http.Request, c changeCall, change *targets.Change, status int) {
+	ctx, cancel := x.detached(r)
+	defer cancel()
+	if c.body != nil && !c.body.ended.Load() && (status < 200 || status > 299) {
+		status = targets.Unsent
+	}
+	if err := change.Finish(ctx, status); err != nil {
+		x.Log.Error("a dispatch target stays stale after a change", c.subject, slog.Int("status", status), slog.Any("error", err))
+	}
 }
 
 // countedBody is a body that knows whether it was read to its end, which is where
