@@ -86,8 +86,8 @@ func failed(failure *dispatchers.Error, reply func(nevisfido.Outcome) error) con
 	return conclusion{failure: failure, reply: reply}
 }
 
-// report returns what is on record of the delivery by now.
-func (e conclusion) report() delivery.Report {
+// soFar returns what is on record of the delivery by now.
+func (e conclusion) soFar() delivery.Report {
 	if e.delivered.Report == nil {
 		return delivery.Report{}
 	}
@@ -130,7 +130,7 @@ func (x *Exchange) report(d *delivery.Dispatch, e conclusion) {
 // newRecord is the one place that makes a Record.
 func (x *Exchange) newRecord(d *delivery.Dispatch, e conclusion, took time.Duration) Record {
 	r := Record{
-		Report: e.report(), Time: d.Start, Took: took,
+		Report: e.soFar(), Time: d.Start, Took: took,
 		Operation: d.Operation, Delivered: e.delivered.Receipt.Dispatcher,
 		User: x.Hash.Of("user", userOf(d)), Target: x.targetHash(d.Request.TargetID),
 		Token: x.Hash.Of("token", e.token), Session: x.Hash.Of("session", e.session),
@@ -155,6 +155,17 @@ func userOf(d *delivery.Dispatch) string {
 		return cmp.Or(d.Target.Username, d.Request.Username)
 	}
 	return d.Request.Username
+}
+
+// inClosedSet keeps text that nevisFIDO made up out of logs and labels.
+func inClosedSet(result, otherwise nevisfido.DispatchResult) nevisfido.DispatchResult {
+	switch result {
+	case nevisfido.Dispatched, nevisfido.DispatchError, nevisfido.DispatchTargetExpired, nevisfido.DispatchTargetNotFound,
+		nevisfido.DispatcherNotFound, nevisfido.UserNotFound, nevisfido.InternalError, Observed:
+		return result
+	default:
+		return otherwise
+	}
 }
 
 func (x *Exchange) log(r Record, failure *dispatchers.Error) {
