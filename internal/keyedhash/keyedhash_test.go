@@ -38,7 +38,7 @@ func TestOfASecret(t *testing.T) {
 	if got := New(secret).Of("user", "jeff"); got != "5tWW2zXSURQW66IA_pmu1A" {
 		t.Error(got)
 	}
-	if New(NewSecret()).Of("user", "jeff") == New(NewSecret()).Of("user", "jeff") {
+	if one, other := NewSecret(), NewSecret(); New(one).Of("user", "jeff") == New(other).Of("user", "jeff") {
 		t.Error("two secrets make the same hash")
 	}
 }
@@ -47,7 +47,7 @@ func TestFetched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		var broken error = errors.New("the store is down")
+		broken := errors.New("the store is down")
 		fetched, told := 0, 0
 		k := Fetched(ctx, func(context.Context) ([]byte, error) { fetched++; return secret, broken }, func(err error) {
 			if told++; !errors.Is(err, broken) {
