@@ -30,6 +30,15 @@ func oobCommand(cmd *cobra.Command) {
 		targetsCommand(), auditCommand(),
 		openCommand(), keygenCommand(), vapidCommand(), convertCommand(), versionCommand(),
 	)
+	nameFlags(cmd)
+}
+
+// nameFlags keeps cobra from adding "[flags]" to usage lines, which name them.
+func nameFlags(cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	for _, sub := range cmd.Commands() {
+		nameFlags(sub)
+	}
 }
 
 // group makes a command that only has others below it print its help, and

@@ -16,7 +16,7 @@ import (
 
 func keygenCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "keygen <command>",
+		Use:   "keygen",
 		Short: "Makes keys: of a device for tests, and for sealing the store",
 		Example: `  caddy oob keygen device phone.jwk
   caddy oob keygen seal /etc/oob-dispatch/seal.key`,
