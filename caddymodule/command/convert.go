@@ -48,7 +48,7 @@ it reads the Caddyfile.`,
 			}
 		}
 		if err == nil && len(c.Missing) > 0 {
-			err = fmt.Errorf("%s of nevisfido.yml without a counterpart", count(len(c.Missing), "part"))
+			err = fmt.Errorf("there is no counterpart for %s of nevisfido.yml, see above", count(len(c.Missing), "part"))
 		}
 		return err
 	})

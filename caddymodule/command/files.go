@@ -14,19 +14,36 @@ import (
 // maxInput bounds what a command reads as a whole, in bytes.
 const maxInput = 16 << 20
 
-// readInput reads a file, or standard input where the name is "-" or missing.
-func readInput(cmd *cobra.Command, args []string) ([]byte, error) {
-	input := cmd.InOrStdin()
-	if len(args) > 0 && args[0] != "-" {
-		file, err := os.Open(args[0])
-		if err != nil {
-			return nil, err
+// openInput opens a file, or standard input where the name is "-" or missing.
+// The size is 0 where it is not known.
+func openInput(cmd *cobra.Command, args []string) (input io.ReadCloser, size int64, err error) {
+	if len(args) == 0 || args[0] == "-" {
+		if isTerminal(cmd.InOrStdin()) {
+			cmd.PrintErrln("reading from the terminal; end with Ctrl-D")
 		}
-		defer file.Close()
-		input = file
-	} else if isTerminal(input) {
-		cmd.PrintErrln("reading from the terminal; end with Ctrl-D")
+		return io.NopCloser(cmd.InOrStdin()), 0, nil
 	}
+	file, err := os.Open(args[0])
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	if info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return file, size, nil
+}
+
+// readInput reads the same as a whole.
+func readInput(cmd *cobra.Command, args []string) ([]byte, error) {
+	input, _, err := openInput(cmd, args)
+	if err != nil {
+		return nil, err
+	}
+	defer input.Close()
 	content, err := io.ReadAll(io.LimitReader(input, maxInput+1))
 	switch {
 	case err != nil:

@@ -63,7 +63,7 @@ func (o *opened) takeText(text string) error {
 	case strings.Count(text, ".") == 4:
 		o.takeJWE(text)
 		return nil
-	case strings.Contains(text, "://"):
+	case otherLink.MatchString(text):
 		return errors.New("the link holds no message: if it is a short link, the page that it opens has the long one")
 	}
 	_, encoded, isDataURL := strings.Cut(text, ";base64,")
@@ -97,6 +97,8 @@ func decodeLenient(text string) []byte {
 
 // linkParameter is the one that carries the message in a link.
 const linkParameter = "dispatchTokenResponse"
+
+var otherLink = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://\S+$`)
 
 var linkValue = regexp.MustCompile(linkParameter + `=([^&#]*)`)
 

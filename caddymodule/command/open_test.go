@@ -8,6 +8,8 @@ import (
 	"image"
 	"image/jpeg"
 	"image/png"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,8 +17,11 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/internal/qr"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
 const (
@@ -189,24 +194,72 @@ func answerWith(t *testing.T, response string) string {
 	return string(text)
 }
 
-// Keys of all types open what is sealed for them; the key may come from
-// standard input.
+// Keys of all types open what the sidecar seals for them; the key may come
+// from standard input.
 func TestOpenKeys(t *testing.T) {
 	for _, kind := range deviceKinds {
 		p := newPhone(t, kind)
-		alg, enc := jose.ECDH_ES_A256KW, jose.A256GCM
-		if strings.HasPrefix(kind, "RSA") {
-			alg, enc = jose.RSA_OAEP_256, jose.A256CBC_HS512
+		public, err := encrypt.ParseKey(p.public, encrypt.Policy{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed, err := public.Seal([]byte(openPlain))
+		if err != nil {
+			t.Fatal(err)
 		}
 		message := filepath.Join(t.TempDir(), "message.txt")
-		writeFile(t, message, p.seal(t, alg, enc, nil, openPlain))
+		writeFile(t, message, sealed)
 		key, err := os.ReadFile(p.file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		v, r := openJSON(t, string(key), message, "--key", "-")
-		if r.err != nil || v.JWE.For != kind || v.Payload["redeem_url"] != openRedeem {
+		if r.err != nil || v.JWE.For != kind || v.Key.Thumbprint != public.Thumbprint() || v.Payload["redeem_url"] != openRedeem {
 			t.Errorf("%s: error %v, %s", kind, r.err, r.out)
+		}
+	}
+}
+
+// The answers of nevisFIDO itself, sealed for a registered device, are opened.
+// The simulated one has no TLS, which is the one thing to find.
+func TestOpenAnswersOfNevisFIDO(t *testing.T) {
+	fido, err := nevis.Start(nevis.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = fido.Close() })
+	d, err := device.New(device.Options{Username: "jeff", Frontend: fido.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Register(t.Context(), fido.URL()+"/nevisfido", device.Registration{}); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(t.TempDir(), "phone.jwk")
+	writeFile(t, key, string(d.Keys()[0].JWK()))
+	for _, dispatcher := range []string{nevisfido.BuiltInLink, nevisfido.BuiltInQRCode, nevisfido.BuiltInLinkQR} {
+		body := fmt.Sprintf(`{"dispatchTargetId":%q,"dispatcher":%q,"getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`, d.TargetID(), dispatcher)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, fido.URL()+"/nevisfido/token/dispatch/authentication", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", "application/json")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told struct{ Token string }
+		if err := json.Unmarshal(answer, &told); err != nil || told.Token == "" {
+			t.Fatalf("%s: %v, %s", dispatcher, err, answer)
+		}
+		v, r := openJSON(t, string(answer), "--key", key, "--show-token")
+		if v.Payload["token"] != told.Token || len(v.Problems) != 1 || !strings.Contains(v.Problems[0], "redeem_url is not https") {
+			t.Errorf("%s: error %v, %s", dispatcher, r.err, r.out)
 		}
 	}
 }
@@ -317,27 +370,28 @@ func TestOpenRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		"nothing":              {"", nil, "there is no message in it"},
-		"text":                 {"hello " + openToken, nil, "there is no message in it"},
-		"base64 of no message": {base64.StdEncoding.EncodeToString([]byte("hello")), nil, "there is no message in it"},
-		"other JSON":           {`{"hello":"` + openToken + `"}`, nil, "there is no message in it"},
-		"broken JSON":          {`{"token":"` + openToken, nil, "reading the JSON"},
-		"short link":           {"https://fido.example.com/o/AbCdEf", nil, "if it is a short link"},
-		"cut link":             {openBase + "?dispatchTokenResponse=eyJub", nil, "cannot be read"},
-		"answer without":       {`{"dispatcherInformation":{"name":"push"}}`, nil, "holds no message"},
-		"push confirmation":    {`{"dispatcherInformation":{"name":"push","response":"successful dispatch"}}`, nil, "there is no message in it"},
-		"nma_data is a number": {`{"nma_data":1}`, nil, "reading the out-of-band payload"},
-		"picture of nothing":   {blank.String(), nil, "no readable code in the picture"},
-		"cut picture":          {blank.String()[:60], nil, "reading the picture"},
-		"too long":             {strings.Repeat("a", maxInput+1), nil, "longer than 16 MiB"},
-		"missing file":         {"", []string{filepath.Join(dir, "missing")}, "no such file"},
-		"two files":            {"", []string{message, message}, "accepts at most 1 arg"},
-		"missing key":          {"", []string{message, "--key", filepath.Join(dir, "missing")}, "no such file"},
-		"both from stdin":      {"", []string{"--key", "-"}, "cannot be both"},
-		"public key":           {"", []string{message, "--key", write("public", string(p.public))}, "a private RSA or EC key is needed"},
-		"symmetric key":        {"", []string{message, "--key", write("oct", `{"kty":"oct","k":"c2VjcmV0"}`)}, "a private RSA or EC key is needed"},
-		"JWK set":              {"", []string{message, "--key", write("set", `{"keys":[]}`)}, "it is not a JWK"},
-		"no key":               {"", []string{message, "--key", message}, "it is not a JWK"},
+		"nothing":               {"", nil, "there is no message in it"},
+		"text":                  {"hello " + openToken, nil, "there is no message in it"},
+		"base64 of no message":  {base64.StdEncoding.EncodeToString([]byte("hello")), nil, "there is no message in it"},
+		"other text with links": {"base-url: https://app.example.com\n", nil, "there is no message in it"},
+		"other JSON":            {`{"hello":"` + openToken + `"}`, nil, "there is no message in it"},
+		"broken JSON":           {`{"token":"` + openToken, nil, "reading the JSON"},
+		"short link":            {"https://fido.example.com/o/AbCdEf", nil, "if it is a short link"},
+		"cut link":              {openBase + "?dispatchTokenResponse=eyJub", nil, "cannot be read"},
+		"answer without":        {`{"dispatcherInformation":{"name":"push"}}`, nil, "holds no message"},
+		"push confirmation":     {`{"dispatcherInformation":{"name":"push","response":"successful dispatch"}}`, nil, "there is no message in it"},
+		"nma_data is a number":  {`{"nma_data":1}`, nil, "reading the out-of-band payload"},
+		"picture of nothing":    {blank.String(), nil, "no readable code in the picture"},
+		"cut picture":           {blank.String()[:60], nil, "reading the picture"},
+		"too long":              {strings.Repeat("a", maxInput+1), nil, "longer than 16 MiB"},
+		"missing file":          {"", []string{filepath.Join(dir, "missing")}, "no such file"},
+		"two files":             {"", []string{message, message}, "accepts at most 1 arg"},
+		"missing key":           {"", []string{message, "--key", filepath.Join(dir, "missing")}, "no such file"},
+		"both from stdin":       {"", []string{"--key", "-"}, "cannot be both"},
+		"public key":            {"", []string{message, "--key", write("public", string(p.public))}, "a private RSA or EC key is needed"},
+		"symmetric key":         {"", []string{message, "--key", write("oct", `{"kty":"oct","k":"c2VjcmV0"}`)}, "a private RSA or EC key is needed"},
+		"JWK set":               {"", []string{message, "--key", write("set", `{"keys":[]}`)}, "it is not a JWK"},
+		"no key":                {"", []string{message, "--key", message}, "it is not a JWK"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := caddyOOB(t, tt.in, append([]string{"open"}, tt.args...)...)
