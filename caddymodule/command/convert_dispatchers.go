@@ -85,7 +85,7 @@ func convertDispatchers(text []byte) (*conversion, error) {
 	}
 	list := findDispatchers(&document, 3)
 	if list == nil || len(list.Content) == 0 {
-		return nil, errors.New("there is no list fido-uaf.dispatchers: give nevisfido.yml, or its section that begins with dispatchers:")
+		return nil, errors.New("there is no list fido-uaf.dispatchers: give nevisfido.yml, or its section dispatchers alone")
 	}
 	c := &conversion{Missing: []missingPart{}, Remarks: []string{}, names: map[string]bool{}}
 	var all []*fidoDispatcher

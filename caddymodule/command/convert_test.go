@@ -126,6 +126,7 @@ func TestConvert(t *testing.T) {
 // configuration that loads.
 func TestConvertListsWhatIsMissing(t *testing.T) {
 	const fcm = "dispatchers:\n- type: firebase-cloud-messaging\n  service-account-json: /key.json\n"
+	const link = "- type: link\n  base-url: app://open\n  authentication-redeem-url: https://b.example.com/authentication\n"
 	for name, tt := range map[string]struct {
 		yaml    string
 		options []string
@@ -144,11 +145,7 @@ func TestConvertListsWhatIsMissing(t *testing.T) {
 		"line break in a value":       {fcm + "  proxy-url: \"http://a\\n}\"\n", []string{"firebase-cloud-messaging: proxy-url"}, 4},
 		"merged members":              {"x: &x {dry-run: true}\n" + fcm + "  <<: *x\n", []string{"firebase-cloud-messaging"}, 5},
 		"redeem URL of another shape": {fcm + "  authentication-redeem-url: https://a.example.com/redeem\n", []string{"firebase-cloud-messaging: authentication-redeem-url"}, 4},
-		"redeem URLs that differ": {
-			fcm + "  authentication-redeem-url: https://a.example.com/authentication\n- type: link\n  base-url: app://open\n" +
-				"  authentication-redeem-url: https://b.example.com/authentication\n",
-			[]string{"firebase-cloud-messaging: authentication-redeem-url"}, 4,
-		},
+		"redeem URLs that differ":     {fcm + "  authentication-redeem-url: https://a.example.com/authentication\n" + link, []string{"firebase-cloud-messaging: authentication-redeem-url"}, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := caddyOOB(t, tt.yaml, "convert", "-", "--json")

@@ -89,8 +89,8 @@ is 1.`,
 // opened is what is known of a message. Its parts are filled from the outside
 // in.
 type opened struct {
-	Picture  *pictureView  `json:"picture,omitempty"`
 	Answer   *answerView   `json:"answer,omitempty"`
+	Picture  *pictureView  `json:"picture,omitempty"`
 	Link     *linkView     `json:"link,omitempty"`
 	Push     *pushView     `json:"push,omitempty"`
 	Envelope *envelopeView `json:"envelope,omitempty"`
@@ -155,11 +155,11 @@ func (o *opened) print(w io.Writer) error {
 	row := func(name, format string, args ...any) {
 		rows = append(rows, []string{name, fmt.Sprintf(format, args...)})
 	}
-	if v := o.Picture; v != nil {
-		row("picture", "%s, %d x %d pixels, holds %d characters", v.Format, v.Width, v.Height, v.Text)
-	}
 	if v := o.Answer; v != nil {
 		row("answer", "%s of dispatcher %s", v.Result, v.Dispatcher)
+	}
+	if v := o.Picture; v != nil {
+		row("picture", "%s, %d x %d pixels, holds %d characters", v.Format, v.Width, v.Height, v.Text)
 	}
 	if v := o.Link; v != nil {
 		row("link", "%d characters", v.Size)

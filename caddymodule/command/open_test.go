@@ -220,14 +220,14 @@ func TestOpenKeys(t *testing.T) {
 	}
 }
 
-// The answers of nevisFIDO itself, sealed for a registered device, are opened.
-// The simulated one has no TLS, which is the one thing to find.
+// The answers of nevisFIDO itself, sealed for a registered device, are opened
+// without a problem.
 func TestOpenAnswersOfNevisFIDO(t *testing.T) {
 	fido, err := nevis.Start(nevis.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = fido.Close() })
+	t.Cleanup(fido.Close)
 	d, err := device.New(device.Options{Username: "jeff", Frontend: fido.URL()})
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +258,7 @@ func TestOpenAnswersOfNevisFIDO(t *testing.T) {
 			t.Fatalf("%s: %v, %s", dispatcher, err, answer)
 		}
 		v, r := openJSON(t, string(answer), "--key", key, "--show-token")
-		if v.Payload["token"] != told.Token || len(v.Problems) != 1 || !strings.Contains(v.Problems[0], "redeem_url is not https") {
+		if v.Payload["token"] != told.Token || r.err != nil || len(v.Problems) > 0 {
 			t.Errorf("%s: error %v, %s", dispatcher, r.err, r.out)
 		}
 	}
