@@ -42,7 +42,10 @@ func (o *opened) checkPush(data strictjson.Value) {
 			o.problem("the member %s of the push message is no string: FCM takes only strings", name)
 		}
 	}
-	if o.Push.Form == "message" && o.Push.Title == "" && o.Push.Body == "" {
+	if o.Push.Form != "message" {
+		return // it has arrived
+	}
+	if o.Push.Title == "" && o.Push.Body == "" {
 		o.problem("the push message has neither title nor body: an iOS app gets it when the user taps the notification")
 	}
 	if o.Push.Size > maxPush {

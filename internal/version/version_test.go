@@ -8,7 +8,9 @@ import (
 
 func TestVersionOfBinary(t *testing.T) {
 	vcs := []debug.BuildSetting{{Key: "vcs.revision", Value: "85b74fc"}, {Key: "vcs.modified", Value: "false"}}
-	dep := func(m debug.Module) []*debug.Module { return []*debug.Module{{Path: "example.com/other", Version: "v9.9.9"}, &m} }
+	dep := func(m debug.Module) []*debug.Module {
+		return []*debug.Module{{Path: "example.com/other", Version: "v9.9.9"}, &m}
+	}
 	for name, tt := range map[string]struct {
 		build           debug.BuildInfo
 		version, commit string
