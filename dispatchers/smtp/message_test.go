@@ -190,7 +190,7 @@ func TestAttemptsShareTheMessageID(t *testing.T) {
 		dispatch(t, d, m)
 	}
 	other := message(t, phone(t), nil)
-	other.ID = "another"
+	other.ID, other.Dispatcher = "another", "mail.2"
 	dispatch(t, d, other)
 	var ids []string
 	for _, got := range s.Mails() {
