@@ -1,8 +1,10 @@
 package smtp
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -38,16 +40,18 @@ const (
 )
 
 const (
-	authAuto = "AUTO"
-	xoauth2  = "XOAUTH2"
+	auto    = "AUTO"
+	xoauth2 = "XOAUTH2"
 )
+
+type mechanism struct {
+	name string
+	auth func(user, password, host string) gosmtp.Auth
+}
 
 // mechanisms are in the order in which auto prefers them. PLAIN and LOGIN show
 // the password to the server.
-var mechanisms = []struct {
-	name string
-	auth func(user, password, host string) gosmtp.Auth
-}{
+var mechanisms = []mechanism{
 	{"SCRAM-SHA-256", func(user, password, _ string) gosmtp.Auth { return gosmtp.ScramSHA256Auth(user, password) }},
 	{"SCRAM-SHA-1", func(user, password, _ string) gosmtp.Auth { return gosmtp.ScramSHA1Auth(user, password) }},
 	{"CRAM-MD5", func(user, password, _ string) gosmtp.Auth { return gosmtp.CRAMMD5Auth(user, password) }},
@@ -70,18 +74,13 @@ func checkAuth(s *Mailer) error {
 	if s.Auth.Username == "" && s.Auth.Password == "" { // Check finds a type without them
 		return nil
 	}
-	if err := placeholder.Check(optionUser, s.Auth.Username, nil); err != nil {
-		return err
-	}
-	return placeholder.Check(optionPassword, s.Auth.Password, nil)
+	return cmp.Or(placeholder.Check(optionUser, s.Auth.Username, nil), placeholder.Check(optionPassword, s.Auth.Password, nil))
 }
 
 func checkAuthType(text string) error {
 	name := strings.ToUpper(text)
-	for _, m := range mechanisms {
-		if name == m.name || name == authAuto {
-			return nil
-		}
+	if name == auto || slices.ContainsFunc(mechanisms, func(m mechanism) bool { return m.name == name }) {
+		return nil
 	}
 	return errors.New("auth_type takes auto, plain, login, cram-md5, scram-sha-1, scram-sha-256 or xoauth2")
 }
@@ -90,7 +89,7 @@ func resolveAuth(s *Mailer, logger *slog.Logger) (err error) {
 	if s.Auth.Username == "" {
 		return nil
 	}
-	s.login = &login{mechanism: strings.ToUpper(s.Auth.Type)}
+	s.login = &login{mechanism: cmp.Or(strings.ToUpper(s.Auth.Type), auto)}
 	if s.login.username, err = placeholder.Resolve(optionUser, s.Auth.Username); err != nil {
 		return err
 	}
@@ -100,16 +99,23 @@ func resolveAuth(s *Mailer, logger *slog.Logger) (err error) {
 
 // login is how to log in.
 type login struct {
-	mechanism string // "" and AUTO for the best
+	mechanism string
 	username  string
 	password  func() string
 }
 
-// choose returns the mechanism to use with a server that offers these.
-func (l *login) choose(host string, offers []string) (gosmtp.Auth, error) {
-	auto := l.mechanism == "" || l.mechanism == authAuto
+// authLine is a line of an answer to EHLO with mechanisms. There may be several, also
+// in the form before RFC 2554.
+var authLine = regexp.MustCompile(`(?m)^AUTH[ =](.*)$`)
+
+// choose returns the mechanism to use with a server that has these extensions.
+func (l *login) choose(host, extensions string) (gosmtp.Auth, error) {
+	var offers []string
+	for _, line := range authLine.FindAllStringSubmatch(strings.ToUpper(extensions), -1) {
+		offers = append(offers, strings.Fields(line[1])...)
+	}
 	for _, m := range mechanisms {
-		if (m.name == l.mechanism || auto && m.name != xoauth2) && slices.Contains(offers, m.name) {
+		if (m.name == l.mechanism || l.mechanism == auto && m.name != xoauth2) && slices.Contains(offers, m.name) {
 			return m.auth(l.username, l.password(), host), nil
 		}
 	}

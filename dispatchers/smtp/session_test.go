@@ -10,8 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	gosmtp "github.com/wneessen/go-mail/smtp"
-
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 )
@@ -29,26 +27,27 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { close(p); return nil }
 func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// dial opens a session over a pipe.
-func (p pipes) dial(context.Context) (*session, error) {
-	ours, theirs := net.Pipe()
-	p <- theirs
-	client, err := gosmtp.NewClient(ours, "mail.example.com")
-	if err != nil {
-		return nil, err
+// server is what sends to a server behind the listener, over one connection.
+func (p pipes) server() *server {
+	return &server{
+		host: "mail.example.com", tls: tlsOff, helo: "localhost", slots: make(chan struct{}, 1),
+		connect: func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			p <- theirs
+			return ours, nil
+		},
 	}
-	client.SkipSMTPUTF8(true)
-	return &session{conn: &conn{Conn: ours, left: maxAnswers}, client: client, opened: time.Now()}, nil
 }
 
-// bubble runs a test with a mail server and a pool in a bubble of synctest.
-func bubble(t *testing.T, f func(t *testing.T, s *mail.Server, p *pool)) {
+// bubble runs a test with a mail server, and what sends to it, in a bubble of
+// synctest.
+func bubble(t *testing.T, f func(t *testing.T, s *mail.Server, d *server)) {
 	synctest.Test(t, func(t *testing.T) {
 		listener := make(pipes)
 		s := startServer(t, mail.Options{Listener: listener, TLS: mail.None})
-		p := newPool(listener.dial, 1)
-		t.Cleanup(p.close)
-		f(t, s, p)
+		d := listener.server()
+		t.Cleanup(d.close)
+		f(t, s, d)
 	})
 }
 
@@ -86,12 +85,12 @@ func TestStallInTheMailIsTemporary(t *testing.T) {
 			content, _ := io.ReadAll(c)
 			rest <- string(content)
 		}()
-		p := newPool(listener.dial, 1)
+		p := listener.server()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		wantFailure(t, p.send(ctx, bigMail()), dispatchers.Temporary, "timeout")
 		p.close()
-		if got := <-rest; strings.Contains(got, "\r\n.\r\n") || strings.Contains(got, "QUIT") || len(p.idle) != 0 {
+		if got := <-rest; strings.Contains(got, "\r\n.\r\n") || strings.Contains(got, "QUIT") {
 			t.Errorf("the server took half a mail for a whole one: …%q", got[max(0, len(got)-40):])
 		}
 	})
@@ -127,7 +126,7 @@ func TestWaitingIsNotSending(t *testing.T) {
 					}
 				}()
 				s := startServer(t, mail.Options{Listener: slowly, TLS: mail.None})
-				p := newPool(listener.dial, 1)
+				p := listener.server()
 				t.Cleanup(func() { p.close(); close(listener) })
 				within := func(deadline time.Duration) error {
 					all, cancelAll := context.WithTimeout(t.Context(), deadline)
@@ -172,7 +171,7 @@ func TestWaitingIsNotSending(t *testing.T) {
 }
 
 func TestIdleConnectionsEnd(t *testing.T) {
-	bubble(t, func(t *testing.T, s *mail.Server, p *pool) {
+	bubble(t, func(t *testing.T, s *mail.Server, p *server) {
 		if err := p.send(t.Context(), bigMail()); err != nil {
 			t.Fatal(err)
 		}
@@ -181,14 +180,14 @@ func TestIdleConnectionsEnd(t *testing.T) {
 			t.Error("the connection ended early")
 		}
 		time.Sleep(2 * time.Second)
-		if command := last(s); command != "QUIT" || len(p.idle) != 0 {
-			t.Errorf("the last command is %q, %d connections are kept", command, len(p.idle))
+		if command := last(s); command != "QUIT" {
+			t.Errorf("the last command is %q", command)
 		}
 	})
 }
 
 func TestOldConnectionsEnd(t *testing.T) {
-	bubble(t, func(t *testing.T, s *mail.Server, p *pool) {
+	bubble(t, func(t *testing.T, s *mail.Server, p *server) {
 		for range 60 { // ten minutes
 			if err := p.send(t.Context(), bigMail()); err != nil {
 				t.Fatal(err)
@@ -202,7 +201,7 @@ func TestOldConnectionsEnd(t *testing.T) {
 }
 
 func TestContextThatHasEnded(t *testing.T) {
-	bubble(t, func(t *testing.T, s *mail.Server, p *pool) {
+	bubble(t, func(t *testing.T, s *mail.Server, p *server) {
 		n, err := p.dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -211,7 +210,7 @@ func TestContextThatHasEnded(t *testing.T) {
 		cancel()
 		at, err := n.send(ctx, bigMail())
 		wantFailure(t, err, dispatchers.Temporary, "canceled")
-		if at != atSender || !n.broken || last(s) != "" {
+		if at != atSender || !n.broken || last(s) != "EHLO localhost" {
 			t.Errorf("came to %q, broken %v, last command %q", at, n.broken, last(s))
 		}
 		n.drop()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/mail"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -65,12 +66,10 @@ type Mailer struct {
 	texts.Config
 	httpclient.Options
 
-	from   sender
+	from   *mail.Address
 	texts  *texts.Set
 	login  *login // nil for none
 	server *server
-	pool   *pool
-	now    func() time.Time
 }
 
 // The values of tls.
@@ -126,6 +125,7 @@ func (s *Mailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return optio
 
 // Check implements conf.Checker.
 func (s *Mailer) Check() error {
+	off := s.TLS == tlsOff
 	switch {
 	case s.Server == "":
 		return errors.New("server <host:port> is needed, such as: server mail.example.com:587")
@@ -133,23 +133,16 @@ func (s *Mailer) Check() error {
 		return errors.New("from <address> is needed, such as: from login@example.com")
 	case s.Auth.Type != "" && s.Auth.Username == "":
 		return conf.Errorf("auth_type", "auth_type says how to log in: auth <user> <password> is missing")
-	}
-	if s.TLS == tlsOff {
-		if err := s.checkWithoutTLS(); err != nil {
+	case off && s.Auth != (Auth{}):
+		return conf.Errorf("tls", "tls off: auth would send the password in clear; use starttls or implicit")
+	case off && s.Options != (httpclient.Options{}):
+		return conf.Errorf("tls", "tls off: proxy, ca and client_cert have no use without TLS")
+	case off:
+		if err := placeholder.Check("server", s.Server, checkLocal); err != nil {
 			return conf.Errorf("tls", "tls off: %w", err)
 		}
 	}
 	return s.CheckLanguage(texts.Mail)
-}
-
-func (s *Mailer) checkWithoutTLS() error {
-	switch {
-	case s.Auth != (Auth{}):
-		return errors.New("auth would send the password in clear; use starttls or implicit")
-	case s.Options != (httpclient.Options{}):
-		return errors.New("proxy, ca and client_cert have no use without TLS")
-	}
-	return placeholder.Check("server", s.Server, checkLocal)
 }
 
 // Provision loads the texts and the credentials. It dials nothing.
@@ -158,7 +151,6 @@ func (s *Mailer) Provision(ctx caddy.Context) error {
 	if err := options.Provision(s, logger); err != nil {
 		return err
 	}
-	s.now = time.Now
 	s.TLS = cmp.Or(s.TLS, tlsSTARTTLS)
 	var err error
 	if s.from, err = parseSender(s.From); err != nil {
@@ -167,46 +159,45 @@ func (s *Mailer) Provision(ctx caddy.Context) error {
 	if s.texts, err = texts.Load(texts.Mail, s.Config); err != nil {
 		return err
 	}
-	if s.server, err = s.newServer(logger); err != nil {
-		return err
-	}
-	s.pool = newPool(s.server.dial, s.Connections)
-	return nil
+	s.server, err = s.newServer(logger)
+	return err
 }
 
 func (s *Mailer) newServer(logger *slog.Logger) (*server, error) {
-	host, port, err := parseServer(s.Server)
-	if err != nil {
-		return nil, err
-	}
-	server := &server{
-		host:    host,
-		address: net.JoinHostPort(host, cmp.Or(port, defaultPorts[s.TLS])),
-		connect: (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		tls:     s.TLS,
-		helo:    cmp.Or(s.HELO, defaultHELO()),
-		login:   s.login,
-	}
 	if s.TLS == tlsOff {
 		if err := checkLocal(s.Server); err != nil { // a placeholder's value
 			return nil, fmt.Errorf("tls off: server: %w", err)
 		}
-		return server, nil
 	}
-	if server.config, err = httpclient.NewTLS(s.Options, logger); err != nil {
+	host, port, err := parseServer(s.Server)
+	if err != nil {
 		return nil, err
 	}
-	server.config.ServerName = host
-	if s.Proxy != "" {
-		server.connect, err = newTunnel(s.Options, logger)
+	config, err := httpclient.NewTLS(s.Options, logger)
+	if err != nil {
+		return nil, err
 	}
-	return server, err
+	dial, err := httpclient.NewDialer(s.Options, config)
+	if err != nil {
+		return nil, err
+	}
+	config.ServerName = host
+	return &server{
+		host:    host,
+		address: net.JoinHostPort(host, cmp.Or(port, defaultPorts[s.TLS])),
+		connect: dial,
+		tls:     s.TLS,
+		config:  config,
+		helo:    cmp.Or(s.HELO, defaultHELO()),
+		login:   s.login,
+		slots:   make(chan struct{}, s.Connections),
+	}, nil
 }
 
 // Cleanup closes the connections.
 func (s *Mailer) Cleanup() error {
-	if s.pool != nil {
-		s.pool.close()
+	if s.server != nil {
+		s.server.close()
 	}
 	return nil
 }
@@ -225,7 +216,7 @@ func (s *Mailer) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatch
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}
-	if err := s.pool.send(ctx, mail); err != nil {
+	if err := s.server.send(ctx, mail); err != nil {
 		return dispatchers.Receipt{}, err
 	}
 	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
@@ -240,7 +231,7 @@ func (s *Mailer) Probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer session.quit(ctx)
+	defer session.quit()
 	return session.do(ctx, atHello, session.client.Noop)
 }
 

@@ -112,7 +112,7 @@ func TestCleanupSaysGoodBye(t *testing.T) {
 		t.Errorf("the last command is %q", last)
 	}
 	dispatch(t, d, plain()) // one that was still under way at a reload
-	if n := len(d.pool.idle); n != 0 {
+	if n := len(d.server.idle); n != 0 {
 		t.Errorf("%d connections are kept after the end", n)
 	}
 	if err := d.Cleanup(); err != nil {
