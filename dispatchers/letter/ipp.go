@@ -1,7 +1,6 @@
 package letter
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/OpenPrinting/goipp"
@@ -31,8 +29,8 @@ const (
 // printer is a print queue that speaks IPP (RFC 8010, encoding; RFC 8011,
 // semantics).
 type printer struct {
-	uri     string // as IPP names it: ipp://… or ipps://…
-	url     string // as HTTP reaches it
+	uri     string   // as IPP names it: ipp://… or ipps://…
+	url     *url.URL // as HTTP reaches it
 	service *httpsend.Service
 }
 
@@ -60,22 +58,21 @@ func checkPrinter(text string) error {
 	return err
 }
 
-func printerURLs(text string) (uri, web string, err error) {
+func printerURLs(text string) (uri string, web *url.URL, err error) {
 	scheme, rest, _ := strings.Cut(text, "://")
 	scheme = strings.ToLower(scheme)
 	over := map[string]string{"ipp": "http", "ipps": "https"}[scheme]
 	if over == "" {
-		return "", "", errors.New("it is not an ipps or ipp URL, such as ipps://printer.example.com/ipp/print")
+		return "", nil, errors.New("it is not an ipps or ipp URL, such as ipps://printer.example.com/ipp/print")
 	}
-	u, err := httpclient.ServiceURL(over + "://" + rest)
-	if err != nil {
-		return "", "", fmt.Errorf("%w (ipps is IPP over https, ipp over plain http)", err)
+	if web, err = httpclient.ServiceURL(over + "://" + rest); err != nil {
+		return "", nil, fmt.Errorf("%w (ipps is IPP over https, ipp over plain http)", err)
 	}
-	if u.Port() == "" {
-		u.Host += ":" + ippPort
+	if web.Port() == "" {
+		web.Host += ":" + ippPort
 	}
-	named := url.URL{Scheme: scheme, Host: u.Host, Path: u.Path}
-	return named.String(), u.String(), nil
+	named := url.URL{Scheme: scheme, Host: web.Host, Path: web.Path}
+	return named.String(), web, nil
 }
 
 // request returns a request with the attributes that all have, in the order of
@@ -169,95 +166,68 @@ func values(answer *goipp.Message, name string) (all []goipp.Value) {
 	return all
 }
 
-// document is a request's body that knows whether all of it was handed to the
-// connection.
-type document struct {
-	mu     sync.Mutex
-	r      *bytes.Reader
-	closed bool
-}
-
-func (d *document) Read(b []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return 0, io.ErrUnexpectedEOF
-	}
-	return d.r.Read(b)
-}
-
-// end ends the reading, and reports whether there was nothing left to read.
-func (d *document) end() (sent bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	return d.r.Len() == 0
-}
+// errExpect is the answer of a printer that wants the document at once (RFC
+// 9110, section 10.1.1).
+var errExpect = errors.New("the printer does not know the header Expect")
 
 // send makes one request, and reports whether all of it was handed over. Errors
 // with reasonPrinter are the printer's word that it did not take the request.
 func (p *printer) send(ctx context.Context, r *goipp.Message, pdf []byte) (answer *goipp.Message, sent bool, err error) {
-	head, err := r.EncodeBytes()
+	content, err := r.EncodeBytes()
 	if err != nil {
 		return nil, false, dispatchers.Fail(dispatchers.Broken, reasonPrinter, "encoding the request: %w", err)
 	}
-	var content []byte
-	for _, expect := range []string{"100-continue", ""} {
-		body := &document{r: bytes.NewReader(append(head, pdf...))}
-		content, err = p.post(ctx, body, expect)
-		if sent = body.end(); sent || !errors.Is(err, errExpect) {
-			break
-		}
+	content = append(content, pdf...)
+	body, sent, err := p.post(ctx, content, "100-continue")
+	if errors.Is(err, errExpect) && !sent {
+		body, sent, err = p.post(ctx, content, "")
 	}
 	if err != nil {
 		return nil, sent, err
 	}
 	answer = new(goipp.Message)
-	if err := answer.DecodeBytes(content); err != nil || answer.RequestID != ippID {
+	if err := answer.DecodeBytes(body); err != nil || answer.RequestID != ippID {
 		return nil, sent, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: the answer is not IPP; check the printer's URL", asking)
 	}
 	return answer, sent, nil
 }
 
-// errExpect is the answer of a printer that wants the document at once (RFC
-// 9110, section 10.1.1).
-var errExpect = errors.New("the printer does not know the header Expect")
-
 // post returns the content of the answer. expect is the header of that name, ""
-// for none.
-func (p *printer) post(ctx context.Context, body *document, expect string) ([]byte, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, io.NopCloser(body))
-	if err != nil {
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonPrinter, "making the request: check the printer's URL")
-	}
-	r.ContentLength = body.r.Size()
+// for none. The content goes through a pipe, which knows whether the connection
+// has got all of it, and ends along with the exchange. Answers of a gateway in
+// trouble do not tell whether the printer has the job.
+func (p *printer) post(ctx context.Context, content []byte, expect string) (body []byte, sent bool, err error) {
+	r := httpsend.NewRequest(http.MethodPost, p.url, content)
 	r.Header.Set("Content-Type", goipp.ContentType)
 	r.Header.Set("Accept", goipp.ContentType)
 	if expect != "" {
 		r.Header.Set("Expect", expect)
+		r.ProtoMajor, r.ProtoMinor = 1, 1 // else the transport does not wait
 	}
+	document, feed := io.Pipe()
+	r.Body = document
+	fed := make(chan bool)
+	go func() {
+		n, _ := feed.Write(content)
+		_ = feed.Close()
+		fed <- n == len(content)
+	}()
 	answer, err := p.service.Do(ctx, r)
-	switch {
+	_ = document.Close()
+	sent = <-fed
+	text := fmt.Sprintf("the printer answered %d %s", answer.Status, http.StatusText(answer.Status))
+	switch status := answer.Status; {
 	case errors.Is(err, httpsend.ErrBodyTooBig):
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: %w", asking, err)
+		err = dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: %w", asking, err)
 	case err != nil:
-		return nil, err
-	case answer.Status == http.StatusExpectationFailed && expect != "":
-		return nil, errExpect
-	case answer.Status != http.StatusOK:
-		return nil, httpFailure(answer.Status)
+	case status == http.StatusExpectationFailed && expect != "":
+		err = errExpect
+	case status == http.StatusTooManyRequests, status >= http.StatusInternalServerError:
+		err = dispatchers.Fail(dispatchers.Temporary, reasonNotIPP, "%s", text)
+	case status != http.StatusOK:
+		err = printerFailure(dispatchers.Broken, text+": check its URL and who may print")
 	}
-	return answer.Body, nil
-}
-
-// httpFailure classifies an answer that is not of IPP. That of a gateway in
-// trouble does not tell whether the printer has the job.
-func httpFailure(status int) error {
-	text := fmt.Sprintf("the printer answered %d %s", status, http.StatusText(status))
-	if status == http.StatusTooManyRequests || status >= http.StatusInternalServerError {
-		return dispatchers.Fail(dispatchers.Temporary, reasonNotIPP, "%s", text)
-	}
-	return printerFailure(dispatchers.Broken, text+": check its URL and who may print")
+	return answer.Body, sent, err
 }
 
 // statuses are those of IPP (RFC 8011, appendix B) that mean something else

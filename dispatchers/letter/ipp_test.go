@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -247,7 +248,7 @@ func TestTimeoutAfterTheDocumentIsUncertain(t *testing.T) {
 func TestConnectionThatStallsInTheDocument(t *testing.T) {
 	server, client := net.Pipe()
 	defer server.Close()
-	f := &printer{uri: "ipp://127.0.0.1/p", url: "http://127.0.0.1/p", service: &httpsend.Service{Transport: &httpclient.Transport{Transport: &http.Transport{
+	f := &printer{uri: "ipp://127.0.0.1/p", url: &url.URL{Scheme: "http", Host: "127.0.0.1", Path: "/p"}, service: &httpsend.Service{Transport: &httpclient.Transport{Transport: &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil },
 	}}}}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -385,7 +386,11 @@ func TestPrinterURLs(t *testing.T) {
 		"printer":                                   "",
 	} {
 		uri, web, err := printerURLs(text)
-		if got := strings.TrimSpace(uri + " " + web); got != want || (err == nil) != (want != "") {
+		got := uri
+		if err == nil {
+			got += " " + web.String()
+		}
+		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: got %q, %v", text, got, err)
 		}
 		if err != nil && strings.Contains(err.Error(), "geheim") {

@@ -154,11 +154,7 @@ func checkSender(text string) error {
 	if err != nil {
 		return err
 	}
-	p := &page{sender: lines}
-	if err := p.makePrintable(); err != nil {
-		return err
-	}
-	if err := newSheet(time.Now(), "").window(p); err != nil {
+	if err := newSheet(time.Now(), "").window(&page{sender: lines}); err != nil {
 		return errors.New("it is too long for the one line above the address: shorten it")
 	}
 	return nil

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -73,9 +71,6 @@ type page struct {
 // pdf returns the page as PDF 1.4 or later with embedded fonts. The same page
 // gives the same bytes.
 func (p *page) pdf() ([]byte, error) {
-	if err := p.makePrintable(); err != nil {
-		return nil, err
-	}
 	s := newSheet(p.created, p.language)
 	if err := s.window(p); err != nil {
 		return nil, err
@@ -86,31 +81,8 @@ func (p *page) pdf() ([]byte, error) {
 	}
 	s.draw(p, a)
 	var b bytes.Buffer
-	if err := s.pdf.Output(&b); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
-}
-
-// makePrintable replaces all texts by what the font can show of them.
-func (p *page) makePrintable() (err error) {
-	for _, part := range slices.Sorted(maps.Keys(p.texts)) {
-		if len(p.texts[part]) > maxText {
-			return errTooMuch
-		}
-		if p.texts[part], err = printable(p.texts[part]); err != nil {
-			return err
-		}
-	}
-	p.address, p.sender = slices.Clone(p.address), slices.Clone(p.sender)
-	for _, lines := range [][]string{p.address, p.sender} {
-		for i := range lines {
-			if lines[i], err = printable(lines[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	err := s.pdf.Output(&b)
+	return b.Bytes(), err
 }
 
 // sheet draws on a page.
@@ -197,8 +169,9 @@ func (s *sheet) fit(p *page) *arrangement {
 // arrange returns nil if there is no room. The QR code goes below the fold if
 // there is enough room for that.
 func (s *sheet) arrange(p *page, size float64) *arrangement {
-	a := &arrangement{module: moduleSize(p.code)}
-	side := float64(len(p.code)+2*quietZone) * a.module
+	n := float64(len(p.code) + 2*quietZone)
+	a := &arrangement{module: min(max(math.Floor(maxCode/n), minSteps), maxSteps) * moduleStep}
+	side := n * a.module
 	a.date = block{leftEdge, dateTop, size, "", []string{p.texts[texts.Date]}}
 	a.subject = s.block(p.texts[texts.Subject], leftEdge, subjectTop, size+1, "B")
 	a.opening = s.block(p.texts[texts.Opening], leftEdge, a.subject.bottom()+gap/2, size, "")
@@ -233,7 +206,7 @@ func (s *sheet) draw(p *page, a *arrangement) {
 			s.pdf.Text(b.x, y+height(b.lines[:i], b.size), line)
 		}
 	}
-	s.pdf.RawWriteStr(codePath(p.code, leftEdge-quietZone*a.module, a.codeTop, a.module))
+	s.drawCode(p.code, leftEdge-quietZone*a.module, a.codeTop, a.module)
 }
 
 // height returns what text takes, in mm.
@@ -276,48 +249,32 @@ func (s *sheet) wrap(text string, width float64) []string {
 // Sizes on paper. A hundredth of an inch is a whole number of dots at 200, 300
 // and 600 dots per inch, so that all modules come out alike.
 const (
-	moduleStep = 0.254           // mm
-	minModule  = 2 * moduleStep  // 0.508 mm: 4 dots at 200 dpi
-	maxModule  = 4 * moduleStep  // 1.016 mm
-	quietZone  = 4               // modules (ISO/IEC 18004, section 6.3.8)
-	maxCode    = 185 * minModule // side of the largest symbol with its quiet zone
-	pointsPer  = 72.0 / 25.4     // points per mm
-	a4Height   = 297.0           // mm
-	a4HeightPt = a4Height * 72.0 / 25.4
+	moduleStep = 0.254          // mm
+	minSteps   = 2              // a module of 0.508 mm: 4 dots at 200 dpi
+	maxSteps   = 4              // 1.016 mm
+	quietZone  = 4              // modules (ISO/IEC 18004, section 6.3.8)
+	maxCode    = 185 * minSteps // steps of the side of the largest symbol with its quiet zone
 )
 
-// moduleSize returns the largest size of a module, in mm, with which the code
-// and its quiet zone stay within maxCode.
-func moduleSize(code [][]bool) float64 {
-	n := float64(len(code) + 2*quietZone)
-	size := maxModule
-	for size > minModule && n*size > maxCode {
-		size -= moduleStep
-	}
-	return size
-}
-
-// codePath returns the code as one PDF path with the top left corner of its
-// quiet zone at x and y, in mm from that of the page. It is filled at once, so
-// that there are no gaps between modules.
-func codePath(code [][]bool, x, y, size float64) string {
+// drawCode draws the code with the top left corner of its quiet zone at x and y, as
+// one path in modules, which is filled at once, so that there are no gaps between
+// modules.
+func (s *sheet) drawCode(code [][]bool, x, y, module float64) {
+	k := s.pdf.GetConversionRatio()
+	_, height := s.pdf.GetPageSize()
 	var path strings.Builder
-	path.WriteString("0 g\n")
-	for i, row := range code {
-		top := y + float64(i+1+quietZone)*size
-		for j := 0; j < len(row); j++ {
-			start := j
-			for j < len(row) && row[j] {
-				j++
+	fmt.Fprintf(&path, "q 0 g %.3f 0 0 %.3f %.3f %.3f cm\n", module*k, -module*k, (x+quietZone*module)*k, (height-y-quietZone*module)*k)
+	for y, row := range code {
+		for x := 0; x < len(row); x++ {
+			start := x
+			for x < len(row) && row[x] {
+				x++
 			}
-			if j == start {
-				continue
+			if x > start {
+				fmt.Fprintf(&path, "%d %d %d 1 re\n", start, y, x-start)
 			}
-			left := x + float64(start+quietZone)*size
-			fmt.Fprintf(&path, "%.3f %.3f %.3f %.3f re\n",
-				left*pointsPer, a4HeightPt-top*pointsPer, float64(j-start)*size*pointsPer, size*pointsPer)
 		}
 	}
-	path.WriteString("f")
-	return path.String()
+	path.WriteString("f Q")
+	s.pdf.RawWriteStr(path.String())
 }

@@ -47,7 +47,9 @@ func (p *page) file(t *testing.T) (path string, pdf []byte) {
 	return path, pdf
 }
 
-var rectangle = regexp.MustCompile(`(?m)^([0-9.]+) ([0-9.]+) ([0-9.]+) ([0-9.]+) re$`)
+// modules finds the QR code: the size of a module and its top in points, and its
+// rectangles.
+var modules = regexp.MustCompile(`(?m)^q 0 g [0-9.]+ 0 0 -([0-9.]+) [0-9.]+ ([0-9.]+) cm\n((?:\d+ \d+ \d+ 1 re\n)+)f Q$`)
 
 func TestEverySizeOfCodeIsReadAt200dpi(t *testing.T) {
 	for _, n := range []int{60, 300, 900, 1500, 2200, 2500, qr.MaxContent} {
@@ -99,13 +101,15 @@ func TestCodeAvoidsTheFold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := rectangle.FindAllStringSubmatch(string(content), -1)
-	if len(found) < 1000 {
-		t.Fatalf("%d rectangles", len(found))
+	grid := modules.FindStringSubmatch(string(content))
+	if grid == nil || strings.Count(grid[3], " re\n") < 1000 {
+		t.Fatalf("the code is not drawn: %.200q", grid)
 	}
-	for _, r := range found {
-		y, _ := strconv.ParseFloat(r[2], 64)
-		if y > (297-148.5)*72/25.4 {
+	step, _ := strconv.ParseFloat(grid[1], 64)
+	top, _ := strconv.ParseFloat(grid[2], 64)
+	for line := range strings.Lines(grid[3]) {
+		row, _ := strconv.ParseFloat(strings.Fields(line)[1], 64)
+		if y := top - row*step; y > (297-148.5)*72/25.4 {
 			t.Fatalf("a module stands above the fold, %.1f points from below", y)
 		}
 	}

@@ -7,7 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
@@ -22,15 +23,12 @@ type job struct {
 	ticket Ticket
 }
 
-// validID bounds what becomes the name of a file and of a print job.
-var validID = regexp.MustCompile(`^[A-Za-z0-9_~-]{1,200}$`)
-
 // write writes the letter. Its id names the dispatcher as well: two of them may
 // share a folder, and what one has written there must not pass for the letter of
 // the other.
 func (l *Letter) write(ctx context.Context, m *dispatchers.Message) (*job, error) {
 	id := m.DeliveryID()
-	if m.ID == "" || m.Dispatcher == "" || !validID.MatchString(id) {
+	if m.ID == "" || m.Dispatcher == "" || !dispatchers.ValidDeliveryID(id) {
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonID,
 			"the message's ID and the dispatcher's name cannot be the name of a file")
 	}
@@ -42,19 +40,19 @@ func (l *Letter) write(ctx context.Context, m *dispatchers.Message) (*job, error
 	}
 	address, err := parseAddress(m.Address, minAddressLines)
 	if err != nil {
-		return nil, dispatchers.Fail(dispatchers.Refused, reasonAddress, "the postal address cannot be used: %w", err)
+		return nil, failure(ctx, "the postal address cannot be used", dispatchers.Refused, reasonAddress, err)
 	}
 	p, err := l.page(l.texts.Language(m), texts.Of(m, now))
 	if err != nil {
-		return nil, failure(ctx, "filling in the texts of the letter", reasonTemplate, err)
+		return nil, failure(ctx, "filling in the texts of the letter", dispatchers.Broken, reasonTemplate, err)
 	}
 	p.address = address
 	if p.code, err = drawCode(ctx, m.CodeContent()); err != nil {
-		return nil, failure(ctx, "drawing the QR code", reasonPDF, err)
+		return nil, failure(ctx, "drawing the QR code", dispatchers.Broken, reasonPDF, err)
 	}
 	pdf, err := p.pdf()
 	if err != nil {
-		return nil, failure(ctx, "writing the letter", reasonPDF, err)
+		return nil, failure(ctx, "writing the letter", dispatchers.Broken, reasonPDF, err)
 	}
 	digest := sha256.Sum256(pdf)
 	return &job{pdf, Ticket{
@@ -64,19 +62,29 @@ func (l *Letter) write(ctx context.Context, m *dispatchers.Message) (*job, error
 	}}, nil
 }
 
-// page fills in the texts.
+// page fills in the texts, as they can be printed.
 func (l *Letter) page(language string, v texts.Values) (*page, error) {
 	if len(l.sender) > 0 {
 		v.Sender = l.sender[0]
 	}
 	parts, err := l.texts.Render(language, v)
-	return &page{language: language, created: v.Date, left: l.Window == windowLeft, sender: l.sender, texts: parts}, err
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range slices.Sorted(maps.Keys(parts)) {
+		if len(parts[part]) > maxText {
+			return nil, errTooMuch
+		}
+		if parts[part], err = printable(parts[part]); err != nil {
+			return nil, err
+		}
+	}
+	return &page{language: language, created: v.Date, left: l.Window == windowLeft, sender: l.sender, texts: parts}, nil
 }
 
-// failure classifies an error. The reason is that of a fault that is neither the
-// message's nor the time's.
-func failure(ctx context.Context, doing, reason string, err error) error {
-	class := dispatchers.Broken
+// failure classifies an error. Class and reason are those of one that nothing
+// else is known of.
+func failure(ctx context.Context, doing string, class dispatchers.Class, reason string, err error) error {
 	_, script := errors.AsType[unprintable](err)
 	switch {
 	case script:
@@ -118,11 +126,12 @@ func (l *Letter) preflight() error {
 		for _, operation := range nevisfido.Operations() {
 			roomy := true
 			for _, v := range texts.Samples(operation) {
-				room, err := l.try(s, language, v)
+				p, err := l.try(s, language, v)
 				if err != nil {
 					return err
 				}
-				roomy = roomy && room
+				p.code = make([][]bool, largestCode)
+				roomy = roomy && s.fit(p) != nil
 			}
 			if !roomy {
 				l.logger.Warn("this text leaves no room for a large QR code, and letters with a long message are refused: "+
@@ -134,21 +143,23 @@ func (l *Letter) preflight() error {
 	return nil
 }
 
-// try arranges a letter, and reports whether there is room for every QR code.
-func (l *Letter) try(s *sheet, language string, v texts.Values) (roomy bool, err error) {
+// try arranges a letter with the smallest QR code.
+func (l *Letter) try(s *sheet, language string, v texts.Values) (*page, error) {
 	v.Date = l.now()
 	p, err := l.page(language, v)
-	if err != nil {
-		return false, err
+	if err == nil {
+		if p.code = make([][]bool, smallestCode); s.fit(p) != nil {
+			return p, nil
+		}
+		err = errTooMuch
 	}
-	err = p.makePrintable()
-	if c, ok := errors.AsType[unprintable](err); ok {
-		return false, fmt.Errorf("%s: it holds %q, and letters are printed in Latin, Greek and Cyrillic only: take it out",
+	c, script := errors.AsType[unprintable](err)
+	switch {
+	case script:
+		return nil, fmt.Errorf("%s: it holds %q, and letters are printed in Latin, Greek and Cyrillic only: take it out",
 			l.texts.Where(language, v.Operation, string(c)), rune(c))
+	case errors.Is(err, errTooMuch):
+		return nil, fmt.Errorf("%s: the text takes more than one page: shorten it", l.texts.Where(language, v.Operation, ""))
 	}
-	if p.code = make([][]bool, smallestCode); err != nil || s.fit(p) == nil {
-		return false, fmt.Errorf("%s: the text takes more than one page: shorten it", l.texts.Where(language, v.Operation, ""))
-	}
-	p.code = make([][]bool, largestCode)
-	return s.fit(p) != nil, nil
+	return nil, err
 }
