@@ -7,9 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/image/font/gofont/goregular"
-	"golang.org/x/image/font/sfnt"
-	"golang.org/x/text/unicode/norm"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet"
 )
 
 // Bounds of a postal address. The window shows six lines.
@@ -36,7 +34,7 @@ func parseAddress(address string, minimum int) ([]string, error) {
 		if utf8.RuneCountInString(line) > maxAddressLine {
 			return nil, fmt.Errorf("line %d is longer than %d characters", len(lines)+1, maxAddressLine)
 		}
-		line, err := printable(line)
+		line, err := sheet.Printable(line)
 		if err != nil {
 			return nil, err
 		}
@@ -52,44 +50,4 @@ func parseAddress(address string, minimum int) ([]string, error) {
 // forbidden reports characters that could make an address look like another.
 func forbidden(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
-}
-
-// unprintable is the error of a text with a character that the font lacks. It
-// does not quote it: the text may be somebody's name.
-type unprintable rune
-
-func (unprintable) Error() string {
-	return "the text or the address is in a script that the font lacks; Latin, Greek and Cyrillic can be printed"
-}
-
-// goFont is the regular Go font, which is part of the program. The bold one has the
-// same characters, those of WGL4: the European languages.
-var goFont, _ = sfnt.Parse(goregular.TTF)
-
-func hasGlyph(r rune) bool {
-	index, err := goFont.GlyphIndex(nil, r)
-	return err == nil && index != 0
-}
-
-// printable returns the text with what the font lacks replaced: accented
-// letters by those without, emoji and invisible marks by nothing.
-func printable(text string) (string, error) {
-	var out strings.Builder
-	for _, r := range norm.NFC.String(text) {
-		if r == '\n' || hasGlyph(r) && !unicode.Is(unicode.Cf, r) {
-			out.WriteRune(r)
-			continue
-		}
-		for _, part := range norm.NFKD.String(string(r)) {
-			switch {
-			case unicode.In(part, unicode.M, unicode.Cf):
-			case hasGlyph(part):
-				out.WriteRune(part)
-			case unicode.In(part, unicode.So, unicode.Sk):
-			default:
-				return "", unprintable(r)
-			}
-		}
-	}
-	return out.String(), nil
 }

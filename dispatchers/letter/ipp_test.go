@@ -24,6 +24,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet/sheettest"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
@@ -220,7 +221,7 @@ func TestPrintJobTellsNothingButTheLetter(t *testing.T) {
 	if bytes.Contains(head, []byte("Muster")) || bytes.Contains(head, []byte("eyJ")) {
 		t.Errorf("the attributes tell of the message: %q", head)
 	}
-	if code, _ := scan(t, append([]byte("%PDF"), pdf...)); code != message("", nil).Envelope.Encoded() {
+	if code, _ := sheettest.Scan(t, append([]byte("%PDF"), pdf...)); code != message("", nil).Envelope.Encoded() {
 		t.Error("the QR code is not that of the message")
 	}
 }
@@ -420,7 +421,7 @@ func TestRealPrintQueue(t *testing.T) {
 	if err != nil || !bytes.Equal(received, job.pdf) {
 		t.Fatalf("the printer received %d bytes (%v), want %d", len(received), err, len(job.pdf))
 	}
-	if code, _ := scan(t, received); code != m.Envelope.Encoded() {
+	if code, _ := sheettest.Scan(t, received); code != m.Envelope.Encoded() {
 		t.Error("the QR code is not that of the message")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet"
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
@@ -97,6 +98,12 @@ type Letter struct {
 	logger  *slog.Logger
 }
 
+// The values of window.
+const (
+	windowRight = "right"
+	windowLeft  = "left"
+)
+
 var options = conf.Join(
 	conf.Table[Letter]{
 		conf.Path("spool", func(l *Letter) *string { return &l.Spool }),
@@ -154,7 +161,7 @@ func checkSender(text string) error {
 	if err != nil {
 		return err
 	}
-	if err := newSheet(time.Now(), "").window(&page{sender: lines}); err != nil {
+	if err := sheet.New(time.Now(), "").Window(&sheet.Page{Sender: lines}); err != nil {
 		return errors.New("it is too long for the one line above the address: shorten it")
 	}
 	return nil

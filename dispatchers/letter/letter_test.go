@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,7 +15,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
-	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet/sheettest"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -123,34 +122,6 @@ func wantNames(t *testing.T, dir, want string) {
 	}
 }
 
-// tool runs a program of the packages that test.sh installs.
-func tool(t *testing.T, name string, args ...string) []byte {
-	t.Helper()
-	var out, trouble bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), testservice.Need(t, name), args...)
-	cmd.Stdout, cmd.Stderr = &out, &trouble
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s: %v: %s%s", name, err, out.Bytes(), trouble.Bytes())
-	}
-	return out.Bytes()
-}
-
-// scan checks a PDF and returns what its QR code holds at 200 dpi, and its text.
-func scan(t *testing.T, pdf []byte) (code, text string) {
-	t.Helper()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "letter.pdf")
-	put(t, file, pdf)
-	tool(t, "qpdf", "--check", file)
-	if pages := strings.TrimSpace(string(tool(t, "qpdf", "--show-npages", file))); pages != "1" {
-		t.Errorf("the letter has %s pages", pages)
-	}
-	tool(t, "pdftoppm", "-r", "200", "-gray", "-singlefile", file, filepath.Join(dir, "page"))
-	code = string(tool(t, "zbarimg", "--quiet", "--raw", "-Sdisable", "-Sqrcode.enable", filepath.Join(dir, "page.pgm")))
-	text = string(tool(t, "pdftotext", "-layout", file, "-"))
-	return strings.TrimSuffix(code, "\n"), text
-}
-
 func TestLettersOfAllLanguages(t *testing.T) {
 	l, dir := spooler(t, Letter{Sender: "Beispielbank AG; Postfach; 8010 Zürich"})
 	operations := nevisfido.Operations()
@@ -165,7 +136,7 @@ func TestLettersOfAllLanguages(t *testing.T) {
 		if ticket.Language != lang || ticket.Operation != m.Operation {
 			t.Errorf("%s: ticket = %+v", lang, ticket)
 		}
-		code, text := scan(t, pdf)
+		code, text := sheettest.Scan(t, pdf)
 		if code != m.Envelope.Encoded() {
 			t.Errorf("%s: the QR code holds %d bytes, want %d", lang, len(code), len(m.Envelope.Encoded()))
 		}
@@ -183,7 +154,7 @@ func TestCodeHoldsTheLinkWhereThereIsABaseURL(t *testing.T) {
 	m.Link, m.LinkConfigured = nevisfido.Link("https://app.example.com/open", m.Envelope), true
 	deliver(t, l, m)
 	pdf, _ := spooled(t, dir, "link_post")
-	if code, _ := scan(t, pdf); code != m.Link {
+	if code, _ := sheettest.Scan(t, pdf); code != m.Link {
 		t.Errorf("the QR code holds %q", code)
 	}
 }
@@ -225,7 +196,7 @@ func TestHostileTexts(t *testing.T) {
 	m.Address = "Ke\u0301vin (Straße) \\) | {{.Username}} | <b>8001</b> 🏠 Nguyễn"
 	deliver(t, l, m)
 	pdf, _ := spooled(t, dir, "hostile_post")
-	code, text := scan(t, pdf)
+	code, text := sheettest.Scan(t, pdf)
 	if code != m.Envelope.Encoded() {
 		t.Error("the QR code is not that of the message")
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet/sheettest"
 )
 
 func checkDigest(t *testing.T, pdf []byte, ticket Ticket) {
@@ -77,7 +78,7 @@ func TestDispatchersShareAFolder(t *testing.T) {
 		pdf, ticket := spooled(t, dir, "same_"+strings.ReplaceAll(name, ".", "~"))
 		checkDigest(t, pdf, ticket)
 		_, street, _ := strings.Cut(address, "|")
-		if _, text := scan(t, pdf); !strings.Contains(text, street) {
+		if _, text := sheettest.Scan(t, pdf); !strings.Contains(text, street) {
 			t.Errorf("the letter of %s does not go to %s: %s", name, street, text)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet"
 	"github.com/oob-dispatch/oob-dispatch/internal/qr"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -46,24 +47,24 @@ func (l *Letter) write(ctx context.Context, m *dispatchers.Message) (*job, error
 	if err != nil {
 		return nil, failure(ctx, "filling in the texts of the letter", dispatchers.Broken, reasonTemplate, err)
 	}
-	p.address = address
-	if p.code, err = drawCode(ctx, m.CodeContent()); err != nil {
+	p.Address = address
+	if p.Code, err = sheet.Code(ctx, m.CodeContent()); err != nil {
 		return nil, failure(ctx, "drawing the QR code", dispatchers.Broken, reasonPDF, err)
 	}
-	pdf, err := p.pdf()
+	pdf, err := p.PDF()
 	if err != nil {
 		return nil, failure(ctx, "writing the letter", dispatchers.Broken, reasonPDF, err)
 	}
 	digest := sha256.Sum256(pdf)
 	return &job{pdf, Ticket{
-		Version: 1, ID: id, Operation: m.Operation, Language: p.language,
+		Version: 1, ID: id, Operation: m.Operation, Language: p.Language,
 		Created: now.UTC().Truncate(time.Second), Expires: m.Expires.UTC().Truncate(time.Second),
 		File: id + ".pdf", SHA256: hex.EncodeToString(digest[:]), Size: len(pdf), Pages: 1, Window: l.Window,
 	}}, nil
 }
 
 // page fills in the texts, as they can be printed.
-func (l *Letter) page(language string, v texts.Values) (*page, error) {
+func (l *Letter) page(language string, v texts.Values) (*sheet.Page, error) {
 	if len(l.sender) > 0 {
 		v.Sender = l.sender[0]
 	}
@@ -72,40 +73,26 @@ func (l *Letter) page(language string, v texts.Values) (*page, error) {
 		return nil, err
 	}
 	for _, part := range slices.Sorted(maps.Keys(parts)) {
-		if len(parts[part]) > maxText {
-			return nil, errTooMuch
-		}
-		if parts[part], err = printable(parts[part]); err != nil {
+		if parts[part], err = sheet.Printable(parts[part]); err != nil {
 			return nil, err
 		}
 	}
-	return &page{language: language, created: v.Date, left: l.Window == windowLeft, sender: l.sender, texts: parts}, nil
+	return &sheet.Page{Language: language, Created: v.Date, WindowLeft: l.Window == windowLeft, Sender: l.sender, Texts: parts}, nil
 }
 
 // failure classifies an error. Class and reason are those of one that nothing
 // else is known of.
 func failure(ctx context.Context, doing string, class dispatchers.Class, reason string, err error) error {
-	_, script := errors.AsType[unprintable](err)
+	_, script := errors.AsType[sheet.Unprintable](err)
 	switch {
 	case script:
 		class, reason = dispatchers.Refused, reasonCharacter
-	case errors.Is(err, texts.ErrTooLong), errors.Is(err, qr.ErrTooLong), errors.Is(err, errTooMuch):
+	case errors.Is(err, texts.ErrTooLong), errors.Is(err, qr.ErrTooLong), errors.Is(err, sheet.ErrTooMuch):
 		class, reason = dispatchers.Refused, reasonTooLong
 	case ctx.Err() != nil:
 		class, reason = dispatchers.Temporary, reasonBusy
 	}
 	return dispatchers.Fail(class, reason, "%s: %w", doing, err)
-}
-
-// drawCode returns the modules of a QR code, at level M if it can be and else
-// at level L: paper gets folds and spots. On it they are drawn as vectors: a
-// picture would be scaled, and its edges would blur.
-func drawCode(ctx context.Context, content string) ([][]bool, error) {
-	code, err := qr.Modules(ctx, content, qr.LevelM)
-	if errors.Is(err, qr.ErrTooLong) {
-		code, err = qr.Modules(ctx, content, qr.LevelL)
-	}
-	return code, err
 }
 
 // Modules a side of the QR codes that the texts are tried with: that of a short
@@ -121,7 +108,7 @@ const (
 // host and on the device's key, so that too little room for a large one is a
 // warning only.
 func (l *Letter) preflight() error {
-	s := newSheet(l.now(), "")
+	s := sheet.New(l.now(), "")
 	for _, language := range l.texts.Languages() {
 		for _, operation := range nevisfido.Operations() {
 			roomy := true
@@ -130,8 +117,8 @@ func (l *Letter) preflight() error {
 				if err != nil {
 					return err
 				}
-				p.code = make([][]bool, largestCode)
-				roomy = roomy && s.fit(p) != nil
+				p.Code = make([][]bool, largestCode)
+				roomy = roomy && s.Fits(p)
 			}
 			if !roomy {
 				l.logger.Warn("this text leaves no room for a large QR code, and letters with a long message are refused: "+
@@ -144,21 +131,21 @@ func (l *Letter) preflight() error {
 }
 
 // try arranges a letter with the smallest QR code.
-func (l *Letter) try(s *sheet, language string, v texts.Values) (*page, error) {
+func (l *Letter) try(s *sheet.Sheet, language string, v texts.Values) (*sheet.Page, error) {
 	v.Date = l.now()
 	p, err := l.page(language, v)
 	if err == nil {
-		if p.code = make([][]bool, smallestCode); s.fit(p) != nil {
+		if p.Code = make([][]bool, smallestCode); s.Fits(p) {
 			return p, nil
 		}
-		err = errTooMuch
+		err = sheet.ErrTooMuch
 	}
-	c, script := errors.AsType[unprintable](err)
+	c, script := errors.AsType[sheet.Unprintable](err)
 	switch {
 	case script:
 		return nil, fmt.Errorf("%s: it holds %q, and letters are printed in Latin, Greek and Cyrillic only: take it out",
 			l.texts.Where(language, v.Operation, string(c)), rune(c))
-	case errors.Is(err, errTooMuch):
+	case errors.Is(err, sheet.ErrTooMuch):
 		return nil, fmt.Errorf("%s: the text takes more than one page: shorten it", l.texts.Where(language, v.Operation, ""))
 	}
 	return nil, err
