@@ -53,11 +53,6 @@ func newPrinter(text string, o httpclient.Options, logger *slog.Logger) (*printe
 	return &printer{uri, web, &httpsend.Service{Doing: asking, ReadsBody: true, Transport: transport}}, nil
 }
 
-func checkPrinter(text string) error {
-	_, _, err := printerURLs(text)
-	return err
-}
-
 func printerURLs(text string) (uri string, web *url.URL, err error) {
 	scheme, rest, _ := strings.Cut(text, "://")
 	scheme = strings.ToLower(scheme)
@@ -166,37 +161,42 @@ func values(answer *goipp.Message, name string) (all []goipp.Value) {
 	return all
 }
 
-// errExpect is the answer of a printer that wants the document at once (RFC
-// 9110, section 10.1.1).
-var errExpect = errors.New("the printer does not know the header Expect")
-
 // send makes one request, and reports whether all of it was handed over. Errors
-// with reasonPrinter are the printer's word that it did not take the request.
+// with reasonPrinter are the printer's word that it did not take the request; the
+// answers of a gateway in trouble do not tell.
 func (p *printer) send(ctx context.Context, r *goipp.Message, pdf []byte) (answer *goipp.Message, sent bool, err error) {
 	content, err := r.EncodeBytes()
 	if err != nil {
 		return nil, false, dispatchers.Fail(dispatchers.Broken, reasonPrinter, "encoding the request: %w", err)
 	}
 	content = append(content, pdf...)
-	body, sent, err := p.post(ctx, content, "100-continue")
-	if errors.Is(err, errExpect) && !sent {
-		body, sent, err = p.post(ctx, content, "")
+	got, sent, err := p.post(ctx, content, "100-continue")
+	if got.Status == http.StatusExpectationFailed && !sent { // it wants the document at once (RFC 9110, section 10.1.1)
+		got, sent, err = p.post(ctx, content, "")
 	}
-	if err != nil {
-		return nil, sent, err
-	}
+	text := fmt.Sprintf("the printer answered %d %s", got.Status, http.StatusText(got.Status))
 	answer = new(goipp.Message)
-	if err := answer.DecodeBytes(body); err != nil || answer.RequestID != ippID {
+	switch {
+	case errors.Is(err, httpsend.ErrBodyTooBig):
+		return nil, sent, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: %w", asking, err)
+	case err != nil:
+		return nil, sent, err
+	case slices.Contains(undecided, got.Status), got.Status >= http.StatusInternalServerError:
+		return nil, sent, dispatchers.Fail(dispatchers.Temporary, reasonNotIPP, "%s", text)
+	case got.Status != http.StatusOK:
+		return nil, sent, printerFailure(dispatchers.Broken, text+": check its URL and who may print")
+	case answer.DecodeBytes(got.Body) != nil, answer.RequestID != ippID:
 		return nil, sent, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: the answer is not IPP; check the printer's URL", asking)
 	}
 	return answer, sent, nil
 }
 
-// post returns the content of the answer. expect is the header of that name, ""
-// for none. The content goes through a pipe, which knows whether the connection
-// has got all of it, and ends along with the exchange. Answers of a gateway in
-// trouble do not tell whether the printer has the job.
-func (p *printer) post(ctx context.Context, content []byte, expect string) (body []byte, sent bool, err error) {
+// undecided are the HTTP statuses below 500 that may come from a gateway.
+var undecided = []int{http.StatusTooManyRequests, http.StatusExpectationFailed}
+
+// post makes an HTTP request. The content goes through a pipe, which ends with the
+// exchange, and knows whether the connection has got all of it.
+func (p *printer) post(ctx context.Context, content []byte, expect string) (answer httpsend.Answer, sent bool, err error) {
 	r := httpsend.NewRequest(http.MethodPost, p.url, content)
 	r.Header.Set("Content-Type", goipp.ContentType)
 	r.Header.Set("Accept", goipp.ContentType)
@@ -212,57 +212,45 @@ func (p *printer) post(ctx context.Context, content []byte, expect string) (body
 		_ = feed.Close()
 		fed <- n == len(content)
 	}()
-	answer, err := p.service.Do(ctx, r)
+	answer, err = p.service.Do(ctx, r)
 	_ = document.Close()
-	sent = <-fed
-	text := fmt.Sprintf("the printer answered %d %s", answer.Status, http.StatusText(answer.Status))
-	switch status := answer.Status; {
-	case errors.Is(err, httpsend.ErrBodyTooBig):
-		err = dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: %w", asking, err)
-	case err != nil:
-	case status == http.StatusExpectationFailed && expect != "":
-		err = errExpect
-	case status == http.StatusTooManyRequests, status >= http.StatusInternalServerError:
-		err = dispatchers.Fail(dispatchers.Temporary, reasonNotIPP, "%s", text)
-	case status != http.StatusOK:
-		err = printerFailure(dispatchers.Broken, text+": check its URL and who may print")
-	}
-	return answer.Body, sent, err
+	return answer, <-fed, err
 }
 
-// statuses are those of IPP (RFC 8011, appendix B) that mean something else
-// than that the printer refuses this job.
-var statuses = map[goipp.Status]struct {
-	class  dispatchers.Class
-	advice string
-}{
-	goipp.StatusErrorForbidden:                  {dispatchers.Broken, ": it does not print for this sidecar"},
-	goipp.StatusErrorNotAuthenticated:           {dispatchers.Broken, ": configure client_cert, or let it print without"},
-	goipp.StatusErrorNotAuthorized:              {dispatchers.Broken, ": it does not print for this sidecar"},
-	goipp.StatusErrorNotFound:                   {dispatchers.Broken, ": it has no such queue; check the path of its URL"},
-	goipp.StatusErrorGone:                       {dispatchers.Broken, ": it has this queue no longer"},
-	goipp.StatusErrorDocumentFormatNotSupported: {dispatchers.Broken, ": it does not print PDF; use the queue of a print server"},
-	goipp.StatusErrorOperationNotSupported:      {dispatchers.Broken, ""},
-	goipp.StatusErrorVersionNotSupported:        {dispatchers.Broken, ": it does not speak IPP 1.1; use the queue of a print server"},
-	goipp.StatusErrorInternal:                   {dispatchers.Temporary, ""},
-	goipp.StatusErrorServiceUnavailable:         {dispatchers.Temporary, ""},
-	goipp.StatusErrorDevice:                     {dispatchers.Temporary, ""},
-	goipp.StatusErrorTemporary:                  {dispatchers.Temporary, ""},
-	goipp.StatusErrorNotAcceptingJobs:           {dispatchers.Temporary, ""},
-	goipp.StatusErrorBusy:                       {dispatchers.Temporary, ""},
+// remedies are those of the statuses of IPP (RFC 8011, appendix B) that last until
+// somebody changes something.
+var remedies = map[goipp.Status]string{
+	goipp.StatusErrorForbidden:                  ": it does not print for this sidecar",
+	goipp.StatusErrorNotAuthenticated:           ": configure client_cert, or let it print without",
+	goipp.StatusErrorNotAuthorized:              ": it does not print for this sidecar",
+	goipp.StatusErrorNotFound:                   ": it has no such queue; check the path of its URL",
+	goipp.StatusErrorGone:                       ": it has this queue no longer",
+	goipp.StatusErrorDocumentFormatNotSupported: ": it does not print PDF; use the queue of a print server",
+	goipp.StatusErrorOperationNotSupported:      "",
+	goipp.StatusErrorVersionNotSupported:        ": it does not speak IPP 1.1; use the queue of a print server",
 }
 
-// statusError returns nil for the successful statuses, those below 0x0100.
+// passing are the statuses that may pass.
+var passing = []goipp.Status{
+	goipp.StatusErrorInternal, goipp.StatusErrorServiceUnavailable, goipp.StatusErrorDevice,
+	goipp.StatusErrorTemporary, goipp.StatusErrorNotAcceptingJobs, goipp.StatusErrorBusy,
+}
+
+// statusError returns nil for the successful statuses, those below 0x0100. All but
+// remedies and passing say that the printer refuses this job.
 func statusError(answer *goipp.Message) error {
 	status := goipp.Status(answer.Code)
-	if status < 0x0100 {
+	text := "the printer answered " + status.String()
+	remedy, lasting := remedies[status]
+	switch {
+	case status < 0x0100:
 		return nil
+	case lasting:
+		return printerFailure(dispatchers.Broken, text+remedy)
+	case slices.Contains(passing, status):
+		return printerFailure(dispatchers.Temporary, text)
 	}
-	s, ok := statuses[status]
-	if !ok {
-		s.class = dispatchers.Refused
-	}
-	return printerFailure(s.class, "the printer answered "+status.String()+s.advice)
+	return printerFailure(dispatchers.Refused, text)
 }
 
 func printerFailure(class dispatchers.Class, text string) *dispatchers.Error {

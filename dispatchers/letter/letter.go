@@ -108,7 +108,10 @@ var options = conf.Join(
 	conf.Table[Letter]{
 		conf.Path("spool", func(l *Letter) *string { return &l.Spool }),
 		conf.Int("max_spool", func(l *Letter) *int { return &l.MaxSpool }, 1, 1_000_000, 1000),
-		conf.URL("printer", func(l *Letter) *string { return &l.Printer }, checkPrinter),
+		conf.URL("printer", func(l *Letter) *string { return &l.Printer }, func(text string) error {
+			_, _, err := printerURLs(text)
+			return err
+		}),
 		conf.Duration("min_lifetime", func(l *Letter) *caddy.Duration { return &l.MinLifetime }, 0, 72*time.Hour),
 		conf.Text("sender", func(l *Letter) *string { return &l.Sender }, checkSender),
 		conf.OneOf("window", func(l *Letter) *string { return &l.Window }, windowRight, windowLeft),
@@ -188,22 +191,14 @@ func (l *Letter) Provision(ctx caddy.Context) error {
 		}
 	}
 	if l.Spool != "" {
-		if l.spool, err = openSpool(l.Spool, l.MaxSpool); err != nil {
+		if l.spool, err = openSpool(l.Spool, l.MaxSpool, l.logger); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
-		l.warnOfSpool()
 	}
 	if l.Printer != "" {
 		l.printer, err = newPrinter(l.Printer, l.Options, l.logger)
 	}
 	return err
-}
-
-// warnOfSpool logs a folder that no letter can be written to at present.
-func (l *Letter) warnOfSpool() {
-	if err := l.spool.probe(); err != nil {
-		l.logger.Warn("letters cannot be written to the spool folder: let the server's user write there", slog.Any("error", err))
-	}
 }
 
 // Traits implements dispatchers.Dispatcher.
@@ -233,11 +228,8 @@ func (l *Letter) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatch
 func (l *Letter) submit(ctx context.Context, job *job) error {
 	if l.printer != nil {
 		err := l.print(ctx, job)
-		if err == nil {
-			return nil
-		}
 		failure := dispatchers.AsError(err)
-		if l.spool == nil || failure.Reason == reasonUncertain {
+		if err == nil || l.spool == nil || failure.Reason == reasonUncertain {
 			return err
 		}
 		if ctx.Err() == nil {

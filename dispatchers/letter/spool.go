@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,7 +69,8 @@ type spool struct {
 // well below a second.
 const abandoned = 10 * time.Minute
 
-func openSpool(dir string, maxLetters int) (*spool, error) {
+// openSpool also warns of a folder that no letter can be written to at present.
+func openSpool(dir string, maxLetters int, logger *slog.Logger) (*spool, error) {
 	info, err := os.Stat(dir) //nolint:gosec // the operator names the folder
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -80,7 +82,11 @@ func openSpool(dir string, maxLetters int) (*spool, error) {
 	case info.Mode().Perm()&0o002 != 0:
 		return nil, fmt.Errorf("every user of this machine may write to %s; run chmod o-w on it", dir)
 	}
-	return &spool{dir: dir, max: maxLetters}, nil
+	s := &spool{dir: dir, max: maxLetters}
+	if err := s.probe(); err != nil {
+		logger.Warn("letters cannot be written to the spool folder: let the server's user write there", slog.Any("error", err))
+	}
+	return s, nil
 }
 
 // files are the paths of one letter.

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -33,7 +34,7 @@ func checkDigest(t *testing.T, pdf []byte, ticket Ticket) {
 
 func newSpool(t *testing.T, dir string) *spool {
 	t.Helper()
-	s, err := openSpool(dir, 1000)
+	s, err := openSpool(dir, 1000, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,11 +192,12 @@ func TestSpoolTrouble(t *testing.T) {
 // TestUnwritableSpoolIsToldAtLoad: before the first letter is refused.
 func TestUnwritableSpoolIsToldAtLoad(t *testing.T) {
 	for dir, warns := range map[string]bool{"/sys/kernel": true, t.TempDir(): false} { // not writable for root either
-		l := &Letter{spool: newSpool(t, dir)}
-		log := logged(l)
-		l.warnOfSpool()
+		var log bytes.Buffer
+		if _, err := openSpool(dir, 1, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+			t.Fatal(err)
+		}
 		if warned := strings.Contains(log.String(), dir); warned != warns {
-			t.Errorf("%s: the log says %s", dir, log)
+			t.Errorf("%s: the log says %s", dir, &log)
 		}
 	}
 }
@@ -256,7 +258,7 @@ func TestMain(m *testing.M) {
 	if dir == "" {
 		os.Exit(m.Run())
 	}
-	s, err := openSpool(dir, 1_000_000)
+	s, err := openSpool(dir, 1_000_000, slog.New(slog.DiscardHandler))
 	for n := 0; err == nil; n++ {
 		if err = s.put(sampleJob(fmt.Sprintf("p%d-%d", os.Getpid(), n), 60_000)); err == nil {
 			fmt.Println(n)
