@@ -15,6 +15,7 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/smtp/internal/mailserver"
 	"github.com/oob-dispatch/oob-dispatch/internal/qr"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 )
@@ -25,15 +26,9 @@ const (
 	maxMail    = 1 << 20 // bytes
 )
 
-// outgoing is a mail that is ready to be sent.
-type outgoing struct {
-	from, to string
-	content  []byte // RFC 5322, in 7-bit lines that end with CR LF
-}
-
 // write writes the mail. Its Message-ID follows from the token, so that a second
 // attempt can be told from a second mail.
-func (s *Mailer) write(ctx context.Context, m *dispatchers.Message) (*outgoing, error) {
+func (s *Mailer) write(ctx context.Context, m *dispatchers.Message) (*mailserver.Mail, error) {
 	if m.Address == "" {
 		return nil, dispatchers.Fail(dispatchers.NoTarget, dispatchers.ReasonNoAddress, "the target has no mail address: check address")
 	}
@@ -67,7 +62,7 @@ func (s *Mailer) write(ctx context.Context, m *dispatchers.Message) (*outgoing, 
 	if len(content) > maxMail {
 		return nil, dispatchers.Fail(dispatchers.Refused, dispatchers.ReasonTooBig, "the mail has %d bytes, more than %d", len(content), maxMail)
 	}
-	return &outgoing{s.from.Address, to, content}, nil
+	return &mailserver.Mail{From: s.from.Address, To: to, Content: content}, nil
 }
 
 // failure classifies an error. The reason is that of a fault that is neither the

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/smtp/internal/mailserver"
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
@@ -22,6 +23,14 @@ import (
 )
 
 func init() { caddy.RegisterModule(Mailer{}) }
+
+// The reasons of mails that cannot be written, in addition to those of the
+// packages dispatchers and mailserver.
+const (
+	reasonTemplate = "template"
+	reasonID       = "id"
+	reasonBusy     = "busy"
+)
 
 // Mailer sends a mail with the link that opens the app and a QR code: with
 // `base_url` the code holds the link, which any camera can follow; without it
@@ -68,23 +77,16 @@ type Mailer struct {
 
 	from   *mail.Address
 	texts  *texts.Set
-	login  *login // nil for none
-	server *server
+	login  *mailserver.Login // nil for none
+	server *mailserver.Server
 }
 
-// The values of tls.
-const (
-	tlsImplicit = "implicit"
-	tlsSTARTTLS = "starttls"
-	tlsOff      = "off"
-)
-
-var defaultPorts = map[string]string{tlsImplicit: "465", tlsSTARTTLS: "587", tlsOff: "25"}
+var defaultPorts = map[string]string{mailserver.Implicit: "465", mailserver.STARTTLS: "587", mailserver.Off: "25"}
 
 var options = conf.Join(
 	conf.Table[Mailer]{
 		conf.Placeholder("server", func(s *Mailer) *string { return &s.Server }, checkServer),
-		conf.OneOf("tls", func(s *Mailer) *string { return &s.TLS }, tlsSTARTTLS, tlsImplicit, tlsOff),
+		conf.OneOf("tls", func(s *Mailer) *string { return &s.TLS }, mailserver.STARTTLS, mailserver.Implicit, mailserver.Off),
 		conf.Resolved(conf.Custom("auth", readAuth, checkAuth), resolveAuth),
 		conf.Text("auth_type", func(s *Mailer) *string { return &s.Auth.Type }, checkAuthType),
 		conf.Placeholder("from", func(s *Mailer) *string { return &s.From }, checkFrom),
@@ -125,7 +127,7 @@ func (s *Mailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return optio
 
 // Check implements conf.Checker.
 func (s *Mailer) Check() error {
-	off := s.TLS == tlsOff
+	off := s.TLS == mailserver.Off
 	switch {
 	case s.Server == "":
 		return errors.New("server <host:port> is needed, such as: server mail.example.com:587")
@@ -151,7 +153,7 @@ func (s *Mailer) Provision(ctx caddy.Context) error {
 	if err := options.Provision(s, logger); err != nil {
 		return err
 	}
-	s.TLS = cmp.Or(s.TLS, tlsSTARTTLS)
+	s.TLS = cmp.Or(s.TLS, mailserver.STARTTLS)
 	var err error
 	if s.from, err = parseSender(s.From); err != nil {
 		return err
@@ -163,8 +165,8 @@ func (s *Mailer) Provision(ctx caddy.Context) error {
 	return err
 }
 
-func (s *Mailer) newServer(logger *slog.Logger) (*server, error) {
-	if s.TLS == tlsOff {
+func (s *Mailer) newServer(logger *slog.Logger) (*mailserver.Server, error) {
+	if s.TLS == mailserver.Off {
 		if err := checkLocal(s.Server); err != nil { // a placeholder's value
 			return nil, fmt.Errorf("tls off: server: %w", err)
 		}
@@ -182,22 +184,22 @@ func (s *Mailer) newServer(logger *slog.Logger) (*server, error) {
 		return nil, err
 	}
 	config.ServerName = host
-	return &server{
-		host:    host,
-		address: net.JoinHostPort(host, cmp.Or(port, defaultPorts[s.TLS])),
-		connect: dial,
-		tls:     s.TLS,
-		config:  config,
-		helo:    cmp.Or(s.HELO, defaultHELO()),
-		login:   s.login,
-		slots:   make(chan struct{}, s.Connections),
-	}, nil
+	return mailserver.New(mailserver.Options{
+		Host:        host,
+		Address:     net.JoinHostPort(host, cmp.Or(port, defaultPorts[s.TLS])),
+		Connect:     dial,
+		TLS:         s.TLS,
+		TLSConfig:   config,
+		HELO:        cmp.Or(s.HELO, defaultHELO()),
+		Login:       s.login,
+		Connections: s.Connections,
+	}), nil
 }
 
 // Cleanup closes the connections.
 func (s *Mailer) Cleanup() error {
 	if s.server != nil {
-		s.server.close()
+		s.server.Close()
 	}
 	return nil
 }
@@ -216,7 +218,7 @@ func (s *Mailer) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatch
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}
-	if err := s.server.send(ctx, mail); err != nil {
+	if err := s.server.Send(ctx, mail); err != nil {
 		return dispatchers.Receipt{}, err
 	}
 	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
@@ -227,12 +229,7 @@ func (s *Mailer) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatch
 func (s *Mailer) Probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ceiling)
 	defer cancel()
-	session, err := s.server.dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer session.quit()
-	return session.do(ctx, atHello, session.client.Noop)
+	return s.server.Probe(ctx)
 }
 
 // Interface guards

@@ -1,4 +1,6 @@
-package smtp
+// Package mailserver submits mails to a mail server (RFC 5321): it keeps
+// connections, never sends a mail twice, and says what an answer means.
+package mailserver
 
 import (
 	"context"
@@ -20,16 +22,29 @@ const (
 	maxAge = 5 * time.Minute
 )
 
-// server is the mail server. It keeps sessions, because opening one costs much
-// more than a mail does. None of them outlives a reload: the first mail opens a
-// new one.
-type server struct {
-	host, address string
-	connect       httpclient.Dial
-	tls           string
-	config        *tls.Config
-	helo          string
-	login         *login // nil for none
+// The values of Options.TLS.
+const (
+	Implicit = "implicit" // RFC 8314
+	STARTTLS = "starttls" // RFC 3207; a server that does not offer it is not used
+	Off      = "off"
+)
+
+// Options are where the server is and how it is spoken to.
+type Options struct {
+	Host        string // the name in the server's certificate
+	Address     string // host:port
+	Connect     httpclient.Dial
+	TLS         string
+	TLSConfig   *tls.Config // with Host as its ServerName
+	HELO        string
+	Login       *Login // nil for none
+	Connections int    // at most
+}
+
+// Server is a mail server. It keeps sessions, because opening one costs much more
+// than a mail does. None of them outlives Close: the next mail opens a new one.
+type Server struct {
+	Options
 
 	slots chan struct{} // one for each mail under way
 	took  atomic.Int64  // nanoseconds from MAIL to the last answer of the last mail
@@ -39,11 +54,33 @@ type server struct {
 	closed bool
 }
 
-// send sends a mail over a kept session or a new one. The time for it begins
+// New returns a server. It dials nothing.
+func New(o Options) *Server {
+	return &Server{Options: o, slots: make(chan struct{}, o.Connections)}
+}
+
+// Mail is a mail that is ready to be sent.
+type Mail struct {
+	From, To string
+	Content  []byte // RFC 5322, in 7-bit lines that end with CR LF
+}
+
+// Probe opens a session of its own and ends it again. The error is a
+// *dispatchers.Error.
+func (s *Server) Probe(ctx context.Context) error {
+	n, err := s.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer n.quit() //nolint:contextcheck // QUIT has its own time
+	return n.do(ctx, atHello, n.client.Noop)
+}
+
+// Send sends a mail over a kept session or a new one. The time for it begins
 // when it is its turn. A mail that takes as long as the last one did is not
 // begun when there is less time left: the server would have it, and no answer
-// would tell.
-func (s *server) send(ctx context.Context, m *outgoing) error {
+// would tell. The error is a *dispatchers.Error.
+func (s *Server) Send(ctx context.Context, m *Mail) error {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
@@ -66,7 +103,7 @@ func (s *server) send(ctx context.Context, m *outgoing) error {
 // attempt sends a mail over a session, and puts that back. A server that has
 // closed a kept session shows it no earlier than here. As long as it has nothing
 // of the mail, another session can have it.
-func (s *server) attempt(ctx context.Context, n *session, m *outgoing) (again bool, err error) {
+func (s *Server) attempt(ctx context.Context, n *session, m *Mail) (again bool, err error) {
 	kept := n.kept
 	defer s.put(n) //nolint:contextcheck // QUIT is not part of the mail
 	last := s.took.Load()
@@ -88,7 +125,7 @@ func busy(cause error) error {
 }
 
 // session returns one that was kept, or else a new one.
-func (s *server) session(ctx context.Context) (*session, error) {
+func (s *Server) session(ctx context.Context) (*session, error) {
 	for n := s.take(); n != nil; n = s.take() {
 		// RSET also takes back whatever a refused mail has left.
 		if n.do(ctx, atHello, n.client.Reset) == nil {
@@ -100,7 +137,7 @@ func (s *server) session(ctx context.Context) (*session, error) {
 }
 
 // take returns the session that was kept last, nil for none.
-func (s *server) take() *session {
+func (s *Server) take() *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for last := len(s.idle) - 1; last >= 0; last-- {
@@ -114,7 +151,7 @@ func (s *server) take() *session {
 }
 
 // put keeps a session for the next mail, or ends it. No mail waits for QUIT.
-func (s *server) put(n *session) {
+func (s *Server) put(n *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -128,8 +165,8 @@ func (s *server) put(n *session) {
 	}
 }
 
-// close ends the sessions that are kept. Those in use end with their mail.
-func (s *server) close() {
+// Close ends the sessions that are kept. Those in use end with their mail.
+func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()

@@ -1,4 +1,4 @@
-package smtp
+package mailserver
 
 import (
 	"context"
@@ -21,8 +21,8 @@ import (
 // open.
 
 // dial opens a session. The error is a *dispatchers.Error.
-func (s *server) dial(ctx context.Context) (*session, error) {
-	c, err := s.connect(ctx, "tcp", s.address)
+func (s *Server) dial(ctx context.Context) (*session, error) {
+	c, err := s.Connect(ctx, "tcp", s.Address)
 	if err != nil {
 		return nil, classify(ctx, atConnect, err)
 	}
@@ -36,46 +36,46 @@ func (s *server) dial(ctx context.Context) (*session, error) {
 
 // open takes a connection to the point where it can take mails. Neither the
 // login nor an address is sent before TLS has proved who the server is.
-func (s *server) open(ctx context.Context, n *session) error {
+func (s *Server) open(ctx context.Context, n *session) error {
 	var transport net.Conn = n.conn
-	if s.tls == tlsImplicit {
-		client := tls.Client(n.conn, s.config)
+	if s.TLS == Implicit {
+		client := tls.Client(n.conn, s.TLSConfig)
 		if err := n.do(ctx, atTLS, func() error { return client.HandshakeContext(ctx) }); err != nil {
 			return err
 		}
 		transport = client
 	}
 	err := n.do(ctx, atHello, func() (err error) {
-		if n.client, err = gosmtp.NewClient(transport, s.host); err != nil {
+		if n.client, err = gosmtp.NewClient(transport, s.Host); err != nil {
 			return err
 		}
 		n.client.SkipSMTPUTF8(true) // all addresses are ASCII
-		return n.client.Hello(s.helo)
+		return n.client.Hello(s.HELO)
 	})
 	if err != nil {
 		return err
 	}
-	if s.tls == tlsSTARTTLS {
+	if s.TLS == STARTTLS {
 		if offered, _ := n.client.Extension("STARTTLS"); !offered {
 			return dispatchers.Fail(dispatchers.Broken, reasonSTARTTLS,
 				"the mail server, or something on the way to it, does not offer STARTTLS: "+
 					"use tls implicit if the port is for it, or find out what takes the offer away")
 		}
-		if err := n.do(ctx, atTLS, func() error { return n.client.StartTLS(s.config) }); err != nil {
+		if err := n.do(ctx, atTLS, func() error { return n.client.StartTLS(s.TLSConfig) }); err != nil {
 			return err
 		}
 	}
-	if s.login == nil {
+	if s.Login == nil {
 		return nil
 	}
 	return s.logIn(ctx, n)
 }
 
 // logIn greets the server once more: go-mail keeps the last line of AUTH only.
-func (s *server) logIn(ctx context.Context, n *session) error {
+func (s *Server) logIn(ctx context.Context, n *session) error {
 	var extensions string
 	err := n.do(ctx, atHello, func() (err error) {
-		if err = n.client.Text.PrintfLine("EHLO %s", s.helo); err == nil {
+		if err = n.client.Text.PrintfLine("EHLO %s", s.HELO); err == nil {
 			_, extensions, err = n.client.Text.ReadResponse(250)
 		}
 		return err
@@ -83,7 +83,7 @@ func (s *server) logIn(ctx context.Context, n *session) error {
 	if err != nil {
 		return err
 	}
-	auth, err := s.login.choose(s.host, extensions)
+	auth, err := s.Login.choose(s.Host, extensions)
 	if err != nil {
 		return err
 	}
@@ -124,16 +124,16 @@ func (n *session) do(ctx context.Context, at stage, f func() error) error {
 }
 
 // send makes one attempt. It also returns how far it came.
-func (n *session) send(ctx context.Context, m *outgoing) (stage, error) {
+func (n *session) send(ctx context.Context, m *Mail) (stage, error) {
 	var w io.WriteCloser
 	for _, part := range []struct {
 		at stage
 		do func() error
 	}{
-		{atSender, func() error { return n.client.Mail("<" + m.from + ">") }},
-		{atRecipient, func() error { return n.client.Rcpt("<" + m.to + ">") }},
+		{atSender, func() error { return n.client.Mail("<" + m.From + ">") }},
+		{atRecipient, func() error { return n.client.Rcpt("<" + m.To + ">") }},
 		{atData, func() (err error) { w, err = n.client.Data(); return err }},
-		{atContent, func() error { _, err := w.Write(m.content); return err }},
+		{atContent, func() error { _, err := w.Write(m.Content); return err }},
 		{atEnd, func() error { return w.Close() }},
 	} {
 		if err := n.do(ctx, part.at, part.do); err != nil {

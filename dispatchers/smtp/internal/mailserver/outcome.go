@@ -1,4 +1,4 @@
-package smtp
+package mailserver
 
 import (
 	"context"
@@ -19,8 +19,6 @@ import (
 // The reasons of failed attempts, in addition to those of the packages
 // dispatchers and httpclient.
 const (
-	reasonTemplate       = "template"
-	reasonID             = "id"
 	reasonBusy           = "busy"
 	reasonSTARTTLS       = "starttls"
 	reasonAuth           = "auth"
