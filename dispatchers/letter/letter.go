@@ -113,7 +113,10 @@ var options = conf.Join(
 			return err
 		}),
 		conf.Duration("min_lifetime", func(l *Letter) *caddy.Duration { return &l.MinLifetime }, 0, 72*time.Hour),
-		conf.Text("sender", func(l *Letter) *string { return &l.Sender }, checkSender),
+		conf.Text("sender", func(l *Letter) *string { return &l.Sender }, func(text string) error {
+			_, err := sheet.ParseSender(text)
+			return err
+		}),
 		conf.OneOf("window", func(l *Letter) *string { return &l.Window }, windowRight, windowLeft),
 	},
 	conf.Embed(texts.Table, func(l *Letter) *texts.Config { return &l.Config }),
@@ -158,18 +161,6 @@ func (l *Letter) Check() error {
 	return l.CheckLanguage(texts.Letter)
 }
 
-// checkSender fails for a return address that cannot be printed.
-func checkSender(text string) error {
-	lines, err := parseAddress(text, 1)
-	if err != nil {
-		return err
-	}
-	if err := sheet.New(time.Now(), "").Window(&sheet.Page{Sender: lines}); err != nil {
-		return errors.New("it is too long for the one line above the address: shorten it")
-	}
-	return nil
-}
-
 // Provision loads the texts and sees whether they can be printed. It dials
 // nothing, and leaves nothing in the spool folder.
 func (l *Letter) Provision(ctx caddy.Context) error {
@@ -179,7 +170,7 @@ func (l *Letter) Provision(ctx caddy.Context) error {
 	}
 	l.Window = cmp.Or(l.Window, windowRight)
 	var err error
-	if l.sender, err = parseAddress(l.Sender, 0); err != nil {
+	if l.sender, err = sheet.ParseSender(l.Sender); err != nil {
 		return err
 	}
 	if l.texts, err = texts.Load(texts.Letter, l.Config); err != nil {
@@ -259,15 +250,14 @@ func (l *Letter) print(ctx context.Context, job *job) error {
 // Probe writes and removes a file in the spool folder, and asks the printer
 // whether it accepts jobs in PDF.
 func (l *Letter) Probe(ctx context.Context) error {
+	var err error
 	if l.spool != nil {
-		if err := l.spool.probe(); err != nil {
-			return err
-		}
+		err = l.spool.probe()
 	}
-	if l.printer != nil {
-		return l.printer.probe(ctx)
+	if err == nil && l.printer != nil {
+		err = l.printer.probe(ctx)
 	}
-	return nil
+	return err
 }
 
 // Interface guards

@@ -9,10 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet"
@@ -42,7 +39,7 @@ func (l *Letter) write(ctx context.Context, m *dispatchers.Message) (*job, error
 			"the token lives for another %v, and a letter needs %v: raise token_lifetime here and at nevisFIDO, or lower min_lifetime",
 			max(left, 0).Round(time.Second), need)
 	}
-	address, err := parseAddress(m.Address, minAddressLines)
+	address, err := sheet.ParseAddress(m.Address)
 	if err != nil {
 		return nil, failure(ctx, "the postal address cannot be used", dispatchers.Refused, reasonAddress, err)
 	}
@@ -96,48 +93,6 @@ func failure(ctx context.Context, doing string, class dispatchers.Class, reason 
 		class, reason = dispatchers.Temporary, reasonBusy
 	}
 	return dispatchers.Fail(class, reason, "%s: %w", doing, err)
-}
-
-// Bounds of a postal address. The window shows six lines.
-const (
-	minAddressLines = 2
-	maxAddressLines = 6
-	maxAddressLine  = 60 // characters
-)
-
-// parseAddress takes a postal address apart at "|", ";" and line feeds, and
-// returns its lines as they can be printed. Empty ones are left out. Errors do not
-// quote it.
-func parseAddress(address string, minimum int) ([]string, error) {
-	address = strings.NewReplacer("\r\n", "|", "\n", "|", ";", "|").Replace(address)
-	if !utf8.ValidString(address) || strings.ContainsFunc(address, forbidden) {
-		return nil, errors.New("it holds control characters, or is not UTF-8")
-	}
-	var lines []string
-	for line := range strings.SplitSeq(address, "|") {
-		line = strings.Join(strings.Fields(line), " ")
-		if line == "" {
-			continue
-		}
-		if utf8.RuneCountInString(line) > maxAddressLine {
-			return nil, fmt.Errorf("line %d is longer than %d characters", len(lines)+1, maxAddressLine)
-		}
-		line, err := sheet.Printable(line)
-		if err != nil {
-			return nil, err
-		}
-		lines = append(lines, line)
-	}
-	if n := len(lines); n < minimum || n > maxAddressLines {
-		return nil, fmt.Errorf(`a postal address has %d to %d lines, separated by "|" or line feeds, and this has %d`,
-			minimum, maxAddressLines, n)
-	}
-	return lines, nil
-}
-
-// forbidden reports characters that could make an address look like another.
-func forbidden(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
 // Modules a side of the QR codes that the texts are tried with: that of a short
