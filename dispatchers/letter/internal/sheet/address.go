@@ -30,7 +30,7 @@ func ParseSender(address string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := New(time.Now(), "").Window(&Page{Sender: lines}); err != nil {
+	if err := New(time.Now(), "").window(&Page{Sender: lines}); err != nil {
 		return nil, errors.New("it is too long for the one line above the address: shorten it")
 	}
 	return lines, nil

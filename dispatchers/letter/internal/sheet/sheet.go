@@ -71,7 +71,7 @@ type Page struct {
 // gives the same bytes. The error is ErrTooMuch, or one of the library.
 func (p *Page) PDF() ([]byte, error) {
 	s := New(p.Created, p.Language)
-	if err := s.Window(p); err != nil {
+	if err := s.window(p); err != nil {
 		return nil, err
 	}
 	a := s.fit(p)
@@ -105,8 +105,8 @@ func New(created time.Time, language string) *Sheet {
 // Fits reports whether there is room for the texts and the QR code.
 func (s *Sheet) Fits(p *Page) bool { return s.fit(p) != nil }
 
-// Window writes the return address and the recipient's. The error is ErrTooMuch.
-func (s *Sheet) Window(p *Page) error {
+// window writes the return address and the recipient's.
+func (s *Sheet) window(p *Page) error {
 	x := addressRight
 	if p.WindowLeft {
 		x = addressLeft
