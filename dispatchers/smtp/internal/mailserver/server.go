@@ -140,8 +140,7 @@ func (s *Server) session(ctx context.Context) (*session, error) {
 func (s *Server) take() *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for last := len(s.idle) - 1; last >= 0; last-- {
-		n := s.idle[last]
+	for last, n := range slices.Backward(s.idle) {
 		s.idle = slices.Delete(s.idle, last, last+1)
 		if n.idle.Stop() { // else it is just ending
 			return n

@@ -17,7 +17,7 @@ import (
 func Tool(t *testing.T, name string, args ...string) []byte {
 	t.Helper()
 	var out, trouble bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), testservice.Need(t, name), args...)
+	cmd := exec.CommandContext(t.Context(), testservice.Need(t, name), args...) //nolint:gosec // what tests run on their own files
 	cmd.Stdout, cmd.Stderr = &out, &trouble
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%s: %v: %s%s", name, err, out.Bytes(), trouble.Bytes())
