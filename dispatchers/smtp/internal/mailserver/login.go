@@ -51,11 +51,10 @@ var authLine = regexp.MustCompile(`(?m)^AUTH[ =](.*)$`)
 
 // choose returns the mechanism to use with a server that has these extensions.
 func (l *Login) choose(host, extensions string) (gosmtp.Auth, error) {
-	list := ""
+	offers := make([]string, 0, len(mechanisms))
 	for _, line := range authLine.FindAllStringSubmatch(strings.ToUpper(extensions), -1) {
-		list += " " + line[1]
+		offers = append(offers, strings.Fields(line[1])...)
 	}
-	offers := strings.Fields(list)
 	best := l.Mechanism == "" || strings.EqualFold(l.Mechanism, auto)
 	for _, m := range mechanisms {
 		if (strings.EqualFold(m.name, l.Mechanism) || best && m.name != xoauth2) && slices.Contains(offers, m.name) {
