@@ -66,7 +66,7 @@ http://%[5]s {
 // everything has happened that it counts.
 func labels(t *testing.T) map[string][]string {
 	t.Helper()
-	fido, err := nevis.Start(nevis.Options{Users: []string{"jeff"}})
+	fido, err := nevis.Start(nevis.Options{Mode: nevis.LTS21}) // which leaves the encryption of links to us
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,13 +92,24 @@ func labels(t *testing.T) map[string][]string {
 	if err := phone.Register(t.Context(), "http://"+site+"/nevisfido", device.Registration{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, dispatcher := range []string{"app", "once", "once", "sms", "sms-or-app", "nobody"} {
-		body := fmt.Sprintf(`{"dispatcher":%q,"dispatchTargetId":%q,"getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`, dispatcher, phone.TargetID())
+	for _, d := range []struct{ dispatcher, result string }{
+		{"app", "dispatched"},
+		{"once", "dispatched"},
+		{"once", "dispatchError"},
+		{"sms", "dispatchError"},
+		{"sms-or-app", "dispatched"},
+		{"nobody", "dispatcherNotFound"},
+	} {
+		body := fmt.Sprintf(`{"dispatcher":%q,"dispatchTargetId":%q,"getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`, d.dispatcher, phone.TargetID())
 		answer, err := http.Post("http://"+site+"/nevisfido/token/dispatch/authentication", "application/json", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
+		text, err := io.ReadAll(answer.Body)
 		answer.Body.Close()
+		if err != nil || !strings.Contains(string(text), `"dispatchResult":"`+d.result+`"`) {
+			t.Fatalf("%s: %s, %v, want %s", d.dispatcher, text, err, d.result)
+		}
 	}
 	answer, err := http.Get("http://" + internal + "/metrics")
 	if err != nil {
