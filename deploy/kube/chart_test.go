@@ -38,23 +38,24 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// built returns the path of a program that go makes with the arguments.
-func built(t *testing.T, program string, args ...string) string {
+// built returns the path of a program, which go builds from a package in a folder.
+func built(t *testing.T, program, dir, pkg string, flags ...string) string {
 	t.Helper()
 	testservice.Slow(t, program+" is built")
-	dir, err := tools()
+	to, err := tools()
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, program)
+	path := filepath.Join(to, program)
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	cmd := exec.CommandContext(t.Context(), "go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOBIN="+dir)
-	if args[0] == "build" {
-		cmd.Args = append([]string{"go", "build", "-o", path}, args[1:]...)
+	args := append([]string{"build", "-trimpath", "-o", path}, flags...)
+	if strings.Contains(pkg, "@") { // which go builds with install alone
+		args = append([]string{"install"}, flags...)
 	}
+	cmd := exec.CommandContext(t.Context(), "go", append(args, pkg)...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOBIN="+to)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building %s: %v\n%s", program, err, out)
 	}
@@ -63,7 +64,14 @@ func built(t *testing.T, program string, args ...string) string {
 
 func helm(t *testing.T) string {
 	t.Helper()
-	return built(t, "helm", "install", "helm.sh/helm/v3/cmd/helm@"+helmVersion)
+	return built(t, "helm", ".", "helm.sh/helm/v3/cmd/helm@"+helmVersion)
+}
+
+// sidecar is the product, static as in its image.
+func sidecar(t *testing.T) string {
+	t.Helper()
+	t.Setenv("CGO_ENABLED", "0")
+	return built(t, "caddy", "../..", "./cmd/caddy", "-tags", "nobadger,nomysql,nopgx")
 }
 
 // run returns what a program says, and how it ended.

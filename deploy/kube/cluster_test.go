@@ -60,7 +60,7 @@ func background(t *testing.T, dir, program string, args ...string) (log func() s
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
 	etcd := testservice.Need(t, "etcd")
-	apiserver := built(t, "kube-apiserver", "build", "-C", "apiserver", ".")
+	apiserver := built(t, "kube-apiserver", "apiserver", ".", "-ldflags=-s")
 	dir := testservice.Folder(t)
 	c := &cluster{kubectl: filepath.Join(filepath.Dir(apiserver), "kubectl"), config: filepath.Join(dir, "config")}
 	if _, err := os.Stat(c.kubectl); err != nil {
@@ -248,7 +248,7 @@ func TestKubernetesTakesTheManifests(t *testing.T) {
 		config := find(t, objects(t, manifests), "ConfigMap", "oob-dispatch").Data["Caddyfile"]
 		file := filepath.Join(t.TempDir(), "Caddyfile")
 		do(t, os.WriteFile(file, []byte(config), 0o600))
-		program := built(t, "caddy", "build", "-tags", "nobadger,nomysql,nopgx", "../../cmd/caddy")
+		program := sidecar(t)
 		if out, err := run(t, program, "adapt", "--config", file, "--adapter", "caddyfile"); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}

@@ -37,7 +37,7 @@ type kubelet struct {
 func prepare(t *testing.T, manifests string, secrets map[string]map[string][]byte) *kubelet {
 	t.Helper()
 	testservice.NeedRoot(t, "the pod has a root folder and a user of its own")
-	program := built(t, "caddy", "build", "-tags", "nobadger,nomysql,nopgx", "../../cmd/caddy")
+	program := sidecar(t)
 	all := objects(t, manifests)
 	k := &kubelet{
 		root: t.TempDir(), pod: find(t, all, "Deployment", "oob-dispatch").Spec.Template.Spec,
