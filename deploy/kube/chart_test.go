@@ -93,7 +93,7 @@ func values(t *testing.T) (first, production string) {
 	if len(blocks) != 2 {
 		t.Fatalf("docs/kubernetes.md has %d blocks of values, want 2", len(blocks))
 	}
-	dir := t.TempDir()
+	dir := testservice.Folder(t) // helm divides the names of files at commas
 	first, production = filepath.Join(dir, "values.yaml"), filepath.Join(dir, "production.yaml")
 	for i, name := range []string{first, production} {
 		if err := os.WriteFile(name, blocks[i][1], 0o600); err != nil {
@@ -163,11 +163,14 @@ type object struct {
 }
 
 type pod struct {
-	TerminationGracePeriodSeconds int
-	SecurityContext               struct{ RunAsUser, RunAsGroup, FsGroup uint32 }
-	Containers                    []container
-	InitContainers                []container
-	Volumes                       []volume
+	TerminationGracePeriodSeconds int `yaml:"terminationGracePeriodSeconds"`
+	SecurityContext               struct {
+		RunAsUser  uint32 `yaml:"runAsUser"`
+		RunAsGroup uint32 `yaml:"runAsGroup"`
+		FSGroup    uint32 `yaml:"fsGroup"`
+	} `yaml:"securityContext"`
+	Containers []container
+	Volumes    []volume
 }
 
 type container struct {

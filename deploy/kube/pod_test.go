@@ -3,8 +3,15 @@ package kube
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -48,7 +55,7 @@ func prepare(t *testing.T, manifests string, secrets map[string]map[string][]byt
 		do(t, os.Chmod(dir, 0o755)) //nolint:gosec // the pod's user looks into it
 	}
 	do(t, os.Link(program, filepath.Join(k.root, "caddy")))
-	group := int(k.pod.SecurityContext.FsGroup)
+	group := int(k.pod.SecurityContext.FSGroup)
 	for _, mount := range k.pod.Containers[0].VolumeMounts {
 		dir := filepath.Join(k.root, mount.MountPath)
 		do(t, os.MkdirAll(dir, 0o755)) //nolint:gosec // as a kubelet does
@@ -67,7 +74,7 @@ func prepare(t *testing.T, manifests string, secrets map[string]map[string][]byt
 				project(t, dir, files, os.FileMode(v.Secret.DefaultMode), group)
 			default:
 				do(t, os.Chown(dir, 0, group))
-				do(t, os.Chmod(dir, 0o2775)) //nolint:gosec // as a kubelet does for an fsGroup
+				do(t, os.Chmod(dir, 0o775)) //nolint:gosec // as a kubelet does for an fsGroup
 			}
 		}
 	}
@@ -80,11 +87,11 @@ func (k *kubelet) onLoopback(t *testing.T, caddyfile string) string {
 	for port, address := range map[string]string{"8080": k.site, "2020": k.internal} {
 		_, free, err := net.SplitHostPort(address)
 		do(t, err)
-		from := "http://:" + port + " {\n"
+		from := "://:" + port + " {\n"
 		if !strings.Contains(caddyfile, from) {
 			t.Fatalf("no %q in\n%s", from, caddyfile)
 		}
-		caddyfile = strings.Replace(caddyfile, from, "http://:"+free+" {\nbind 127.0.0.1\n", 1)
+		caddyfile = strings.Replace(caddyfile, from, "://:"+free+" {\nbind 127.0.0.1\n", 1)
 	}
 	return caddyfile
 }
@@ -122,7 +129,7 @@ func (k *kubelet) start(t *testing.T) {
 	}
 	k.cmd.SysProcAttr = &syscall.SysProcAttr{
 		Chroot:     k.root,
-		Credential: &syscall.Credential{Uid: as.RunAsUser, Gid: as.RunAsGroup, Groups: []uint32{as.FsGroup}},
+		Credential: &syscall.Credential{Uid: as.RunAsUser, Gid: as.RunAsGroup, Groups: []uint32{as.FSGroup}},
 	}
 	k.cmd.Stdout, k.cmd.Stderr = &k.log, &k.log
 	do(t, k.cmd.Start())
@@ -184,39 +191,73 @@ func serviceAccount(t *testing.T) map[string][]byte {
 	return map[string][]byte{"firebase.json": g.ServiceAccountJSON()}
 }
 
+// certificate is a Secret of the type kubernetes.io/tls, for localhost, and a client
+// that trusts it.
+func certificate(t *testing.T) (secret map[string][]byte, client *http.Client) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	do(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	do(t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	do(t, err)
+	secret = map[string][]byte{
+		"tls.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(secret["tls.crt"])
+	return secret, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}}}
+}
+
 // With what the chart makes the sidecar runs and dispatches, says that it is not
 // ready before it ends, and ends in the time that the pod has.
 func TestPodDispatchesAndEndsInTime(t *testing.T) {
-	fido, err := nevis.Start(nevis.Options{})
-	do(t, err)
-	defer fido.Close()
-	manifests, err := template(t, "--set", "shutdown.delaySeconds=2", "--set", "shutdown.graceSeconds=3", "--set", "nevisfido.url="+fido.URL())
-	do(t, err)
-	k := prepare(t, manifests, map[string]map[string][]byte{"oob-firebase": serviceAccount(t)})
-	k.start(t)
-	k.until(t, http.StatusOK)
-	answer, err := http.Post("http://"+k.site+"/nevisfido/token/dispatch/authentication", "application/json",
-		strings.NewReader(`{"dispatcher":"app-qr","getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`))
-	do(t, err)
-	body, err := io.ReadAll(answer.Body)
-	answer.Body.Close()
-	do(t, err)
-	if !bytes.Contains(body, []byte(`"dispatchResult":"dispatched"`)) {
-		t.Errorf("%s %s", answer.Status, body)
-	}
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			fido, err := nevis.Start(nevis.Options{})
+			do(t, err)
+			defer fido.Close()
+			args := []string{"--set", "shutdown.delaySeconds=2", "--set", "shutdown.graceSeconds=3", "--set", "nevisfido.url=" + fido.URL()}
+			if scheme == "https" {
+				args = append(args, "--set", "tls.existingSecret=oob-tls")
+			}
+			manifests, err := template(t, args...)
+			do(t, err)
+			secret, client := certificate(t)
+			defer client.CloseIdleConnections()
+			k := prepare(t, manifests, map[string]map[string][]byte{"oob-firebase": serviceAccount(t), "oob-tls": secret})
+			k.start(t)
+			k.until(t, http.StatusOK)
+			dispatch := func() {
+				t.Helper()
+				answer, err := client.Post(scheme+"://"+k.site+"/nevisfido/token/dispatch/authentication", "application/json",
+					strings.NewReader(`{"dispatcher":"app-qr","getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`))
+				do(t, err)
+				defer answer.Body.Close()
+				body, err := io.ReadAll(answer.Body)
+				if err != nil || !bytes.Contains(body, []byte(`"dispatchResult":"dispatched"`)) {
+					t.Errorf("%s %s, %v", answer.Status, body, err)
+				}
+			}
+			dispatch()
 
-	do(t, k.cmd.Process.Signal(syscall.SIGTERM))
-	k.until(t, http.StatusServiceUnavailable)
-	if status := k.get(k.site, "/nevisfido/status"); status == 0 {
-		t.Error("the pod takes no requests while the Service may still send it some")
-	}
-	select {
-	case err := <-k.ended:
-		if err != nil {
-			t.Errorf("the pod ended with %v\n%s", err, &k.log)
-		}
-	case <-time.After(time.Duration(k.pod.TerminationGracePeriodSeconds) * time.Second):
-		t.Errorf("the pod is still there after its %d seconds", k.pod.TerminationGracePeriodSeconds)
+			do(t, k.cmd.Process.Signal(syscall.SIGTERM))
+			k.until(t, http.StatusServiceUnavailable)
+			dispatch() // which the Service may still send
+			select {
+			case err := <-k.ended:
+				if err != nil {
+					t.Errorf("the pod ended with %v\n%s", err, &k.log)
+				}
+			case <-time.After(time.Duration(k.pod.TerminationGracePeriodSeconds) * time.Second):
+				t.Errorf("the pod is still there after its %d seconds", k.pod.TerminationGracePeriodSeconds)
+			}
+		})
 	}
 }
 
