@@ -60,7 +60,8 @@ func background(t *testing.T, dir, program string, args ...string) (log func() s
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
 	etcd := testservice.Need(t, "etcd")
-	apiserver := built(t, "kube-apiserver", "apiserver", ".", "-ldflags=-s")
+	// Helm asks it for its version.
+	apiserver := built(t, "kube-apiserver", "apiserver", ".", "-ldflags=-s -X k8s.io/component-base/version.gitVersion=v"+kubeVersion)
 	dir := testservice.Folder(t)
 	c := &cluster{kubectl: filepath.Join(filepath.Dir(apiserver), "kubectl"), config: filepath.Join(dir, "config")}
 	if _, err := os.Stat(c.kubectl); err != nil {

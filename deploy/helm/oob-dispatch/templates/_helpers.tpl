@@ -15,6 +15,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
+{{/* Lines of the values as `caddy fmt` has them: (dict "lines" … "tabs" …). */}}
+{{- define "oob-dispatch.lines" -}}
+{{- $lines := trim .lines -}}
+{{- range until 8 }}{{ $lines = regexReplaceAll "(?m)^(\t*)  " $lines "${1}\t" }}{{ end -}}
+{{- $lines | replace "\n" (print "\n    " (repeat .tabs "\t")) -}}
+{{- end }}
+
 {{/* The port of a URL, or that of its scheme. */}}
 {{- define "oob-dispatch.port" -}}
 {{- $url := urlParse . -}}
