@@ -1,13 +1,12 @@
 package encrypt_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/costtest"
 )
 
 // What an app sends as a key or as a JWS costs at most a hundred times its
@@ -54,23 +53,12 @@ func TestCostOfHostileKeys(t *testing.T) {
 		"Verify":            func(text string) { _, _ = signer.Verify(text) },
 		"IsSealed":          func(text string) { encrypt.IsSealed(text) },
 	}
-	for _, bound := range []struct {
-		size  int
-		bytes uint64
-	}{{10 << 10, 1 << 20}, {256 << 10, 8 << 20}} {
+	for _, bound := range costtest.Bounds {
 		for shape, of := range shapes {
-			text := of(bound.size)
-			quoted, err := json.Marshal(of(bound.size * 4 / 5))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for name, parse := range parsers {
-				for form, text := range map[string]string{"": text, " in a string": string(quoted)} {
-					var before, after runtime.MemStats
-					runtime.ReadMemStats(&before)
-					parse(text)
-					runtime.ReadMemStats(&after)
-					if cost := after.TotalAlloc - before.TotalAlloc; cost > bound.bytes {
+			for form, body := range map[string]func(string) string{"": func(text string) string { return text }, " in a string": costtest.Quoted} {
+				text := costtest.Fit(bound.Size, of, body)
+				for name, parse := range parsers {
+					if cost := costtest.Allocated(func() { parse(text) }); cost > bound.Bytes {
 						t.Errorf("%s of %d bytes, %s%s: %d KiB", name, len(text), shape, form, cost>>10)
 					}
 				}

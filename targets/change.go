@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
 // Change is a change of one or several targets that nevisFIDO is being asked
@@ -19,34 +17,40 @@ type Change struct {
 	d       *Directory
 	id      string // in fences
 	source  string // of events
+	request request
 	refs    []Ref
-	deletes bool
+	unlocks []func() // of refs
 
-	// Of a modification.
-	jws          []byte
-	modification *nevisfido.Modification // nil where it is unreadable
-	members      []string                // that change
-	modified     int64                   // the record's at the beginning
-
-	// Of a change of a device: the target whose key signs it, nil where none
-	// is known, and why the others are not trusted after it.
-	device string
-	named  *Target
-	why    string
-
-	// Where the signature key is known, the change is either verified, or
-	// forged: then nevisFIDO cannot accept it, unless our key is outdated.
-	verified, forged bool
+	// What the request may alter of a record, and whether nevisFIDO cannot accept
+	// it, unless our signature key is outdated.
+	members []string
+	forged  bool
 
 	fenced     map[Ref]bool
 	unrecorded bool
-	outcome    outcome
-	again      bool      // the outcome could not be recorded before
-	unsent     bool      // nevisFIDO was not asked
-	until      time.Time // when to give up recording the outcome
-	applied    bool
-	unlocks    []func()
 	done       bool
+	outcome    outcome
+
+	// Of a change whose outcome is recorded later.
+	retried   bool
+	takenBack bool      // nevisFIDO was not asked
+	until     time.Time // when to give up
+}
+
+// A request is what nevisFIDO is asked for. There is one type for each way in
+// which a Change begins.
+type request interface {
+	// concerns tells whether there is something to remember of a target, nil for
+	// one that is not known.
+	concerns(d *Directory, current *Target) bool
+
+	// applyTo is what becomes of a record when nevisFIDO has accepted the
+	// request. It is alone unless other changes overlapped with it.
+	applyTo(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event)
+
+	// also returns the targets that an accepted request is about and that were
+	// not known at the beginning.
+	also(ctx context.Context, d *Directory) ([]Ref, error)
 }
 
 // BeginModify prepares for the modification of a target: jws is the request's
@@ -60,26 +64,25 @@ type Change struct {
 // only where the request brings a key, or a key source might bring the target
 // in its old form later.
 func (d *Directory) BeginModify(ctx context.Context, id string, jws []byte) (*Change, error) {
-	c := d.newChange(SourceModify, d.ref(id))
-	c.jws = jws
+	c := d.newChange(SourceModify, &modification{jws: jws}, d.ref(id))
 	return c, c.begin(ctx)
 }
 
 // BeginDelete prepares for the deletion of a target as BeginModify does for a
 // modification. A record that cannot be read is of no use, and can be deleted.
 func (d *Directory) BeginDelete(ctx context.Context, id string) (*Change, error) {
-	c := d.newChange(sourceDelete, d.ref(id))
-	c.deletes, c.members = true, []string{memberExistence}
+	c := d.newChange(sourceDelete, deletion{}, d.ref(id))
+	c.members = []string{memberExistence}
 	return c, c.begin(ctx)
 }
 
-func (d *Directory) newChange(source string, refs ...Ref) *Change {
-	return &Change{d: d, id: rand.Text(), source: source, refs: refs, members: allMembers(), fenced: make(map[Ref]bool)}
+func (d *Directory) newChange(source string, asked request, refs ...Ref) *Change {
+	return &Change{d: d, id: rand.Text(), source: source, request: asked, refs: refs, members: allMembers(), fenced: make(map[Ref]bool)}
 }
 
 func (c *Change) begin(ctx context.Context) error {
 	for _, ref := range c.refs { // in order, so that no two wait for each other
-		unlock, err := c.d.unsynced().changing.Lock(ctx, ref.Hash())
+		unlock, err := c.d.pending().changing.Lock(ctx, ref.Hash())
 		if err != nil {
 			c.unlock()
 			return fmt.Errorf("%w: waiting for another change of the target: %w", ErrUnavailable, err)
@@ -99,30 +102,18 @@ func (c *Change) begin(ctx context.Context) error {
 
 // fence puts the change into the record's fence, if it may happen.
 func (c *Change) fence(ref Ref, current *Target) (*Target, []Event) {
-	if c.source == SourceModify {
-		c.read(current)
+	if m, ok := c.request.(*modification); ok && c.source == SourceModify {
+		c.members, c.forged = m.read(current)
 	}
-	c.fenced[ref] = !c.forged && c.concerns(current)
+	c.fenced[ref] = !c.forged && c.request.concerns(c.d, current)
 	if !c.fenced[ref] {
 		return current, nil
 	}
 	if current == nil {
-		current = c.d.placeholder(ref)
+		current = c.d.blankRecord(ref)
 	}
 	current.fence(c.id, c.members, c.d.now())
 	return current, nil
-}
-
-// concerns tells whether there is something to remember of a target, nil for
-// one that is not known.
-func (c *Change) concerns(current *Target) bool {
-	switch {
-	case current != nil:
-		return c.device == "" || current.onDevice(c.device, c.named)
-	case c.source != SourceModify:
-		return false
-	}
-	return len(c.d.Sources) > 0 || c.modification != nil && slices.Contains(c.members, memberEncryptionKey)
 }
 
 // takeBackTime bounds the attempt to take back what may not be there. For
@@ -140,9 +131,9 @@ func (c *Change) takeBack(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, takeBackTime)
 	defer cancel()
 	back := *c // which may go on, Unrecorded
-	back.outcome, back.unsent, back.until = refused, true, c.d.now().Add(unsentTime)
+	back.outcome, back.takenBack, back.until = refused, true, c.d.now().Add(unsentTime)
 	_ = back.record(ctx)
-	c.d.unsynced().retry(&back)
+	c.d.pending().retry(&back)
 }
 
 func (c *Change) unlock() {
@@ -157,6 +148,35 @@ func (c *Change) unlock() {
 // from nevisFIDO's answer on, unless that is a refusal: it is for where nothing is
 // sent meanwhile.
 func (c *Change) Unrecorded() { c.unrecorded = true }
+
+// Finish records how the change ended: status is that of nevisFIDO's answer, 0
+// where none came, or Unsent. Accepted changes are applied, refused ones leave
+// the record as it was, and any other status leaves it stale until a later
+// change brings the same members. On ErrUnavailable the record stays stale until
+// the store takes the outcome; that is tried again for a minute.
+// Later calls do nothing, so Finish(ctx, 0) may be deferred.
+func (c *Change) Finish(ctx context.Context, status int) error {
+	if c.done {
+		return nil
+	}
+	c.done = true
+	defer c.unlock()
+	c.outcome = outcomeOf(status)
+	if c.unrecorded {
+		for _, ref := range c.refs {
+			if c.outcome != refused {
+				c.d.pending().keepChange(ref, c.source)
+			}
+		}
+		return nil
+	}
+	err := c.record(ctx)
+	if err != nil {
+		c.until = c.d.now().Add(fenceTime)
+		c.d.pending().retry(c)
+	}
+	return err
+}
 
 // outcome is what nevisFIDO's answer says about a change.
 type outcome int
@@ -180,38 +200,16 @@ func outcomeOf(status int) outcome {
 // Unsent stands for a status where nevisFIDO was never asked.
 const Unsent = -1
 
-// Finish records how the change ended: status is that of nevisFIDO's answer, 0
-// where none came, or Unsent. Accepted changes are applied, refused ones leave
-// the record as it was, and any other status leaves it stale until a later
-// change brings the same members. On ErrUnavailable the record stays stale until
-// the store takes the outcome; that is tried again for a minute.
-// Later calls do nothing, so Finish(ctx, 0) may be deferred.
-func (c *Change) Finish(ctx context.Context, status int) error {
-	if c.done {
-		return nil
-	}
-	c.done = true
-	defer c.unlock()
-	c.outcome = outcomeOf(status)
-	if c.unrecorded {
-		for _, ref := range c.refs {
-			if c.outcome != refused {
-				c.d.unsynced().change(ref, c.source)
-			}
-		}
-		return nil
-	}
-	err := c.record(ctx)
-	if err != nil {
-		c.until = c.d.now().Add(fenceTime)
-		c.d.unsynced().retry(c)
-	}
-	return err
-}
-
 // record brings the records in line with the outcome.
 func (c *Change) record(ctx context.Context) error {
-	refs, err := c.affected(ctx)
+	if c.outcome != accepted {
+		return c.recordAll(ctx, c.refs)
+	}
+	more, err := c.request.also(ctx, c.d)
+	return errors.Join(err, c.recordAll(ctx, sorted(append(more, c.refs...))))
+}
+
+func (c *Change) recordAll(ctx context.Context, refs []Ref) (err error) {
 	for _, ref := range refs {
 		err = errors.Join(err, c.recordOne(ctx, ref))
 	}
@@ -222,23 +220,16 @@ func (c *Change) recordOne(ctx context.Context, ref Ref) error {
 	const doing = "recording the change of the target"
 	err := c.d.update(ctx, ref, doing, c.settle)
 	if isCorrupt(err) && c.source != SourceModify {
-		if c.outcome != accepted || c.device != "" && !c.fenced[ref] {
-			return nil // and nobody uses it
+		if c.outcome != accepted || c.source == sourceDevice && !c.fenced[ref] {
+			return nil // nobody uses it
 		}
 		// Another process may be able to read it.
-		err = c.d.overwrite(ctx, ref, doing, c.source, c.settleCorrupt)
+		err = c.d.overwrite(ctx, ref, doing, c.source, c.settleDamaged)
 	}
 	if err != nil && c.outcome == accepted && !c.fenced[ref] {
-		c.d.unsynced().change(ref, c.source)
+		c.d.pending().keepChange(ref, c.source)
 	}
 	return err
-}
-
-func (c *Change) settleCorrupt(ref Ref, current *Target) (*Target, []Event) {
-	if current == nil && !c.deletes {
-		return c.d.distrust(ref, nil, allMembers(), c.source, whyDamaged)
-	}
-	return c.settle(ref, current)
 }
 
 // settle brings one record in line with the outcome. When that is tried again and
@@ -246,26 +237,28 @@ func (c *Change) settleCorrupt(ref Ref, current *Target) (*Target, []Event) {
 func (c *Change) settle(ref Ref, current *Target) (*Target, []Event) {
 	there, alone := current.unfence(c.id)
 	switch {
-	case c.again && !there:
+	case c.retried && !there, c.outcome == refused, c.outcome == unanswered && c.forged, !c.request.concerns(c.d, current):
 		return current, nil
-	case c.outcome == refused, c.outcome == unanswered && c.forged:
-		return current, nil
-	case c.device != "" && !c.concerns(current):
-		return current, nil
-	case current == nil && c.source != SourceModify:
-		return nil, nil
 	case c.outcome == unanswered:
-		return c.d.distrust(ref, current, c.members, c.source, "unanswered")
-	case c.device != "" && c.modification == nil && (c.forged || !c.deletes):
-		return c.d.distrust(ref, current, allMembers(), c.source, c.why)
-	case c.deletes:
-		return nil, []Event{{Name: EventForgotten, Ref: ref, Source: c.source}}
-	case c.modification == nil:
-		next, _ := c.d.distrust(ref, nil, allMembers(), c.source, "")
-		return next, []Event{{Name: EventDropped, Ref: ref, Source: c.source, Reason: whyUnreadable}}
+		return c.d.markStale(ref, current, c.members, c.source, "unanswered")
 	}
-	if why, members := c.objection(ref, current, alone); why != "" {
-		return c.d.distrust(ref, current, members, c.source, why)
-	}
-	return c.apply(ref, current)
+	return c.request.applyTo(c, ref, current, alone)
 }
+
+func (c *Change) settleDamaged(ref Ref, current *Target) (*Target, []Event) {
+	if deletes := slices.Contains(c.members, memberExistence); current == nil && !deletes {
+		return c.d.markStale(ref, nil, allMembers(), c.source, whyDamaged)
+	}
+	return c.settle(ref, current)
+}
+
+// deletion is the request to delete a target.
+type deletion struct{}
+
+func (deletion) concerns(_ *Directory, current *Target) bool { return current != nil }
+
+func (deletion) applyTo(c *Change, ref Ref, _ *Target, _ bool) (*Target, []Event) {
+	return nil, []Event{{Name: EventForgotten, Ref: ref, Source: c.source}}
+}
+
+func (deletion) also(context.Context, *Directory) ([]Ref, error) { return nil, nil }

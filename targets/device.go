@@ -29,65 +29,89 @@ type DeviceCall struct {
 // it. If nevisFIDO accepts it nevertheless, the same targets become stale then.
 // Device ids are not unique: no other user's target is ever touched.
 func (d *Directory) BeginDevice(ctx context.Context, call DeviceCall) (*Change, error) {
-	c := d.newChange(sourceDevice)
-	c.device, c.deletes, c.forged, c.why = call.Device, call.Deletes, true, "signature"
-	m := payloadOf(call.Signature)
-	if m == nil || m.TargetID == "" {
+	asked := &deviceRequest{device: call.Device, why: "signature"}
+	c := d.newChange(sourceDevice, asked)
+	c.forged = true
+	p := payloadOf(call.Signature)
+	if p == nil || p.TargetID == "" {
 		return c, nil
 	}
-	named, err := d.Find(ctx, m.TargetID)
+	named, err := d.Find(ctx, p.TargetID)
 	if errors.Is(err, ErrNotFound) {
 		return c, nil
 	}
 	if err != nil {
-		c.refs = []Ref{d.ref(m.TargetID)} // for Unrecorded
+		c.refs = []Ref{d.ref(p.TargetID)} // for Unrecorded
 		return c, err
 	}
-	c.named = named
+	asked.named = named
+	verified := false
 	if key := named.signatureKey(); key != nil {
 		_, err := key.Verify(call.Signature)
-		c.verified = err == nil && c.fresh(m.CreatedAt)
+		verified = err == nil && d.fresh(p.CreatedAt)
 	}
-	c.forged = !c.verified && !named.unsure(memberSignatureKey)
+	c.forged = !verified && !named.unsure(memberSignatureKey)
 	if c.forged {
 		return c, nil
 	}
-	c.why, c.refs = "device_modified", []Ref{named.Ref()}
-	switch brought := membersOf(m); {
-	case call.Deletes:
-		c.members = []string{memberExistence}
-	case !call.Body && len(brought) > 0:
-		c.modification, c.members = m, brought
+	c.refs, asked.why = []Ref{named.Ref()}, "device_modified"
+	brought := membersOf(p)
+	if !call.Deletes && !call.Body && len(brought) > 0 {
+		c.members = brought
+		if named.DeviceID != call.Device {
+			c.refs = nil
+		}
+		c.request = &modification{payload: p, verified: verified}
+		return c, c.begin(ctx)
 	}
-	if c.verified && c.modification == nil {
-		if c.refs, err = d.onDevice(ctx, call.Device, named); err != nil {
+	if call.Deletes {
+		c.members, asked.deletes = []string{memberExistence}, true
+	}
+	if verified {
+		if c.refs, err = asked.also(ctx, d); err != nil {
 			return c, err
 		}
 	}
 	return c, c.begin(ctx)
 }
 
-// affected returns the targets that the outcome is about. An accepted change of
-// a device is about those as well that came meanwhile.
-func (c *Change) affected(ctx context.Context) ([]Ref, error) {
-	if c.device == "" || c.named == nil || c.modification != nil || c.outcome != accepted {
-		return c.refs, nil
-	}
-	refs, err := c.d.onDevice(ctx, c.device, c.named)
-	return sorted(append(refs, c.refs...)), err
+// deviceRequest is the request to change or delete a device, in a way that does
+// not tell what becomes of its targets.
+type deviceRequest struct {
+	device  string
+	named   *Target // whose key signs it, nil where none is known
+	deletes bool    // and is not forged
+	why     string  // the targets are not trusted after it
 }
 
-// onDevice returns the targets that the user of a target may have on a device:
-// the records have to be asked. Where the user is not known, it is that target
-// alone.
-func (d *Directory) onDevice(ctx context.Context, deviceID string, named *Target) ([]Ref, error) {
-	refs := []Ref{named.Ref()}
-	if named.Username == "" {
+// concerns tells whether the target is on the device and has the user of the
+// named one, or is the same.
+func (r *deviceRequest) concerns(_ *Directory, current *Target) bool {
+	return current != nil && r.named != nil && current.DeviceID == r.device &&
+		(current.Ref() == r.named.Ref() || current.Username != "" && current.Username == r.named.Username)
+}
+
+func (r *deviceRequest) applyTo(c *Change, ref Ref, current *Target, _ bool) (*Target, []Event) {
+	if r.deletes {
+		return nil, []Event{{Name: EventForgotten, Ref: ref, Source: c.source}}
+	}
+	return c.d.markStale(ref, current, allMembers(), c.source, r.why)
+}
+
+// also returns the targets that the user of the named target may have on the
+// device: the records have to be asked. Where the user is not known, it is that
+// target alone.
+func (r *deviceRequest) also(ctx context.Context, d *Directory) ([]Ref, error) {
+	if r.named == nil {
+		return nil, nil
+	}
+	refs := []Ref{r.named.Ref()}
+	if r.named.Username == "" {
 		return refs, nil
 	}
-	ctx, cancel := settling(ctx)
+	ctx, cancel := storageTime(ctx)
 	defer cancel()
-	ids, err := d.Store.OfDevice(ctx, d.Namespace, deviceID, named.Username)
+	ids, err := d.Store.OfDevice(ctx, d.Namespace, r.device, r.named.Username)
 	if err != nil {
 		return refs, unavailable("looking up the device's targets", err)
 	}
@@ -95,13 +119,6 @@ func (d *Directory) onDevice(ctx context.Context, deviceID string, named *Target
 		refs = append(refs, d.ref(id))
 	}
 	return sorted(refs), nil
-}
-
-// onDevice tells whether the target is on a device and has the user of another,
-// or is the same.
-func (t *Target) onDevice(deviceID string, named *Target) bool {
-	return named != nil && t.DeviceID == deviceID &&
-		(t.Ref() == named.Ref() || t.Username != "" && t.Username == named.Username)
 }
 
 func sorted(refs []Ref) []Ref {

@@ -13,19 +13,50 @@ import (
 // freshFor is the clock skew that nevisFIDO allows by default.
 const freshFor = 5 * time.Minute
 
-// read finds out what a modification would change and who signed it.
-func (c *Change) read(current *Target) {
-	c.modification, c.members, c.verified, c.forged, c.modified = nil, allMembers(), false, false, 0
+// modification is the request to modify a target.
+type modification struct {
+	jws []byte
+
+	payload  *nevisfido.Modification // nil where it is unreadable
+	verified bool                    // with our signature key
+	modified int64                   // the record's at the beginning
+}
+
+// read finds out which members the request brings to a record, and whether
+// somebody else has signed it.
+func (m *modification) read(current *Target) (members []string, forged bool) {
+	*m = modification{jws: m.jws, payload: payloadOf(string(m.jws))}
 	if current != nil {
-		c.modified = current.Modified
+		m.modified = current.Modified
 	}
-	if key := current.signatureKey(); key != nil && c.jws != nil {
-		_, err := key.Verify(string(c.jws))
-		c.verified, c.forged = err == nil, err != nil
+	if key := current.signatureKey(); key != nil && m.jws != nil {
+		_, err := key.Verify(string(m.jws))
+		m.verified = err == nil
+		forged = !m.verified
 	}
-	if m := payloadOf(string(c.jws)); m != nil {
-		c.modification, c.members = m, membersOf(m)
+	if m.payload == nil {
+		return allMembers(), forged
 	}
+	return membersOf(m.payload), forged
+}
+
+// concerns leaves out an unknown target, unless the request brings a key, or a
+// key source might bring the target in its old form later.
+func (m *modification) concerns(d *Directory, current *Target) bool {
+	return current != nil || len(d.Sources) > 0 || m.payload != nil && (m.payload.EncryptionKey != nil || m.payload.UnclearKeys)
+}
+
+func (*modification) also(context.Context, *Directory) ([]Ref, error) { return nil, nil }
+
+func (m *modification) applyTo(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event) {
+	if m.payload == nil {
+		next, _ := c.d.markStale(ref, nil, allMembers(), c.source, "")
+		return next, []Event{{Name: EventDropped, Ref: ref, Source: c.source, Reason: whyUnreadable}}
+	}
+	if why, members := m.objection(c, ref, current, alone); why != "" {
+		return c.d.markStale(ref, current, members, c.source, why)
+	}
+	return m.takeOver(c, ref, current)
 }
 
 // payloadOf returns what a JWS says, verified or not, nil where that cannot be
@@ -71,18 +102,18 @@ func membersOf(m *nevisfido.Modification) []string {
 
 // objection tells why an accepted modification is not applied, and which
 // members are unsure then.
-func (c *Change) objection(ref Ref, current *Target, alone bool) (why string, members []string) {
-	m := c.modification
+func (m *modification) objection(c *Change, ref Ref, current *Target, alone bool) (why string, members []string) {
+	p := m.payload
 	switch {
 	case c.forged:
 		return "signature", allMembers()
-	case m.TargetID != "" && m.TargetID != ref.ID:
+	case p.TargetID != "" && p.TargetID != ref.ID:
 		return "target_id", allMembers()
-	case m.UnclearKeys:
+	case p.UnclearKeys:
 		return "unclear_keys", allMembers()
-	case c.verified && !c.fresh(m.CreatedAt):
+	case m.verified && !c.d.fresh(p.CreatedAt):
 		return "not_fresh", c.members
-	case m.CreatedAt != 0 && current != nil && m.CreatedAt < current.Modified:
+	case p.CreatedAt != 0 && current != nil && p.CreatedAt < current.Modified:
 		return "older", c.members
 	case !alone:
 		return "concurrent", c.members // with another change, in an order that is not known
@@ -92,30 +123,30 @@ func (c *Change) objection(ref Ref, current *Target, alone bool) (why string, me
 
 // fresh tells whether a time that a device has signed, in milliseconds, is now.
 // Zero stands for none.
-func (c *Change) fresh(createdAt int64) bool {
-	age := c.d.now().Sub(time.UnixMilli(createdAt))
+func (d *Directory) fresh(createdAt int64) bool {
+	age := d.now().Sub(time.UnixMilli(createdAt))
 	return createdAt == 0 || age.Abs() <= freshFor
 }
 
-// apply brings the record up to what nevisFIDO accepted. Quarantine ends, but
+// takeOver brings the record up to what nevisFIDO accepted. Quarantine ends, but
 // not by another name alone: that says nothing of the address. A target that
 // was unknown is learned if the modification brings a key.
-func (c *Change) apply(ref Ref, t *Target) (*Target, []Event) {
-	m, now := c.modification, c.d.now()
+func (m *modification) takeOver(c *Change, ref Ref, t *Target) (*Target, []Event) {
+	p, now := m.payload, c.d.now()
 	if t.Created.IsZero() {
-		if m.EncryptionKey == nil {
-			return c.d.distrust(ref, t, c.members, c.source, "unknown")
+		if p.EncryptionKey == nil {
+			return c.d.markStale(ref, t, c.members, c.source, "unknown")
 		}
 		t.Created = now
 	}
 	before, signedBy := t.Thumbprint, string(t.SignatureKey)
-	t.set(m)
+	t.set(p)
 	var events []Event
-	if m.EncryptionKey != nil {
-		events = c.d.takeEncryptionKey(t, m.EncryptionKey, c.source)
+	if p.EncryptionKey != nil {
+		events = c.d.takeEncryptionKey(t, p.EncryptionKey, c.source)
 	}
-	if m.SignatureKey != nil {
-		events = append(events, takeSignatureKey(t, m.SignatureKey, c.source)...)
+	if p.SignatureKey != nil {
+		events = append(events, takeSignatureKey(t, p.SignatureKey, c.source)...)
 	}
 	t.Updated = now
 	t.trust(append(c.members, memberExistence)...)
@@ -150,12 +181,12 @@ func (t *Target) set(m *nevisfido.Modification) {
 // name that only the sidecar knows: the signature verifies, the target is
 // named, the time is fresh and not before the last modification.
 func (c *Change) OnlyDispatcher() (name string, ok bool) {
-	m := c.modification
-	if m == nil || c.source != SourceModify || !c.verified || !m.OnlyDispatcher() || m.TargetID != c.refs[0].ID ||
-		m.CreatedAt == 0 || !c.fresh(m.CreatedAt) || m.CreatedAt < c.modified {
+	m, ok := c.request.(*modification)
+	if !ok || m.payload == nil || c.source != SourceModify || !m.verified || !m.payload.OnlyDispatcher() || m.payload.TargetID != c.refs[0].ID ||
+		m.payload.CreatedAt == 0 || !c.d.fresh(m.payload.CreatedAt) || m.payload.CreatedAt < m.modified {
 		return "", false
 	}
-	return *m.Dispatcher, true
+	return *m.payload.Dispatcher, true
 }
 
 var errNotOnlyDispatcher = errors.New("the modification is not one of the dispatcher alone, or cannot be verified")
@@ -165,29 +196,27 @@ var errNotOnlyDispatcher = errors.New("the modification is not one of the dispat
 // was otherwise. After an error the change still has to be finished with
 // nevisFIDO's status.
 func (c *Change) ApplyDispatcher(ctx context.Context) error {
-	if _, ok := c.OnlyDispatcher(); !ok || c.done {
+	name, ok := c.OnlyDispatcher()
+	if !ok || c.done {
 		return errNotOnlyDispatcher
 	}
 	const doing = "recording the target's dispatcher"
-	err := c.d.update(ctx, c.refs[0], doing, c.applyDispatcher)
+	createdAt, applied := c.request.(*modification).payload.CreatedAt, false
+	err := c.d.update(ctx, c.refs[0], doing, func(_ Ref, current *Target) (*Target, []Event) {
+		_, alone := current.unfence(c.id)
+		if applied = alone && createdAt >= current.Modified; !applied {
+			return current, nil // refused, as nevisFIDO did
+		}
+		current.Dispatcher, current.Updated, current.Modified = name, c.d.now(), createdAt
+		return current, []Event{current.event(EventModified, SourceModify, "")}
+	})
 	switch {
 	case err != nil:
 		return err
-	case !c.applied:
+	case !applied:
 		return unavailable(doing, errors.New("another change came in between"))
 	}
 	c.done = true
 	c.unlock()
 	return nil
-}
-
-func (c *Change) applyDispatcher(_ Ref, current *Target) (*Target, []Event) {
-	_, alone := current.unfence(c.id)
-	c.applied = alone && c.modification.CreatedAt >= current.Modified
-	if !c.applied {
-		return current, nil // refused, as nevisFIDO did
-	}
-	current.Dispatcher, current.Updated = *c.modification.Dispatcher, c.d.now()
-	current.Modified = c.modification.CreatedAt
-	return current, []Event{current.event(EventModified, SourceModify, "")}
 }

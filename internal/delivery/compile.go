@@ -62,37 +62,13 @@ func (r *run) plan(ctx context.Context, c *Channel, mustSeal bool) (plan, *dispa
 // usable refuses a target whose key, or whose address, where it is used, may
 // have changed at nevisFIDO, and an address that is in quarantine.
 func (r *run) usable(to recipient) *dispatchers.Error {
-	if r.Target == nil {
+	if r.dispatch.Target == nil {
 		return nil
 	}
-	if !r.payload.sealed && r.Target.KeyUnsure() || to.own && r.Target.AddressUnsure() {
+	if !r.payload.sealed && r.dispatch.Target.KeyUnsure() || to.own && r.dispatch.Target.AddressUnsure() {
 		return dispatchers.Fail(dispatchers.NoKey, "stale", "the dispatch target may have changed at nevisFIDO without this sidecar; it has to be modified or registered again")
 	}
-	return quarantined(r.Target, to)
-}
-
-// quarantined returns a failure where an address of the target is gone.
-func quarantined(target *targets.Target, to recipient) *dispatchers.Error {
-	if target.Quarantined(to.address) || to.own && target.Quarantined(target.Address) {
-		return dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")
-	}
-	return nil
-}
-
-// Quarantined returns a failure where a dispatch would use an address that is
-// gone, so that nevisFIDO need not be asked. A composite may have members with
-// another address.
-func (c *Courier) Quarantined(d Dispatch) *dispatchers.Error {
-	if d.Target == nil || d.Target.Expired == "" || d.Channel.Composite != nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(d.HTTP.Context(), c.Deadline)
-	defer cancel()
-	to, failure := c.newRun(d, "").recipient(ctx, d.Channel)
-	if failure != nil {
-		return nil // the delivery finds it again, and it may be over by then
-	}
-	return quarantined(d.Target, to)
+	return quarantined(r.dispatch.Target, to)
 }
 
 // unknownTarget reports whether the request names a target that nobody knows.
@@ -105,10 +81,10 @@ func (r *run) mayLeaveInClear(policy Policy) (bool, *dispatchers.Error) {
 	switch {
 	case policy == Off:
 		return true, nil
-	case r.unknownTarget():
+	case r.dispatch.unknownTarget():
 		return false, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown, and nevisFIDO did not encrypt the message")
 	}
-	return policy == Preferred && (r.Target == nil || r.Target.Keyless()), nil
+	return policy == Preferred && (r.dispatch.Target == nil || r.dispatch.Target.Keyless()), nil
 }
 
 // A recipient is where a message goes.
@@ -132,15 +108,15 @@ func (r *run) recipient(ctx context.Context, c *Channel) (recipient, *dispatcher
 		to.address = strings.Trim(r.baseMessage(ctx, c).Expand(c.Address, nil), " ")
 		to.own = slices.Contains(c.Address.Placeholders(), "oob.target")
 	case c.Traits.AnswersCaller:
-	case r.Target != nil && r.reaches(c, r.Target.Dispatcher):
-		to = recipient{r.Target.Address, true}
+	case r.dispatch.Target != nil && r.courier.reaches(c, r.dispatch.Target.Dispatcher):
+		to = recipient{r.dispatch.Target.Address, true}
 	}
 	switch {
 	case strings.ContainsFunc(to.address, c.forbids):
 		return recipient{}, dispatchers.Fail(dispatchers.Refused, "address", "the address holds control characters")
 	case len(dispatchers.Template(to.address).Placeholders()) > 0:
 		return recipient{}, dispatchers.Fail(dispatchers.Broken, "address_placeholder", "the address for dispatcher %q holds a placeholder that has no value; check the spelling of its option address", c.Name)
-	case to.address == "" && !optional && c.Address == "" && r.unknownTarget():
+	case to.address == "" && !optional && c.Address == "" && r.dispatch.unknownTarget():
 		return recipient{}, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown, and with it the address for dispatcher %q", c.Name)
 	case to.address == "" && !optional:
 		return recipient{}, dispatchers.Fail(dispatchers.NoTarget, "no_address", "the dispatch target has no address for dispatcher %q; see its option address", c.Name)
@@ -189,7 +165,7 @@ func (r *run) message(ctx context.Context, c *Channel, p plan) (*dispatchers.Mes
 func (r *run) noteEncryption(p plan) {
 	var age time.Duration
 	if p.key != nil {
-		age = r.Targets.KeyAge(r.Target)
+		age = r.courier.Targets.KeyAge(r.dispatch.Target)
 	}
 	r.journal.encrypted(p.encryption, p.key, age)
 }
@@ -198,10 +174,10 @@ func (r *run) noteEncryption(p plan) {
 func (r *run) baseMessage(ctx context.Context, c *Channel) *dispatchers.Message {
 	m := &dispatchers.Message{
 		ID:                 r.tokenHash,
-		Operation:          r.Operation,
+		Operation:          r.dispatch.Operation,
 		Dispatcher:         c.Name,
-		Expires:            r.Start.Add(r.Lifetimes[r.Operation]),
-		EncodingParameters: r.Request.Encoding,
+		Expires:            r.dispatch.Start.Add(r.courier.Lifetimes[r.dispatch.Operation]),
+		EncodingParameters: r.dispatch.Request.Encoding,
 	}
 	m.Lookup = func(placeholder string) (string, bool) { return r.lookup(ctx, m, placeholder) }
 	return m
@@ -216,7 +192,7 @@ func (r *run) shorten(ctx context.Context, c *Channel, m *dispatchers.Message) *
 	if m.Link == "" {
 		return dispatchers.Fail(dispatchers.Broken, "base_url", "nevisFIDO's answer carries no link: configure base_url of dispatcher %q", c.Name)
 	}
-	short, err := r.Links.Shorten(ctx, c.ShortLinks, m.Link, m.ID, m.Expires)
+	short, err := r.courier.Links.Shorten(ctx, c.ShortLinks, m.Link, m.ID, m.Expires)
 	switch {
 	case errors.Is(err, shortlink.ErrUnusable):
 		return dispatchers.Fail(dispatchers.Broken, "base_url", "the base URL of the link cannot be used: %w", err)
@@ -227,44 +203,4 @@ func (r *run) shorten(ctx context.Context, c *Channel, m *dispatchers.Message) *
 	}
 	m.Link, m.LinkConfigured, m.LinkShort = short, true, true
 	return nil
-}
-
-// findKey returns the key of the target. Whether it is missing or refused looks
-// the same to the caller.
-func (r *run) findKey() (*encrypt.Key, *dispatchers.Error) {
-	if r.Target == nil {
-		return nil, dispatchers.Fail(dispatchers.NoKey, "no_target", "encryption is required and the request names no dispatch target")
-	}
-	key, err := r.Targets.Key(r.Target)
-	switch {
-	case errors.Is(err, targets.ErrUnavailable):
-		r.sealingFailed("failed")
-		return nil, dispatchers.Fail(dispatchers.Broken, "damaged_record", "taking the key of the dispatch target: %w", err)
-	case err != nil:
-		r.sealingFailed("no_key")
-		return nil, dispatchers.Fail(dispatchers.NoKey, "no_key", "encryption is required and the dispatch target has no usable key: %w", err)
-	}
-	return key, nil
-}
-
-func (r *run) sealingFailed(how string) {
-	if !r.rehearsal {
-		r.journal.sealing(how)
-	}
-}
-
-// sealPayload encrypts the payload with the key of the target, once for all
-// channels.
-func (r *run) sealPayload() (nevisfido.Envelope, *dispatchers.Error) {
-	key, failure := r.key()
-	if failure != nil {
-		return nevisfido.Envelope{}, failure
-	}
-	jwe, err := key.Seal(r.payload.envelope.Data)
-	if err != nil {
-		r.sealingFailed("failed")
-		return nevisfido.Envelope{}, dispatchers.Fail(dispatchers.Broken, "seal", "encrypting the message: %w", err)
-	}
-	r.journal.sealing("sealed")
-	return r.payload.envelope.Sealed(jwe), nil
 }

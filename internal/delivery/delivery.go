@@ -1,3 +1,9 @@
+// Package delivery brings the message of one dispatch to the device: it makes
+// the message for each channel (payload.go, compile.go, placeholders.go,
+// seal.go), makes the attempts, also by way of composites (send.go), keeps
+// messages from addresses that are gone (quarantine.go), and keeps on record how
+// the attempts went (report.go). It knows nothing of HTTP calls between the relying
+// party and nevisFIDO.
 package delivery
 
 import (
@@ -130,8 +136,8 @@ func (c *Courier) Rehearse(d Dispatch) Outcome {
 
 // A run is one delivery. Its members are set before it begins.
 type run struct {
-	*Courier
-	Dispatch
+	courier   *Courier
+	dispatch  Dispatch
 	token     string // "" in a rehearsal
 	tokenHash string // stands for it in logs
 	payload   payload
@@ -139,24 +145,24 @@ type run struct {
 
 	journal *journal
 	user    *userLookup
-	key     func() (*encrypt.Key, *dispatchers.Error)       // of the target; runs once
-	seal    func() (nevisfido.Envelope, *dispatchers.Error) // seals the payload with it; runs once
+	key     func() (*encrypt.Key, *dispatchers.Error)       // findKey, once
+	seal    func() (nevisfido.Envelope, *dispatchers.Error) // sealPayload, once
 }
 
 func (c *Courier) newRun(d Dispatch, token string) *run {
-	r := &run{Courier: c, Dispatch: d, token: token, tokenHash: keyedhash.Of("token", token), journal: new(journal), user: new(userLookup)}
+	r := &run{courier: c, dispatch: d, token: token, tokenHash: keyedhash.Of("token", token), journal: new(journal), user: new(userLookup)}
 	r.key = sync.OnceValues(r.findKey)
 	r.seal = sync.OnceValues(r.sealPayload)
 	return r
 }
 
 func (r *run) deliver() Outcome {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.HTTP.Context()), r.Deadline)
-	if r.Channel.Composite != nil && !r.rehearsal {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.dispatch.HTTP.Context()), r.courier.Deadline)
+	if r.dispatch.Channel.Composite != nil && !r.rehearsal {
 		cancel = func() {} // members may go on until the deadline after one has delivered
 	}
 	defer cancel()
-	receipt, err := r.deliverVia(ctx, r.channels[r.Channel.Name], false)
+	receipt, err := r.deliverVia(ctx, r.courier.channels[r.dispatch.Channel.Name], false)
 	if r.rehearsal && receipt.Rest != nil {
 		receipt.Rest()
 		receipt.Rest = nil

@@ -16,21 +16,21 @@ import (
 func (r *run) lookup(ctx context.Context, m *dispatchers.Message, placeholder string) (string, bool) {
 	name, ours := strings.CutPrefix(placeholder, "oob.")
 	if !ours {
-		return r.Lookup(r.HTTP, placeholder)
+		return r.courier.Lookup(r.dispatch.HTTP, placeholder)
 	}
 	if member, ok := strings.CutPrefix(name, "data."); ok {
-		return r.Request.Data.Value(member)
+		return r.dispatch.Request.Data.Value(member)
 	}
 	if strings.HasPrefix(name, "user.") {
 		return r.userValue(ctx, name)
 	}
-	target := r.Target
+	target := r.dispatch.Target
 	if target == nil {
 		target = &targets.Target{}
 	}
 	switch name {
 	case "operation":
-		return string(r.Operation), true
+		return string(r.dispatch.Operation), true
 	case "dispatcher":
 		return m.Dispatcher, true
 	case "username":
@@ -38,17 +38,17 @@ func (r *run) lookup(ctx context.Context, m *dispatchers.Message, placeholder st
 	case "target":
 		return target.Address, true
 	case "target_id":
-		return r.Request.TargetID, true
+		return r.dispatch.Request.TargetID, true
 	case "device_id":
 		return target.DeviceID, true
 	case "name":
 		return target.Name, true
 	case "notification.title":
-		return r.Request.Notification.Title, true
+		return r.dispatch.Request.Notification.Title, true
 	case "notification.body":
-		return r.Request.Notification.Body, true
+		return r.dispatch.Request.Notification.Body, true
 	case "visual_code":
-		return VisualCode(r.token, r.VisualCodeDigits), true
+		return VisualCode(r.token, r.courier.VisualCodeDigits), true
 	case "link":
 		return m.Link, true
 	case "message":
@@ -62,10 +62,10 @@ func (r *run) lookup(ctx context.Context, m *dispatchers.Message, placeholder st
 // username returns whose message it is: the target's owner, or else the name
 // that the caller gives.
 func (r *run) username() string {
-	if r.Target != nil {
-		return cmp.Or(r.Target.Username, r.Request.Username)
+	if r.dispatch.Target != nil {
+		return cmp.Or(r.dispatch.Target.Username, r.dispatch.Request.Username)
 	}
-	return r.Request.Username
+	return r.dispatch.Request.Username
 }
 
 // userLookup is what the key sources say of the user.
@@ -80,7 +80,7 @@ type userLookup struct {
 // time for an answer.
 func (r *run) findUser(ctx context.Context) (*targets.User, error) {
 	username := r.username()
-	if r.User == nil || username == "" {
+	if r.courier.User == nil || username == "" {
 		return nil, targets.ErrNotFound
 	}
 	u := r.user
@@ -89,7 +89,7 @@ func (r *run) findUser(ctx context.Context) (*targets.User, error) {
 	if u.done {
 		return u.user, u.err
 	}
-	user, err := r.User(ctx, username)
+	user, err := r.courier.User(ctx, username)
 	if err == nil || ctx.Err() == nil {
 		u.done, u.user, u.err = true, user, err
 	}
@@ -101,7 +101,7 @@ func (r *run) findUser(ctx context.Context) (*targets.User, error) {
 const leastForUser = time.Second
 
 func (r *run) userValue(ctx context.Context, name string) (string, bool) {
-	left := max(time.Until(r.Start.Add(r.Deadline)), leastForUser)
+	left := max(time.Until(r.dispatch.Start.Add(r.courier.Deadline)), leastForUser)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
 	defer cancel()
 	user, err := r.findUser(ctx)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 )
 
 // deliverVia delivers over one channel. With mustSeal the message may not leave
@@ -45,7 +44,7 @@ func (r *run) send(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Re
 	receipt, failure := c.attempts(ctx, m, func(failure *dispatchers.Error, took time.Duration) {
 		r.journal.attempted(c.Name, failure, took)
 		if failure != nil {
-			r.Log.Warn("an attempt at a delivery failed", slog.String("dispatcher", c.Name), slog.String("token", r.tokenHash), slog.Any("error", failure))
+			r.courier.Log.Warn("an attempt at a delivery failed", slog.String("dispatcher", c.Name), slog.String("token", r.tokenHash), slog.Any("error", failure))
 		}
 	})
 	if failure != nil {
@@ -61,7 +60,7 @@ func (r *run) compose(ctx context.Context, c *bound, mustSeal bool) (dispatchers
 	mustSeal = mustSeal || c.mustSeal
 	d := dispatchers.Delivery{Message: r.baseMessage(ctx, c.Channel), FellBack: r.fellBack}
 	for _, member := range c.members {
-		if !member.serves(r.Operation) {
+		if !member.serves(r.dispatch.Operation) {
 			continue
 		}
 		d.Members = append(d.Members, dispatchers.Member{
@@ -75,16 +74,11 @@ func (r *run) compose(ctx context.Context, c *bound, mustSeal bool) (dispatchers
 	return c.Composite.Compose(ctx, d)
 }
 
-// NotServed is the failure of a channel that does not serve the operation.
-func NotServed(c *Channel) *dispatchers.Error {
-	return dispatchers.Fail(dispatchers.Refused, "operation", "dispatcher %q does not serve this operation; see its option operations", c.Name)
-}
-
 func (r *run) member(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Receipt, error) {
 	if r.rehearsal {
 		return r.deliverVia(ctx, c, mustSeal)
 	}
-	leave, failure := r.Admit(ctx, c.Channel)
+	leave, failure := r.dispatch.Admit(ctx, c.Channel)
 	if failure != nil {
 		r.journal.unattempted(c.Name, failure)
 		return dispatchers.Receipt{}, failure
@@ -103,7 +97,7 @@ func (r *run) fellBack(from, to dispatchers.Member, failure *dispatchers.Error) 
 		return
 	}
 	r.journal.fellBack(from.Name, to.Name, failure)
-	r.Log.Warn("falling back", slog.String("token", r.tokenHash), slog.String("from", from.Name), slog.String("to", to.Name), slog.Any("error", failure))
+	r.courier.Log.Warn("falling back", slog.String("token", r.tokenHash), slog.String("from", from.Name), slog.String("to", to.Name), slog.Any("error", failure))
 }
 
 // Pauses between attempts, unless the third party asks for a longer one.
@@ -167,40 +161,4 @@ func failureOf(err error) *dispatchers.Error {
 		return dispatchers.Fail(dispatchers.Broken, "unclassified", "the dispatcher returned an error of no known class")
 	}
 	return failure
-}
-
-// quarantine keeps further messages from an address that is gone. An address
-// that the operator took from elsewhere is not the target's fault.
-func (r *run) quarantine(ctx context.Context, c *Channel, to recipient, failure *dispatchers.Error) {
-	if failure.Class != dispatchers.Expired || failure.KeepTarget || r.Target == nil || to.address == "" || !to.own && to.address != r.Target.Address {
-		return
-	}
-	target := slog.String("target", keyedhash.Of("target", r.Target.ID))
-	if err := r.Targets.Expire(ctx, r.Target); err != nil {
-		r.Log.Warn("quarantining a dispatch target whose address is gone", slog.String("dispatcher", c.Name), target, slog.Any("error", err))
-	}
-	r.giveNotice(ctx, target)
-}
-
-// giveNotice tells the relying party that the address of the target is gone.
-// The caller does not wait for that: it learns the same from its answer.
-func (r *run) giveNotice(ctx context.Context, target slog.Attr) {
-	c := r.OnExpired
-	if c == nil {
-		return
-	}
-	release := c.Acquire()
-	if release == nil {
-		r.Log.Warn("too many notices of expired targets are under way; this one is left out", target)
-		return
-	}
-	m := r.baseMessage(ctx, c)
-	r.Background(func() {
-		defer release()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Deadline)
-		defer cancel()
-		if _, failure := c.attempts(ctx, m, func(*dispatchers.Error, time.Duration) {}); failure != nil {
-			r.Log.Warn("the notice of an expired target was not delivered", target, slog.Any("error", failure))
-		}
-	})
 }

@@ -28,7 +28,7 @@ type changeCall struct {
 // modifyTarget makes the record stale before nevisFIDO may change the target,
 // and applies what nevisFIDO accepted.
 func (x *Exchange) modifyTarget(w http.ResponseWriter, r *http.Request, id string, next Next) error {
-	body, upstream, err := readable(w, r)
+	body, upstream, err := readTargetCall(w, r)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route ne
 func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, c changeCall, next Next) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(upstream.Context()), targets.ChangeTime)
 	defer cancel()
-	change, err := x.begin(ctx, c)
+	change, err := x.prepare(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -108,8 +108,8 @@ func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, c chang
 	return rec.relay()
 }
 
-// begin prepares a change, in time.
-func (x *Exchange) begin(ctx context.Context, c changeCall) (*targets.Change, error) {
+// prepare begins a change, in time.
+func (x *Exchange) prepare(ctx context.Context, c changeCall) (*targets.Change, error) {
 	ctx, cancel := context.WithTimeout(ctx, x.Deadline)
 	defer cancel()
 	change, err := c.begin(ctx)
@@ -123,19 +123,6 @@ func (x *Exchange) begin(ctx context.Context, c changeCall) (*targets.Change, er
 		return nil, statusError(http.StatusServiceUnavailable, "preparing the change of the dispatch target; nothing was forwarded: %w", err)
 	}
 	return change, nil
-}
-
-// finish records how the change ended, unless that is done. It has time of its
-// own, as the deadline may have passed while nevisFIDO answered.
-func (x *Exchange) finish(r *http.Request, c changeCall, change *targets.Change, status int) {
-	ctx, cancel := x.detached(r)
-	defer cancel()
-	if c.body != nil && !c.body.ended.Load() && (status < 200 || status > 299) {
-		status = targets.Unsent
-	}
-	if err := change.Finish(ctx, status); err != nil {
-		x.Log.Error("a dispatch target stays stale after a change", c.subject, slog.Int("status", status), slog.Any("error", err))
-	}
 }
 
 // appliesOurDispatcher carries out a modification that nevisFIDO refused only
@@ -152,6 +139,19 @@ func (x *Exchange) appliesOurDispatcher(r *http.Request, c changeCall, change *t
 		return false
 	}
 	return true
+}
+
+// finish records how the change ended, unless that is done. It has time of its
+// own, as the deadline may have passed while nevisFIDO answered.
+func (x *Exchange) finish(r *http.Request, c changeCall, change *targets.Change, status int) {
+	ctx, cancel := x.detached(r)
+	defer cancel()
+	if c.body != nil && !c.body.ended.Load() && (status < 200 || status > 299) {
+		status = targets.Unsent
+	}
+	if err := change.Finish(ctx, status); err != nil {
+		x.Log.Error("a dispatch target stays stale after a change", c.subject, slog.Int("status", status), slog.Any("error", err))
+	}
 }
 
 // countedBody is a body that knows whether it was read to its end, which is where

@@ -12,7 +12,7 @@ import (
 // createTarget learns a target when nevisFIDO has created it. nevisFIDO never
 // sees the name of a dispatcher of ours: it would refuse it.
 func (x *Exchange) createTarget(w http.ResponseWriter, r *http.Request, next Next) error {
-	body, upstream, err := readable(w, r)
+	body, upstream, err := readTargetCall(w, r)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (x *Exchange) createTarget(w http.ResponseWriter, r *http.Request, next Nex
 
 // register learns the target that an SDK sends along with a UAF registration.
 func (x *Exchange) register(w http.ResponseWriter, r *http.Request, next Next) error {
-	body, upstream, err := readable(w, r)
+	body, upstream, err := readTargetCall(w, r)
 	if err != nil {
 		return err
 	}

@@ -81,8 +81,8 @@ func failed(failure *dispatchers.Error, reply func(nevisfido.Outcome) error) con
 	return conclusion{failure: failure, reply: reply}
 }
 
-// report returns what is on record of the delivery by now.
-func (e conclusion) report() delivery.Report {
+// soFar returns what is on record of the delivery by now.
+func (e conclusion) soFar() delivery.Report {
 	if e.delivered.Report == nil {
 		return delivery.Report{}
 	}
@@ -125,7 +125,7 @@ func (x *Exchange) report(d *delivery.Dispatch, e conclusion) {
 // newRecord is the one place that makes a Record.
 func newRecord(d *delivery.Dispatch, e conclusion, took time.Duration) Record {
 	r := Record{
-		Report: e.report(), Time: d.Start, Took: took,
+		Report: e.soFar(), Time: d.Start, Took: took,
 		Operation: d.Operation, Delivered: e.delivered.Receipt.Dispatcher,
 		Target: TargetHash(d.Request.TargetID), Token: keyedHash("token", e.token),
 		Result: inClosedSet(e.dispatchResult(), nevisfido.DispatchError), // the caller sees nevisFIDO's own
@@ -138,6 +138,17 @@ func newRecord(d *delivery.Dispatch, e conclusion, took time.Duration) Record {
 		r.Class, r.Reason = e.failure.Class, e.failure.Reason
 	}
 	return r
+}
+
+// inClosedSet keeps text that nevisFIDO made up out of logs and labels.
+func inClosedSet(result, otherwise nevisfido.DispatchResult) nevisfido.DispatchResult {
+	switch result {
+	case nevisfido.Dispatched, nevisfido.DispatchError, nevisfido.DispatchTargetExpired, nevisfido.DispatchTargetNotFound,
+		nevisfido.DispatcherNotFound, nevisfido.UserNotFound, nevisfido.InternalError, Observed:
+		return result
+	default:
+		return otherwise
+	}
 }
 
 func (x *Exchange) log(r Record, failure *dispatchers.Error) {

@@ -60,23 +60,29 @@ func (x *Exchange) ask(rec *recorder, d *delivery.Dispatch, next Next) (err erro
 	returned := false
 	defer func() {
 		timeout := rec.state != streaming && context.Cause(ctx) == errUpstreamTimeout //nolint:errorlint // it is never wrapped
-		switch {
-		case rec.state == refused || timeout && !returned:
-			cause := recover()
-			if abort, ok := cause.(error); cause != nil && (!ok || !errors.Is(abort, http.ErrAbortHandler)) {
-				panic(cause)
-			}
-			err = nil
-		case !returned:
-			x.report(d, failed(dispatchers.Fail(dispatchers.Temporary, "upstream_aborted", "nevisFIDO's answer broke off"), nil))
-		}
 		if timeout && (err != nil || !returned) {
 			err = errUpstreamTimeout
+		}
+		switch {
+		case returned:
+		case timeout, rec.state == refused:
+			if cause := recover(); !isAbort(cause) {
+				panic(cause)
+			}
+		default:
+			x.report(d, failed(dispatchers.Fail(dispatchers.Temporary, "upstream_aborted", "nevisFIDO's answer broke off"), nil))
 		}
 	}()
 	err = next(rec, upstream.WithContext(ctx))
 	returned = true
 	return err
+}
+
+// isAbort tells whether a handler panicked to break off its answer, or did not
+// panic.
+func isAbort(cause any) bool {
+	err, ok := cause.(error)
+	return cause == nil || ok && errors.Is(err, http.ErrAbortHandler)
 }
 
 // withoutToken tells why there is an answer that is not about a token. Where
@@ -86,6 +92,13 @@ func withoutToken(d *delivery.Dispatch, status int) *dispatchers.Error {
 		return dispatchers.Fail(dispatchers.Temporary, "caller_gone", "the caller left before nevisFIDO answered: %w", err)
 	}
 	return dispatchers.Fail(dispatchers.Refused, "upstream_status", "nevisFIDO answered with HTTP status %d instead of a token", status)
+}
+
+// unusable answers in place of a nevisFIDO whose answer may say "dispatched"
+// to a reader that is more lenient: nothing was.
+func unusable(reason string) conclusion {
+	failure := dispatchers.Fail(dispatchers.Broken, "upstream_answer", "nevisFIDO's answer to the dispatch request cannot be used: %s", reason)
+	return failed(failure, func(nevisfido.Outcome) error { return &StatusError{http.StatusBadGateway, failure.Err} })
 }
 
 // malformed deals with an answer that was not understood, so that nothing was
@@ -98,13 +111,6 @@ func malformed(rec *recorder, err error) conclusion {
 		return failed(failure, func(nevisfido.Outcome) error { return rec.relay() })
 	}
 	return failed(failure, func(out nevisfido.Outcome) error { return rec.replace(nevisfido.RefusalAnswer(out)) })
-}
-
-// unusable answers in place of a nevisFIDO whose answer may say "dispatched"
-// to a reader that is more lenient: nothing was.
-func unusable(reason string) conclusion {
-	failure := dispatchers.Fail(dispatchers.Broken, "upstream_answer", "nevisFIDO's answer to the dispatch request cannot be used: %s", reason)
-	return failed(failure, func(nevisfido.Outcome) error { return &StatusError{http.StatusBadGateway, failure.Err} })
 }
 
 // declined deals with a nevisFIDO that made no token. Its result stands, unless
@@ -132,16 +138,5 @@ func (x *Exchange) forget(d *delivery.Dispatch) {
 	defer cancel()
 	if err := x.Targets.Drop(ctx, d.Request.TargetID); err != nil {
 		x.Log.Warn("forgetting a dispatch target that nevisFIDO does not know", slog.Any("error", err))
-	}
-}
-
-// inClosedSet keeps text that nevisFIDO made up out of logs and labels.
-func inClosedSet(result, otherwise nevisfido.DispatchResult) nevisfido.DispatchResult {
-	switch result {
-	case nevisfido.Dispatched, nevisfido.DispatchError, nevisfido.DispatchTargetExpired, nevisfido.DispatchTargetNotFound,
-		nevisfido.DispatcherNotFound, nevisfido.UserNotFound, nevisfido.InternalError, Observed:
-		return result
-	default:
-		return otherwise
 	}
 }

@@ -302,9 +302,14 @@ func (v Value) String(name string) (string, error) {
 	return m.Text(), nil
 }
 
-// Strings reads several string members at once.
+// Strings reads several string members at once. Of several that are wrong it
+// reports the first in the text.
 func (v Value) Strings(into map[string]*string) error {
-	for name, to := range into {
+	for name := range v.Children() {
+		to, wanted := into[name]
+		if !wanted {
+			continue
+		}
 		s, err := v.String(name)
 		if err != nil {
 			return err

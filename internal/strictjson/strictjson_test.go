@@ -95,6 +95,21 @@ func TestMembers(t *testing.T) {
 	}
 }
 
+// The same text gives the same error each time.
+func TestStringsReportsTheFirst(t *testing.T) {
+	v, err := strictjson.ParseObject([]byte(`{"d":1,"b":2,"c":3,"a":"x"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		var a, b, c, d string
+		err := v.Strings(map[string]*string{"a": &a, "b": &b, "c": &c, "d": &d})
+		if err == nil || !strings.Contains(err.Error(), `"d"`) {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestWith(t *testing.T) {
 	edits := []strictjson.Edit{{"a", []byte(`"new"`)}, {"b", []byte(`2`)}}
 	for text, want := range map[string]string{
