@@ -51,13 +51,13 @@ func prepare(t *testing.T, manifests string, secrets map[string]map[string][]byt
 	}
 	// t.TempDir is for root alone, and so are the folders above it.
 	for dir := k.root; dir != os.TempDir(); dir = filepath.Dir(dir) {
-		do(t, os.Chmod(dir, 0o755)) //nolint:gosec // the pod's user looks into it
+		do(t, os.Chmod(dir, 0o755))
 	}
 	do(t, os.Link(program, filepath.Join(k.root, "caddy")))
 	group := int(k.pod.SecurityContext.FSGroup)
 	for _, mount := range k.pod.Containers[0].VolumeMounts {
 		dir := filepath.Join(k.root, mount.MountPath)
-		do(t, os.MkdirAll(dir, 0o755)) //nolint:gosec // as a kubelet does
+		do(t, os.MkdirAll(dir, 0o755))
 		for _, v := range k.pod.Volumes {
 			switch {
 			case v.Name != mount.Name:
@@ -73,7 +73,7 @@ func prepare(t *testing.T, manifests string, secrets map[string]map[string][]byt
 				project(t, dir, files, os.FileMode(v.Secret.DefaultMode), group)
 			default:
 				do(t, os.Chown(dir, 0, group))
-				do(t, os.Chmod(dir, 0o775)) //nolint:gosec // as a kubelet does for an fsGroup
+				do(t, os.Chmod(dir, 0o775))
 			}
 		}
 	}
@@ -99,7 +99,7 @@ func (k *kubelet) onLoopback(t *testing.T, caddyfile string) string {
 func project(t *testing.T, dir string, files map[string][]byte, mode os.FileMode, group int) {
 	t.Helper()
 	data := filepath.Join(dir, "..2026_11_28")
-	do(t, os.Mkdir(data, 0o755)) //nolint:gosec // as a kubelet does
+	do(t, os.Mkdir(data, 0o755))
 	do(t, os.Symlink("..2026_11_28", filepath.Join(dir, "..data")))
 	for name, content := range files {
 		file := filepath.Join(data, name)
@@ -172,7 +172,9 @@ func (k *kubelet) until(t *testing.T, status int) {
 func (k *kubelet) kill(t *testing.T) string {
 	t.Helper()
 	do(t, k.cmd.Process.Kill())
-	<-k.ended
+	if err := <-k.ended; err == nil {
+		t.Error("the pod ended by itself")
+	}
 	return k.log.String()
 }
 
@@ -281,7 +283,7 @@ func TestPodWithAMistakeIsNotReadyAndSaysWhy(t *testing.T) {
 		},
 		{
 			name: "everybody may write the Secret", want: credentials,
-			spoil: func(t *testing.T, k *kubelet) { do(t, os.Chmod(filepath.Join(k.root, credentials), 0o666)) }, //nolint:gosec // the mistake
+			spoil: func(t *testing.T, k *kubelet) { do(t, os.Chmod(filepath.Join(k.root, credentials), 0o666)) },
 		},
 		{
 			name: "the sidecar may not read the Secret", want: credentials,
@@ -289,7 +291,7 @@ func TestPodWithAMistakeIsNotReadyAndSaysWhy(t *testing.T) {
 		},
 		{
 			name: "everybody may read the Secret, which is a warning", want: credentials, ready: http.StatusOK,
-			spoil: func(t *testing.T, k *kubelet) { do(t, os.Chmod(filepath.Join(k.root, credentials), 0o644)) }, //nolint:gosec // the mistake
+			spoil: func(t *testing.T, k *kubelet) { do(t, os.Chmod(filepath.Join(k.root, credentials), 0o644)) },
 		},
 		{
 			name: "the volume is read-only", want: "/data", ready: http.StatusServiceUnavailable,
