@@ -64,6 +64,8 @@ need /usr/sbin/postfix postfix
 need /usr/sbin/saslpasswd2 sasl2-bin
 need redis-server redis-server
 need chromium chromium
+need promtool prometheus
+need etcd etcd-server
 dpkg -s squid-openssl >/dev/null 2>&1 || missing+=(squid-openssl)
 dpkg -s libsasl2-modules >/dev/null 2>&1 || missing+=(libsasl2-modules)
 /usr/bin/python3 -c 'import jwcrypto' 2>/dev/null || missing+=(python3-jwcrypto)
@@ -87,7 +89,7 @@ step "the binary and Caddyfile.example"
 export OOB_TEST_ALL=1 # a test that cannot run is a failure here
 
 step "tests"
-go test -race -count=1 ./...
+go test -race -count=1 -timeout 30m ./... # a cold cache builds a kube-apiserver first
 
 step "benchmarks run"
 go test -run '^$' -bench . -benchtime 1x ./... >/dev/null
