@@ -35,8 +35,8 @@ type converter struct {
 	options map[string]func(c *conversion, o *fidoOption) (line string)
 }
 
-// converters are nevisFIDO's built-in dispatchers with all options that the
-// nevisFIDO reference guide names (Dispatchers). Callers name a dispatcher by
+// converters are nevisFIDO's built-in dispatchers with the options that are known
+// of them (nevisFIDO reference guide, Dispatchers). Callers name a dispatcher by
 // its type. The redeem URLs are common to all, see takeRedeemURLs.
 var converters = map[string]converter{
 	nevisfido.BuiltInFCM: {"fcm", map[string]func(*conversion, *fidoOption) string{
@@ -186,7 +186,7 @@ func (c *conversion) convert(d *fidoDispatcher) {
 		case o.key == "<<":
 			c.missing(o.line, d.kind, "members that come from an anchor of YAML: write them out")
 		case !known:
-			c.missing(o.line, d.kind+": "+o.key, "oob_dispatch has no such option, and nevisFIDO's reference guide does not name it")
+			c.missing(o.line, d.kind+": "+o.key, "this option is not known here, and has no counterpart")
 		default:
 			if line := convertOption(c, o); line != "" {
 				lines = append(lines, "\t\t"+line+"\n")
