@@ -28,9 +28,8 @@ type verification struct{ key, noted, since, until string }
 func verifyCommand() *cobra.Command {
 	var flags verification
 	cmd := &cobra.Command{
-		Use:                   "verify <file> [--key <file or key>] [--since <time>] [--until <time>] [--noted <hash>]",
-		DisableFlagsInUseLine: true,
-		Short:                 "Finds what was done to an audit trail",
+		Use:   "verify <file> [--key <file or key>] [--since <time>] [--until <time>] [--noted <hash>]",
+		Short: "Finds what was done to an audit trail",
 		Long: `
 Reads a file that the option "audit file" of oob_dispatch writes, after the full
 ones in its folder (<file>.000000004711), and names the first line that was
@@ -181,12 +180,7 @@ who verify the audit file. The name says whose key it is, such as the host's.`,
 		if err != nil {
 			return err
 		}
-		file, err := os.OpenFile(args[1], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return fmt.Errorf("writing the private key: %w", err)
-		}
-		_, err = file.WriteString(private + "\n")
-		if err := errors.Join(err, file.Close()); err != nil {
+		if err := writeSecret(args[1], []byte(private+"\n")); err != nil {
 			return fmt.Errorf("writing the private key: %w", err)
 		}
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), public)

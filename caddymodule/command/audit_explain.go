@@ -34,8 +34,7 @@ func explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "explain [<file>…] [--user <name>] [--target <id>] [--token <hash>] [--session <id>] [--thumbprint <thumbprint>] " +
 			"[--since <time>] [--until <time>] [--hash-key <file>] [--json]",
-		DisableFlagsInUseLine: true,
-		Short:                 "Says in words what happened to dispatches",
+		Short: "Says in words what happened to dispatches",
 		Long: `
 Reads audit files, those that the configuration names or those that are given,
 such as one of each replica, each after the full ones in its folder, and says in

@@ -11,7 +11,7 @@ import (
 
 func targetsCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "targets <command>",
+		Use:   "targets",
 		Short: "Lists, shows, imports, exports and forgets dispatch targets",
 		Long: `
 Works on the dispatch targets in the store of an oob_dispatch handler: what
@@ -28,9 +28,6 @@ stores, --namespace or --base-path chooses one.`,
 	group(cmd)
 	configFlags(cmd)
 	cmd.AddCommand(listCommand(), showCommand(), importCommand(), exportCommand(), forgetCommand(), resealCommand())
-	for _, sub := range cmd.Commands() {
-		sub.DisableFlagsInUseLine = true // they name their flags
-	}
 	return cmd
 }
 

@@ -1,12 +1,13 @@
-package letter
+// Package sheet sets a letter on one sheet of A4 paper for window envelopes, as
+// PDF. It knows what is on the paper and where, and nothing of who sends it.
+package sheet
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,13 +15,8 @@ import (
 	"golang.org/x/image/font/gofont/gobold"
 	"golang.org/x/image/font/gofont/goregular"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/qr"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
-)
-
-// The values of the option window.
-const (
-	windowRight = "right"
-	windowLeft  = "left"
 )
 
 // The places on the page, in mm from its top left corner.
@@ -58,65 +54,41 @@ const maxText = 10_000
 
 var textSizes = []float64{10.5, 9.5, 8.5}
 
-var errTooMuch = errors.New("the text, the address or the QR code is too long for one page")
+// ErrTooMuch means that a page does not hold what it has to show.
+var ErrTooMuch = errors.New("the text, the address or the QR code is too long for one page")
 
-// page is what a letter shows.
-type page struct {
-	language        string
-	created         time.Time
-	left            bool // the window is on the left
-	address, sender []string
-	texts           map[texts.Part]string
-	code            [][]bool
+// Page is what a letter shows. All its texts are Printable.
+type Page struct {
+	Language        string // a tag of RFC 5646
+	Created         time.Time
+	WindowLeft      bool // the envelope's window is on the left
+	Address, Sender []string
+	Texts           map[texts.Part]string
+	Code            [][]bool // the modules of the QR code
 }
 
-// pdf returns the page as PDF 1.4 or later with embedded fonts. The same page
-// gives the same bytes.
-func (p *page) pdf() ([]byte, error) {
-	if err := p.makePrintable(); err != nil {
-		return nil, err
-	}
-	s := newSheet(p.created, p.language)
+// PDF returns the page as PDF 1.4 or later with embedded fonts. The same page
+// gives the same bytes. The error is ErrTooMuch, or one of the library.
+func (p *Page) PDF() ([]byte, error) {
+	s := New(p.Created, p.Language)
 	if err := s.window(p); err != nil {
 		return nil, err
 	}
 	a := s.fit(p)
 	if a == nil {
-		return nil, errTooMuch
+		return nil, ErrTooMuch
 	}
 	s.draw(p, a)
 	var b bytes.Buffer
-	if err := s.pdf.Output(&b); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	err := s.pdf.Output(&b)
+	return b.Bytes(), err
 }
 
-// makePrintable replaces all texts by what the font can show of them.
-func (p *page) makePrintable() (err error) {
-	for _, part := range slices.Sorted(maps.Keys(p.texts)) {
-		if len(p.texts[part]) > maxText {
-			return errTooMuch
-		}
-		if p.texts[part], err = printable(p.texts[part]); err != nil {
-			return err
-		}
-	}
-	p.address, p.sender = slices.Clone(p.address), slices.Clone(p.sender)
-	for _, lines := range [][]string{p.address, p.sender} {
-		for i := range lines {
-			if lines[i], err = printable(lines[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
+// Sheet is a sheet of paper. To try out several pages one is enough.
+type Sheet struct{ pdf *fpdf.Fpdf }
 
-// sheet draws on a page.
-type sheet struct{ pdf *fpdf.Fpdf }
-
-func newSheet(created time.Time, language string) *sheet {
+// New returns an empty sheet.
+func New(created time.Time, language string) *Sheet {
 	pdf := fpdf.New("P", "mm", "A4", "")
 	pdf.SetCatalogSort(true)
 	pdf.SetCreationDate(created.UTC())
@@ -127,24 +99,27 @@ func newSheet(created time.Time, language string) *sheet {
 	pdf.AddUTF8FontFromBytes("go", "", goregular.TTF)
 	pdf.AddUTF8FontFromBytes("go", "B", gobold.TTF)
 	pdf.AddPage()
-	return &sheet{pdf}
+	return &Sheet{pdf}
 }
 
+// Fits reports whether there is room for the texts and the QR code.
+func (s *Sheet) Fits(p *Page) bool { return s.fit(p) != nil }
+
 // window writes the return address and the recipient's.
-func (s *sheet) window(p *page) error {
+func (s *Sheet) window(p *Page) error {
 	x := addressRight
-	if p.left {
+	if p.WindowLeft {
 		x = addressLeft
 	}
-	if len(p.sender) > 0 {
-		line := strings.Join(p.sender, ", ")
+	if len(p.Sender) > 0 {
+		line := strings.Join(p.Sender, ", ")
 		if err := s.fitted(x, senderTop, line, senderSize); err != nil {
 			return err
 		}
 		s.pdf.SetLineWidth(0.1)
 		s.pdf.Line(x, senderTop+3.2, x+addressWidth, senderTop+3.2)
 	}
-	for i, line := range p.address {
+	for i, line := range p.Address {
 		if err := s.fitted(x, addressTop+float64(i)*addressStep, line, addressSize); err != nil {
 			return err
 		}
@@ -153,12 +128,12 @@ func (s *sheet) window(p *page) error {
 }
 
 // fitted writes one line in the window, smaller if it is long.
-func (s *sheet) fitted(x, top float64, line string, size float64) error {
+func (s *Sheet) fitted(x, top float64, line string, size float64) error {
 	s.pdf.SetFont("go", "", size)
 	if width := s.pdf.GetStringWidth(line); width > addressWidth {
 		size *= addressWidth / width
 		if size < minLineSize {
-			return errTooMuch
+			return ErrTooMuch
 		}
 		s.pdf.SetFontSize(size)
 	}
@@ -185,7 +160,7 @@ type arrangement struct {
 
 // fit arranges the parts with the largest type for which there is room; nil if
 // there is none.
-func (s *sheet) fit(p *page) *arrangement {
+func (s *Sheet) fit(p *Page) *arrangement {
 	for _, size := range textSizes {
 		if a := s.arrange(p, size); a != nil {
 			return a
@@ -196,14 +171,15 @@ func (s *sheet) fit(p *page) *arrangement {
 
 // arrange returns nil if there is no room. The QR code goes below the fold if
 // there is enough room for that.
-func (s *sheet) arrange(p *page, size float64) *arrangement {
-	a := &arrangement{module: moduleSize(p.code)}
-	side := float64(len(p.code)+2*quietZone) * a.module
-	a.date = block{leftEdge, dateTop, size, "", []string{p.texts[texts.Date]}}
-	a.subject = s.block(p.texts[texts.Subject], leftEdge, subjectTop, size+1, "B")
-	a.opening = s.block(p.texts[texts.Opening], leftEdge, a.subject.bottom()+gap/2, size, "")
-	a.caption = s.block(p.texts[texts.Caption], leftEdge+side, 0, size, "")
-	a.closing = s.block(p.texts[texts.Closing], leftEdge, 0, size, "")
+func (s *Sheet) arrange(p *Page, size float64) *arrangement {
+	n := float64(len(p.Code) + 2*quietZone)
+	a := &arrangement{module: min(max(math.Floor(maxCode/n), minSteps), maxSteps) * moduleStep}
+	side := n * a.module
+	a.date = block{leftEdge, dateTop, size, "", []string{p.Texts[texts.Date]}}
+	a.subject = s.block(p.Texts[texts.Subject], leftEdge, subjectTop, size+1, "B")
+	a.opening = s.block(p.Texts[texts.Opening], leftEdge, a.subject.bottom()+gap/2, size, "")
+	a.caption = s.block(p.Texts[texts.Caption], leftEdge+side, 0, size, "")
+	a.closing = s.block(p.Texts[texts.Closing], leftEdge, 0, size, "")
 
 	row := max(side, a.caption.bottom()+2*quietZone*a.module) + gap/2
 	rest := row + a.closing.bottom()
@@ -220,12 +196,12 @@ func (s *sheet) arrange(p *page, size float64) *arrangement {
 }
 
 // block wraps text between x and the right edge.
-func (s *sheet) block(text string, x, top, size float64, style string) block {
+func (s *Sheet) block(text string, x, top, size float64, style string) block {
 	s.pdf.SetFont("go", style, size)
 	return block{x, top, size, style, s.wrap(text, rightEdge-x)}
 }
 
-func (s *sheet) draw(p *page, a *arrangement) {
+func (s *Sheet) draw(p *Page, a *arrangement) {
 	for _, b := range []block{a.date, a.opening, a.caption, a.closing, a.subject} {
 		s.pdf.SetFont("go", b.style, b.size)
 		y := b.top + b.size*mmPerPoint
@@ -233,7 +209,7 @@ func (s *sheet) draw(p *page, a *arrangement) {
 			s.pdf.Text(b.x, y+height(b.lines[:i], b.size), line)
 		}
 	}
-	s.pdf.RawWriteStr(codePath(p.code, leftEdge-quietZone*a.module, a.codeTop, a.module))
+	s.drawCode(p.Code, leftEdge-quietZone*a.module, a.codeTop, a.module)
 }
 
 // height returns what text takes, in mm.
@@ -252,7 +228,7 @@ func height(lines []string, size float64) float64 {
 // wrap breaks text into lines of at most this width in the present font: at
 // spaces, or within words that are wider. No-break spaces hold, which they do
 // not in fpdf's SplitText.
-func (s *sheet) wrap(text string, width float64) []string {
+func (s *Sheet) wrap(text string, width float64) []string {
 	var lines []string
 	for paragraph := range strings.SplitSeq(text, "\n") {
 		line := ""
@@ -276,48 +252,43 @@ func (s *sheet) wrap(text string, width float64) []string {
 // Sizes on paper. A hundredth of an inch is a whole number of dots at 200, 300
 // and 600 dots per inch, so that all modules come out alike.
 const (
-	moduleStep = 0.254           // mm
-	minModule  = 2 * moduleStep  // 0.508 mm: 4 dots at 200 dpi
-	maxModule  = 4 * moduleStep  // 1.016 mm
-	quietZone  = 4               // modules (ISO/IEC 18004, section 6.3.8)
-	maxCode    = 185 * minModule // side of the largest symbol with its quiet zone
-	pointsPer  = 72.0 / 25.4     // points per mm
-	a4Height   = 297.0           // mm
-	a4HeightPt = a4Height * 72.0 / 25.4
+	moduleStep = 0.254          // mm
+	minSteps   = 2              // a module of 0.508 mm: 4 dots at 200 dpi
+	maxSteps   = 4              // 1.016 mm
+	quietZone  = 4              // modules (ISO/IEC 18004, section 6.3.8)
+	maxCode    = 185 * minSteps // steps of the side of the largest symbol with its quiet zone
 )
 
-// moduleSize returns the largest size of a module, in mm, with which the code
-// and its quiet zone stay within maxCode.
-func moduleSize(code [][]bool) float64 {
-	n := float64(len(code) + 2*quietZone)
-	size := maxModule
-	for size > minModule && n*size > maxCode {
-		size -= moduleStep
+// Code returns the modules of a QR code, at level M if it can be and else at level
+// L: paper gets folds and spots. On it they are drawn as vectors: a picture would
+// be scaled, and its edges would blur. The errors are those of qr.Modules.
+func Code(ctx context.Context, content string) ([][]bool, error) {
+	code, err := qr.Modules(ctx, content, qr.LevelM)
+	if errors.Is(err, qr.ErrTooLong) {
+		code, err = qr.Modules(ctx, content, qr.LevelL)
 	}
-	return size
+	return code, err
 }
 
-// codePath returns the code as one PDF path with the top left corner of its
-// quiet zone at x and y, in mm from that of the page. It is filled at once, so
-// that there are no gaps between modules.
-func codePath(code [][]bool, x, y, size float64) string {
+// drawCode draws the code with the top left corner of its quiet zone at x and y, as
+// one path in modules, which is filled at once, so that there are no gaps between
+// modules.
+func (s *Sheet) drawCode(code [][]bool, x, y, module float64) {
+	k := s.pdf.GetConversionRatio()
+	_, height := s.pdf.GetPageSize()
 	var path strings.Builder
-	path.WriteString("0 g\n")
-	for i, row := range code {
-		top := y + float64(i+1+quietZone)*size
-		for j := 0; j < len(row); j++ {
-			start := j
-			for j < len(row) && row[j] {
-				j++
+	fmt.Fprintf(&path, "q 0 g %.3f 0 0 %.3f %.3f %.3f cm\n", module*k, -module*k, (x+quietZone*module)*k, (height-y-quietZone*module)*k)
+	for y, row := range code {
+		for x := 0; x < len(row); x++ {
+			start := x
+			for x < len(row) && row[x] {
+				x++
 			}
-			if j == start {
-				continue
+			if x > start {
+				fmt.Fprintf(&path, "%d %d %d 1 re\n", start, y, x-start)
 			}
-			left := x + float64(start+quietZone)*size
-			fmt.Fprintf(&path, "%.3f %.3f %.3f %.3f re\n",
-				left*pointsPer, a4HeightPt-top*pointsPer, float64(j-start)*size*pointsPer, size*pointsPer)
 		}
 	}
-	path.WriteString("f")
-	return path.String()
+	path.WriteString("f Q")
+	s.pdf.RawWriteStr(path.String())
 }

@@ -1,8 +1,7 @@
-package letter
+package sheet
 
 import (
 	"strings"
-	"sync"
 	"unicode"
 
 	"golang.org/x/image/font/gofont/goregular"
@@ -10,30 +9,30 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// unprintable is the error of a text with a character that the font lacks. It
+// Unprintable is the error of a text with a character that the font lacks. It
 // does not quote it: the text may be somebody's name.
-type unprintable rune
+type Unprintable rune
 
-func (unprintable) Error() string {
+func (Unprintable) Error() string {
 	return "the text or the address is in a script that the font lacks; Latin, Greek and Cyrillic can be printed"
 }
 
-// goFont is the regular Go font. The bold one has the same characters, those of
-// WGL4: the European languages.
-var goFont = sync.OnceValues(func() (*sfnt.Font, error) { return sfnt.Parse(goregular.TTF) })
+// goFont is the regular Go font, which is part of the program. The bold one has the
+// same characters, those of WGL4: the European languages.
+var goFont, _ = sfnt.Parse(goregular.TTF)
 
 func hasGlyph(r rune) bool {
-	font, err := goFont()
-	if err != nil {
-		return false
-	}
-	index, err := font.GlyphIndex(new(sfnt.Buffer), r)
+	index, err := goFont.GlyphIndex(nil, r)
 	return err == nil && index != 0
 }
 
-// printable returns the text with what the font lacks replaced: accented
-// letters by those without, emoji and invisible marks by nothing.
-func printable(text string) (string, error) {
+// Printable returns the text with what the font lacks replaced: accented
+// letters by those without, emoji and invisible marks by nothing. The error is
+// Unprintable or ErrTooMuch.
+func Printable(text string) (string, error) {
+	if len(text) > maxText {
+		return "", ErrTooMuch
+	}
 	var out strings.Builder
 	for _, r := range norm.NFC.String(text) {
 		if r == '\n' || hasGlyph(r) && !unicode.Is(unicode.Cf, r) {
@@ -47,7 +46,7 @@ func printable(text string) (string, error) {
 				out.WriteRune(part)
 			case unicode.In(part, unicode.So, unicode.Sk):
 			default:
-				return "", unprintable(r)
+				return "", Unprintable(r)
 			}
 		}
 	}

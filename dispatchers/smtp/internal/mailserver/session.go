@@ -1,4 +1,4 @@
-package smtp
+package mailserver
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/textproto"
-	"strings"
 	"time"
 
 	gosmtp "github.com/wneessen/go-mail/smtp"
@@ -21,21 +20,9 @@ import (
 // "never twice" and the outcome classes need, and it leaves such connections
 // open.
 
-// server is how to get a session.
-type server struct {
-	host, address string
-	connect       func(ctx context.Context, network, address string) (net.Conn, error)
-	tls           string
-	config        *tls.Config // nil with tls off
-	helo          string
-	login         *login // nil for none
-}
-
-const dialTimeout = 10 * time.Second
-
 // dial opens a session. The error is a *dispatchers.Error.
-func (s *server) dial(ctx context.Context) (*session, error) {
-	c, err := s.connect(ctx, "tcp", s.address)
+func (s *Server) dial(ctx context.Context) (*session, error) {
+	c, err := s.Connect(ctx, "tcp", s.Address)
 	if err != nil {
 		return nil, classify(ctx, atConnect, err)
 	}
@@ -49,75 +36,58 @@ func (s *server) dial(ctx context.Context) (*session, error) {
 
 // open takes a connection to the point where it can take mails. Neither the
 // login nor an address is sent before TLS has proved who the server is.
-func (s *server) open(ctx context.Context, n *session) error {
+func (s *Server) open(ctx context.Context, n *session) error {
 	var transport net.Conn = n.conn
-	if s.tls == tlsImplicit {
-		client := tls.Client(n.conn, s.config)
+	if s.TLS == Implicit {
+		client := tls.Client(n.conn, s.TLSConfig)
 		if err := n.do(ctx, atTLS, func() error { return client.HandshakeContext(ctx) }); err != nil {
 			return err
 		}
 		transport = client
 	}
 	err := n.do(ctx, atHello, func() (err error) {
-		if n.client, err = gosmtp.NewClient(transport, s.host); err != nil {
+		if n.client, err = gosmtp.NewClient(transport, s.Host); err != nil {
 			return err
 		}
 		n.client.SkipSMTPUTF8(true) // all addresses are ASCII
-		return n.client.Hello(s.helo)
+		return n.client.Hello(s.HELO)
 	})
 	if err != nil {
 		return err
 	}
-	if s.tls == tlsSTARTTLS {
+	if s.TLS == STARTTLS {
 		if offered, _ := n.client.Extension("STARTTLS"); !offered {
 			return dispatchers.Fail(dispatchers.Broken, reasonSTARTTLS,
 				"the mail server, or something on the way to it, does not offer STARTTLS: "+
 					"use tls implicit if the port is for it, or find out what takes the offer away")
 		}
-		if err := n.do(ctx, atTLS, func() error { return n.client.StartTLS(s.config) }); err != nil {
+		if err := n.do(ctx, atTLS, func() error { return n.client.StartTLS(s.TLSConfig) }); err != nil {
 			return err
 		}
 	}
-	if s.login == nil {
+	if s.Login == nil {
 		return nil
 	}
 	return s.logIn(ctx, n)
 }
 
-func (s *server) logIn(ctx context.Context, n *session) error {
-	offers, err := n.offers(ctx, s.helo)
+// logIn greets the server once more: go-mail keeps the last line of AUTH only.
+func (s *Server) logIn(ctx context.Context, n *session) error {
+	var extensions string
+	err := n.do(ctx, atHello, func() (err error) {
+		if err = n.client.Text.PrintfLine("EHLO %s", s.HELO); err == nil {
+			_, extensions, err = n.client.Text.ReadResponse(250)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	auth, err := s.login.choose(s.host, offers)
+	auth, err := s.Login.choose(s.Host, extensions)
 	if err != nil {
 		return err
 	}
 	return n.do(ctx, atAuth, func() error { return n.client.Auth(auth) })
-}
-
-// offers returns the mechanisms of all lines of AUTH, also of those in the form
-// before RFC 2554, AUTH=PLAIN. go-mail keeps the last line only, so that the
-// server is greeted once more.
-func (n *session) offers(ctx context.Context, helo string) ([]string, error) {
-	var text string
-	err := n.do(ctx, atHello, func() error {
-		id, err := n.client.Text.Cmd("EHLO %s", helo)
-		if err != nil {
-			return err
-		}
-		n.client.Text.StartResponse(id)
-		defer n.client.Text.EndResponse(id)
-		_, text, err = n.client.Text.ReadResponse(250)
-		return err
-	})
-	var offers []string
-	for line := range strings.SplitSeq(strings.ToUpper(text), "\n") {
-		if list, ok := strings.CutPrefix(strings.Replace(line, "AUTH=", "AUTH ", 1), "AUTH "); ok {
-			offers = append(offers, strings.Fields(list)...)
-		}
-	}
-	return offers, err
 }
 
 // session is a connection that can take mails, one after the other.
@@ -125,14 +95,9 @@ type session struct {
 	conn   *conn
 	client *gosmtp.Client
 	opened time.Time
-	idle   *time.Timer // while it waits in the pool
+	kept   bool        // it has sent a mail
+	idle   *time.Timer // ends it while it waits for the next mail
 	broken bool        // nothing more can be sent over it
-}
-
-// outgoing is a mail that is ready to be sent.
-type outgoing struct {
-	from, to string
-	content  []byte // RFC 5322, in 7-bit lines that end with CR LF
 }
 
 // do runs a part of the dialogue for as long as ctx allows. The error is a
@@ -159,16 +124,16 @@ func (n *session) do(ctx context.Context, at stage, f func() error) error {
 }
 
 // send makes one attempt. It also returns how far it came.
-func (n *session) send(ctx context.Context, m *outgoing) (stage, error) {
+func (n *session) send(ctx context.Context, m *Mail) (stage, error) {
 	var w io.WriteCloser
 	for _, part := range []struct {
 		at stage
 		do func() error
 	}{
-		{atSender, func() error { return n.client.Mail("<" + m.from + ">") }},
-		{atRecipient, func() error { return n.client.Rcpt("<" + m.to + ">") }},
+		{atSender, func() error { return n.client.Mail("<" + m.From + ">") }},
+		{atRecipient, func() error { return n.client.Rcpt("<" + m.To + ">") }},
 		{atData, func() (err error) { w, err = n.client.Data(); return err }},
-		{atContent, func() error { _, err := w.Write(m.content); return err }},
+		{atContent, func() error { _, err := w.Write(m.Content); return err }},
 		{atEnd, func() error { return w.Close() }},
 	} {
 		if err := n.do(ctx, part.at, part.do); err != nil {
@@ -178,11 +143,16 @@ func (n *session) send(ctx context.Context, m *outgoing) (stage, error) {
 	return atEnd, nil
 }
 
+// quitTime bounds QUIT and its answer.
+const quitTime = time.Second
+
 // quit ends the session as the protocol wants it, unless it is broken: a
 // command would then end a mail that is only half sent, and the server would
 // take it for a whole one.
-func (n *session) quit(ctx context.Context) {
+func (n *session) quit() {
 	if !n.broken {
+		ctx, cancel := context.WithTimeout(context.Background(), quitTime)
+		defer cancel()
 		_ = n.do(ctx, atHello, n.client.Quit)
 	}
 	n.drop()

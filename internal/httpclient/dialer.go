@@ -1,35 +1,37 @@
-package smtp
+package httpclient
 
 import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"time"
-
-	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
-// newTunnel returns what connects through the HTTP proxy of the options
-// (CONNECT; RFC 9110, section 9.3.6). Its error is an *httpclient.ProxyError if
-// the proxy will not open a connection.
-func newTunnel(o httpclient.Options, logger *slog.Logger) (func(ctx context.Context, network, address string) (net.Conn, error), error) {
-	transport, err := httpclient.NewTransport(o, logger)
+// Dial opens a connection, as the DialContext of net.Dialer does.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// NewDialer returns what connects to servers of other protocols than HTTP, through
+// the proxy of the options if they name one (CONNECT; RFC 9110, section 9.3.6).
+// config is that of NewTLS, without a server's name. The error is a *ProxyError
+// if the proxy does not open a connection.
+func NewDialer(o Options, config *tls.Config) (Dial, error) {
+	direct := (&net.Dialer{Timeout: dialTimeout}).DialContext
+	if o.Proxy == "" {
+		return direct, nil
+	}
+	u, err := proxyURL(o.Proxy)
 	if err != nil {
 		return nil, err
 	}
-	u, err := transport.Proxy(nil) // always the same
-	if err != nil {
-		return nil, err
-	}
-	port, dial := "80", transport.DialContext
+	dial, port := direct, "80"
 	if u.Scheme == "https" {
-		port, dial = "443", transport.DialTLSContext
+		dial, port = dialProxy(config), "443"
 	}
 	proxy := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port))
 	header := http.Header{}
@@ -40,7 +42,7 @@ func newTunnel(o httpclient.Options, logger *slog.Logger) (func(ctx context.Cont
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dial(ctx, network, proxy)
 		if err != nil {
-			return nil, &net.OpError{Op: "proxyconnect", Net: network, Err: err} // as net/http has it
+			return nil, &net.OpError{Op: opProxy, Net: network, Err: err}
 		}
 		stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 		err = tunnel(c, address, header)
@@ -55,23 +57,20 @@ func newTunnel(o httpclient.Options, logger *slog.Logger) (func(ctx context.Cont
 	}, nil
 }
 
-// maxProxyAnswer bounds the header of the proxy's answer, in bytes.
-const maxProxyAnswer = 16 << 10
-
 // tunnel asks the proxy for a connection to address.
 func tunnel(c net.Conn, address string, header http.Header) error {
 	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Host: address}, Host: address, Header: header}
 	if err := request.Write(c); err != nil {
 		return err
 	}
-	// What follows the answer is the mail server's greeting: not to be read here.
-	reader := bufio.NewReader(io.LimitReader(byteByByte{c}, maxProxyAnswer))
+	// What follows the answer is the server's: not to be read here.
+	reader := bufio.NewReader(io.LimitReader(byteByByte{c}, maxHeaderBytes))
 	answer, err := http.ReadResponse(reader, request) //nolint:bodyclose // what follows is the tunnel
 	if err != nil {
 		return err
 	}
 	if answer.StatusCode != http.StatusOK {
-		return &httpclient.ProxyError{Status: answer.StatusCode}
+		return &ProxyError{Status: answer.StatusCode}
 	}
 	return nil
 }

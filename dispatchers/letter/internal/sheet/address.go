@@ -1,9 +1,10 @@
-package letter
+package sheet
 
 import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -15,9 +16,27 @@ const (
 	maxAddressLine  = 60 // characters
 )
 
-// parseAddress takes a postal address apart at "|", ";" and line feeds. Empty
-// lines are left out. Errors do not quote it.
-func parseAddress(address string, minimum int) ([]string, error) {
+// ParseAddress returns the 2 to 6 lines of a recipient's address, which "|", ";" or
+// line feeds separate, as they can be printed. Empty ones are left out. Errors do
+// not quote it.
+func ParseAddress(address string) ([]string, error) { return parseLines(address, minAddressLines) }
+
+// ParseSender is ParseAddress for the sender's, which may have one line. "" has none.
+func ParseSender(address string) ([]string, error) {
+	if address == "" {
+		return nil, nil
+	}
+	lines, err := parseLines(address, 1)
+	if err != nil {
+		return nil, err
+	}
+	if err := New(time.Now(), "").window(&Page{Sender: lines}); err != nil {
+		return nil, errors.New("it is too long for the one line above the address: shorten it")
+	}
+	return lines, nil
+}
+
+func parseLines(address string, minimum int) ([]string, error) {
 	address = strings.NewReplacer("\r\n", "|", "\n", "|", ";", "|").Replace(address)
 	if !utf8.ValidString(address) || strings.ContainsFunc(address, forbidden) {
 		return nil, errors.New("it holds control characters, or is not UTF-8")
@@ -30,6 +49,10 @@ func parseAddress(address string, minimum int) ([]string, error) {
 		}
 		if utf8.RuneCountInString(line) > maxAddressLine {
 			return nil, fmt.Errorf("line %d is longer than %d characters", len(lines)+1, maxAddressLine)
+		}
+		line, err := Printable(line)
+		if err != nil {
+			return nil, err
 		}
 		lines = append(lines, line)
 	}

@@ -1,4 +1,4 @@
-package smtp
+package mailserver
 
 import (
 	"context"
@@ -10,9 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	gosmtp "github.com/wneessen/go-mail/smtp"
-
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 )
 
@@ -29,31 +28,42 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { close(p); return nil }
 func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// dial opens a session over a pipe.
-func (p pipes) dial(context.Context) (*session, error) {
-	ours, theirs := net.Pipe()
-	p <- theirs
-	client, err := gosmtp.NewClient(ours, "mail.example.com")
-	if err != nil {
-		return nil, err
-	}
-	client.SkipSMTPUTF8(true)
-	return &session{conn: &conn{Conn: ours, left: maxAnswers}, client: client, opened: time.Now()}, nil
-}
-
-// bubble runs a test with a mail server and a pool in a bubble of synctest.
-func bubble(t *testing.T, f func(t *testing.T, s *mail.Server, p *pool)) {
-	synctest.Test(t, func(t *testing.T) {
-		listener := make(pipes)
-		s := startServer(t, mail.Options{Listener: listener, TLS: mail.None})
-		p := newPool(listener.dial, 1)
-		t.Cleanup(p.close)
-		f(t, s, p)
+// server is what sends to a server behind the listener, over one connection.
+func (p pipes) server() *Server {
+	return New(Options{
+		Host: "mail.example.com", TLS: Off, HELO: "localhost", Connections: 1,
+		Connect: func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			p <- theirs
+			return ours, nil
+		},
 	})
 }
 
-func bigMail() *outgoing {
-	return &outgoing{from: "a@example.com", to: "b@example.com", content: []byte(strings.Repeat("0123456789\r\n", 10000))}
+func startServer(t *testing.T, o mail.Options) *mail.Server {
+	t.Helper()
+	s, err := mail.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// bubble runs a test with a mail server, and what sends to it, in a bubble of
+// synctest.
+func bubble(t *testing.T, f func(t *testing.T, s *mail.Server, d *Server)) {
+	synctest.Test(t, func(t *testing.T) {
+		listener := make(pipes)
+		s := startServer(t, mail.Options{Listener: listener, TLS: mail.None})
+		d := listener.server()
+		t.Cleanup(d.Close)
+		f(t, s, d)
+	})
+}
+
+func bigMail() *Mail {
+	return &Mail{From: "a@example.com", To: "b@example.com", Content: []byte(strings.Repeat("0123456789\r\n", 10000))}
 }
 
 func last(s *mail.Server) string {
@@ -86,12 +96,12 @@ func TestStallInTheMailIsTemporary(t *testing.T) {
 			content, _ := io.ReadAll(c)
 			rest <- string(content)
 		}()
-		p := newPool(listener.dial, 1)
+		p := listener.server()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		wantFailure(t, p.send(ctx, bigMail()), dispatchers.Temporary, "timeout")
-		p.close()
-		if got := <-rest; strings.Contains(got, "\r\n.\r\n") || strings.Contains(got, "QUIT") || len(p.idle) != 0 {
+		dispatcherstest.WantFailure(t, p.Send(ctx, bigMail()), dispatchers.Temporary, "timeout")
+		p.Close()
+		if got := <-rest; strings.Contains(got, "\r\n.\r\n") || strings.Contains(got, "QUIT") {
 			t.Errorf("the server took half a mail for a whole one: …%q", got[max(0, len(got)-40):])
 		}
 	})
@@ -127,14 +137,14 @@ func TestWaitingIsNotSending(t *testing.T) {
 					}
 				}()
 				s := startServer(t, mail.Options{Listener: slowly, TLS: mail.None})
-				p := newPool(listener.dial, 1)
-				t.Cleanup(func() { p.close(); close(listener) })
+				p := listener.server()
+				t.Cleanup(func() { p.Close(); close(listener) })
 				within := func(deadline time.Duration) error {
 					all, cancelAll := context.WithTimeout(t.Context(), deadline)
 					defer cancelAll()
 					ctx, cancel := dispatchers.Attempt(all, 5*time.Second)
 					defer cancel()
-					return p.send(ctx, bigMail())
+					return p.Send(ctx, bigMail())
 				}
 				send := func() error { return within(tc.deadline) }
 				if err := send(); err != nil {
@@ -152,10 +162,10 @@ func TestWaitingIsNotSending(t *testing.T) {
 					t.Error(first, second)
 				}
 				if tc.mails == 2 {
-					wantFailure(t, second, dispatchers.Temporary, "busy")
+					dispatcherstest.WantFailure(t, second, dispatchers.Temporary, "busy")
 				}
 				for range 3 { // a later attempt has less time
-					wantFailure(t, within(1900*time.Millisecond), dispatchers.Temporary, "busy")
+					dispatcherstest.WantFailure(t, within(1900*time.Millisecond), dispatchers.Temporary, "busy")
 				}
 				if n := len(s.Mails()); n != tc.mails {
 					t.Errorf("the server has %d mails, want %d", n, tc.mails)
@@ -172,8 +182,8 @@ func TestWaitingIsNotSending(t *testing.T) {
 }
 
 func TestIdleConnectionsEnd(t *testing.T) {
-	bubble(t, func(t *testing.T, s *mail.Server, p *pool) {
-		if err := p.send(t.Context(), bigMail()); err != nil {
+	bubble(t, func(t *testing.T, s *mail.Server, p *Server) {
+		if err := p.Send(t.Context(), bigMail()); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(idleTime - time.Second)
@@ -181,16 +191,16 @@ func TestIdleConnectionsEnd(t *testing.T) {
 			t.Error("the connection ended early")
 		}
 		time.Sleep(2 * time.Second)
-		if command := last(s); command != "QUIT" || len(p.idle) != 0 {
-			t.Errorf("the last command is %q, %d connections are kept", command, len(p.idle))
+		if command := last(s); command != "QUIT" {
+			t.Errorf("the last command is %q", command)
 		}
 	})
 }
 
 func TestOldConnectionsEnd(t *testing.T) {
-	bubble(t, func(t *testing.T, s *mail.Server, p *pool) {
+	bubble(t, func(t *testing.T, s *mail.Server, p *Server) {
 		for range 60 { // ten minutes
-			if err := p.send(t.Context(), bigMail()); err != nil {
+			if err := p.Send(t.Context(), bigMail()); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Second)
@@ -202,7 +212,7 @@ func TestOldConnectionsEnd(t *testing.T) {
 }
 
 func TestContextThatHasEnded(t *testing.T) {
-	bubble(t, func(t *testing.T, s *mail.Server, p *pool) {
+	bubble(t, func(t *testing.T, s *mail.Server, p *Server) {
 		n, err := p.dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -210,8 +220,8 @@ func TestContextThatHasEnded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		at, err := n.send(ctx, bigMail())
-		wantFailure(t, err, dispatchers.Temporary, "canceled")
-		if at != atSender || !n.broken || last(s) != "" {
+		dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "canceled")
+		if at != atSender || !n.broken || last(s) != "EHLO localhost" {
 			t.Errorf("came to %q, broken %v, last command %q", at, n.broken, last(s))
 		}
 		n.drop()

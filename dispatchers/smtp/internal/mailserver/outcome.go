@@ -1,4 +1,4 @@
-package smtp
+package mailserver
 
 import (
 	"context"
@@ -19,8 +19,6 @@ import (
 // The reasons of failed attempts, in addition to those of the packages
 // dispatchers and httpclient.
 const (
-	reasonTemplate       = "template"
-	reasonID             = "id"
 	reasonBusy           = "busy"
 	reasonSTARTTLS       = "starttls"
 	reasonAuth           = "auth"
@@ -103,20 +101,7 @@ func isNetwork(err error) bool {
 	return ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
-var enhanced = regexp.MustCompile(`^([245])\.\d{1,3}\.\d{1,3}\b`)
-
-// answered says what an answer of the server means. The code decides (RFC
-// 5321, section 4.2.1), and the enhanced code (RFC 3463) says more, unless it is
-// of another class.
-func answered(at stage, answer *textproto.Error) *dispatchers.Error {
-	said, code := strconv.Itoa(answer.Code), ""
-	if match := enhanced.FindStringSubmatch(answer.Msg); match != nil && match[1] == said[:1] {
-		code = match[0]
-		said += " " + code
-	}
-	class, reason, advice := meaning(at, answer.Code, code)
-	return dispatchers.Fail(class, reason, "%s: it answered %s: %s", at, said, advice)
-}
+var enhanced = regexp.MustCompile(`^[245]\.\d{1,3}\.\d{1,3}\b`)
 
 // gone are the enhanced codes of a recipient that there will never be (RFC
 // 3463, section 3.2; RFC 7505 for 5.1.10).
@@ -125,22 +110,35 @@ var gone = []string{"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"}
 // authCodes are the answers that ask for another login (RFC 4954, section 6).
 var authCodes = []int{530, 534, 535, 538}
 
-func meaning(at stage, code int, enhanced string) (class dispatchers.Class, reason, advice string) {
-	switch {
-	case code/100 == 4:
-		return dispatchers.Temporary, reasonDeferred, "it may work later"
-	case code/100 != 5 && at == atEnd:
-		return dispatchers.Refused, reasonUncertain, "this does not say whether it has the mail, which is not sent again"
-	case code/100 != 5:
-		return dispatchers.Broken, reasonProtocol, "this is not an answer of SMTP: check server"
-	case at == atAuth, slices.Contains(authCodes, code), enhanced == "5.7.8":
-		return dispatchers.Broken, reasonAuth, "check auth, auth_type and tls"
-	case at < atSender:
-		return dispatchers.Broken, reasonServerRefused, "the server takes nothing from here: check server, tls and helo"
-	case at == atSender:
-		return dispatchers.Refused, reasonSenderRejected, "it does not take mail of this sender: check from, and the rights of the account"
-	case slices.Contains(gone, enhanced):
-		return dispatchers.Expired, reasonNoMailbox, "the mailbox does not exist"
+// answered says what an answer of the server means. The code decides (RFC
+// 5321, section 4.2.1), and the enhanced code (RFC 3463) says more, unless it is
+// of another class.
+func answered(at stage, answer *textproto.Error) *dispatchers.Error {
+	said := strconv.Itoa(answer.Code)
+	code := enhanced.FindString(answer.Msg)
+	if code != "" && code[0] == said[0] {
+		said += " " + code
+	} else {
+		code = ""
 	}
-	return dispatchers.Refused, dispatchers.ReasonRejected, "it does not take the mail; its log says why"
+	fail := func(class dispatchers.Class, reason, advice string) *dispatchers.Error {
+		return dispatchers.Fail(class, reason, "%s: it answered %s: %s", at, said, advice)
+	}
+	switch class := answer.Code / 100; {
+	case class == 4:
+		return fail(dispatchers.Temporary, reasonDeferred, "it may work later")
+	case class != 5 && at == atEnd:
+		return fail(dispatchers.Refused, reasonUncertain, "this does not say whether it has the mail, which is not sent again")
+	case class != 5:
+		return fail(dispatchers.Broken, reasonProtocol, "this is not an answer of SMTP: check server")
+	case at == atAuth, slices.Contains(authCodes, answer.Code), code == "5.7.8":
+		return fail(dispatchers.Broken, reasonAuth, "check auth, auth_type and tls")
+	case at < atSender:
+		return fail(dispatchers.Broken, reasonServerRefused, "the server takes nothing from here: check server, tls and helo")
+	case at == atSender:
+		return fail(dispatchers.Refused, reasonSenderRejected, "it does not take mail of this sender: check from, and the rights of the account")
+	case slices.Contains(gone, code):
+		return fail(dispatchers.Expired, reasonNoMailbox, "the mailbox does not exist")
+	}
+	return fail(dispatchers.Refused, dispatchers.ReasonRejected, "it does not take the mail; its log says why")
 }
