@@ -114,7 +114,7 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 func (m *metrics) Exchanged(r exchange.Record) {
 	m.dispatches.WithLabelValues(r.Dispatcher, string(r.Operation), string(r.Result), r.Reason).Inc()
 	m.duration.WithLabelValues(r.Dispatcher).Observe(r.Took.Seconds())
-	if r.Thumbprint != "" {
+	if r.Alg != "" {
 		m.keyAge.Observe(r.KeyAge.Seconds())
 	}
 	if r.Sealing != "" {

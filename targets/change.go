@@ -257,8 +257,8 @@ type deletion struct{}
 
 func (deletion) concerns(_ *Directory, current *Target) bool { return current != nil }
 
-func (deletion) applyTo(c *Change, ref Ref, _ *Target, _ bool) (*Target, []Event) {
-	return nil, []Event{{Name: EventForgotten, Ref: ref, Source: c.source}}
+func (deletion) applyTo(c *Change, ref Ref, current *Target, _ bool) (*Target, []Event) {
+	return nil, []Event{{Name: EventForgotten, Ref: ref, User: current.user(), Source: c.source}}
 }
 
 func (deletion) also(context.Context, *Directory) ([]Ref, error) { return nil, nil }

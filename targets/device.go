@@ -93,7 +93,7 @@ func (r *deviceRequest) concerns(_ *Directory, current *Target) bool {
 
 func (r *deviceRequest) applyTo(c *Change, ref Ref, current *Target, _ bool) (*Target, []Event) {
 	if r.deletes {
-		return nil, []Event{{Name: EventForgotten, Ref: ref, Source: c.source}}
+		return nil, []Event{{Name: EventForgotten, Ref: ref, User: current.user(), Source: c.source}}
 	}
 	return c.d.markStale(ref, current, allMembers(), c.source, r.why)
 }

@@ -136,7 +136,15 @@ func (d *Directory) takeKeys(t *Target, encryption, signature []byte) []Event {
 }
 
 func (t *Target) event(name EventName, source, reason string) Event {
-	return Event{Name: name, Ref: t.Ref(), Source: source, Reason: reason, Thumbprint: t.Thumbprint}
+	return Event{Name: name, Ref: t.Ref(), User: t.Username, Source: source, Reason: reason, Thumbprint: t.Thumbprint}
+}
+
+// user returns whose target it is, "" where there is none.
+func (t *Target) user() string {
+	if t == nil {
+		return ""
+	}
+	return t.Username
 }
 
 func absent(jwk []byte) bool {

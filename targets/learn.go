@@ -120,9 +120,9 @@ func (d *Directory) Invalidate(ctx context.Context, id, source string) error {
 }
 
 func (d *Directory) invalidate(ctx context.Context, ref Ref, source, why string) error {
-	err := d.overwrite(ctx, ref, "dropping target", source, func(ref Ref, _ *Target) (*Target, []Event) {
+	err := d.overwrite(ctx, ref, "dropping target", source, func(ref Ref, current *Target) (*Target, []Event) {
 		next, _ := d.markStale(ref, nil, allMembers(), source, why)
-		return next, []Event{{Name: EventDropped, Ref: ref, Source: source, Reason: why}}
+		return next, []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: source, Reason: why}}
 	})
 	if err != nil {
 		d.pending().keepChange(ref, source)

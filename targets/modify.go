@@ -51,7 +51,7 @@ func (*modification) also(context.Context, *Directory) ([]Ref, error) { return n
 func (m *modification) applyTo(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event) {
 	if m.payload == nil {
 		next, _ := c.d.markStale(ref, nil, allMembers(), c.source, "")
-		return next, []Event{{Name: EventDropped, Ref: ref, Source: c.source, Reason: whyUnreadable}}
+		return next, []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: c.source, Reason: whyUnreadable}}
 	}
 	if why, members := m.objection(c, ref, current, alone); why != "" {
 		return c.d.markStale(ref, current, members, c.source, why)

@@ -26,11 +26,7 @@ stores, --namespace or --base-path chooses one.`,
   caddy oob targets forget --user jeff`,
 	}
 	group(cmd)
-	flags := cmd.PersistentFlags()
-	flags.StringP("config", "c", "", "Configuration file (default: the Caddyfile in the current folder)")
-	flags.StringP("adapter", "a", "", "Name of config adapter to apply")
-	flags.String("namespace", "", "Namespace of the handler, where there are several")
-	flags.String("base-path", "", "Base path of the handler, where there are several")
+	configFlags(cmd)
 	cmd.AddCommand(listCommand(), showCommand(), importCommand(), exportCommand(), forgetCommand(), resealCommand())
 	return cmd
 }

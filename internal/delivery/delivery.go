@@ -48,6 +48,8 @@ type Config struct {
 	User func(ctx context.Context, username string) (*targets.User, error)
 
 	Log *slog.Logger // nil for none
+
+	Hash *keyedhash.Key // of tokens and ids in logs and records; nil for the process's
 }
 
 // Courier delivers messages.
@@ -150,7 +152,7 @@ type run struct {
 }
 
 func (c *Courier) newRun(d Dispatch, token string) *run {
-	r := &run{courier: c, dispatch: d, token: token, tokenHash: keyedhash.Of("token", token), journal: new(journal), user: new(userLookup)}
+	r := &run{courier: c, dispatch: d, token: token, tokenHash: c.Hash.Of("token", token), journal: new(journal), user: new(userLookup)}
 	r.key = sync.OnceValues(r.findKey)
 	r.seal = sync.OnceValues(r.sealPayload)
 	return r

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -40,7 +39,7 @@ func (r *run) quarantine(ctx context.Context, c *Channel, to recipient, failure 
 	if failure.Class != dispatchers.Expired || failure.KeepTarget || r.dispatch.Target == nil || to.address == "" || !to.own && to.address != r.dispatch.Target.Address {
 		return
 	}
-	target := slog.String("target", keyedhash.Of("target", r.dispatch.Target.ID))
+	target := slog.String("target", r.courier.Hash.Of("target", r.dispatch.Target.ID))
 	if err := r.courier.Targets.Expire(ctx, r.dispatch.Target); err != nil {
 		r.courier.Log.Warn("quarantining a dispatch target whose address is gone", slog.String("dispatcher", c.Name), target, slog.Any("error", err))
 	}

@@ -33,7 +33,7 @@ func (x *Exchange) modifyTarget(w http.ResponseWriter, r *http.Request, id strin
 		return err
 	}
 	c := changeCall{
-		subject: slog.String("target", TargetHash(id)),
+		subject: slog.String("target", x.targetHash(id)),
 		begin: func(ctx context.Context) (*targets.Change, error) {
 			return x.Targets.BeginModify(ctx, id, body)
 		},
@@ -51,7 +51,7 @@ func (x *Exchange) deleteTarget(w http.ResponseWriter, r *http.Request, id strin
 		return err
 	}
 	return x.change(w, upstream, changeCall{
-		subject: slog.String("target", TargetHash(id)),
+		subject: slog.String("target", x.targetHash(id)),
 		begin: func(ctx context.Context) (*targets.Change, error) {
 			return x.Targets.BeginDelete(ctx, id)
 		},
@@ -74,7 +74,7 @@ func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route ne
 		Signature: r.Header.Get(deviceSignature), Body: upstream.ContentLength != 0,
 	}
 	return x.change(w, upstream, changeCall{
-		subject: slog.String("device", keyedHash("device", route.ID)),
+		subject: slog.String("device", x.Hash.Of("device", route.ID)),
 		begin: func(ctx context.Context) (*targets.Change, error) {
 			return x.Targets.BeginDevice(ctx, call)
 		},

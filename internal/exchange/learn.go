@@ -112,7 +112,7 @@ func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Nex
 	}
 	if err != nil {
 		x.Log.Error("learning a dispatch target: until the store takes it, only this process knows of it",
-			slog.String("call", l.source), slog.String("target", TargetHash(created.ID)), slog.Any("error", err))
+			slog.String("call", l.source), slog.String("target", x.targetHash(created.ID)), slog.Any("error", err))
 	}
 	return rec.relay()
 }

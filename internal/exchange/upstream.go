@@ -38,7 +38,7 @@ func (x *Exchange) forward(w http.ResponseWriter, d *delivery.Dispatch, next Nex
 	if err != nil {
 		return malformed(rec, err)
 	}
-	e := conclusion{token: answer.Token, reply: func(out nevisfido.Outcome) error { return rec.replace(answer.WithOutcome(out)) }}
+	e := conclusion{token: answer.Token, session: answer.SessionID, reply: func(out nevisfido.Outcome) error { return rec.replace(answer.WithOutcome(out)) }}
 	if answer.Result != nevisfido.Dispatched {
 		e.failure, e.result = x.declined(d, answer.Result)
 		return e
