@@ -289,7 +289,9 @@ inline putFence(i) {
 		oldFences = 0;
 		for (j : 1 .. CHANGES) {
 			if
+#ifndef BREAK_DEAD_STAY
 			:: c[j].old -> oldFences = oldFences | bitOf(j)
+#endif
 			:: else
 			fi
 		}
@@ -790,11 +792,9 @@ init {
 		/* What was not sent, or refused, or forged, has left nothing. */
 		assert(disturbed || rec.fence == 0 && (rec.unsure & ~touched) == 0)
 	}
-#ifndef SOURCE
 	if
 	:: fido.there && (rec.known || (tried & K) != 0) -> repeat()
 	:: else
 	fi
-#endif
 }
 

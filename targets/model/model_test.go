@@ -46,6 +46,7 @@ var broken = map[string]string{
 	"a late fence not taken back":                     "-DBREAK_TAKE_BACK -DFAULTS=1 -DCHANGES=1",
 	"a forgery gets a fence":                          "-DBREAK_FORGED -DCHANGES=1",
 	"what died is forgotten":                          "-DBREAK_DROP_DEAD -DCRASHES=1",
+	"what died stays in the fence":                    "-DBREAK_DEAD_STAY -DCRASHES=1",
 	"no fence for an unknown target without a key":    "-DBREAK_UNKNOWN -DUNKNOWN",
 	"a source's answer kept without a comparison":     "-DBREAK_KEEP -DSOURCE -DDISPATCHES=1 -DKINDS=1",
 	"an unanswered change leaves the record the same": "-DBREAK_UPDATED -DSOURCE -DDISPATCHES=1 -DKINDS=1",
@@ -142,7 +143,7 @@ func run(t *testing.T, folder, program string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // the programs are named above
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = folder
 	out, err := cmd.CombinedOutput()
 	if err != nil && (ctx.Err() != nil || cmd.ProcessState == nil || len(out) == 0 || program != "./pan" && !strings.Contains(string(out), "spin:")) {
