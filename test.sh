@@ -55,6 +55,7 @@ need zbarimg zbar-tools
 need node nodejs
 need npm npm
 need gcc gcc
+need spin spin
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev) # which gcc only recommends
 need qpdf qpdf
 need pdftoppm poppler-utils

@@ -60,9 +60,8 @@ type request interface {
 // unless Unrecorded is called.
 //
 // There is no fence for a forged request: nevisFIDO cannot accept it, and
-// anybody could disable a target by sending some. An unknown target gets one
-// only where the request brings a key, or a key source might bring the target
-// in its old form later.
+// anybody could disable a target by sending some. An unknown target gets one,
+// too: another process may be learning it from a change that overlaps.
 func (d *Directory) BeginModify(ctx context.Context, id string, jws []byte) (*Change, error) {
 	c := d.newChange(SourceModify, &modification{jws: jws}, d.ref(id))
 	return c, c.begin(ctx)

@@ -244,10 +244,10 @@ func (d *Directory) markStale(ref Ref, t *Target, members []string, source, why 
 	}
 	before := len(t.Unsure)
 	t.distrust(members)
+	t.Updated = d.now() // also where all was unsure: a key source that was asked before is not believed (keep)
 	if len(t.Unsure) == before {
 		return t, nil
 	}
-	t.Updated = d.now()
 	return t, []Event{t.event(EventStale, source, why)}
 }
 

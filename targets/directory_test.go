@@ -167,6 +167,33 @@ func TestFindKeepsWhatHasChangedMeanwhile(t *testing.T) {
 	}
 }
 
+// A live source is asked while the target is unsure, and meanwhile another change
+// of the same members ends as the first did: the record says no more than before,
+// and the source's answer is old.
+func TestFindForgetsAnAnswerOlderThanAChange(t *testing.T) {
+	for name, change := range map[string]func(*fixture){
+		"not answered": func(f *fixture) { f.modify(t, f.jws(newKey(2)), 500) },
+		"accepted, and not to be applied": func(f *fixture) {
+			f.modify(t, f.jws(map[string]any{"encryptionKey": string(publicJWK(2)), "creationTimeInEpochMillis": 1}), 204)
+		},
+	} {
+		s := found(1)
+		s.live = true
+		f := newFixture(named(s)...)
+		f.learn(t, nil)
+		f.modify(t, f.jws(newKey(1)), 500)
+		s.during = func() {
+			f.now = f.now.Add(time.Second)
+			change(f)
+		}
+		if got := f.find(t); got.State() != targets.Stale {
+			t.Errorf("%s: an older answer of a source was stored: %+v", name, got)
+		}
+		s.during = nil
+		f.mustState(t, targets.Active)
+	}
+}
+
 func TestStaleRecordIsRepairedFromLiveSourceOnly(t *testing.T) {
 	for _, live := range []bool{false, true} {
 		s := found(1)

@@ -10,12 +10,15 @@
 // address messages. Two invariants hold at every moment, for any number of
 // processes on one store, and wherever one of them is killed:
 //
-//   - No message goes to a key or an address that nevisFIDO has replaced: each
-//     member of a record agrees with nevisFIDO, or the record is stale, or there
-//     is none. Nothing is sent that takes a member which is unsure.
+//   - No message goes to a key or an address that nevisFIDO had replaced when the
+//     dispatch looked its target up: each member of a record agrees with nevisFIDO,
+//     or is unsure, or there is no record. Nothing is sent that takes a member which
+//     is unsure.
 //   - A target becomes usable again with the next change that nevisFIDO answers
 //     clearly and that brings the members in question, with a registration, or
 //     from a live key source.
+//
+// docs/model.md says under which assumptions; package model checks it.
 //
 // A record has a fence while nevisFIDO is asked for changes of the target, the
 // members that are unsure because nevisFIDO may hold other values, and the

@@ -40,17 +40,18 @@ func (m *modification) read(current *Target) (members []string, forged bool) {
 	return membersOf(m.payload), forged
 }
 
-// concerns leaves out an unknown target, unless the request brings a key, or a
-// key source might bring the target in its old form later.
-func (m *modification) concerns(d *Directory, current *Target) bool {
-	return current != nil || len(d.Sources) > 0 || m.payload != nil && (m.payload.EncryptionKey != nil || m.payload.UnclearKeys)
-}
+// concerns includes unknown targets: another process may be learning this one from
+// a change that overlaps.
+func (*modification) concerns(*Directory, *Target) bool { return true }
 
 func (*modification) also(context.Context, *Directory) ([]Ref, error) { return nil, nil }
 
 func (m *modification) applyTo(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event) {
 	if m.payload == nil {
 		next, _ := c.d.markStale(ref, nil, allMembers(), c.source, "")
+		if current.empty() {
+			return next, nil
+		}
 		return next, []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: c.source, Reason: whyUnreadable}}
 	}
 	if why, members := m.objection(c, ref, current, alone); why != "" {

@@ -163,6 +163,29 @@ func TestUnknownTarget(t *testing.T) {
 }
 
 // A key source that may hold the old key must not bring it in later.
+// Two changes of a target that the store does not know overlap: whichever members
+// they bring, what the first to be recorded brought is not sure before the other
+// one has ended.
+func TestChangesOfAnUnknownTargetOverlap(t *testing.T) {
+	for _, first := range []map[string]any{{"target": "address-1"}, newKey(1)} {
+		f := newFixture()
+		other := f.another()
+		address := must(f.BeginModify(t.Context(), "one", f.jws(first)))
+		both := must(other.BeginModify(t.Context(), "one", f.jws(map[string]any{
+			"target": "address-2", "encryptionKey": string(publicJWK(2)),
+		})))
+		finish(t, both, 204)
+		other.mustState(t, targets.Stale)
+		finish(t, address, 204)
+		other.mustState(t, targets.Stale)
+	}
+	f := newFixture()
+	f.modify(t, f.jws(map[string]any{"target": "address-1"}), 204) // alone, it brings nothing to seal with
+	f.modify(t, []byte("unreadable"), 204)
+	f.mustBeUnknown(t)
+	f.mustHaveSent(t)
+}
+
 func TestUnknownTargetWithOldSource(t *testing.T) {
 	for _, test := range []struct {
 		members map[string]any
