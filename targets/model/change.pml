@@ -316,7 +316,7 @@ inline putFence(i) {
 	fi
 }
 
-/* modification.apply */
+/* modification.takeOver */
 inline apply(i) {
 	if
 	:: !n.known && (c[i].members & K) == 0 -> markStale(c[i].members)
