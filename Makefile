@@ -14,8 +14,8 @@ test-all: ## everything, as root on Debian: installs packages, skips nothing
 lint: ## the linters of .golangci.yml
 	./test.sh lint
 
-bench: ## the benchmarks of every package
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## rates, parts and memory against their limits; docs/performance.md
+	bench/run
 
 demo: ## Caddy with the module between simulated parties
 	go run ./cmd/demo

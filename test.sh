@@ -65,6 +65,8 @@ need /usr/sbin/postfix postfix
 need /usr/sbin/saslpasswd2 sasl2-bin
 need redis-server redis-server
 need chromium chromium
+need promtool prometheus
+need etcd etcd-server
 dpkg -s squid-openssl >/dev/null 2>&1 || missing+=(squid-openssl)
 dpkg -s libsasl2-modules >/dev/null 2>&1 || missing+=(libsasl2-modules)
 /usr/bin/python3 -c 'import jwcrypto' 2>/dev/null || missing+=(python3-jwcrypto)
@@ -87,8 +89,11 @@ step "the binary and Caddyfile.example"
 
 export OOB_TEST_ALL=1 # a test that cannot run is a failure here
 
+step "what deploy/ is checked with"
+go -C deploy/kube/apiserver build -trimpath -o /dev/null . # minutes with a cold cache, none with a warm one
+
 step "tests"
-go test -race -count=1 ./...
+go test -race -count=1 -timeout 30m ./...
 
 step "benchmarks run"
 go test -run '^$' -bench . -benchtime 1x ./... >/dev/null

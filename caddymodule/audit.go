@@ -35,6 +35,13 @@ type Audit struct {
 	// Default: 10
 	RollKeep int `json:"roll_keep,omitempty"`
 
+	// The private key that signs checkpoints of the file, once a minute and at its
+	// end, so that `caddy oob audit verify` finds with the public one that lines
+	// were cut off or all of them made anew. `caddy oob audit keygen` makes both.
+	// Use a placeholder such as `{file./path}`, and a file that those who may write
+	// to the audit file cannot read. Default: no checkpoints
+	SigningKey string `json:"signing_key,omitempty"`
+
 	// The name of a logger, which is appended to the handler's, such as
 	// `audit` for `http.handlers.oob_dispatch.audit`: a log of Caddy's that
 	// includes it decides on output, format and rotation. The lines are not
@@ -46,6 +53,10 @@ var auditOptions = conf.Table[Audit]{
 	conf.Argument(conf.Custom("audit", readAudit, nil)),
 	conf.Size("roll_size", func(a *Audit) *int64 { return &a.RollSize }, 1<<20, 16<<30, 100<<20),
 	conf.Int("roll_keep", func(a *Audit) *int { return &a.RollKeep }, 1, 10_000, 10),
+	conf.Secret("signing_key", func(a *Audit) *string { return &a.SigningKey }, func(text string) error {
+		_, err := auditfile.ParseSigner(text)
+		return err
+	}),
 }
 
 func readAudit(a *Audit, d *caddyfile.Dispenser) error {
@@ -74,8 +85,8 @@ func (a *Audit) Check() error {
 		return placeholder.CheckPath("audit file", a.File)
 	case !validName.MatchString(a.Log):
 		return fmt.Errorf("audit log %q: a name has 1 to 64 letters, digits, dots, underscores or hyphens", a.Log)
-	case a.RollSize != 0 || a.RollKeep != 0:
-		return errors.New("roll_size and roll_keep belong to audit file: remove them, and have Caddy's log roll its file")
+	case a.RollSize != 0 || a.RollKeep != 0 || a.SigningKey != "":
+		return errors.New("roll_size, roll_keep and signing_key belong to audit file: remove them, and have Caddy's log roll its file")
 	}
 	return nil
 }
@@ -132,21 +143,26 @@ func (h *Handler) openAudit(log *zap.Logger) (auditTrail, error) {
 	}
 	file, loaded, err := auditFiles.LoadOrNew(path, func() (caddy.Destructor, error) {
 		trouble := new(auditTrouble)
-		return &auditFile{auditfile.New(path, h.Audit.bounds(), trouble.report), path, trouble}, nil
+		return &auditFile{auditfile.New(path, h.Audit.options(), trouble.report), path, trouble}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sharing the audit file: %w", err)
 	}
 	h.audit = file.(*auditFile)
 	if loaded {
-		h.audit.SetBounds(h.Audit.bounds())
+		h.audit.SetOptions(h.Audit.options())
 	}
 	h.release = append(h.release, func() error { _, err := auditFiles.Delete(path); return err })
 	return fileTrail(h.audit.File), nil
 }
 
-func (a *Audit) bounds() auditfile.Bounds {
-	return auditfile.Bounds{Size: a.RollSize, Keep: a.RollKeep}
+// options are those of a block that has been provisioned.
+func (a *Audit) options() auditfile.Options {
+	o := auditfile.Options{Size: a.RollSize, Keep: a.RollKeep}
+	if a.SigningKey != "" {
+		o.Signer, _ = auditfile.ParseSigner(a.SigningKey) // which Provision did as well
+	}
+	return o
 }
 
 // canHoldAudit finds errors in a path without touching anything.

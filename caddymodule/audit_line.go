@@ -45,8 +45,10 @@ func (t auditTrail) exchanged(r exchange.Record) {
 		zap.String("operation", string(r.Operation)),
 		zap.String("dispatcher", r.Dispatcher),
 		known("delivered", r.Delivered),
+		known("user", r.User),
 		known("target", r.Target),
 		known("token", r.Token),
+		known("session", r.Session),
 		known("thumbprint", r.Thumbprint),
 		known("alg", r.Alg),
 		known("enc", r.Enc),
@@ -54,6 +56,7 @@ func (t auditTrail) exchanged(r exchange.Record) {
 		zap.String("result", string(r.Result)),
 		zap.String("class", string(r.Class)),
 		known("reason", r.Reason),
+		known("cause", r.Cause),
 		each("attempts", r.Attempts, attemptFields),
 		each("fallbacks", r.Fallbacks, fallbackFields),
 		zap.Int64("ms", r.Took.Milliseconds()),
@@ -63,7 +66,7 @@ func (t auditTrail) exchanged(r exchange.Record) {
 func attemptFields(a delivery.Attempt) []zap.Field {
 	return []zap.Field{
 		zap.String("dispatcher", a.Dispatcher), zap.String("class", string(a.Class)),
-		known("reason", a.Reason), zap.Int64("ms", a.Took.Milliseconds()),
+		known("reason", a.Reason), known("cause", a.Cause), zap.Int64("ms", a.Took.Milliseconds()),
 	}
 }
 
@@ -71,10 +74,11 @@ func fallbackFields(f delivery.Fallback) []zap.Field {
 	return []zap.Field{zap.String("from", f.From), zap.String("to", f.To), known("reason", f.Reason)}
 }
 
-// target writes a change of a dispatch target.
-func (t auditTrail) target(e targets.Event) {
+// target writes a change of a dispatch target. target and user are keyed hashes.
+func (t auditTrail) target(e targets.Event, target, user string) {
 	t(time.Now(), string(e.Name), []zap.Field{
-		known("target", exchange.TargetHash(e.Ref.ID)),
+		known("user", user),
+		known("target", target),
 		zap.String("source", e.Source),
 		known("reason", e.Reason),
 		known("thumbprint", e.Thumbprint),

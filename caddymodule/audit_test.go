@@ -31,7 +31,7 @@ import (
 // order, without those of the chain.
 func auditLines(t *testing.T, path string) []map[string]any {
 	t.Helper()
-	v := auditfile.NewVerifier("")
+	v := auditfile.NewVerifier(auditfile.Expectation{})
 	if err := cmp.Or(v.Read(t.Context(), strings.NewReader(readFile(t, path))), v.End()); err != nil {
 		t.Fatal(err)
 	}
@@ -74,13 +74,13 @@ func unlost(t *testing.T) func(int64, error) {
 var fullRecord = exchange.Record{
 	Time:      time.Date(2026, 3, 4, 5, 6, 7, 890e6, time.FixedZone("", 3600)),
 	Operation: nevisfido.Authentication, Dispatcher: "chain", Delivered: "mail",
-	Target: "targetHash", Token: "tokenHash",
+	User: "userHash", Target: "targetHash", Token: "tokenHash", Session: "sessionHash",
 	Result: nevisfido.Dispatched, Class: dispatchers.Delivered,
 	Took: 112 * time.Millisecond,
 	Report: delivery.Report{
 		Thumbprint: "thumbprint", Alg: "ECDH-ES+A256KW", Enc: "A256GCM", Encryption: "sealed",
 		Attempts: []delivery.Attempt{
-			{Dispatcher: "push", Class: dispatchers.Temporary, Reason: "timeout", Took: 70 * time.Millisecond},
+			{Dispatcher: "push", Class: dispatchers.Temporary, Reason: "timeout", Cause: "it took too long", Took: 70 * time.Millisecond},
 			{Dispatcher: "mail", Class: dispatchers.Delivered, Took: 30 * time.Millisecond},
 		},
 		Fallbacks: []delivery.Fallback{{From: "push", To: "mail", Reason: "timeout"}},
@@ -89,7 +89,7 @@ var fullRecord = exchange.Record{
 
 var limitedRecord = exchange.Record{
 	Time: fullRecord.Time, Operation: nevisfido.Registration, Dispatcher: "open",
-	Result: nevisfido.DispatchError, Class: dispatchers.Refused, Reason: "limited",
+	Result: nevisfido.DispatchError, Class: dispatchers.Refused, Reason: "limited", Cause: "limit target 5 5m0s is reached",
 }
 
 var keyEvent = targets.Event{
@@ -98,7 +98,7 @@ var keyEvent = targets.Event{
 }
 
 // bounds are more than a test writes.
-var bounds = auditfile.Bounds{Size: 1 << 30, Keep: 1}
+var bounds = auditfile.Options{Size: 1 << 30, Keep: 1}
 
 func TestAuditLineMembers(t *testing.T) {
 	path := newAuditPath(t)
@@ -106,7 +106,7 @@ func TestAuditLineMembers(t *testing.T) {
 	trail := fileTrail(file)
 	trail.exchanged(fullRecord)
 	trail.exchanged(limitedRecord)
-	trail.target(keyEvent)
+	trail.target(keyEvent, "targetHash", "userHash")
 	file.Close()
 
 	chained := regexp.MustCompile(`(?m)^\{"seq":\d+,(.*),"prev":"[0-9a-f]{64}","hash":"[0-9a-f]{64}"\}$`)
@@ -116,12 +116,12 @@ func TestAuditLineMembers(t *testing.T) {
 	}
 	want := []string{
 		`"time":"2026-03-04T04:06:08.002Z","event":"dispatch","operation":"authentication","dispatcher":"chain","delivered":"mail",` +
-			`"target":"targetHash","token":"tokenHash","thumbprint":"thumbprint","alg":"ECDH-ES+A256KW","enc":"A256GCM","encryption":"sealed",` +
+			`"user":"userHash","target":"targetHash","token":"tokenHash","session":"sessionHash","thumbprint":"thumbprint","alg":"ECDH-ES+A256KW","enc":"A256GCM","encryption":"sealed",` +
 			`"result":"dispatched","class":"delivered",` +
-			`"attempts":[{"dispatcher":"push","class":"temporary","reason":"timeout","ms":70},{"dispatcher":"mail","class":"delivered","ms":30}],` +
+			`"attempts":[{"dispatcher":"push","class":"temporary","reason":"timeout","cause":"it took too long","ms":70},{"dispatcher":"mail","class":"delivered","ms":30}],` +
 			`"fallbacks":[{"from":"push","to":"mail","reason":"timeout"}],"ms":112`,
 		`"time":"2026-03-04T04:06:07.890Z","event":"dispatch","operation":"registration","dispatcher":"open",` +
-			`"result":"dispatchError","class":"refused","reason":"limited","ms":0`,
+			`"result":"dispatchError","class":"refused","reason":"limited","cause":"limit target 5 5m0s is reached","ms":0`,
 	}
 	if len(got) != 4 {
 		t.Fatalf("%d lines: %s", len(got), got)
@@ -131,8 +131,7 @@ func TestAuditLineMembers(t *testing.T) {
 			t.Errorf("line\n%s\nwant\n%s", got[i+1], line)
 		}
 	}
-	event := regexp.MustCompile(`^"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","event":"key_changed","target":"` +
-		exchange.TargetHash("canary-id") + `","source":"create","reason":"reason","thumbprint":"thumbprint"$`)
+	event := regexp.MustCompile(`^"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","event":"key_changed","user":"userHash","target":"targetHash","source":"create","reason":"reason","thumbprint":"thumbprint"$`)
 	if !event.MatchString(got[3]) {
 		t.Errorf("the line of a key change is %s", got[3])
 	}
@@ -161,7 +160,7 @@ func TestAuditLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	trail.exchanged(fullRecord)
-	trail.target(keyEvent)
+	trail.target(keyEvent, "targetHash", "userHash")
 	entries := logged.All()
 	if len(entries) != 2 || entries[0].LoggerName != "http.handlers.oob_dispatch.trail" || entries[0].Message != "dispatch" || entries[1].Message != "key_changed" {
 		t.Fatalf("%+v", entries)
@@ -169,7 +168,7 @@ func TestAuditLog(t *testing.T) {
 	members := entries[0].ContextMap()
 	attempts, err := json.Marshal(members["attempts"])
 	if err != nil || members["thumbprint"] != "thumbprint" || members["ms"] != int64(112) ||
-		string(attempts) != `[{"class":"temporary","dispatcher":"push","ms":70,"reason":"timeout"},{"class":"delivered","dispatcher":"mail","ms":30}]` {
+		string(attempts) != `[{"cause":"it took too long","class":"temporary","dispatcher":"push","ms":70,"reason":"timeout"},{"class":"delivered","dispatcher":"mail","ms":30}]` {
 		t.Errorf("%v, %v", members, err)
 	}
 }
@@ -195,7 +194,7 @@ func TestAuditRefusals(t *testing.T) {
 	for members, want := range map[string]string{
 		`{}`:                                         "audit: give a file or the name of a log, one of them",
 		`{"file": "/tmp/audit", "log": "audit"}`:     "audit: give a file or the name of a log, one of them",
-		`{"log": "audit", "roll_keep": 3}`:           "roll_size and roll_keep belong to audit file",
+		`{"log": "audit", "roll_keep": 3}`:           "belong to audit file",
 		`{"file": "/tmp/audit", "roll_size": 5}`:     "roll_size takes a size from 1.0 MiB to 16 GiB",
 		`{"file": "/tmp/audit", "roll_keep": -1}`:    "roll_keep takes a whole number from 1",
 		`{"log": "a b"}`:                             "a name has 1 to 64 letters",
@@ -335,10 +334,15 @@ func TestDispatchesGoOnWithoutAudit(t *testing.T) {
 // The file is bounded, by other values after a reload as well.
 func TestAuditFileIsRolled(t *testing.T) {
 	path := newAuditPath(t)
+	private, public, err := auditfile.GenerateKey("fido-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OOB_TEST_SIGNING_KEY", private)
 	load := func(s *site, keep int) {
 		s.load([]byte(strings.Replace(string(s.config), `"roll_keep":2`, fmt.Sprintf(`"roll_keep":%d`, keep), 1)))
 	}
-	s := startSite(t, "\t\tlimit off\n\t\taudit file "+path+" {\n\t\t\troll_size 1MiB\n\t\t\troll_keep 2\n\t\t}\n\t\tdispatcher open link")
+	s := startSite(t, "\t\tlimit off\n\t\taudit file "+path+" {\n\t\t\troll_size 1MiB\n\t\t\troll_keep 2\n\t\t\tsigning_key {env.OOB_TEST_SIGNING_KEY}\n\t\t}\n\t\tdispatcher open link")
 	file, held := auditFiles.References(path)
 	if !held || file != 1 {
 		t.Fatalf("the file is held %d times", file)
@@ -376,13 +380,17 @@ func TestAuditFileIsRolled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer auditfile.Close(files)
-	v := auditfile.NewVerifier("")
+	keys, err := auditfile.ParseKeys([]byte(public))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := auditfile.NewVerifier(auditfile.Expectation{Keys: keys, Until: time.Now().Add(time.Hour)})
 	for _, file := range files {
 		if err := v.Read(t.Context(), file); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := v.End(); err != nil {
-		t.Error(err)
+	if err := v.End(); err != nil || !v.Report.Ended || v.Report.Checkpoints < 3 {
+		t.Errorf("%v, %+v", err, v.Report)
 	}
 }

@@ -4,7 +4,8 @@
 // The life of the handler is in handler.go and its options are in options.go.
 // What it loads follows: dispatcher.go and channel.go (dispatchers), guests.go
 // (store and key sources), limit.go, shortlinks.go, and observer.go with
-// metrics.go and audit.go.
+// metrics.go, audit.go and
+// hashkey.go.
 package caddymodule
 
 import (
@@ -53,11 +54,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.BasePath = cmp.Or(h.BasePath, defaultBasePath)
 	h.UpstreamDispatcher = cmp.Or(h.UpstreamDispatcher, nevisfido.BuiltInLink)
-	observer, err := h.openObserver(ctx)
+	store, err := h.loadStore(ctx)
 	if err != nil {
 		return err
 	}
-	store, err := h.loadStore(ctx)
+	h.hash = h.openHashKey(ctx, store)
+	observer, err := h.openObserver(ctx)
 	if err != nil {
 		return err
 	}
@@ -104,6 +106,7 @@ func (h *Handler) config(observer exchange.Observer) exchange.Config {
 			VisualCodeDigits: h.VisualCode,
 			Lookup:           lookup,
 			Log:              h.logger,
+			Hash:             h.hash,
 		},
 	}
 }
@@ -111,7 +114,7 @@ func (h *Handler) config(observer exchange.Observer) exchange.Config {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.keepFromLog(r)
-	err := h.exchange.ServeHTTP(w, r, forward(next))
+	err := h.exchange.ServeHTTP(w, r, asNext(next))
 	if status, ok := errors.AsType[*exchange.StatusError](err); ok {
 		return caddyhttp.Error(status.Status, status.Err)
 	}

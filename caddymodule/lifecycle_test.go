@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
+	"github.com/oob-dispatch/oob-dispatch/internal/version"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
@@ -277,7 +278,12 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 		s.dispatch(dispatcher, "surprise")
 		s.dispatch(dispatcher, "jeff")
 	}
+	build := version.Read()
 	closed := map[string]string{
+		"version":    regexp.QuoteMeta(build.Version),
+		"commit":     regexp.QuoteMeta(build.Commit),
+		"caddy":      regexp.QuoteMeta(build.Caddy),
+		"go":         regexp.QuoteMeta(build.Go),
 		"dispatcher": `open|qr|push|`,
 		"operation":  `registration|authentication|deregistration`,
 		"result":     `dispatched|dispatchError|dispatchTargetExpired|dispatchTargetNotFound|dispatcherNotFound|userNotFound|internalError`,

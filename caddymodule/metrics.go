@@ -8,6 +8,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/version"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -25,6 +26,7 @@ type metrics struct {
 	passed      *prometheus.CounterVec
 	guesses     *prometheus.CounterVec
 	keyAge      prometheus.Histogram
+	build       prometheus.GaugeFunc
 
 	auditFailures prometheus.Counter
 
@@ -73,6 +75,12 @@ var collectors = sync.OnceValue(func() *metrics {
 		})
 		return float64(sum)
 	})
+	build := version.Read()
+	m.build = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "caddy", Subsystem: "oob", Name: "build_info",
+		Help:        "Always 1; the labels say which versions the binary is made of.",
+		ConstLabels: prometheus.Labels{"version": build.Version, "commit": build.Commit, "caddy": build.Caddy, "go": build.Go},
+	}, func() float64 { return 1 })
 	for _, reason := range passedReasons {
 		m.passed.WithLabelValues(reason) // so that the first one shows in a rate
 	}
@@ -92,7 +100,7 @@ func (m *metrics) watch(u *targets.Unsynced) { m.waitingStores.LoadOrStore(u, ni
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m := collectors()
-	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.guesses, m.keyAge, m.auditFailures, m.unsynced} {
+	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.guesses, m.keyAge, m.auditFailures, m.unsynced, m.build} {
 		if err := registry.Register(c); err != nil {
 			if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); !registered {
 				return nil, err
@@ -106,7 +114,7 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 func (m *metrics) Exchanged(r exchange.Record) {
 	m.dispatches.WithLabelValues(r.Dispatcher, string(r.Operation), string(r.Result), r.Reason).Inc()
 	m.duration.WithLabelValues(r.Dispatcher).Observe(r.Took.Seconds())
-	if r.Thumbprint != "" {
+	if r.Alg != "" {
 		m.keyAge.Observe(r.KeyAge.Seconds())
 	}
 	if r.Sealing != "" {

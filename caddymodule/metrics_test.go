@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/version"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -127,5 +129,35 @@ func TestUnsyncedTargets(t *testing.T) {
 	}
 	if n, after := series(t, registry, name); n != 1 || after-before != 2 {
 		t.Errorf("%d series, %v targets wait, want 2", n, after-before)
+	}
+}
+
+// The series is there once, however often a configuration is loaded, and says
+// what caddy oob version does.
+func TestBuildInfo(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	for range 2 {
+		if _, err := newMetrics(registry); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, sum := series(t, registry, "caddy_oob_build_info"); n != 1 || sum != 1 {
+		t.Errorf("%d series with sum %v", n, sum)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string]string{}
+	for _, f := range families {
+		if f.GetName() == "caddy_oob_build_info" {
+			for _, l := range f.GetMetric()[0].GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+		}
+	}
+	v := version.Read()
+	if want := map[string]string{"version": v.Version, "commit": v.Commit, "caddy": v.Caddy, "go": v.Go}; !maps.Equal(labels, want) {
+		t.Errorf("labels %v, want %v", labels, want)
 	}
 }

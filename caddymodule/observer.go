@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -16,6 +17,7 @@ type observer struct {
 	*metrics
 	trail  auditTrail // nil for none
 	health *health
+	hash   *keyedhash.Key
 	log    *slog.Logger
 }
 
@@ -25,7 +27,7 @@ func (h *Handler) openObserver(ctx caddy.Context) (*observer, error) {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	trail, err := h.openAudit(ctx.Logger())
-	return &observer{m, trail, h.health, h.logger}, err
+	return &observer{m, trail, h.health, h.hash, h.logger}, err
 }
 
 // Exchanged implements exchange.Observer.
@@ -40,8 +42,9 @@ func (o *observer) Exchanged(r exchange.Record) {
 // target takes a change of a dispatch target.
 func (o *observer) target(e targets.Event) {
 	o.metrics.target(e)
+	target := o.hash.Of("target", e.Ref.ID)
 	if o.trail != nil {
-		o.trail.target(e)
+		o.trail.target(e, target, o.hash.Of("user", e.User))
 	}
 	write := o.log.Info
 	switch e.Name {
@@ -50,7 +53,7 @@ func (o *observer) target(e targets.Event) {
 	default:
 	}
 	attrs := []any{
-		slog.String("event", string(e.Name)), slog.String("target", exchange.TargetHash(e.Ref.ID)),
+		slog.String("event", string(e.Name)), slog.String("target", target),
 		slog.String("source", e.Source), slog.String("reason", e.Reason), slog.String("thumbprint", e.Thumbprint),
 	}
 	if e.Detail != "" {

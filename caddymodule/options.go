@@ -20,6 +20,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -97,6 +98,13 @@ type Handler struct {
 	// Disables rate limits, but for those that a dispatcher has.
 	LimitsOff bool `json:"limits_off,omitempty"`
 
+	// The key of the keyed hashes that stand for users, targets, tokens and
+	// sessions in the log and the audit trail: at least 32 characters that nobody
+	// can guess (`openssl rand -base64 32`), the same on every replica. Use a
+	// placeholder such as `{file./path}`. Default: one that is drawn once and kept
+	// in the store
+	HashKey string `json:"hash_key,omitempty"`
+
 	// Where an audit trail is kept. Default: nowhere
 	Audit *Audit `json:"audit,omitempty"`
 
@@ -113,6 +121,7 @@ type Handler struct {
 	logger   *slog.Logger
 	exchange *exchange.Exchange
 	audit    *auditFile // nil for none
+	hash     *keyedhash.Key
 	health   *health
 	noClient *sync.Once     // tells of requests without the address of a client
 	release  []func() error // gives back what is shared with other handlers
@@ -145,6 +154,7 @@ var handlerOptions = conf.Table[Handler]{
 	conf.Repeated("key_source", readKeySource, nil),
 	conf.Block("key_policy", keyPolicyOptions, func(h *Handler) *KeyPolicy { return &h.KeyPolicy }),
 	limitOption(func(h *Handler) (*[]Limit, *bool) { return &h.Limits, &h.LimitsOff }),
+	conf.Secret("hash_key", func(h *Handler) *string { return &h.HashKey }, checkHashKey),
 	auditOption,
 	conf.Custom(onExpired, readOnExpired, nil),
 	conf.Repeated("dispatcher", readDispatcher, nil),

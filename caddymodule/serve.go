@@ -18,11 +18,11 @@ const (
 	proxyStatus  = "http.reverse_proxy.status_code" // of an answer that it got
 )
 
-// forward tells the exchange where the proxy could not even connect. Where it
+// asNext tells the exchange where the proxy could not even connect. Where it
 // tried several times, an earlier attempt may have got through. Where some
 // upstream has answered, it is another proxy that could not connect, such as
 // one in handle_response.
-func forward(next caddyhttp.Handler) exchange.Next {
+func asNext(next caddyhttp.Handler) exchange.Next {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 			replacer.Delete(proxyStatus) // which forward_auth sets as well

@@ -68,7 +68,7 @@ func TestUnsent(t *testing.T) {
 			next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 				return proxy.(caddyhttp.MiddlewareHandler).ServeHTTP(w, r, nil)
 			})
-			err = forward(next)(httptest.NewRecorder(), r)
+			err = asNext(next)(httptest.NewRecorder(), r)
 			if _, ok := errors.AsType[reverseproxy.DialError](err); !ok {
 				t.Fatalf("error %v, want one of connecting", err)
 			}

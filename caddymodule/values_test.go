@@ -80,6 +80,8 @@ var refusedValues = []refusedValue{
 	{"", "audit syslog a", ""},
 	{"", "audit file /a {\nroll_size 5", "4"},
 	{"", "audit log a {\nroll_keep 5", "3"},
+	{"", "audit file /a {\nsigning_key secret", "4"},
+	{"", "hash_key secret", ""},
 	{"", "audit file \"\"", ""},
 	{"", "audit file a\naudit log b", ""},
 	{"", "Dispatcher link link", ""},

@@ -10,6 +10,7 @@ package dispatchers
 
 import (
 	"context"
+	"regexp"
 	"strings"
 	"time"
 
@@ -228,6 +229,12 @@ func (m *Message) Expand(t Template, escape func(string) string) string {
 func (m *Message) DeliveryID() string {
 	return m.ID + "_" + strings.ReplaceAll(m.Dispatcher, ".", "~")
 }
+
+var deliveryID = regexp.MustCompile(`^[A-Za-z0-9_~-]{1,200}$`)
+
+// ValidDeliveryID reports whether a text can be a DeliveryID, and with that the
+// name of a file or of a print job, and the first half of a Message-ID.
+func ValidDeliveryID(text string) bool { return deliveryID.MatchString(text) }
 
 // String keeps a message out of logs.
 func (m *Message) String() string { return "message " + m.ID }

@@ -8,7 +8,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/json"
-	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -77,9 +76,9 @@ func (j publicJWK) family() string {
 	return j.Type + " " + j.Curve
 }
 
-func (j publicJWK) marshal() (string, error) {
-	data, err := json.Marshal(j)
-	return string(data), err
+func (j publicJWK) marshal() []byte {
+	data, _ := json.Marshal(j) // strings alone
+	return data
 }
 
 // jwk is a JWK object that was read strictly. A member that is null counts as
@@ -153,10 +152,7 @@ func (m jwk) vet(u usage, minRSABits int) (publicJWK, crypto.PublicKey, error) {
 	}
 	// The numbers are written anew, as a key has one thumbprint only in the
 	// canonical form (RFC 7638 section 3.3).
-	canonical, err := publicMembers(key)
-	if err != nil {
-		return publicJWK{}, nil, err
-	}
+	canonical := publicMembers(key)
 	canonical.Use, canonical.Alg, canonical.ID = j.Use, j.Alg, j.ID
 	return canonical, key, nil
 }
@@ -300,29 +296,26 @@ func coordinateSize(curve elliptic.Curve) int {
 	return (curve.Params().BitSize + 7) / 8
 }
 
-// publicMembers writes a public key of ours as JWK.
-func publicMembers(key crypto.PublicKey) (publicJWK, error) {
+// publicMembers writes a public key of vet as JWK.
+func publicMembers(key crypto.PublicKey) publicJWK {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
 		return publicJWK{
 			Type: keyTypeRSA,
 			N:    base64URL.EncodeToString(k.N.Bytes()),
 			E:    base64URL.EncodeToString(big.NewInt(int64(k.E)).Bytes()),
-		}, nil
-	case *ecdsa.PublicKey:
-		point, err := k.Bytes()
-		if err != nil {
-			return publicJWK{}, fmt.Errorf("encoding EC key: %w", err)
 		}
+	case *ecdsa.PublicKey:
+		point, _ := k.Bytes() // it is on the curve
 		size := coordinateSize(k.Curve)
 		return publicJWK{
 			Type:  keyTypeEC,
 			Curve: k.Params().Name,
 			X:     base64URL.EncodeToString(point[1 : 1+size]),
 			Y:     base64URL.EncodeToString(point[1+size:]),
-		}, nil
+		}
 	case ed25519.PublicKey:
-		return publicJWK{Type: keyTypeOKP, Curve: curveEd25519, X: base64URL.EncodeToString(k)}, nil
+		return publicJWK{Type: keyTypeOKP, Curve: curveEd25519, X: base64URL.EncodeToString(k)}
 	}
-	return publicJWK{}, fmt.Errorf("encoding key: unexpected type %T", key)
+	return publicJWK{}
 }

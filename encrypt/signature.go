@@ -1,6 +1,7 @@
 package encrypt
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -39,7 +40,7 @@ var signatureHashes = map[string]crypto.Hash{
 // never changes and is safe for concurrent use.
 type SignatureKey struct {
 	public crypto.PublicKey
-	jwk    string
+	jwk    []byte
 	algs   []string
 }
 
@@ -53,24 +54,16 @@ func ParseSignatureKey(jwk []byte) (*SignatureKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSignatureKey(j, public)
-}
-
-func newSignatureKey(j publicJWK, public crypto.PublicKey) (*SignatureKey, error) {
-	text, err := j.marshal()
-	if err != nil {
-		return nil, fmt.Errorf("encoding JWK: %w", err)
-	}
 	algs := signing.algorithms[j.family()]
 	if j.Alg != "" {
 		algs = []string{j.Alg}
 	}
-	return &SignatureKey{public: public, jwk: text, algs: algs}, nil
+	return &SignatureKey{public: public, jwk: j.marshal(), algs: algs}, nil
 }
 
 // JWK returns the key as JSON: the public members, and alg, use and kid if
 // they were given. This is what may be stored.
-func (k *SignatureKey) JWK() []byte { return []byte(k.jwk) }
+func (k *SignatureKey) JWK() []byte { return bytes.Clone(k.jwk) }
 
 // Verify checks the signature of a compact JWS of 1 MiB at most and returns
 // its payload. Keys that the JWS itself brings or points to (jwk, jku, x5c,

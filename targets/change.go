@@ -32,9 +32,9 @@ type Change struct {
 	outcome    outcome
 
 	// Of a change whose outcome is recorded later.
-	retried bool
-	unsent  bool      // nevisFIDO was not asked
-	until   time.Time // when to give up
+	retried   bool
+	takenBack bool      // nevisFIDO was not asked
+	until     time.Time // when to give up
 }
 
 // A request is what nevisFIDO is asked for. There is one type for each way in
@@ -44,9 +44,9 @@ type request interface {
 	// one that is not known.
 	concerns(d *Directory, current *Target) bool
 
-	// accepted is what becomes of a record when nevisFIDO has accepted the
+	// applyTo is what becomes of a record when nevisFIDO has accepted the
 	// request. It is alone unless other changes overlapped with it.
-	accepted(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event)
+	applyTo(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event)
 
 	// also returns the targets that an accepted request is about and that were
 	// not known at the beginning.
@@ -81,7 +81,7 @@ func (d *Directory) newChange(source string, asked request, refs ...Ref) *Change
 
 func (c *Change) begin(ctx context.Context) error {
 	for _, ref := range c.refs { // in order, so that no two wait for each other
-		unlock, err := c.d.unsynced().changing.Lock(ctx, ref.Hash())
+		unlock, err := c.d.pending().changing.Lock(ctx, ref.Hash())
 		if err != nil {
 			c.unlock()
 			return fmt.Errorf("%w: waiting for another change of the target: %w", ErrUnavailable, err)
@@ -109,7 +109,7 @@ func (c *Change) fence(ref Ref, current *Target) (*Target, []Event) {
 		return current, nil
 	}
 	if current == nil {
-		current = c.d.placeholder(ref)
+		current = c.d.blankRecord(ref)
 	}
 	current.fence(c.id, c.members, c.d.now())
 	return current, nil
@@ -130,9 +130,9 @@ func (c *Change) takeBack(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, takeBackTime)
 	defer cancel()
 	back := *c // which may go on, Unrecorded
-	back.outcome, back.unsent, back.until = refused, true, c.d.now().Add(unsentTime)
+	back.outcome, back.takenBack, back.until = refused, true, c.d.now().Add(unsentTime)
 	_ = back.record(ctx)
-	c.d.unsynced().retry(&back)
+	c.d.pending().retry(&back)
 }
 
 func (c *Change) unlock() {
@@ -147,6 +147,35 @@ func (c *Change) unlock() {
 // from nevisFIDO's answer on, unless that is a refusal: it is for where nothing is
 // sent meanwhile.
 func (c *Change) Unrecorded() { c.unrecorded = true }
+
+// Finish records how the change ended: status is that of nevisFIDO's answer, 0
+// where none came, or Unsent. Accepted changes are applied, refused ones leave
+// the record as it was, and any other status leaves it stale until a later
+// change brings the same members. On ErrUnavailable the record stays stale until
+// the store takes the outcome; that is tried again for a minute.
+// Later calls do nothing, so Finish(ctx, 0) may be deferred.
+func (c *Change) Finish(ctx context.Context, status int) error {
+	if c.done {
+		return nil
+	}
+	c.done = true
+	defer c.unlock()
+	c.outcome = outcomeOf(status)
+	if c.unrecorded {
+		for _, ref := range c.refs {
+			if c.outcome != refused {
+				c.d.pending().keepChange(ref, c.source)
+			}
+		}
+		return nil
+	}
+	err := c.record(ctx)
+	if err != nil {
+		c.until = c.d.now().Add(fenceTime)
+		c.d.pending().retry(c)
+	}
+	return err
+}
 
 // outcome is what nevisFIDO's answer says about a change.
 type outcome int
@@ -170,44 +199,16 @@ func outcomeOf(status int) outcome {
 // Unsent stands for a status where nevisFIDO was never asked.
 const Unsent = -1
 
-// Finish records how the change ended: status is that of nevisFIDO's answer, 0
-// where none came, or Unsent. Accepted changes are applied, refused ones leave
-// the record as it was, and any other status leaves it stale until a later
-// change brings the same members. On ErrUnavailable the record stays stale until
-// the store takes the outcome; that is tried again for a minute.
-// Later calls do nothing, so Finish(ctx, 0) may be deferred.
-func (c *Change) Finish(ctx context.Context, status int) error {
-	if c.done {
-		return nil
-	}
-	c.done = true
-	defer c.unlock()
-	c.outcome = outcomeOf(status)
-	if c.unrecorded {
-		for _, ref := range c.refs {
-			if c.outcome != refused {
-				c.d.unsynced().change(ref, c.source)
-			}
-		}
-		return nil
-	}
-	err := c.record(ctx)
-	if err != nil {
-		c.until = c.d.now().Add(fenceTime)
-		c.d.unsynced().retry(c)
-	}
-	return err
-}
-
 // record brings the records in line with the outcome.
 func (c *Change) record(ctx context.Context) error {
-	refs := c.refs
-	var err error
-	if c.outcome == accepted {
-		var more []Ref
-		more, err = c.request.also(ctx, c.d)
-		refs = sorted(append(more, refs...))
+	if c.outcome != accepted {
+		return c.recordAll(ctx, c.refs)
 	}
+	more, err := c.request.also(ctx, c.d)
+	return errors.Join(err, c.recordAll(ctx, sorted(append(more, c.refs...))))
+}
+
+func (c *Change) recordAll(ctx context.Context, refs []Ref) (err error) {
 	for _, ref := range refs {
 		err = errors.Join(err, c.recordOne(ctx, ref))
 	}
@@ -225,16 +226,9 @@ func (c *Change) recordOne(ctx context.Context, ref Ref) error {
 		err = c.d.overwrite(ctx, ref, doing, c.source, c.settleDamaged)
 	}
 	if err != nil && c.outcome == accepted && !c.fenced[ref] {
-		c.d.unsynced().change(ref, c.source)
+		c.d.pending().keepChange(ref, c.source)
 	}
 	return err
-}
-
-func (c *Change) settleDamaged(ref Ref, current *Target) (*Target, []Event) {
-	if deletes := slices.Contains(c.members, memberExistence); current == nil && !deletes {
-		return c.d.distrust(ref, nil, allMembers(), c.source, whyDamaged)
-	}
-	return c.settle(ref, current)
 }
 
 // settle brings one record in line with the outcome. When that is tried again and
@@ -245,9 +239,16 @@ func (c *Change) settle(ref Ref, current *Target) (*Target, []Event) {
 	case c.retried && !there, c.outcome == refused, c.outcome == unanswered && c.forged, !c.request.concerns(c.d, current):
 		return current, nil
 	case c.outcome == unanswered:
-		return c.d.distrust(ref, current, c.members, c.source, "unanswered")
+		return c.d.markStale(ref, current, c.members, c.source, "unanswered")
 	}
-	return c.request.accepted(c, ref, current, alone)
+	return c.request.applyTo(c, ref, current, alone)
+}
+
+func (c *Change) settleDamaged(ref Ref, current *Target) (*Target, []Event) {
+	if deletes := slices.Contains(c.members, memberExistence); current == nil && !deletes {
+		return c.d.markStale(ref, nil, allMembers(), c.source, whyDamaged)
+	}
+	return c.settle(ref, current)
 }
 
 // deletion is the request to delete a target.
@@ -255,8 +256,8 @@ type deletion struct{}
 
 func (deletion) concerns(_ *Directory, current *Target) bool { return current != nil }
 
-func (deletion) accepted(c *Change, ref Ref, _ *Target, _ bool) (*Target, []Event) {
-	return nil, []Event{{Name: EventForgotten, Ref: ref, Source: c.source}}
+func (deletion) applyTo(c *Change, ref Ref, current *Target, _ bool) (*Target, []Event) {
+	return nil, []Event{{Name: EventForgotten, Ref: ref, User: current.user(), Source: c.source}}
 }
 
 func (deletion) also(context.Context, *Directory) ([]Ref, error) { return nil, nil }

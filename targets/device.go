@@ -91,11 +91,11 @@ func (r *deviceRequest) concerns(_ *Directory, current *Target) bool {
 		(current.Ref() == r.named.Ref() || current.Username != "" && current.Username == r.named.Username)
 }
 
-func (r *deviceRequest) accepted(c *Change, ref Ref, current *Target, _ bool) (*Target, []Event) {
+func (r *deviceRequest) applyTo(c *Change, ref Ref, current *Target, _ bool) (*Target, []Event) {
 	if r.deletes {
-		return nil, []Event{{Name: EventForgotten, Ref: ref, Source: c.source}}
+		return nil, []Event{{Name: EventForgotten, Ref: ref, User: current.user(), Source: c.source}}
 	}
-	return c.d.distrust(ref, current, allMembers(), c.source, r.why)
+	return c.d.markStale(ref, current, allMembers(), c.source, r.why)
 }
 
 // also returns the targets that the user of the named target may have on the

@@ -69,10 +69,10 @@ func (d *Directory) Known(ctx context.Context, id string) (*Target, error) {
 
 // known returns what the store and the process know of a target, nil for nothing.
 func (d *Directory) known(ctx context.Context, ref Ref) (*Target, error) {
-	if d.unsynced().overflowed() {
+	if d.pending().overflowed() {
 		return nil, unavailable("loading target", errors.New("the store failed for too long, and changes of dispatch targets are lost; restart this sidecar when the store works, and have the devices registered that changed meanwhile"))
 	}
-	waiting := d.unsynced().of(ref) // before the store is asked: it may be told just then
+	waiting := d.pending().of(ref) // before the store is asked: it may be told just then
 	t, err := d.load(ctx, ref)
 	if err != nil && (waiting == nil || waiting.record == nil) {
 		return nil, unavailable("loading target", err)
@@ -148,7 +148,7 @@ func (d *Directory) live() bool { return slices.ContainsFunc(d.Sources, NamedSou
 
 func (d *Directory) ref(id string) Ref { return Ref{Namespace: d.Namespace, ID: id} }
 
-func (d *Directory) unsynced() *Unsynced {
+func (d *Directory) pending() *Unsynced {
 	if d.Unsynced == nil {
 		return &d.own
 	}
@@ -187,29 +187,15 @@ func (d *Directory) overwrite(ctx context.Context, ref Ref, doing, source string
 	})
 }
 
-// maxStorageTime bounds the storage work for what nevisFIDO has been asked or has
-// answered already, besides the context's own deadline. It goes on when the
-// caller hangs up: otherwise hanging up at the right moment would disable a
-// target.
-const maxStorageTime = 5 * time.Second
-
-func storageTime(ctx context.Context) (context.Context, context.CancelFunc) {
-	end := time.Now().Add(maxStorageTime)
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(end) {
-		end = deadline
-	}
-	return context.WithDeadline(context.WithoutCancel(ctx), end)
-}
-
 func (d *Directory) swap(ctx context.Context, ref Ref, doing string, edit func(context.Context, Ref, Edit) error, take step) error {
 	ctx, cancel := storageTime(ctx)
 	defer cancel()
-	release, err := d.unsynced().writing.Lock(ctx, ref.Hash())
+	release, err := d.pending().writing.Lock(ctx, ref.Hash())
 	if err != nil {
 		return unavailable(doing, err)
 	}
 	defer release()
-	waiting := d.unsynced().of(ref)
+	waiting := d.pending().of(ref)
 	var events []Event
 	err = edit(ctx, ref, func(current *Target) (*Target, error) {
 		current, unsynced := d.withUnsynced(ref, current, waiting)
@@ -227,9 +213,46 @@ func (d *Directory) swap(ctx context.Context, ref Ref, doing string, edit func(c
 		d.writable.Store(0)
 		return unavailable(doing, err)
 	}
-	d.unsynced().written(ref, waiting)
+	d.pending().written(ref, waiting)
 	d.emit(events)
 	return nil
+}
+
+// maxStorageTime bounds the storage work for what nevisFIDO has been asked or has
+// answered already, besides the context's own deadline. It goes on when the
+// caller hangs up: otherwise hanging up at the right moment would disable a
+// target.
+const maxStorageTime = 5 * time.Second
+
+func storageTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(maxStorageTime)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(end) {
+		end = deadline
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end)
+}
+
+// markStale makes members of a record unsure. Where nothing is known of the target,
+// that is worth a record only with key sources, so that they do not bring back
+// what was before.
+func (d *Directory) markStale(ref Ref, t *Target, members []string, source, why string) (*Target, []Event) {
+	if t.empty() && len(d.Sources) == 0 {
+		return t, nil
+	}
+	if t == nil {
+		t = d.blankRecord(ref)
+	}
+	before := len(t.Unsure)
+	t.distrust(members)
+	t.Updated = d.now() // also where all was unsure: a key source that was asked before is not believed (keep)
+	if len(t.Unsure) == before {
+		return t, nil
+	}
+	return t, []Event{t.event(EventStale, source, why)}
+}
+
+func (d *Directory) blankRecord(ref Ref) *Target {
+	return &Target{Namespace: ref.Namespace, ID: ref.ID, Source: SourceModify, Updated: d.now()}
 }
 
 func unavailable(doing string, err error) error {

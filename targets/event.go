@@ -25,6 +25,7 @@ const (
 type Event struct {
 	Name   EventName
 	Ref    Ref    // log its Hash, not the id
+	User   string // name of the target's user where one is known; log a hash of it
 	Source string // create, registration, modify, delete, device, dispatch, or a key source's name
 	Reason string // from a closed set, often empty
 

@@ -16,8 +16,8 @@ var ErrNoKey = errors.New("dispatch target has no encryption key")
 
 var errKeyTooOld = errors.New("the dispatch target's encryption key is older than max_key_age; the device has to make a new one")
 
-// maxKeys bounds the cache: about 3 KiB each.
-const maxKeys = 4096
+// maxKeys bounds the cache: 600 bytes each, for RSA-2048.
+const maxKeys = 100_000
 
 // keyCache keeps vetted keys by the hash of their JWK: vetting costs more than
 // sealing. The zero cache is ready for use.
@@ -136,7 +136,15 @@ func (d *Directory) takeKeys(t *Target, encryption, signature []byte) []Event {
 }
 
 func (t *Target) event(name EventName, source, reason string) Event {
-	return Event{Name: name, Ref: t.Ref(), Source: source, Reason: reason, Thumbprint: t.Thumbprint}
+	return Event{Name: name, Ref: t.Ref(), User: t.Username, Source: source, Reason: reason, Thumbprint: t.Thumbprint}
+}
+
+// user returns whose target it is, "" where there is none.
+func (t *Target) user() string {
+	if t == nil {
+		return ""
+	}
+	return t.Username
 }
 
 func absent(jwk []byte) bool {

@@ -33,7 +33,7 @@ const (
 // take the target, and no live key source could bring it later.
 func (d *Directory) BeginLearn(ctx context.Context) error {
 	switch {
-	case d.unsynced().full():
+	case d.pending().full():
 		return unavailable("preparing for a new target", errors.New("the store has been failing for too long, and too many targets wait for it"))
 	case d.live():
 		return nil
@@ -54,7 +54,7 @@ func (d *Directory) Writable(ctx context.Context) error {
 	const doing = "trying whether the store can be written"
 	ref := d.ref("oob-dispatch-trial")
 	err := d.update(ctx, ref, doing, func(ref Ref, _ *Target) (*Target, []Event) {
-		trial := d.placeholder(ref)
+		trial := d.blankRecord(ref)
 		trial.distrust(allMembers())
 		return trial, nil
 	})
@@ -96,7 +96,7 @@ func (d *Directory) Learn(ctx context.Context, desc *nevisfido.TargetDescription
 		return &next, events
 	})
 	if err != nil {
-		d.unsynced().create(t)
+		d.pending().create(t)
 		d.emit(events)
 	}
 	return err
@@ -120,12 +120,12 @@ func (d *Directory) Invalidate(ctx context.Context, id, source string) error {
 }
 
 func (d *Directory) invalidate(ctx context.Context, ref Ref, source, why string) error {
-	err := d.overwrite(ctx, ref, "dropping target", source, func(ref Ref, _ *Target) (*Target, []Event) {
-		next, _ := d.distrust(ref, nil, allMembers(), source, why)
-		return next, []Event{{Name: EventDropped, Ref: ref, Source: source, Reason: why}}
+	err := d.overwrite(ctx, ref, "dropping target", source, func(ref Ref, current *Target) (*Target, []Event) {
+		next, _ := d.markStale(ref, nil, allMembers(), source, why)
+		return next, []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: source, Reason: why}}
 	})
 	if err != nil {
-		d.unsynced().change(ref, source)
+		d.pending().keepChange(ref, source)
 	}
 	return err
 }
@@ -156,30 +156,7 @@ func (d *Directory) Expire(ctx context.Context, t *Target) error {
 		return current, []Event{current.event(EventExpired, sourceDispatch, "")}
 	})
 	if err != nil {
-		d.unsynced().expire(t.Ref(), t.Address)
+		d.pending().expire(t.Ref(), t.Address)
 	}
 	return err
-}
-
-// distrust makes members of a record unsure. Where nothing is known of the target,
-// that is worth a record only with key sources, so that they do not bring back
-// what was before.
-func (d *Directory) distrust(ref Ref, t *Target, members []string, source, why string) (*Target, []Event) {
-	if t.empty() && len(d.Sources) == 0 {
-		return t, nil
-	}
-	if t == nil {
-		t = d.placeholder(ref)
-	}
-	before := len(t.Unsure)
-	t.distrust(members)
-	t.Updated = d.now() // also where all was unsure: a key source that was asked before is not believed (keep)
-	if len(t.Unsure) == before {
-		return t, nil
-	}
-	return t, []Event{t.event(EventStale, source, why)}
-}
-
-func (d *Directory) placeholder(ref Ref) *Target {
-	return &Target{Namespace: ref.Namespace, ID: ref.ID, Source: SourceModify, Updated: d.now()}
 }

@@ -46,18 +46,18 @@ func (*modification) concerns(*Directory, *Target) bool { return true }
 
 func (*modification) also(context.Context, *Directory) ([]Ref, error) { return nil, nil }
 
-func (m *modification) accepted(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event) {
+func (m *modification) applyTo(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event) {
 	if m.payload == nil {
-		next, _ := c.d.distrust(ref, nil, allMembers(), c.source, "")
+		next, _ := c.d.markStale(ref, nil, allMembers(), c.source, "")
 		if current.empty() {
 			return next, nil
 		}
-		return next, []Event{{Name: EventDropped, Ref: ref, Source: c.source, Reason: whyUnreadable}}
+		return next, []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: c.source, Reason: whyUnreadable}}
 	}
 	if why, members := m.objection(c, ref, current, alone); why != "" {
-		return c.d.distrust(ref, current, members, c.source, why)
+		return c.d.markStale(ref, current, members, c.source, why)
 	}
-	return m.apply(c, ref, current)
+	return m.takeOver(c, ref, current)
 }
 
 // payloadOf returns what a JWS says, verified or not, nil where that cannot be
@@ -129,14 +129,14 @@ func (d *Directory) fresh(createdAt int64) bool {
 	return createdAt == 0 || age.Abs() <= freshFor
 }
 
-// apply brings the record up to what nevisFIDO accepted. Quarantine ends, but
+// takeOver brings the record up to what nevisFIDO accepted. Quarantine ends, but
 // not by another name alone: that says nothing of the address. A target that
 // was unknown is learned if the modification brings a key.
-func (m *modification) apply(c *Change, ref Ref, t *Target) (*Target, []Event) {
+func (m *modification) takeOver(c *Change, ref Ref, t *Target) (*Target, []Event) {
 	p, now := m.payload, c.d.now()
 	if t.Created.IsZero() {
 		if p.EncryptionKey == nil {
-			return c.d.distrust(ref, t, c.members, c.source, "unknown")
+			return c.d.markStale(ref, t, c.members, c.source, "unknown")
 		}
 		t.Created = now
 	}

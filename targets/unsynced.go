@@ -77,7 +77,7 @@ func (u *Unsynced) Len() int {
 	defer u.mu.Unlock()
 	n := len(u.waiting)
 	for _, c := range u.retries {
-		if !c.unsent {
+		if !c.takenBack {
 			n++
 		}
 	}
@@ -134,8 +134,8 @@ func (u *Unsynced) add(ref Ref, edit func(*waiting)) {
 	u.size += grown
 }
 
-// change keeps that nevisFIDO has changed a target, or may have.
-func (u *Unsynced) change(ref Ref, source string) {
+// keepChange keeps that nevisFIDO has changed a target, or may have.
+func (u *Unsynced) keepChange(ref Ref, source string) {
 	u.add(ref, func(w *waiting) { w.change = source })
 }
 
@@ -203,21 +203,21 @@ func (d *Directory) Run(ctx context.Context) {
 // Flush tries once to write what is waiting. It ends early if the store fails.
 func (d *Directory) Flush(ctx context.Context) {
 	fails := 0
-	for _, c := range d.unsynced().takeRetries() {
+	for _, c := range d.pending().takeRetries() {
 		pending := true
 		if fails < flushFails && ctx.Err() == nil {
 			c.d, c.retried = d, true
 			err := c.record(ctx)
-			pending = err != nil || c.unsent
+			pending = err != nil || c.takenBack
 			if err != nil {
 				fails++
 			}
 		}
 		if pending && d.now().Before(c.until) {
-			d.unsynced().retry(c)
+			d.pending().retry(c)
 		}
 	}
-	for _, ref := range d.unsynced().refs() {
+	for _, ref := range d.pending().refs() {
 		if fails == flushFails || ctx.Err() != nil {
 			return
 		}
@@ -230,7 +230,7 @@ func (d *Directory) Flush(ctx context.Context) {
 func (d *Directory) flush(ctx context.Context, ref Ref) error {
 	const doing = "writing what the store was not told"
 	asItIs := func(_ Ref, current *Target) (*Target, []Event) { return current, nil }
-	if w := d.unsynced().of(ref); w != nil && w.record != nil {
+	if w := d.pending().of(ref); w != nil && w.record != nil {
 		return d.overwrite(ctx, ref, doing, w.record.Source, asItIs)
 	}
 	return d.update(ctx, ref, doing, asItIs)
@@ -245,7 +245,7 @@ func (d *Directory) withUnsynced(ref Ref, t *Target, w *waiting) (*Target, []Eve
 	switch {
 	case w.record == nil:
 	case t != nil && t.Updated.After(w.record.Updated): // by another process, which may know more or less
-		t, events = d.distrust(ref, t, allMembers(), w.record.Source, whyUnrecorded)
+		t, events = d.markStale(ref, t, allMembers(), w.record.Source, whyUnrecorded)
 	default:
 		created := *w.record
 		t = &created
@@ -255,7 +255,7 @@ func (d *Directory) withUnsynced(ref Ref, t *Target, w *waiting) (*Target, []Eve
 		events = append(events, t.event(EventExpired, sourceDispatch, whyUnrecorded))
 	}
 	if w.change != "" {
-		next, stale := d.distrust(ref, t, allMembers(), w.change, whyUnrecorded)
+		next, stale := d.markStale(ref, t, allMembers(), w.change, whyUnrecorded)
 		return next, append(events, stale...)
 	}
 	return t, events

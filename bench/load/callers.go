@@ -171,7 +171,7 @@ func serveUpstream(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		length := 0
+		length, hangs := 0, false
 		for {
 			line, err := reader.ReadString('\n')
 			if err != nil {
@@ -180,11 +180,16 @@ func serveUpstream(conn net.Conn) {
 			if line == "\r\n" {
 				break
 			}
+			hangs = hangs || strings.TrimSpace(line) == hang
 			if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "Content-Length") {
 				length, _ = strconv.Atoi(strings.TrimSpace(value))
 			}
 		}
 		if _, err := reader.Discard(length); err != nil {
+			return
+		}
+		if hangs {
+			_, _ = reader.ReadByte() // until the proxy gives up
 			return
 		}
 		out := status

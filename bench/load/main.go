@@ -122,7 +122,17 @@ func run(ctx context.Context, o options) error {
 	}
 	fmt.Printf("%d rounds, %d dropped because other processes used more than %.0f %% of the machine\n\n", o.rounds, dropped, 100*o.others)
 	report(cells, results)
-	return nil
+	if err := parts(ctx, folder); err != nil {
+		return err
+	}
+	listing(ctx, filepath.Join(folder, product), o.caddy)
+	if err := importTargets(ctx, filepath.Join(folder, product+hangingSuffix), o.caddy, targets); err != nil {
+		return fmt.Errorf("filling a store: %w", err)
+	}
+	return memory(func(name, config string) (*server, error) {
+		err := start(name, o.caddy, config)
+		return servers[name], err
+	})
 }
 
 // measureRound measures every cell once and returns the share of the machine

@@ -1,10 +1,10 @@
 // Package command is `caddy oob …`: it works on the targets in the store of an
-// oob_dispatch handler, and on its audit files.
+// oob_dispatch handler and on its audit files, makes keys, and takes messages
+// apart. docs/commands.md has the exit codes, which are the same for all.
 package command
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -18,26 +18,34 @@ func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:      "oob",
 		Usage:     "<command>",
-		Short:     "Works on what the oob_dispatch handler keeps",
-		Long:      "\nWorks on what the oob_dispatch handler keeps: the dispatch targets and their keys, and the audit trail.",
+		Short:     "Works on what the oob_dispatch handler keeps, and on its messages and keys",
+		Long:      "\nWorks on what the oob_dispatch handler keeps, the dispatch targets and the audit trail, and on its messages and keys.",
 		CobraFunc: oobCommand,
 	})
 }
 
 func oobCommand(cmd *cobra.Command) {
 	group(cmd)
-	cmd.AddCommand(targetsCommand(), auditCommand())
+	cmd.AddCommand(
+		targetsCommand(), auditCommand(), explainCommand(),
+		openCommand(), keygenCommand(), vapidCommand(), convertCommand(), versionCommand(),
+	)
+	nameFlags(cmd)
+}
+
+// nameFlags keeps cobra from adding "[flags]" to usage lines, which name them.
+func nameFlags(cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	for _, sub := range cmd.Commands() {
+		nameFlags(sub)
+	}
 }
 
 // group makes a command that only has others below it print its help, and
 // refuse a misspelt one, which cobra takes for a request for help.
 func group(cmd *cobra.Command) {
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return fmt.Errorf("unknown command %q: see %s --help", args[0], cmd.CommandPath())
-		}
-		return cmd.Help()
-	}
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 }
 
 // runCommand makes a function cobra's. An interrupt ends its context, a second

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -61,6 +60,9 @@ func (o *importOptions) run(ctx context.Context, cmd *cobra.Command, s *openStor
 	if o.jobs < 1 || o.jobs > maxJobs {
 		return fmt.Errorf("--jobs has to be between 1 and %d", maxJobs)
 	}
+	if (len(args) == 0 || args[0] == "-") && cmd.Flag("config").Value.String() == "-" {
+		return errors.New("standard input cannot be both the configuration and the targets")
+	}
 	input, size, err := openInput(cmd, args)
 	if err != nil {
 		return err
@@ -90,47 +92,20 @@ func (o *importOptions) run(ctx context.Context, cmd *cobra.Command, s *openStor
 	return nil
 }
 
-// openInput opens the file to import. The size is 0 where it is not known.
-func openInput(cmd *cobra.Command, args []string) (input io.ReadCloser, size int64, err error) {
-	if len(args) == 0 || args[0] == "-" {
-		if cmd.Flag("config").Value.String() == "-" {
-			return nil, 0, errors.New("standard input cannot be both the configuration and the targets")
-		}
-		return io.NopCloser(cmd.InOrStdin()), 0, nil
-	}
-	file, err := os.Open(args[0])
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return nil, 0, errors.Join(err, file.Close())
-	}
-	if info.Mode().IsRegular() {
-		size = info.Size()
-	}
-	return file, size, nil
-}
-
 // summary is a report as text.
 func summary(r *transfer.Report, dryRun bool) string {
 	var b strings.Builder
 	if dryRun {
 		b.WriteString("dry run: nothing was stored\n")
 	}
-	for _, row := range []struct {
-		name string
-		n    int64
-	}{
-		{"lines", r.Lines},
-		{"added", r.Added},
-		{"replaced", r.Replaced},
-		{"unchanged", r.Unchanged},
-		{"kept", r.Kept},
-		{"refused", r.RefusedLines()},
-	} {
-		fmt.Fprintf(&b, "%-10s %d\n", row.name, row.n)
-	}
+	_ = printTable(&b, [][]string{ // a Builder never fails
+		{"lines", fmt.Sprint(r.Lines)},
+		{"added", fmt.Sprint(r.Added)},
+		{"replaced", fmt.Sprint(r.Replaced)},
+		{"unchanged", fmt.Sprint(r.Unchanged)},
+		{"kept", fmt.Sprint(r.Kept)},
+		{"refused", fmt.Sprint(r.RefusedLines())},
+	})
 	for _, reason := range r.Reasons() {
 		refusal := r.Refused[reason]
 		fmt.Fprintf(&b, "  %s: %d, on line %s\n    %s\n", reason, refusal.Count, lineNumbers(refusal), refusal.Text)

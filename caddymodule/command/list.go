@@ -3,10 +3,8 @@ package command
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,26 +33,36 @@ keys are not shown. Records that cannot be read are reported on standard error.`
 			return err
 		}
 		out := bufio.NewWriter(cmd.OutOrStdout())
-		show := printRow
-		if asJSON {
-			show = printJSON
-		} else {
-			fmt.Fprintf(out, rowFormat, "ID", "USERNAME", "DEVICE", "DISPATCHER", "STATE", "KEY", "AGE")
+		table := newTable(out)
+		if !asJSON {
+			printRow(table, "ID", "USERNAME", "DEVICE", "DISPATCHER", "STATE", "KEY", "AGE")
 		}
-		now := time.Now()
+		now, shown := time.Now(), 0
 		damaged, err := eachTarget(ctx, cmd, s, func(t *targets.Target) error {
 			if user != "" && t.Username != user || device != "" && t.DeviceID != device || state != "" && string(t.State()) != state {
 				return nil
 			}
-			return show(out, viewOf(t, now))
+			v := viewOf(t, now)
+			if asJSON {
+				return printJSON(out, v)
+			}
+			printRow(table, v.ID, v.Username, v.DeviceID, v.Dispatcher, v.State, v.Key, v.KeyAge)
+			if shown++; shown%rowsAligned == 0 {
+				return table.Flush()
+			}
+			return nil
 		})
-		if err := errors.Join(err, out.Flush()); err != nil {
+		if err := errors.Join(err, table.Flush(), out.Flush()); err != nil {
 			return fmt.Errorf("listing targets: %w", err)
 		}
 		return unreadable(damaged)
 	})
 	return cmd
 }
+
+// rowsAligned is the number of rows whose columns are aligned with each other.
+// All of a large store would have to be held in memory.
+const rowsAligned = 1000
 
 func checkState(state string) error {
 	switch targets.State(state) {
@@ -69,18 +77,6 @@ func unreadable(n int) error {
 		return nil
 	}
 	return fmt.Errorf("%d records cannot be read, see above: give the store its keys (option seal), or remove them with: caddy oob targets forget --damaged <hash>", n)
-}
-
-const rowFormat = "%-36s  %-20s  %-36s  %-12s  %-7s  %-8s  %s\n"
-
-func printRow(w io.Writer, v targetView) error {
-	_, err := fmt.Fprintf(w, rowFormat, printable(v.ID), printable(v.Username), printable(v.DeviceID),
-		printable(v.Dispatcher), v.State, printable(v.Key), printable(v.KeyAge))
-	return err
-}
-
-func printJSON(w io.Writer, v targetView) error {
-	return json.NewEncoder(w).Encode(v)
 }
 
 func showCommand() *cobra.Command {
@@ -103,8 +99,7 @@ func showCommand() *cobra.Command {
 		if asJSON {
 			return printJSON(cmd.OutOrStdout(), v)
 		}
-		_, err = io.WriteString(cmd.OutOrStdout(), v.lines())
-		return err
+		return printTable(cmd.OutOrStdout(), v.rows())
 	})
 	return cmd
 }

@@ -23,8 +23,12 @@ import (
 // handler is what commands need to know of an oob_dispatch handler of a
 // configuration.
 type handler struct {
-	BasePath  string          `json:"base_path"`
-	Namespace string          `json:"namespace"`
+	BasePath  string `json:"base_path"`
+	Namespace string `json:"namespace"`
+	HashKey   string `json:"hash_key"`
+	Audit     struct {
+		File string `json:"file"`
+	} `json:"audit"`
 	StoreRaw  json.RawMessage `json:"store" caddy:"namespace=oob.stores inline_key=type"`
 	KeyPolicy struct {
 		MinRSABits int `json:"min_rsa_bits"`
@@ -41,33 +45,58 @@ type openStore struct {
 	close     func()
 }
 
+// configFlags are those that name a configuration and a handler in it.
+func configFlags(cmd *cobra.Command) {
+	flags := cmd.PersistentFlags()
+	flags.StringP("config", "c", "", "Configuration file (default: the Caddyfile in the current folder)")
+	flags.StringP("adapter", "a", "", "Name of config adapter to apply")
+	flags.String("namespace", "", "Namespace of the handler, where there are several")
+	flags.String("base-path", "", "Base path of the handler, where there are several")
+}
+
 // commandStore opens the store that a command's flags name.
 func commandStore(cmd *cobra.Command) (*openStore, error) {
+	all, storage, err := configuredHandlers(cmd)
+	if err != nil {
+		return nil, err
+	}
+	h, err := chooseHandler(cmd, all)
+	if err != nil {
+		return nil, err
+	}
+	return h.open(storage)
+}
+
+// configuredHandlers returns all handlers of the configuration that a command's
+// flags name, and its storage.
+func configuredHandlers(cmd *cobra.Command) (all []*handler, storage json.RawMessage, err error) {
 	file, _ := cmd.Flags().GetString("config")
 	adapter, _ := cmd.Flags().GetString("adapter")
 	config, _, _, err := caddycmd.LoadConfig(file, adapter)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if config == nil {
-		return nil, errors.New("there is no configuration: name one with --config, or go to the folder of the Caddyfile")
+		return nil, nil, errors.New("there is no configuration: name one with --config, or go to the folder of the Caddyfile")
 	}
 	var c struct {
 		Storage json.RawMessage            `json:"storage"`
 		Apps    map[string]json.RawMessage `json:"apps"`
 	}
 	if err := json.Unmarshal(config, &c); err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
+		return nil, nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	all, err := findHandlers(c.Apps["http"])
+	all, err = findHandlers(c.Apps["http"])
 	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
+		return nil, nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	h, err := chooseHandler(cmd, all)
-	if err != nil {
-		return nil, err
+	for _, h := range all {
+		h.BasePath = cmp.Or(h.BasePath, "/nevisfido")
+		if h.StoreRaw == nil {
+			h.StoreRaw = json.RawMessage(`{"type":"caddy"}`)
+		}
 	}
-	return h.open(c.Storage)
+	return all, c.Storage, nil
 }
 
 // findHandlers returns the handlers in a part of the configuration, wherever
@@ -105,17 +134,7 @@ func findHandlers(part json.RawMessage) (found []*handler, err error) {
 func chooseHandler(cmd *cobra.Command, all []*handler) (*handler, error) {
 	var fit []*handler
 	for _, h := range all {
-		h.BasePath = cmp.Or(h.BasePath, "/nevisfido")
-		if h.StoreRaw == nil {
-			h.StoreRaw = json.RawMessage(`{"type":"caddy"}`)
-		}
-		if f := cmd.Flag("namespace"); f.Changed && f.Value.String() != h.Namespace {
-			continue
-		}
-		if f := cmd.Flag("base-path"); f.Changed && f.Value.String() != h.BasePath {
-			continue
-		}
-		if !slices.ContainsFunc(fit, h.sharesTargets) {
+		if h.named(cmd) && !slices.ContainsFunc(fit, h.sharesTargets) {
 			fit = append(fit, h)
 		}
 	}
@@ -128,6 +147,12 @@ func chooseHandler(cmd *cobra.Command, all []*handler) (*handler, error) {
 		return nil, fmt.Errorf("several oob_dispatch handlers keep targets of their own; choose one with --namespace or --base-path: %s", names(fit))
 	}
 	return fit[0], nil
+}
+
+// named reports whether the flags name the handler, or none.
+func (h *handler) named(cmd *cobra.Command) bool {
+	namespace, base := cmd.Flag("namespace"), cmd.Flag("base-path")
+	return (!namespace.Changed || namespace.Value.String() == h.Namespace) && (!base.Changed || base.Value.String() == h.BasePath)
 }
 
 func (h *handler) sharesTargets(other *handler) bool {

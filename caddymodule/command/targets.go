@@ -11,7 +11,7 @@ import (
 
 func targetsCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "targets <command>",
+		Use:   "targets",
 		Short: "Lists, shows, imports, exports and forgets dispatch targets",
 		Long: `
 Works on the dispatch targets in the store of an oob_dispatch handler: what
@@ -26,15 +26,8 @@ stores, --namespace or --base-path chooses one.`,
   caddy oob targets forget --user jeff`,
 	}
 	group(cmd)
-	flags := cmd.PersistentFlags()
-	flags.StringP("config", "c", "", "Configuration file (default: the Caddyfile in the current folder)")
-	flags.StringP("adapter", "a", "", "Name of config adapter to apply")
-	flags.String("namespace", "", "Namespace of the handler, where there are several")
-	flags.String("base-path", "", "Base path of the handler, where there are several")
+	configFlags(cmd)
 	cmd.AddCommand(listCommand(), showCommand(), importCommand(), exportCommand(), forgetCommand(), resealCommand())
-	for _, sub := range cmd.Commands() {
-		sub.DisableFlagsInUseLine = true // they name their flags
-	}
 	return cmd
 }
 

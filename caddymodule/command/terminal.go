@@ -2,24 +2,58 @@ package command
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"golang.org/x/term"
 )
 
-// isTerminal tells whether a stream of a command is a terminal, or at least a
-// device such as one.
+// isTerminal tells whether a stream of a command is a terminal.
 func isTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
-	if !ok {
-		return false
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// printJSON prints a value on a line of its own.
+func printJSON(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+
+func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
+
+// printRow prints a row of a table, whose cells may hold what others chose.
+func printRow(table *tabwriter.Writer, cells ...string) {
+	for i, cell := range cells {
+		cells[i] = printable(cell)
 	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	fmt.Fprintln(table, strings.Join(cells, "\t"))
+}
+
+func printTable(w io.Writer, rows [][]string) error {
+	table := newTable(w)
+	for _, row := range rows {
+		printRow(table, row...)
+	}
+	return table.Flush()
+}
+
+// printable returns text that callers and devices chose as it can be printed
+// on a terminal.
+func printable(text string) string {
+	if text == "" {
+		return "-"
+	}
+	for _, c := range text {
+		if !strconv.IsPrint(c) || c == '\ufffd' {
+			return strconv.Quote(text)
+		}
+	}
+	return text
 }
 
 // ask puts a question that is answered no unless by yes.

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -56,10 +55,9 @@ func viewOf(t *targets.Target, now time.Time) targetView {
 	return v
 }
 
-// lines are the view as text.
-func (v targetView) lines() string {
-	var b strings.Builder
-	for _, member := range [][2]string{
+// rows are the view as a table.
+func (v targetView) rows() [][]string {
+	return [][]string{
 		{"id", v.ID},
 		{"namespace", v.Namespace},
 		{"ext id", v.ExtID},
@@ -79,24 +77,7 @@ func (v targetView) lines() string {
 		{"created", v.Created},
 		{"updated", v.Updated},
 		{"hash", v.Hash},
-	} {
-		fmt.Fprintf(&b, "%-14s %s\n", member[0], printable(member[1]))
 	}
-	return b.String()
-}
-
-// printable returns text that callers and devices chose as it can be printed
-// on a terminal.
-func printable(text string) string {
-	if text == "" {
-		return "-"
-	}
-	for _, c := range text {
-		if !strconv.IsPrint(c) || c == '\ufffd' {
-			return strconv.Quote(text)
-		}
-	}
-	return text
 }
 
 // keyKind names the type and size of a public key, as the demo and the tests

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
+	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 )
 
 const (
@@ -35,6 +37,35 @@ const (
 	// server, unless GCE_METADATA_HOST names another.
 	metadataHost = "169.254.169.254"
 )
+
+func (f *FCM) loadCredentials(logger *slog.Logger) error {
+	option, path := "credentials", f.Credentials
+	if path == "" {
+		option, path = "application_default", os.Getenv("GOOGLE_APPLICATION_CREDENTIALS")
+	}
+	if path != "" {
+		file, err := watchedfile.Open(option, path, func(content []byte) (*tokenSource, error) {
+			return parseServiceAccount(content, f.Project, f.oauth)
+		}, logger)
+		if err != nil {
+			return err
+		}
+		f.Project, f.source = file.Value().project, file.Value
+		return checkProject(f.Project)
+	}
+	if f.Project == "" {
+		return errors.New("project <id> is needed: GOOGLE_APPLICATION_CREDENTIALS names no file that could tell it")
+	}
+	// The metadata server is part of the machine: no proxy leads to it.
+	transport, err := httpclient.NewTransport(httpclient.Options{}, logger)
+	if err != nil {
+		return err
+	}
+	f.oauth.Transport = transport
+	server := metadataServer(f.oauth)
+	f.source = func() *tokenSource { return server }
+	return nil
+}
 
 var errNoServiceAccount = errors.New("it is not the JSON key file of a service account")
 

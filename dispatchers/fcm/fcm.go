@@ -10,8 +10,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
-	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -23,7 +21,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
-	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -181,7 +178,7 @@ func (f *FCM) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	f.service = &httpsend.Service{Name: "FCM", Doing: "sending to FCM", Statuses: bare, ReadsBody: true, Transport: transport}
+	f.service = &httpsend.Service{Name: "FCM", Doing: "sending to FCM", Statuses: statuses, ReadsBody: true, Transport: transport}
 	f.oauth = &httpsend.Service{
 		Name: "Google's token service", Doing: "fetching an access token", Statuses: oauthStatuses, ReadsBody: true, Transport: transport,
 	}
@@ -192,35 +189,6 @@ func (f *FCM) Provision(ctx caddy.Context) error {
 	if f.DryRun {
 		logger.Warn("dry_run: FCM checks the messages of this dispatcher and delivers none")
 	}
-	return nil
-}
-
-func (f *FCM) loadCredentials(logger *slog.Logger) error {
-	option, path := "credentials", f.Credentials
-	if path == "" {
-		option, path = "application_default", os.Getenv("GOOGLE_APPLICATION_CREDENTIALS")
-	}
-	if path != "" {
-		file, err := watchedfile.Open(option, path, func(content []byte) (*tokenSource, error) {
-			return parseServiceAccount(content, f.Project, f.oauth)
-		}, logger)
-		if err != nil {
-			return err
-		}
-		f.Project, f.source = file.Value().project, file.Value
-		return checkProject(f.Project)
-	}
-	if f.Project == "" {
-		return errors.New("project <id> is needed: GOOGLE_APPLICATION_CREDENTIALS names no file that could tell it")
-	}
-	// The metadata server is part of the machine: no proxy leads to it.
-	transport, err := httpclient.NewTransport(httpclient.Options{}, logger)
-	if err != nil {
-		return err
-	}
-	f.oauth.Transport = transport
-	server := metadataServer(f.oauth)
-	f.source = func() *tokenSource { return server }
 	return nil
 }
 

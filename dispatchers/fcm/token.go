@@ -100,15 +100,6 @@ func (s *tokenSource) replace() (any, error) {
 	return t.value, nil
 }
 
-// drop forgets a token that was not accepted, unless it is replaced already.
-func (s *tokenSource) drop(value string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.token.value == value {
-		s.token = accessToken{}
-	}
-}
-
 var oauthStatuses = httpsend.Table{
 	http.StatusTooManyRequests: tokensUnavailable,
 	5:                          tokensUnavailable,
@@ -149,12 +140,12 @@ func (s *tokenSource) fetch(ctx context.Context) (accessToken, error) {
 	case readable && answer.Status == http.StatusOK && content.Token != "":
 		return newAccessToken(content.Token, time.Duration(content.Lifetime), time.Now()), nil
 	case readable && answer.Status/100 == 4 && slices.Contains(oauthErrors, content.Error):
-		return accessToken{}, s.service.Failed(answer, httpsend.Broken(reasonOAuthRefused,
+		return accessToken{}, s.service.FailedAs(answer, httpsend.Broken(reasonOAuthRefused,
 			content.Error+"; was the service account's key deleted, or is this machine's clock wrong?"))
 	case err != nil:
-		return accessToken{}, s.service.Failed(answer, noTokenService)
+		return accessToken{}, s.service.FailedAs(answer, noTokenService)
 	}
-	return accessToken{}, s.service.Unsuccessful(answer)
+	return accessToken{}, s.service.Failed(answer)
 }
 
 func newAccessToken(value string, life time.Duration, now time.Time) accessToken {
@@ -163,6 +154,15 @@ func newAccessToken(value string, life time.Duration, now time.Time) accessToken
 	}
 	expiry := now.Add(life)
 	return accessToken{value, expiry.Add(-min(refreshAhead, life/4)), expiry.Add(-min(margin, life/10))}
+}
+
+// drop forgets a token that was not accepted, unless it is replaced already.
+func (s *tokenSource) drop(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.token.value == value {
+		s.token = accessToken{}
+	}
 }
 
 // seconds is a number of seconds that may be a text or have a fraction; 0 for

@@ -1,7 +1,6 @@
 package letter
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/OpenPrinting/goipp"
@@ -31,8 +29,8 @@ const (
 // printer is a print queue that speaks IPP (RFC 8010, encoding; RFC 8011,
 // semantics).
 type printer struct {
-	uri     string // as IPP names it: ipp://… or ipps://…
-	url     string // as HTTP reaches it
+	uri     string   // as IPP names it: ipp://… or ipps://…
+	url     *url.URL // as HTTP reaches it
 	service *httpsend.Service
 }
 
@@ -55,27 +53,21 @@ func newPrinter(text string, o httpclient.Options, logger *slog.Logger) (*printe
 	return &printer{uri, web, &httpsend.Service{Doing: asking, ReadsBody: true, Transport: transport}}, nil
 }
 
-func checkPrinter(text string) error {
-	_, _, err := printerURLs(text)
-	return err
-}
-
-func printerURLs(text string) (uri, web string, err error) {
+func printerURLs(text string) (uri string, web *url.URL, err error) {
 	scheme, rest, _ := strings.Cut(text, "://")
 	scheme = strings.ToLower(scheme)
 	over := map[string]string{"ipp": "http", "ipps": "https"}[scheme]
 	if over == "" {
-		return "", "", errors.New("it is not an ipps or ipp URL, such as ipps://printer.example.com/ipp/print")
+		return "", nil, errors.New("it is not an ipps or ipp URL, such as ipps://printer.example.com/ipp/print")
 	}
-	u, err := httpclient.ServiceURL(over + "://" + rest)
-	if err != nil {
-		return "", "", fmt.Errorf("%w (ipps is IPP over https, ipp over plain http)", err)
+	if web, err = httpclient.ServiceURL(over + "://" + rest); err != nil {
+		return "", nil, fmt.Errorf("%w (ipps is IPP over https, ipp over plain http)", err)
 	}
-	if u.Port() == "" {
-		u.Host += ":" + ippPort
+	if web.Port() == "" {
+		web.Host += ":" + ippPort
 	}
-	named := url.URL{Scheme: scheme, Host: u.Host, Path: u.Path}
-	return named.String(), u.String(), nil
+	named := url.URL{Scheme: scheme, Host: web.Host, Path: web.Path}
+	return named.String(), web, nil
 }
 
 // request returns a request with the attributes that all have, in the order of
@@ -169,130 +161,96 @@ func values(answer *goipp.Message, name string) (all []goipp.Value) {
 	return all
 }
 
-// document is a request's body that knows whether all of it was handed to the
-// connection.
-type document struct {
-	mu     sync.Mutex
-	r      *bytes.Reader
-	closed bool
-}
-
-func (d *document) Read(b []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return 0, io.ErrUnexpectedEOF
-	}
-	return d.r.Read(b)
-}
-
-// end ends the reading, and reports whether there was nothing left to read.
-func (d *document) end() (sent bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	return d.r.Len() == 0
-}
-
 // send makes one request, and reports whether all of it was handed over. Errors
-// with reasonPrinter are the printer's word that it did not take the request.
+// with reasonPrinter are the printer's word that it did not take the request; the
+// answers of a gateway in trouble do not tell.
 func (p *printer) send(ctx context.Context, r *goipp.Message, pdf []byte) (answer *goipp.Message, sent bool, err error) {
-	head, err := r.EncodeBytes()
+	content, err := r.EncodeBytes()
 	if err != nil {
 		return nil, false, dispatchers.Fail(dispatchers.Broken, reasonPrinter, "encoding the request: %w", err)
 	}
-	var content []byte
-	for _, expect := range []string{"100-continue", ""} {
-		body := &document{r: bytes.NewReader(append(head, pdf...))}
-		content, err = p.post(ctx, body, expect)
-		if sent = body.end(); sent || !errors.Is(err, errExpect) {
-			break
-		}
+	content = append(content, pdf...)
+	got, sent, err := p.post(ctx, content, "100-continue")
+	if got.Status == http.StatusExpectationFailed && !sent { // it wants the document at once (RFC 9110, section 10.1.1)
+		got, sent, err = p.post(ctx, content, "")
 	}
-	if err != nil {
-		return nil, sent, err
-	}
+	text := fmt.Sprintf("the printer answered %d %s", got.Status, http.StatusText(got.Status))
 	answer = new(goipp.Message)
-	if err := answer.DecodeBytes(content); err != nil || answer.RequestID != ippID {
+	switch {
+	case errors.Is(err, httpsend.ErrBodyTooBig):
+		return nil, sent, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: %w", asking, err)
+	case err != nil:
+		return nil, sent, err
+	case slices.Contains(undecided, got.Status), got.Status >= http.StatusInternalServerError:
+		return nil, sent, dispatchers.Fail(dispatchers.Temporary, reasonNotIPP, "%s", text)
+	case got.Status != http.StatusOK:
+		return nil, sent, printerFailure(dispatchers.Broken, text+": check its URL and who may print")
+	case answer.DecodeBytes(got.Body) != nil, answer.RequestID != ippID:
 		return nil, sent, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: the answer is not IPP; check the printer's URL", asking)
 	}
 	return answer, sent, nil
 }
 
-// errExpect is the answer of a printer that wants the document at once (RFC
-// 9110, section 10.1.1).
-var errExpect = errors.New("the printer does not know the header Expect")
+// undecided are the HTTP statuses below 500 that may come from a gateway.
+var undecided = []int{http.StatusTooManyRequests, http.StatusExpectationFailed}
 
-// post returns the content of the answer. expect is the header of that name, ""
-// for none.
-func (p *printer) post(ctx context.Context, body *document, expect string) ([]byte, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, io.NopCloser(body))
-	if err != nil {
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonPrinter, "making the request: check the printer's URL")
-	}
-	r.ContentLength = body.r.Size()
+// post makes an HTTP request. The content goes through a pipe, which ends with the
+// exchange, and knows whether the connection has got all of it.
+func (p *printer) post(ctx context.Context, content []byte, expect string) (answer httpsend.Answer, sent bool, err error) {
+	r := httpsend.NewRequest(http.MethodPost, p.url, content)
 	r.Header.Set("Content-Type", goipp.ContentType)
 	r.Header.Set("Accept", goipp.ContentType)
 	if expect != "" {
 		r.Header.Set("Expect", expect)
+		r.ProtoMajor, r.ProtoMinor = 1, 1 // else the transport does not wait
 	}
-	answer, err := p.service.Do(ctx, r)
-	switch {
-	case errors.Is(err, httpsend.ErrBodyTooBig):
-		return nil, dispatchers.Fail(dispatchers.Broken, reasonNotIPP, "%s: %w", asking, err)
-	case err != nil:
-		return nil, err
-	case answer.Status == http.StatusExpectationFailed && expect != "":
-		return nil, errExpect
-	case answer.Status != http.StatusOK:
-		return nil, httpFailure(answer.Status)
-	}
-	return answer.Body, nil
+	document, feed := io.Pipe()
+	r.Body = document
+	fed := make(chan bool)
+	go func() {
+		n, _ := feed.Write(content)
+		_ = feed.Close()
+		fed <- n == len(content)
+	}()
+	answer, err = p.service.Do(ctx, r)
+	_ = document.Close()
+	return answer, <-fed, err
 }
 
-// httpFailure classifies an answer that is not of IPP. That of a gateway in
-// trouble does not tell whether the printer has the job.
-func httpFailure(status int) error {
-	text := fmt.Sprintf("the printer answered %d %s", status, http.StatusText(status))
-	if status == http.StatusTooManyRequests || status >= http.StatusInternalServerError {
-		return dispatchers.Fail(dispatchers.Temporary, reasonNotIPP, "%s", text)
-	}
-	return printerFailure(dispatchers.Broken, text+": check its URL and who may print")
+// remedies are those of the statuses of IPP (RFC 8011, appendix B) that last until
+// somebody changes something.
+var remedies = map[goipp.Status]string{
+	goipp.StatusErrorForbidden:                  ": it does not print for this sidecar",
+	goipp.StatusErrorNotAuthenticated:           ": configure client_cert, or let it print without",
+	goipp.StatusErrorNotAuthorized:              ": it does not print for this sidecar",
+	goipp.StatusErrorNotFound:                   ": it has no such queue; check the path of its URL",
+	goipp.StatusErrorGone:                       ": it has this queue no longer",
+	goipp.StatusErrorDocumentFormatNotSupported: ": it does not print PDF; use the queue of a print server",
+	goipp.StatusErrorOperationNotSupported:      "",
+	goipp.StatusErrorVersionNotSupported:        ": it does not speak IPP 1.1; use the queue of a print server",
 }
 
-// statuses are those of IPP (RFC 8011, appendix B) that mean something else
-// than that the printer refuses this job.
-var statuses = map[goipp.Status]struct {
-	class  dispatchers.Class
-	advice string
-}{
-	goipp.StatusErrorForbidden:                  {dispatchers.Broken, ": it does not print for this sidecar"},
-	goipp.StatusErrorNotAuthenticated:           {dispatchers.Broken, ": configure client_cert, or let it print without"},
-	goipp.StatusErrorNotAuthorized:              {dispatchers.Broken, ": it does not print for this sidecar"},
-	goipp.StatusErrorNotFound:                   {dispatchers.Broken, ": it has no such queue; check the path of its URL"},
-	goipp.StatusErrorGone:                       {dispatchers.Broken, ": it has this queue no longer"},
-	goipp.StatusErrorDocumentFormatNotSupported: {dispatchers.Broken, ": it does not print PDF; use the queue of a print server"},
-	goipp.StatusErrorOperationNotSupported:      {dispatchers.Broken, ""},
-	goipp.StatusErrorVersionNotSupported:        {dispatchers.Broken, ": it does not speak IPP 1.1; use the queue of a print server"},
-	goipp.StatusErrorInternal:                   {dispatchers.Temporary, ""},
-	goipp.StatusErrorServiceUnavailable:         {dispatchers.Temporary, ""},
-	goipp.StatusErrorDevice:                     {dispatchers.Temporary, ""},
-	goipp.StatusErrorTemporary:                  {dispatchers.Temporary, ""},
-	goipp.StatusErrorNotAcceptingJobs:           {dispatchers.Temporary, ""},
-	goipp.StatusErrorBusy:                       {dispatchers.Temporary, ""},
+// passing are the statuses that may pass.
+var passing = []goipp.Status{
+	goipp.StatusErrorInternal, goipp.StatusErrorServiceUnavailable, goipp.StatusErrorDevice,
+	goipp.StatusErrorTemporary, goipp.StatusErrorNotAcceptingJobs, goipp.StatusErrorBusy,
 }
 
-// statusError returns nil for the successful statuses, those below 0x0100.
+// statusError returns nil for the successful statuses, those below 0x0100. All but
+// remedies and passing say that the printer refuses this job.
 func statusError(answer *goipp.Message) error {
 	status := goipp.Status(answer.Code)
-	if status < 0x0100 {
+	text := "the printer answered " + status.String()
+	remedy, lasting := remedies[status]
+	switch {
+	case status < 0x0100:
 		return nil
+	case lasting:
+		return printerFailure(dispatchers.Broken, text+remedy)
+	case slices.Contains(passing, status):
+		return printerFailure(dispatchers.Temporary, text)
 	}
-	s, ok := statuses[status]
-	if !ok {
-		s.class = dispatchers.Refused
-	}
-	return printerFailure(s.class, "the printer answered "+status.String()+s.advice)
+	return printerFailure(dispatchers.Refused, text)
 }
 
 func printerFailure(class dispatchers.Class, text string) *dispatchers.Error {

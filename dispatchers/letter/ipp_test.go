@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet/sheettest"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
@@ -219,7 +221,7 @@ func TestPrintJobTellsNothingButTheLetter(t *testing.T) {
 	if bytes.Contains(head, []byte("Muster")) || bytes.Contains(head, []byte("eyJ")) {
 		t.Errorf("the attributes tell of the message: %q", head)
 	}
-	if code, _ := scan(t, append([]byte("%PDF"), pdf...)); code != message("", nil).Envelope.Encoded() {
+	if code, _ := sheettest.Scan(t, append([]byte("%PDF"), pdf...)); code != message("", nil).Envelope.Encoded() {
 		t.Error("the QR code is not that of the message")
 	}
 }
@@ -247,7 +249,7 @@ func TestTimeoutAfterTheDocumentIsUncertain(t *testing.T) {
 func TestConnectionThatStallsInTheDocument(t *testing.T) {
 	server, client := net.Pipe()
 	defer server.Close()
-	f := &printer{uri: "ipp://127.0.0.1/p", url: "http://127.0.0.1/p", service: &httpsend.Service{Transport: &httpclient.Transport{Transport: &http.Transport{
+	f := &printer{uri: "ipp://127.0.0.1/p", url: &url.URL{Scheme: "http", Host: "127.0.0.1", Path: "/p"}, service: &httpsend.Service{Transport: &httpclient.Transport{Transport: &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil },
 	}}}}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -385,7 +387,11 @@ func TestPrinterURLs(t *testing.T) {
 		"printer":                                   "",
 	} {
 		uri, web, err := printerURLs(text)
-		if got := strings.TrimSpace(uri + " " + web); got != want || (err == nil) != (want != "") {
+		got := uri
+		if err == nil {
+			got += " " + web.String()
+		}
+		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: got %q, %v", text, got, err)
 		}
 		if err != nil && strings.Contains(err.Error(), "geheim") {
@@ -415,7 +421,7 @@ func TestRealPrintQueue(t *testing.T) {
 	if err != nil || !bytes.Equal(received, job.pdf) {
 		t.Fatalf("the printer received %d bytes (%v), want %d", len(received), err, len(job.pdf))
 	}
-	if code, _ := scan(t, received); code != m.Envelope.Encoded() {
+	if code, _ := sheettest.Scan(t, received); code != m.Envelope.Encoded() {
 		t.Error("the QR code is not that of the message")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet"
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
@@ -97,13 +98,25 @@ type Letter struct {
 	logger  *slog.Logger
 }
 
+// The values of window.
+const (
+	windowRight = "right"
+	windowLeft  = "left"
+)
+
 var options = conf.Join(
 	conf.Table[Letter]{
 		conf.Path("spool", func(l *Letter) *string { return &l.Spool }),
 		conf.Int("max_spool", func(l *Letter) *int { return &l.MaxSpool }, 1, 1_000_000, 1000),
-		conf.URL("printer", func(l *Letter) *string { return &l.Printer }, checkPrinter),
+		conf.URL("printer", func(l *Letter) *string { return &l.Printer }, func(text string) error {
+			_, _, err := printerURLs(text)
+			return err
+		}),
 		conf.Duration("min_lifetime", func(l *Letter) *caddy.Duration { return &l.MinLifetime }, 0, 72*time.Hour),
-		conf.Text("sender", func(l *Letter) *string { return &l.Sender }, checkSender),
+		conf.Text("sender", func(l *Letter) *string { return &l.Sender }, func(text string) error {
+			_, err := sheet.ParseSender(text)
+			return err
+		}),
 		conf.OneOf("window", func(l *Letter) *string { return &l.Window }, windowRight, windowLeft),
 	},
 	conf.Embed(texts.Table, func(l *Letter) *texts.Config { return &l.Config }),
@@ -148,22 +161,6 @@ func (l *Letter) Check() error {
 	return l.CheckLanguage(texts.Letter)
 }
 
-// checkSender fails for a return address that cannot be printed.
-func checkSender(text string) error {
-	lines, err := parseAddress(text, 1)
-	if err != nil {
-		return err
-	}
-	p := &page{sender: lines}
-	if err := p.makePrintable(); err != nil {
-		return err
-	}
-	if err := newSheet(time.Now(), "").window(p); err != nil {
-		return errors.New("it is too long for the one line above the address: shorten it")
-	}
-	return nil
-}
-
 // Provision loads the texts and sees whether they can be printed. It dials
 // nothing, and leaves nothing in the spool folder.
 func (l *Letter) Provision(ctx caddy.Context) error {
@@ -173,7 +170,7 @@ func (l *Letter) Provision(ctx caddy.Context) error {
 	}
 	l.Window = cmp.Or(l.Window, windowRight)
 	var err error
-	if l.sender, err = parseAddress(l.Sender, 0); err != nil {
+	if l.sender, err = sheet.ParseSender(l.Sender); err != nil {
 		return err
 	}
 	if l.texts, err = texts.Load(texts.Letter, l.Config); err != nil {
@@ -185,22 +182,14 @@ func (l *Letter) Provision(ctx caddy.Context) error {
 		}
 	}
 	if l.Spool != "" {
-		if l.spool, err = openSpool(l.Spool, l.MaxSpool); err != nil {
+		if l.spool, err = openSpool(l.Spool, l.MaxSpool, l.logger); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
-		l.warnOfSpool()
 	}
 	if l.Printer != "" {
 		l.printer, err = newPrinter(l.Printer, l.Options, l.logger)
 	}
 	return err
-}
-
-// warnOfSpool logs a folder that no letter can be written to at present.
-func (l *Letter) warnOfSpool() {
-	if err := l.spool.probe(); err != nil {
-		l.logger.Warn("letters cannot be written to the spool folder: let the server's user write there", slog.Any("error", err))
-	}
 }
 
 // Traits implements dispatchers.Dispatcher.
@@ -230,11 +219,8 @@ func (l *Letter) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatch
 func (l *Letter) submit(ctx context.Context, job *job) error {
 	if l.printer != nil {
 		err := l.print(ctx, job)
-		if err == nil {
-			return nil
-		}
 		failure := dispatchers.AsError(err)
-		if l.spool == nil || failure.Reason == reasonUncertain {
+		if err == nil || l.spool == nil || failure.Reason == reasonUncertain {
 			return err
 		}
 		if ctx.Err() == nil {
@@ -264,15 +250,14 @@ func (l *Letter) print(ctx context.Context, job *job) error {
 // Probe writes and removes a file in the spool folder, and asks the printer
 // whether it accepts jobs in PDF.
 func (l *Letter) Probe(ctx context.Context) error {
+	var err error
 	if l.spool != nil {
-		if err := l.spool.probe(); err != nil {
-			return err
-		}
+		err = l.spool.probe()
 	}
-	if l.printer != nil {
-		return l.printer.probe(ctx)
+	if err == nil && l.printer != nil {
+		err = l.printer.probe(ctx)
 	}
-	return nil
+	return err
 }
 
 // Interface guards

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,7 +15,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
-	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet/sheettest"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -123,34 +122,6 @@ func wantNames(t *testing.T, dir, want string) {
 	}
 }
 
-// tool runs a program of the packages that test.sh installs.
-func tool(t *testing.T, name string, args ...string) []byte {
-	t.Helper()
-	var out, trouble bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), testservice.Need(t, name), args...)
-	cmd.Stdout, cmd.Stderr = &out, &trouble
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s: %v: %s%s", name, err, out.Bytes(), trouble.Bytes())
-	}
-	return out.Bytes()
-}
-
-// scan checks a PDF and returns what its QR code holds at 200 dpi, and its text.
-func scan(t *testing.T, pdf []byte) (code, text string) {
-	t.Helper()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "letter.pdf")
-	put(t, file, pdf)
-	tool(t, "qpdf", "--check", file)
-	if pages := strings.TrimSpace(string(tool(t, "qpdf", "--show-npages", file))); pages != "1" {
-		t.Errorf("the letter has %s pages", pages)
-	}
-	tool(t, "pdftoppm", "-r", "200", "-gray", "-singlefile", file, filepath.Join(dir, "page"))
-	code = string(tool(t, "zbarimg", "--quiet", "--raw", "-Sdisable", "-Sqrcode.enable", filepath.Join(dir, "page.pgm")))
-	text = string(tool(t, "pdftotext", "-layout", file, "-"))
-	return strings.TrimSuffix(code, "\n"), text
-}
-
 func TestLettersOfAllLanguages(t *testing.T) {
 	l, dir := spooler(t, Letter{Sender: "Beispielbank AG; Postfach; 8010 Zürich"})
 	operations := nevisfido.Operations()
@@ -160,31 +131,23 @@ func TestLettersOfAllLanguages(t *testing.T) {
 			"oob.notification.body": "Zahlung über CHF 100.– an Žofie Đoković",
 		})
 		m.Operation = operations[i%len(operations)]
+		if lang == "en" { // with a base_url
+			m.Link, m.LinkConfigured = nevisfido.Link("https://app.example.com/open", m.Envelope), true
+		}
 		deliver(t, l, m)
 		pdf, ticket := spooled(t, dir, lang+"_post")
 		if ticket.Language != lang || ticket.Operation != m.Operation {
 			t.Errorf("%s: ticket = %+v", lang, ticket)
 		}
-		code, text := scan(t, pdf)
-		if code != m.Envelope.Encoded() {
-			t.Errorf("%s: the QR code holds %d bytes, want %d", lang, len(code), len(m.Envelope.Encoded()))
+		code, text := sheettest.Scan(t, pdf)
+		if code != m.CodeContent() || (code == m.Link) != (lang == "en") {
+			t.Errorf("%s: the QR code holds %q", lang, code)
 		}
 		for _, want := range []string{"Frau", "Anna Mustermann", "8001 Zürich", "Beispielbank AG, Postfach, 8010 Zürich", "4711", "09:30 UTC", "Žofie Đoković"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s lacks %q: %s", lang, want, text)
 			}
 		}
-	}
-}
-
-func TestCodeHoldsTheLinkWhereThereIsABaseURL(t *testing.T) {
-	l, dir := spooler(t, Letter{})
-	m := message("link", nil)
-	m.Link, m.LinkConfigured = nevisfido.Link("https://app.example.com/open", m.Envelope), true
-	deliver(t, l, m)
-	pdf, _ := spooled(t, dir, "link_post")
-	if code, _ := scan(t, pdf); code != m.Link {
-		t.Errorf("the QR code holds %q", code)
 	}
 }
 
@@ -202,8 +165,8 @@ func TestTicket(t *testing.T) {
 		t.Errorf("ticket = %+v, want %+v", ticket, want)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "Ab-9__post.json"))
-	if err != nil || bytes.Contains(text, []byte("Muster")) || bytes.Contains(text, []byte("eyJ")) {
-		t.Errorf("the ticket tells the address or the message (%v): %s", err, text)
+	if err != nil || bytes.Contains(text, []byte("Muster")) || bytes.Contains(text, []byte("eyJ")) || bytes.Count(text, []byte("\n")) != 1 {
+		t.Errorf("the ticket tells the address or the message, or is not one line (%v): %s", err, text)
 	}
 	for _, name := range []string{"Ab-9__post.json", "Ab-9__post.pdf"} {
 		info, err := os.Stat(filepath.Join(dir, name))
@@ -225,7 +188,7 @@ func TestHostileTexts(t *testing.T) {
 	m.Address = "Ke\u0301vin (Straße) \\) | {{.Username}} | <b>8001</b> 🏠 Nguyễn"
 	deliver(t, l, m)
 	pdf, _ := spooled(t, dir, "hostile_post")
-	code, text := scan(t, pdf)
+	code, text := sheettest.Scan(t, pdf)
 	if code != m.Envelope.Encoded() {
 		t.Error("the QR code is not that of the message")
 	}
@@ -301,36 +264,5 @@ func TestTraits(t *testing.T) {
 	want := dispatchers.Limit{Scope: dispatchers.PerTarget, N: 1, Window: 24 * time.Hour}
 	if traits.AnswersCaller || traits.AddressOptional || traits.BuiltIn != "" || len(traits.Limits) != 1 || traits.Limits[0] != want {
 		t.Errorf("traits = %+v", traits)
-	}
-}
-
-func TestParseAddress(t *testing.T) {
-	long := strings.Repeat("ü", maxAddressLine)
-	tests := []struct {
-		address, want string
-	}{
-		{"Anna Muster | Weg 1 | 8001 Zürich", "Anna Muster/Weg 1/8001 Zürich"},
-		{"Anna Muster;Weg 1;8001 Zürich", "Anna Muster/Weg 1/8001 Zürich"},
-		{" Anna   Muster |; ||8001\u00a0Zürich |", "Anna Muster/8001 Zürich"},
-		{"a|b|c|d|e|f", "a/b/c/d/e/f"},
-		{long + "|b", long + "/b"},
-		{"a|b|c|d|e|f|g", ""},
-		{"Anna Muster, Weg 1, 8001 Zürich", ""},
-		{long + "x|b", ""},
-		{"", ""},
-		{"|;| ;", ""},
-		{"Anna Muster\nWeg 1\r\n8001 Zürich\n", "Anna Muster/Weg 1/8001 Zürich"},
-		{"a\rb|c", ""},
-		{"a\vb|c", ""},
-		{"a\x00|c", ""},
-		{"a\u202eb|c", ""},
-		{"a\u2028b|c", ""},
-		{"a\xff|c", ""},
-	}
-	for _, tt := range tests {
-		lines, err := parseAddress(tt.address, minAddressLines)
-		if got := strings.Join(lines, "/"); got != tt.want || (err == nil) != (tt.want != "") {
-			t.Errorf("parseAddress(%q) = %q, %v, want %q", tt.address, got, err, tt.want)
-		}
 	}
 }

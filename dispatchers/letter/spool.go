@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,7 +69,8 @@ type spool struct {
 // well below a second.
 const abandoned = 10 * time.Minute
 
-func openSpool(dir string, maxLetters int) (*spool, error) {
+// openSpool also warns of a folder that no letter can be written to at present.
+func openSpool(dir string, maxLetters int, logger *slog.Logger) (*spool, error) {
 	info, err := os.Stat(dir) //nolint:gosec // the operator names the folder
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -80,15 +82,20 @@ func openSpool(dir string, maxLetters int) (*spool, error) {
 	case info.Mode().Perm()&0o002 != 0:
 		return nil, fmt.Errorf("every user of this machine may write to %s; run chmod o-w on it", dir)
 	}
-	return &spool{dir: dir, max: maxLetters}, nil
+	s := &spool{dir: dir, max: maxLetters}
+	if err := s.probe(); err != nil {
+		logger.Warn("letters cannot be written to the spool folder: let the server's user write there", slog.Any("error", err))
+	}
+	return s, nil
 }
 
 // files are the paths of one letter.
 type files struct{ pdf, ticket, hiddenPDF, hiddenTicket string }
 
 func (s *spool) files(id string) files {
-	path := func(name string) string { return filepath.Join(s.dir, name) }
-	return files{path(id + ".pdf"), path(id + ".json"), path("." + id + ".pdf.tmp"), path("." + id + ".json.tmp")}
+	path := filepath.Join(s.dir, id)
+	hidden := filepath.Join(s.dir, "."+id)
+	return files{path + ".pdf", path + ".json", hidden + ".pdf.tmp", hidden + ".json.tmp"}
 }
 
 // put writes the letter, or none of it. A letter whose ticket is there is not
@@ -101,14 +108,16 @@ func (s *spool) put(j *job) error {
 		return s.fail("looking into", err)
 	}
 	f := s.files(j.ticket.ID)
-	claim, err := os.OpenFile(f.hiddenTicket, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	ticket, err := json.Marshal(j.ticket)
+	if err == nil {
+		err = create(f.hiddenTicket, os.O_EXCL, append(ticket, '\n'))
+	}
 	if errors.Is(err, fs.ErrExist) {
 		return dispatchers.Fail(dispatchers.Temporary, reasonBusy, "the same letter is being written at this moment")
 	}
 	if err != nil {
 		return s.fail("writing to", err)
 	}
-	defer claim.Close()
 	if _, err := os.Lstat(f.ticket); err == nil {
 		remove(f.hiddenTicket)
 		return nil
@@ -117,7 +126,7 @@ func (s *spool) put(j *job) error {
 		remove(f.hiddenTicket)
 		return dispatchers.Fail(dispatchers.Temporary, reasonSpoolFull, "%d letters wait in %s, which is max_spool", waiting, s.dir)
 	}
-	if err := s.write(f, claim, j); err != nil {
+	if err := s.publish(f, j.pdf); err != nil {
 		remove(f.pdf, f.hiddenPDF, f.hiddenTicket)
 		return s.fail("writing to", err)
 	}
@@ -128,20 +137,9 @@ func (s *spool) put(j *job) error {
 	return nil
 }
 
-// write makes both files and renames them.
-func (s *spool) write(f files, claim *os.File, j *job) error {
-	ticket, err := json.Marshal(j.ticket)
-	if err != nil {
-		return err
-	}
-	if err := fill(claim, append(ticket, '\n')); err != nil {
-		return err
-	}
-	pdf, err := os.OpenFile(f.hiddenPDF, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := fill(pdf, j.pdf); err != nil {
+// publish writes the PDF, and shows first that and then the ticket.
+func (s *spool) publish(f files, pdf []byte) error {
+	if err := create(f.hiddenPDF, os.O_TRUNC, pdf); err != nil {
 		return err
 	}
 	if err := os.Rename(f.hiddenPDF, f.pdf); err != nil {
@@ -153,13 +151,20 @@ func (s *spool) write(f files, claim *os.File, j *job) error {
 	return os.Rename(f.hiddenTicket, f.ticket)
 }
 
-// fill writes and closes a file whose content then is on the disk.
-func fill(file *os.File, content []byte) error {
-	_, err := file.Write(content)
-	if err == nil {
+// create makes a file whose content is on the disk, or none. The flag says what to
+// do if it is there already.
+func create(path string, flag int, content []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|flag, 0o600) //nolint:gosec // in the operator's folder
+	if err != nil {
+		return err
+	}
+	if _, err = file.Write(content); err == nil {
 		err = file.Sync()
 	}
-	return errors.Join(err, file.Close())
+	if err = errors.Join(err, file.Close()); err != nil {
+		remove(path)
+	}
+	return err
 }
 
 func syncFolder(dir string) error {
@@ -170,6 +175,14 @@ func syncFolder(dir string) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
+// remove removes files, as far as they are there. What it cannot remove is for
+// the next sweep.
+func remove(paths ...string) {
+	for _, path := range paths {
+		_ = os.Remove(path)
+	}
+}
+
 // sweep removes what killed writers have left, and counts the letters that
 // wait.
 func (s *spool) sweep(now time.Time) (waiting int, err error) {
@@ -178,16 +191,16 @@ func (s *spool) sweep(now time.Time) (waiting int, err error) {
 		return 0, err
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".json") && !strings.HasPrefix(e.Name(), ".") {
-			waiting++
+		name, hidden := strings.CutPrefix(e.Name(), ".")
+		if !hidden {
+			if strings.HasSuffix(name, ".json") {
+				waiting++
+			}
 			continue
 		}
-		id, ours := strings.CutSuffix(strings.TrimPrefix(e.Name(), "."), ".json.tmp")
-		if !ours || e.Name()[0] != '.' || !validID.MatchString(id) {
-			continue
-		}
+		id, ours := strings.CutSuffix(name, ".json.tmp")
 		info, err := e.Info()
-		if err != nil || now.Sub(info.ModTime()) <= abandoned {
+		if !ours || !dispatchers.ValidDeliveryID(id) || err != nil || now.Sub(info.ModTime()) <= abandoned {
 			continue
 		}
 		f := s.files(id)
@@ -199,21 +212,11 @@ func (s *spool) sweep(now time.Time) (waiting int, err error) {
 	return waiting, nil
 }
 
-// remove removes files, as far as they are there. What it cannot remove is for
-// the next sweep.
-func remove(paths ...string) {
-	for _, path := range paths {
-		_ = os.Remove(path)
-	}
-}
-
 // probe proves that files can be written.
 func (s *spool) probe() error {
-	file, err := os.CreateTemp(s.dir, ".probe-*.tmp")
-	if err != nil {
-		return s.fail("writing to", err)
-	}
-	if err := errors.Join(fill(file, []byte("probe\n")), os.Remove(file.Name())); err != nil {
+	path := filepath.Join(s.dir, ".probe.tmp")
+	defer remove(path)
+	if err := create(path, os.O_TRUNC, []byte("probe\n")); err != nil {
 		return s.fail("writing to", err)
 	}
 	return nil

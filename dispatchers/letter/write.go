@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet"
 	"github.com/oob-dispatch/oob-dispatch/internal/qr"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -22,15 +24,12 @@ type job struct {
 	ticket Ticket
 }
 
-// validID bounds what becomes the name of a file and of a print job.
-var validID = regexp.MustCompile(`^[A-Za-z0-9_~-]{1,200}$`)
-
 // write writes the letter. Its id names the dispatcher as well: two of them may
 // share a folder, and what one has written there must not pass for the letter of
 // the other.
 func (l *Letter) write(ctx context.Context, m *dispatchers.Message) (*job, error) {
 	id := m.DeliveryID()
-	if m.ID == "" || m.Dispatcher == "" || !validID.MatchString(id) {
+	if m.ID == "" || m.Dispatcher == "" || !dispatchers.ValidDeliveryID(id) {
 		return nil, dispatchers.Fail(dispatchers.Broken, reasonID,
 			"the message's ID and the dispatcher's name cannot be the name of a file")
 	}
@@ -40,64 +39,60 @@ func (l *Letter) write(ctx context.Context, m *dispatchers.Message) (*job, error
 			"the token lives for another %v, and a letter needs %v: raise token_lifetime here and at nevisFIDO, or lower min_lifetime",
 			max(left, 0).Round(time.Second), need)
 	}
-	address, err := parseAddress(m.Address, minAddressLines)
+	address, err := sheet.ParseAddress(m.Address)
 	if err != nil {
-		return nil, dispatchers.Fail(dispatchers.Refused, reasonAddress, "the postal address cannot be used: %w", err)
+		return nil, failure(ctx, "the postal address cannot be used", dispatchers.Refused, reasonAddress, err)
 	}
 	p, err := l.page(l.texts.Language(m), texts.Of(m, now))
 	if err != nil {
-		return nil, failure(ctx, "filling in the texts of the letter", reasonTemplate, err)
+		return nil, failure(ctx, "filling in the texts of the letter", dispatchers.Broken, reasonTemplate, err)
 	}
-	p.address = address
-	if p.code, err = drawCode(ctx, m.CodeContent()); err != nil {
-		return nil, failure(ctx, "drawing the QR code", reasonPDF, err)
+	p.Address = address
+	if p.Code, err = sheet.Code(ctx, m.CodeContent()); err != nil {
+		return nil, failure(ctx, "drawing the QR code", dispatchers.Broken, reasonPDF, err)
 	}
-	pdf, err := p.pdf()
+	pdf, err := p.PDF()
 	if err != nil {
-		return nil, failure(ctx, "writing the letter", reasonPDF, err)
+		return nil, failure(ctx, "writing the letter", dispatchers.Broken, reasonPDF, err)
 	}
 	digest := sha256.Sum256(pdf)
 	return &job{pdf, Ticket{
-		Version: 1, ID: id, Operation: m.Operation, Language: p.language,
+		Version: 1, ID: id, Operation: m.Operation, Language: p.Language,
 		Created: now.UTC().Truncate(time.Second), Expires: m.Expires.UTC().Truncate(time.Second),
 		File: id + ".pdf", SHA256: hex.EncodeToString(digest[:]), Size: len(pdf), Pages: 1, Window: l.Window,
 	}}, nil
 }
 
-// page fills in the texts.
-func (l *Letter) page(language string, v texts.Values) (*page, error) {
+// page fills in the texts, as they can be printed.
+func (l *Letter) page(language string, v texts.Values) (*sheet.Page, error) {
 	if len(l.sender) > 0 {
 		v.Sender = l.sender[0]
 	}
 	parts, err := l.texts.Render(language, v)
-	return &page{language: language, created: v.Date, left: l.Window == windowLeft, sender: l.sender, texts: parts}, err
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range slices.Sorted(maps.Keys(parts)) {
+		if parts[part], err = sheet.Printable(parts[part]); err != nil {
+			return nil, err
+		}
+	}
+	return &sheet.Page{Language: language, Created: v.Date, WindowLeft: l.Window == windowLeft, Sender: l.sender, Texts: parts}, nil
 }
 
-// failure classifies an error. The reason is that of a fault that is neither the
-// message's nor the time's.
-func failure(ctx context.Context, doing, reason string, err error) error {
-	class := dispatchers.Broken
-	_, script := errors.AsType[unprintable](err)
+// failure classifies an error. Class and reason are those of one that nothing
+// else is known of.
+func failure(ctx context.Context, doing string, class dispatchers.Class, reason string, err error) error {
+	_, script := errors.AsType[sheet.Unprintable](err)
 	switch {
 	case script:
 		class, reason = dispatchers.Refused, reasonCharacter
-	case errors.Is(err, texts.ErrTooLong), errors.Is(err, qr.ErrTooLong), errors.Is(err, errTooMuch):
+	case errors.Is(err, texts.ErrTooLong), errors.Is(err, qr.ErrTooLong), errors.Is(err, sheet.ErrTooMuch):
 		class, reason = dispatchers.Refused, reasonTooLong
 	case ctx.Err() != nil:
 		class, reason = dispatchers.Temporary, reasonBusy
 	}
 	return dispatchers.Fail(class, reason, "%s: %w", doing, err)
-}
-
-// drawCode returns the modules of a QR code, at level M if it can be and else
-// at level L: paper gets folds and spots. On it they are drawn as vectors: a
-// picture would be scaled, and its edges would blur.
-func drawCode(ctx context.Context, content string) ([][]bool, error) {
-	code, err := qr.Modules(ctx, content, qr.LevelM)
-	if errors.Is(err, qr.ErrTooLong) {
-		code, err = qr.Modules(ctx, content, qr.LevelL)
-	}
-	return code, err
 }
 
 // Modules a side of the QR codes that the texts are tried with: that of a short
@@ -113,16 +108,17 @@ const (
 // host and on the device's key, so that too little room for a large one is a
 // warning only.
 func (l *Letter) preflight() error {
-	s := newSheet(l.now(), "")
+	s := sheet.New(l.now(), "")
 	for _, language := range l.texts.Languages() {
 		for _, operation := range nevisfido.Operations() {
 			roomy := true
 			for _, v := range texts.Samples(operation) {
-				room, err := l.try(s, language, v)
+				p, err := l.try(s, language, v)
 				if err != nil {
 					return err
 				}
-				roomy = roomy && room
+				p.Code = make([][]bool, largestCode)
+				roomy = roomy && s.Fits(p)
 			}
 			if !roomy {
 				l.logger.Warn("this text leaves no room for a large QR code, and letters with a long message are refused: "+
@@ -134,21 +130,23 @@ func (l *Letter) preflight() error {
 	return nil
 }
 
-// try arranges a letter, and reports whether there is room for every QR code.
-func (l *Letter) try(s *sheet, language string, v texts.Values) (roomy bool, err error) {
+// try arranges a letter with the smallest QR code.
+func (l *Letter) try(s *sheet.Sheet, language string, v texts.Values) (*sheet.Page, error) {
 	v.Date = l.now()
 	p, err := l.page(language, v)
-	if err != nil {
-		return false, err
+	if err == nil {
+		if p.Code = make([][]bool, smallestCode); s.Fits(p) {
+			return p, nil
+		}
+		err = sheet.ErrTooMuch
 	}
-	err = p.makePrintable()
-	if c, ok := errors.AsType[unprintable](err); ok {
-		return false, fmt.Errorf("%s: it holds %q, and letters are printed in Latin, Greek and Cyrillic only: take it out",
+	c, script := errors.AsType[sheet.Unprintable](err)
+	switch {
+	case script:
+		return nil, fmt.Errorf("%s: it holds %q, and letters are printed in Latin, Greek and Cyrillic only: take it out",
 			l.texts.Where(language, v.Operation, string(c)), rune(c))
+	case errors.Is(err, sheet.ErrTooMuch):
+		return nil, fmt.Errorf("%s: the text takes more than one page: shorten it", l.texts.Where(language, v.Operation, ""))
 	}
-	if p.code = make([][]bool, smallestCode); err != nil || s.fit(p) == nil {
-		return false, fmt.Errorf("%s: the text takes more than one page: shorten it", l.texts.Where(language, v.Operation, ""))
-	}
-	p.code = make([][]bool, largestCode)
-	return s.fit(p) != nil, nil
+	return nil, err
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/idna"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
 // Bounds of an address in bytes (RFC 5321, sections 4.5.3.1.1 and 4.5.3.1.3;
@@ -74,17 +76,13 @@ func parseDomain(domain string) (string, error) {
 	return "", errors.New("the domain is malformed, or an IP address: write its name, such as login@example.com")
 }
 
-// sender is the sender of all mails.
-type sender struct{ name, address, domain string }
-
-func parseSender(text string) (sender, error) {
-	parsed, err := mail.ParseAddress(text)
+func parseSender(text string) (*mail.Address, error) {
+	sender, err := mail.ParseAddress(text)
 	if err != nil {
-		return sender{}, errors.New("it is not a mail address; write login@example.com, or \"Example Bank <login@example.com>\"")
+		return nil, errors.New("it is not a mail address; write login@example.com, or \"Example Bank <login@example.com>\"")
 	}
-	address, err := parseAddress(parsed.Address)
-	_, domain, _ := strings.Cut(address, "@")
-	return sender{name: parsed.Name, address: address, domain: domain}, err
+	sender.Address, err = parseAddress(sender.Address)
+	return sender, err
 }
 
 func checkFrom(text string) error {
@@ -112,14 +110,10 @@ func checkServer(text string) error {
 
 func checkLocal(text string) error {
 	host, _, err := parseServer(text)
-	if err != nil {
-		return err
+	if err == nil && !httpclient.Loopback(host) {
+		err = errors.New("it must be on this machine; use starttls or implicit")
 	}
-	ip, err := netip.ParseAddr(host)
-	if strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback() {
-		return nil
-	}
-	return errors.New("it must be on this machine; use starttls or implicit")
+	return err
 }
 
 func checkHELO(name string) error {

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	simulated "github.com/oob-dispatch/oob-dispatch/simulator/mail"
 )
 
@@ -56,18 +55,6 @@ func TestOnlyTheParsedAddressIsUsed(t *testing.T) {
 	if len(got) != 1 || len(got[0].To) != 1 || got[0].To[0] != "Jeff@xn--zrich-kva.example" ||
 		read(t, got[0].Data).Header.Get("To") != "<Jeff@xn--zrich-kva.example>" {
 		t.Fatalf("got %+v", got)
-	}
-}
-
-func TestBadAddressesAreNotSentTo(t *testing.T) {
-	s, d := serve(t, simulated.Options{}, nil)
-	m := plain()
-	m.Address = recipient + "\r\nBcc: eve@example.org"
-	fails(t, d, m, dispatchers.Refused, "bad_address")
-	m.Address = ""
-	fails(t, d, m, dispatchers.NoTarget, "no_address")
-	if n := s.Connections(); n != 0 {
-		t.Errorf("%d connections", n)
 	}
 }
 

@@ -1,15 +1,13 @@
 package smtp
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
-	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	gosmtp "github.com/wneessen/go-mail/smtp"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/smtp/internal/mailserver"
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
@@ -37,27 +35,6 @@ const (
 	optionPassword = "auth (password)"
 )
 
-const (
-	authAuto = "AUTO"
-	xoauth2  = "XOAUTH2"
-)
-
-// mechanisms are in the order in which auto prefers them. PLAIN and LOGIN show
-// the password to the server.
-var mechanisms = []struct {
-	name string
-	auth func(user, password, host string) gosmtp.Auth
-}{
-	{"SCRAM-SHA-256", func(user, password, _ string) gosmtp.Auth { return gosmtp.ScramSHA256Auth(user, password) }},
-	{"SCRAM-SHA-1", func(user, password, _ string) gosmtp.Auth { return gosmtp.ScramSHA1Auth(user, password) }},
-	{"CRAM-MD5", func(user, password, _ string) gosmtp.Auth { return gosmtp.CRAMMD5Auth(user, password) }},
-	{"PLAIN", func(user, password, host string) gosmtp.Auth {
-		return gosmtp.PlainAuth("", user, password, host, false)
-	}},
-	{"LOGIN", func(user, password, host string) gosmtp.Auth { return gosmtp.LoginAuth(user, password, host, false) }},
-	{xoauth2, func(user, token, _ string) gosmtp.Auth { return gosmtp.XOAuth2Auth(user, token) }},
-}
-
 func readAuth(s *Mailer, d *caddyfile.Dispenser) error {
 	args, err := conf.Values(d, 2, "auth takes two values: the user and the password, such as {env.SMTP_PASSWORD} or {file./path}")
 	if err == nil {
@@ -70,18 +47,12 @@ func checkAuth(s *Mailer) error {
 	if s.Auth.Username == "" && s.Auth.Password == "" { // Check finds a type without them
 		return nil
 	}
-	if err := placeholder.Check(optionUser, s.Auth.Username, nil); err != nil {
-		return err
-	}
-	return placeholder.Check(optionPassword, s.Auth.Password, nil)
+	return cmp.Or(placeholder.Check(optionUser, s.Auth.Username, nil), placeholder.Check(optionPassword, s.Auth.Password, nil))
 }
 
 func checkAuthType(text string) error {
-	name := strings.ToUpper(text)
-	for _, m := range mechanisms {
-		if name == m.name || name == authAuto {
-			return nil
-		}
+	if mailserver.Mechanism(text) {
+		return nil
 	}
 	return errors.New("auth_type takes auto, plain, login, cram-md5, scram-sha-1, scram-sha-256 or xoauth2")
 }
@@ -90,29 +61,10 @@ func resolveAuth(s *Mailer, logger *slog.Logger) (err error) {
 	if s.Auth.Username == "" {
 		return nil
 	}
-	s.login = &login{mechanism: strings.ToUpper(s.Auth.Type)}
-	if s.login.username, err = placeholder.Resolve(optionUser, s.Auth.Username); err != nil {
+	s.login = &mailserver.Login{Mechanism: s.Auth.Type}
+	if s.login.Username, err = placeholder.Resolve(optionUser, s.Auth.Username); err != nil {
 		return err
 	}
-	s.login.password, err = watchedfile.Secret(optionPassword, s.Auth.Password, watchedfile.ParseLine, logger)
+	s.login.Password, err = watchedfile.Secret(optionPassword, s.Auth.Password, watchedfile.ParseLine, logger)
 	return err
-}
-
-// login is how to log in.
-type login struct {
-	mechanism string // "" and AUTO for the best
-	username  string
-	password  func() string
-}
-
-// choose returns the mechanism to use with a server that offers these.
-func (l *login) choose(host string, offers []string) (gosmtp.Auth, error) {
-	auto := l.mechanism == "" || l.mechanism == authAuto
-	for _, m := range mechanisms {
-		if (m.name == l.mechanism || auto && m.name != xoauth2) && slices.Contains(offers, m.name) {
-			return m.auth(l.username, l.password(), host), nil
-		}
-	}
-	return nil, dispatchers.Fail(dispatchers.Broken, reasonAuth,
-		"the mail server does not offer the mechanism of auth_type, or no login at all: check auth_type, server and tls")
 }

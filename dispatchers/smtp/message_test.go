@@ -172,10 +172,25 @@ func TestTooLongForACode(t *testing.T) {
 	fails(t, d, m, dispatchers.Refused, "too_big")
 }
 
-func TestHugeValues(t *testing.T) {
+// TestMailsThatCannotBeWritten: nothing of them gets to the server.
+func TestMailsThatCannotBeWritten(t *testing.T) {
 	s, d := serve(t, mail.Options{}, nil)
-	m := message(t, phone(t), map[string]string{"oob.notification.body": strings.Repeat("ü", 1<<20)})
-	fails(t, d, m, dispatchers.Refused, "too_big")
+	huge := map[string]string{"oob.notification.body": strings.Repeat("ü", 1<<20)}
+	for _, test := range []struct {
+		id, address string
+		values      map[string]string
+		class       dispatchers.Class
+		reason      string
+	}{
+		{"id", recipient + "\r\nBcc: eve@example.org", nil, dispatchers.Refused, "bad_address"},
+		{"id", "", nil, dispatchers.NoTarget, "no_address"},
+		{"id", recipient, huge, dispatchers.Refused, "too_big"},
+		{"a>\r\nX-Evil: 1", recipient, nil, dispatchers.Broken, "id"},
+	} {
+		m := message(t, phone(t), test.values)
+		m.ID, m.Address = test.id, test.address
+		fails(t, d, m, test.class, test.reason)
+	}
 	if n := s.Connections(); n != 0 {
 		t.Errorf("%d connections", n)
 	}
@@ -190,7 +205,7 @@ func TestAttemptsShareTheMessageID(t *testing.T) {
 		dispatch(t, d, m)
 	}
 	other := message(t, phone(t), nil)
-	other.ID = "another"
+	other.ID, other.Dispatcher = "another", "mail.2"
 	dispatch(t, d, other)
 	var ids []string
 	for _, got := range s.Mails() {
@@ -199,6 +214,4 @@ func TestAttemptsShareTheMessageID(t *testing.T) {
 	if len(ids) != 3 || ids[0] != ids[1] || ids[1] == ids[2] {
 		t.Errorf("the Message-IDs are %q", ids)
 	}
-	other.ID = "a>\r\nX-Evil: 1"
-	fails(t, d, other, dispatchers.Broken, "id")
 }

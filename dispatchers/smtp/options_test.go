@@ -125,8 +125,8 @@ func TestDefaultPorts(t *testing.T) {
 		s, err := load(t, map[string]any{"server": test.server, "tls": test.tls, "from": "login@example.com"})
 		if err != nil {
 			t.Errorf("%+v: %v", test, err)
-		} else if s.server.address != test.want {
-			t.Errorf("%+v: got %s", test, s.server.address)
+		} else if s.server.Address != test.want {
+			t.Errorf("%+v: got %s", test, s.server.Address)
 		}
 	}
 }

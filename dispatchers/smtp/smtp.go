@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/mail"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/smtp/internal/mailserver"
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
@@ -21,6 +23,14 @@ import (
 )
 
 func init() { caddy.RegisterModule(Mailer{}) }
+
+// The reasons of mails that cannot be written, in addition to those of the
+// packages dispatchers and mailserver.
+const (
+	reasonTemplate = "template"
+	reasonID       = "id"
+	reasonBusy     = "busy"
+)
 
 // Mailer sends a mail with the link that opens the app and a QR code: with
 // `base_url` the code holds the link, which any camera can follow; without it
@@ -65,27 +75,18 @@ type Mailer struct {
 	texts.Config
 	httpclient.Options
 
-	from   sender
+	from   *mail.Address
 	texts  *texts.Set
-	login  *login // nil for none
-	server *server
-	pool   *pool
-	now    func() time.Time
+	login  *mailserver.Login // nil for none
+	server *mailserver.Server
 }
 
-// The values of tls.
-const (
-	tlsImplicit = "implicit"
-	tlsSTARTTLS = "starttls"
-	tlsOff      = "off"
-)
-
-var defaultPorts = map[string]string{tlsImplicit: "465", tlsSTARTTLS: "587", tlsOff: "25"}
+var defaultPorts = map[string]string{mailserver.Implicit: "465", mailserver.STARTTLS: "587", mailserver.Off: "25"}
 
 var options = conf.Join(
 	conf.Table[Mailer]{
 		conf.Placeholder("server", func(s *Mailer) *string { return &s.Server }, checkServer),
-		conf.OneOf("tls", func(s *Mailer) *string { return &s.TLS }, tlsSTARTTLS, tlsImplicit, tlsOff),
+		conf.OneOf("tls", func(s *Mailer) *string { return &s.TLS }, mailserver.STARTTLS, mailserver.Implicit, mailserver.Off),
 		conf.Resolved(conf.Custom("auth", readAuth, checkAuth), resolveAuth),
 		conf.Text("auth_type", func(s *Mailer) *string { return &s.Auth.Type }, checkAuthType),
 		conf.Placeholder("from", func(s *Mailer) *string { return &s.From }, checkFrom),
@@ -126,6 +127,7 @@ func (s *Mailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return optio
 
 // Check implements conf.Checker.
 func (s *Mailer) Check() error {
+	off := s.TLS == mailserver.Off
 	switch {
 	case s.Server == "":
 		return errors.New("server <host:port> is needed, such as: server mail.example.com:587")
@@ -133,23 +135,16 @@ func (s *Mailer) Check() error {
 		return errors.New("from <address> is needed, such as: from login@example.com")
 	case s.Auth.Type != "" && s.Auth.Username == "":
 		return conf.Errorf("auth_type", "auth_type says how to log in: auth <user> <password> is missing")
-	}
-	if s.TLS == tlsOff {
-		if err := s.checkWithoutTLS(); err != nil {
+	case off && s.Auth != (Auth{}):
+		return conf.Errorf("tls", "tls off: auth would send the password in clear; use starttls or implicit")
+	case off && s.Options != (httpclient.Options{}):
+		return conf.Errorf("tls", "tls off: proxy, ca and client_cert have no use without TLS")
+	case off:
+		if err := placeholder.Check("server", s.Server, checkLocal); err != nil {
 			return conf.Errorf("tls", "tls off: %w", err)
 		}
 	}
 	return s.CheckLanguage(texts.Mail)
-}
-
-func (s *Mailer) checkWithoutTLS() error {
-	switch {
-	case s.Auth != (Auth{}):
-		return errors.New("auth would send the password in clear; use starttls or implicit")
-	case s.Options != (httpclient.Options{}):
-		return errors.New("proxy, ca and client_cert have no use without TLS")
-	}
-	return placeholder.Check("server", s.Server, checkLocal)
 }
 
 // Provision loads the texts and the credentials. It dials nothing.
@@ -158,8 +153,7 @@ func (s *Mailer) Provision(ctx caddy.Context) error {
 	if err := options.Provision(s, logger); err != nil {
 		return err
 	}
-	s.now = time.Now
-	s.TLS = cmp.Or(s.TLS, tlsSTARTTLS)
+	s.TLS = cmp.Or(s.TLS, mailserver.STARTTLS)
 	var err error
 	if s.from, err = parseSender(s.From); err != nil {
 		return err
@@ -167,46 +161,45 @@ func (s *Mailer) Provision(ctx caddy.Context) error {
 	if s.texts, err = texts.Load(texts.Mail, s.Config); err != nil {
 		return err
 	}
-	if s.server, err = s.newServer(logger); err != nil {
-		return err
-	}
-	s.pool = newPool(s.server.dial, s.Connections)
-	return nil
+	s.server, err = s.newServer(logger)
+	return err
 }
 
-func (s *Mailer) newServer(logger *slog.Logger) (*server, error) {
+func (s *Mailer) newServer(logger *slog.Logger) (*mailserver.Server, error) {
+	if s.TLS == mailserver.Off {
+		if err := checkLocal(s.Server); err != nil { // a placeholder's value
+			return nil, fmt.Errorf("tls off: server: %w", err)
+		}
+	}
 	host, port, err := parseServer(s.Server)
 	if err != nil {
 		return nil, err
 	}
-	server := &server{
-		host:    host,
-		address: net.JoinHostPort(host, cmp.Or(port, defaultPorts[s.TLS])),
-		connect: (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		tls:     s.TLS,
-		helo:    cmp.Or(s.HELO, defaultHELO()),
-		login:   s.login,
-	}
-	if s.TLS == tlsOff {
-		if err := checkLocal(s.Server); err != nil { // a placeholder's value
-			return nil, fmt.Errorf("tls off: server: %w", err)
-		}
-		return server, nil
-	}
-	if server.config, err = httpclient.NewTLS(s.Options, logger); err != nil {
+	config, err := httpclient.NewTLS(s.Options, logger)
+	if err != nil {
 		return nil, err
 	}
-	server.config.ServerName = host
-	if s.Proxy != "" {
-		server.connect, err = newTunnel(s.Options, logger)
+	dial, err := httpclient.NewDialer(s.Options, config)
+	if err != nil {
+		return nil, err
 	}
-	return server, err
+	config.ServerName = host
+	return mailserver.New(mailserver.Options{
+		Host:        host,
+		Address:     net.JoinHostPort(host, cmp.Or(port, defaultPorts[s.TLS])),
+		Connect:     dial,
+		TLS:         s.TLS,
+		TLSConfig:   config,
+		HELO:        cmp.Or(s.HELO, defaultHELO()),
+		Login:       s.login,
+		Connections: s.Connections,
+	}), nil
 }
 
 // Cleanup closes the connections.
 func (s *Mailer) Cleanup() error {
-	if s.pool != nil {
-		s.pool.close()
+	if s.server != nil {
+		s.server.Close()
 	}
 	return nil
 }
@@ -225,7 +218,7 @@ func (s *Mailer) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatch
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}
-	if err := s.pool.send(ctx, mail); err != nil {
+	if err := s.server.Send(ctx, mail); err != nil {
 		return dispatchers.Receipt{}, err
 	}
 	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
@@ -236,12 +229,7 @@ func (s *Mailer) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatch
 func (s *Mailer) Probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ceiling)
 	defer cancel()
-	session, err := s.server.dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer session.quit(ctx)
-	return session.do(ctx, atHello, session.client.Noop)
+	return s.server.Probe(ctx)
 }
 
 // Interface guards

@@ -135,15 +135,15 @@ func (a *answers) judge(s *httpsend.Service, answer httpsend.Answer, err error) 
 	case answer.Status == 0:
 		return err
 	case a.gone[answer.Status]:
-		return s.Failed(answer, gone)
+		return s.FailedAs(answer, gone)
 	case !a.success[answer.Status]:
-		return s.Unsuccessful(answer)
+		return s.Failed(answer)
 	case err != nil && !errors.Is(err, httpsend.ErrBodyTooBig): // what is there of a large body is judged
 		return err
 	}
 	for _, rule := range a.body {
 		if rule.match.Match(answer.Body) == rule.matches {
-			return s.Failed(answer, rule.meaning)
+			return s.FailedAs(answer, rule.meaning)
 		}
 	}
 	return nil

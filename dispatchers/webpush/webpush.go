@@ -164,7 +164,7 @@ func (p *WebPush) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatc
 	case http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent:
 		return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
 	}
-	return dispatchers.Receipt{}, p.service.Unsuccessful(answer)
+	return dispatchers.Receipt{}, p.service.Failed(answer)
 }
 
 // Interface guards

@@ -69,7 +69,7 @@ func contentOf(t *testing.T, path string) []byte {
 }
 
 // unbounded is more than a test writes.
-var unbounded = Bounds{1 << 30, 1}
+var unbounded = Options{Size: 1 << 30, Keep: 1}
 
 // verify reads a chain of one file.
 func verify(t *testing.T, content []byte) (Report, error) {
@@ -80,7 +80,7 @@ func verify(t *testing.T, content []byte) (Report, error) {
 // verifyNoted reads a chain of several files.
 func verifyNoted(t *testing.T, noted string, files ...[]byte) (Report, error) {
 	t.Helper()
-	v := NewVerifier(noted)
+	v := NewVerifier(Expectation{Noted: noted})
 	for _, content := range files {
 		if err := v.Read(t.Context(), bytes.NewReader(content)); err != nil {
 			return v.Report, err
@@ -184,8 +184,8 @@ func TestMovedLinesAreFound(t *testing.T) {
 		"text put in":      {edit(func(l [][]byte) [][]byte { return slices.Insert(l, 3, []byte("{}\n")) }), "line 4 was changed or put in"},
 		"blank at the end": {append(edit(slices.Clip), '\n'), "line 7 was changed or put in"},
 		"text at the end":  {append(edit(slices.Clip), "x"...), "line 7 is not finished"},
-		"endless line":     {append(edit(slices.Clip), make([]byte, maxLine+1)...), "line 7 was changed or put in: it is longer"},
-		"carriage returns": {bytes.ReplaceAll(content, []byte("\n"), []byte("\r\n")), "line 1 was changed"},
+		"endless line":     {append(edit(slices.Clip), make([]byte, MaxLine+1)...), "line 7 was changed or put in: it is longer"},
+		"carriage returns": {bytes.ReplaceAll(content, []byte("\n"), []byte("\r\n")), "it holds no whole audit line"},
 		"nothing":          {nil, "the file is empty"},
 	} {
 		if _, err := verify(t, tt.content); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -269,7 +269,7 @@ func TestLeavesForeignFilesAlone(t *testing.T) {
 	for name, foreign := range map[string]string{
 		"text":                    "an old note\n",
 		"another JSON":            `{"level":"info"}` + "\n",
-		"garbage at the end":      string(content) + strings.Repeat("x", maxLine),
+		"garbage at the end":      string(content) + strings.Repeat("x", MaxLine),
 		"a chain's middle, torn":  string(linesOf(content)[1][:40]),
 		"hashed, but not by this": sealText(`not JSON`),
 	} {
@@ -314,11 +314,11 @@ func TestVerificationThatCannotGoOn(t *testing.T) {
 	_, content := newChain(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := NewVerifier("").Read(ctx, bytes.NewReader(content)); !errors.Is(err, context.Canceled) {
+	if err := NewVerifier(Expectation{}).Read(ctx, bytes.NewReader(content)); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 	broken := errors.New("broken disk")
-	if err := NewVerifier("").Read(t.Context(), iotest.ErrReader(broken)); !errors.Is(err, broken) {
+	if err := NewVerifier(Expectation{}).Read(t.Context(), iotest.ErrReader(broken)); !errors.Is(err, broken) {
 		t.Errorf("unreadable: %v", err)
 	}
 }

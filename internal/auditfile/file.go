@@ -27,10 +27,11 @@ var (
 // process tells the lines of different processes apart.
 var process = rand.Text()
 
-// Bounds keep the files from filling the disk.
-type Bounds struct {
-	Size int64 // of a file in bytes, after which another one begins
-	Keep int   // how many full files are kept; older ones are removed
+// Options may change while a File is in use.
+type Options struct {
+	Size   int64   // of a file in bytes, after which another one begins
+	Keep   int     // how many full files are kept; older ones are removed
+	Signer *Signer // of checkpoints; nil for none
 }
 
 // File writes a chain. Its methods may be called concurrently; they never wait
@@ -38,12 +39,12 @@ type Bounds struct {
 // process when the first line is written, so that a configuration can be
 // validated while a server runs.
 type File struct {
-	path   string
-	bounds atomic.Pointer[Bounds]
-	report func(lost int64, err error)
-	lines  chan []byte
-	lost   atomic.Int64 // lines that no line has told of
-	done   chan struct{}
+	path    string
+	options atomic.Pointer[Options]
+	report  func(lost int64, err error)
+	lines   chan []byte
+	lost    atomic.Int64 // lines that no line has told of
+	done    chan struct{}
 
 	mu     sync.RWMutex
 	closed bool
@@ -56,13 +57,15 @@ type File struct {
 	unseen   int64     // lines since the file was last seen under its name
 	retry    time.Time // when to open it again
 	err      error     // why it is not open
+	signed   time.Time // when the last checkpoint was made
+	full     link      // the last line of a file that was found full
 }
 
 // New makes a File. report is called with the number of lines that were lost
 // and the reason, and with nil whenever lines have reached the disk.
-func New(path string, bounds Bounds, report func(lost int64, err error)) *File {
+func New(path string, options Options, report func(lost int64, err error)) *File {
 	f := &File{path: path, report: report, lines: make(chan []byte, queueLength), done: make(chan struct{})}
-	f.bounds.Store(&bounds)
+	f.options.Store(&options)
 	go f.run()
 	return f
 }
@@ -77,8 +80,8 @@ func Try(path string) error {
 	return file.Close()
 }
 
-// SetBounds changes the bounds.
-func (f *File) SetBounds(bounds Bounds) { f.bounds.Store(&bounds) }
+// SetOptions changes the options.
+func (f *File) SetOptions(options Options) { f.options.Store(&options) }
 
 // Append adds a JSON object, which has at least one member. If the disk does
 // not keep up, or fails, the line is lost, and reported.
@@ -120,6 +123,7 @@ func (f *File) run() {
 		select {
 		case object, more := <-f.lines:
 			if !more {
+				f.checkpoint(ended)
 				f.sync()
 				f.checkName()
 				f.shut()
@@ -128,16 +132,24 @@ func (f *File) run() {
 			if f.file == nil && time.Now().Before(f.retry) {
 				f.lose(1, f.err)
 			} else if err := f.write(object); err != nil {
-				f.sync()
-				f.shut() // its end is not known now
-				f.err, f.retry = err, time.Now().Add(pause)
+				f.fail(err)
 				f.lose(1, err)
 			}
 		case <-ticker.C:
+			if time.Since(f.signed) >= checkpointInterval {
+				f.checkpoint(running)
+			}
 			f.sync()
 			f.checkName()
 		}
 	}
+}
+
+// fail gives the file up for a while: its end is not known now.
+func (f *File) fail(err error) {
+	f.sync()
+	f.shut()
+	f.err, f.retry = err, time.Now().Add(pause)
 }
 
 func (f *File) lose(n int64, err error) {
@@ -152,14 +164,44 @@ func (f *File) write(object []byte) error {
 	if err != nil {
 		return err
 	}
-	told := f.end.damage
-	if told.Lost = f.lost.Load(); opened || told != (damage{}) {
-		if err := f.put(note(told, f.end.continues)); err != nil {
+	told := f.end
+	if told.damage.Lost = f.lost.Load(); opened || told.damage != (damage{}) {
+		if err := f.put(opening(told)); err != nil {
 			return err
 		}
-		f.lost.Add(-told.Lost)
-		f.end.damage = damage{}
+		f.lost.Add(-told.damage.Lost)
+		f.end.damage, f.end.continues = damage{}, false
 	}
+	if opened { // at once, so that nobody can put lines between this process and the one before
+		if err := f.putCheckpoint(running); err != nil {
+			return err
+		}
+	}
+	return f.put(object)
+}
+
+// checkpoint writes a checkpoint between lines.
+func (f *File) checkpoint(state string) {
+	if f.file == nil {
+		return
+	}
+	if err := f.putCheckpoint(state); err != nil {
+		f.fail(err)
+		f.report(0, err)
+	}
+}
+
+// putCheckpoint writes a checkpoint where the file has a signer.
+func (f *File) putCheckpoint(state string) error {
+	signer := f.options.Load().Signer
+	if signer == nil {
+		return nil
+	}
+	object, err := signer.sign(f.end.last, state)
+	if err != nil {
+		return err
+	}
+	f.signed = time.Now()
 	return f.put(object)
 }
 
@@ -172,8 +214,14 @@ func (f *File) ready() (opened bool, err error) {
 			return false, err
 		}
 	}
-	if f.size < f.bounds.Load().Size {
+	if f.size < f.options.Load().Size {
 		return opened, nil
+	}
+	if f.full != f.end.last { // or this is one that could not be put aside before
+		if err := f.putCheckpoint(full); err != nil {
+			return false, err
+		}
+		f.full = f.end.last
 	}
 	f.sync()
 	f.checkName()

@@ -1,8 +1,9 @@
 // Package auditfile keeps an append-only trail of JSON objects, one a line, each
-// of which holds the hash of the one before. A line that is changed, taken out,
-// put in or moved later shows; lines that are cut off at the end do not, unless
-// somebody noted the last hash elsewhere. The hashes have no key: whoever may
-// write to the file can make a new chain from any line on.
+// of which holds the hash of the one before, and checkpoints, which are signed.
+// A line that is changed, taken out, put in or moved later shows by the hashes
+// alone. They have no key: that lines were cut off at the end, or all of them
+// made anew, shows by the checkpoints, which follow each other within a minute
+// and tell when the writer has ended.
 //
 // A line is
 //
@@ -26,9 +27,11 @@ const (
 	firstLine  = `{"seq":1,`
 	hashMember = `,"hash":"`
 	tailLength = len(hashMember) + 2*sha256.Size + len(`"}`)
-	maxLine    = 256 << 10       // bytes
-	maxObject  = maxLine - 1<<10 // leaves room for what a line has in addition
+	maxObject  = MaxLine - 1<<10 // leaves room for what a line has in addition
 )
+
+// MaxLine is how long a line may be, in bytes.
+const MaxLine = 256 << 10
 
 // TimeLayout is RFC 3339 with milliseconds, for times in UTC.
 const TimeLayout = "2006-01-02T15:04:05.000Z"
@@ -55,6 +58,8 @@ type entry struct {
 	Event     string `json:"event"`
 	Process   string `json:"process,omitempty"`
 	Continues bool   `json:"continues,omitempty"` // it is the first line of a file that goes on where another was full
+	First     int64  `json:"first,omitempty"`     // with Continues: the number of the oldest line that was not removed by then
+	Note      string `json:"note,omitempty"`      // of a checkpoint
 	damage
 	Prev string `json:"prev,omitempty"`
 }
@@ -66,10 +71,10 @@ type damage struct {
 	Lost      int64  `json:"lost,omitempty"` // lines that could not be written
 }
 
-// note makes the object that tells how the chain goes on.
-func note(d damage, continues bool) []byte {
-	e := entry{Time: time.Now().UTC().Format(TimeLayout), Event: openedEvent, Process: process, Continues: continues, damage: d}
-	if d != (damage{}) {
+// opening makes the object that tells how the chain goes on.
+func opening(end ending) []byte {
+	e := entry{Time: time.Now().UTC().Format(TimeLayout), Event: openedEvent, Process: process, Continues: end.continues, First: end.first, damage: end.damage}
+	if end.damage != (damage{}) {
 		e.Event = resumedEvent
 	}
 	object, _ := json.Marshal(e) // cannot fail: texts and numbers

@@ -29,16 +29,16 @@ func fullFiles(path string) (paths []string, err error) {
 // rotate gives the open file its name as a full one, closes it, and removes the
 // oldest full files. The next line begins a file.
 func (f *File) rotate() error {
-	full := fmt.Sprintf("%s.%012d", f.path, f.end.last.seq)
-	if _, err := os.Lstat(full); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the audit file is full, and %s is there already: move it away", full)
+	name := fmt.Sprintf("%s.%012d", f.path, f.end.last.seq)
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the audit file is full, and %s is there already: move it away", name)
 	}
-	if err := os.Rename(f.path, full); err != nil {
+	if err := os.Rename(f.path, name); err != nil {
 		return fmt.Errorf("the audit file is full: %w", err)
 	}
 	f.shut()
 	all, err := fullFiles(f.path)
-	for len(all) > f.bounds.Load().Keep && err == nil {
+	for len(all) > f.options.Load().Keep && err == nil {
 		err = os.Remove(all[0])
 		all = all[1:]
 	}
@@ -65,8 +65,27 @@ func endOfFull(path string) (ending, error) {
 		return ending{}, err
 	}
 	end, err := findEnd(file, info.Size())
-	end.newline, end.continues = false, true
+	end.newline, end.continues, end.first = false, true, firstSeq(all[0])
 	return end, err
+}
+
+// firstSeq returns the number of the first line of a full file, 0 where that
+// cannot be read.
+func firstSeq(path string) (seq int64) {
+	file, err := os.Open(path) //nolint:gosec // a file of the trail
+	if err != nil {
+		return 0
+	}
+	defer file.Close()
+	if _, err := fmt.Fscanf(file, `{"seq":%d,`, &seq); err != nil {
+		return 0
+	}
+	return seq
+}
+
+// IsFull reports whether a path has the form of a full file's.
+func IsFull(path string) bool {
+	return fullSuffix.MatchString(filepath.Ext(path))
 }
 
 // Open opens the files of a trail for reading, the oldest first: the full ones,

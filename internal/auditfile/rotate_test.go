@@ -12,7 +12,7 @@ import (
 )
 
 // small has a file hold about ten lines of a test.
-var small = Bounds{Size: 2500, Keep: 3}
+var small = Options{Size: 2500, Keep: 3}
 
 // appendBounded writes objects as a process does from its start to its end.
 func appendBounded(t *testing.T, path string, from, to int) *troubles {
@@ -60,7 +60,7 @@ func TestRotation(t *testing.T) {
 			t.Fatalf("round %d: %v, %+v", round, err, r)
 		}
 		for i, content := range contents {
-			if int64(len(content)) > small.Size+maxLine || i < len(contents)-1 && int64(len(content)) < small.Size {
+			if int64(len(content)) > small.Size+MaxLine || i < len(contents)-1 && int64(len(content)) < small.Size {
 				t.Errorf("round %d: file %d has %d bytes", round, i, len(content))
 			}
 		}
@@ -90,8 +90,8 @@ func TestChangedTrailsAreFound(t *testing.T) {
 		want  string // "" for none
 	}{
 		"whole":                  {files, ""},
-		"the oldest removed":     {files[1:], ""},
-		"only the present":       {files[2:], ""},
+		"the oldest removed":     {files[1:], "the lines 1 to "},
+		"only the present":       {files[2:], "the lines 1 to "},
 		"one in between missing": {[][]byte{files[0], files[2]}, "line 1 has the number"},
 		"in another order":       {[][]byte{files[1], files[0], files[2]}, "line 1 has the number 1"},
 		"a file cut by a line":   {[][]byte{cut(files[0], len(lines[len(lines)-1])), files[1]}, "line 1 has the number"},
@@ -127,7 +127,7 @@ func TestTornFullFile(t *testing.T) {
 	if err != nil || len(files) != 2 || len(r.Resumed) != 1 || r.Resumed[0].TornBytes == 0 {
 		t.Errorf("%d files, %+v, %v", len(files), r, err)
 	}
-	if _, err := verifyNoted(t, "", files[1]); err != nil {
+	if _, err := verifyNoted(t, "", files[1]); err == nil || !strings.Contains(err.Error(), "the lines 1 to 15 are missing") {
 		t.Errorf("without the torn file: %v", err)
 	}
 }

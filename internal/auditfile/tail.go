@@ -12,8 +12,9 @@ import (
 type ending struct {
 	last      link
 	damage    damage
-	newline   bool // the file does not end with one
-	continues bool // it is the end of a full file, after which a new one goes on
+	newline   bool  // the file does not end with one
+	continues bool  // it is the end of a full file, after which a new one goes on
+	first     int64 // with continues: the number of the oldest line, 0 where that cannot be read
 }
 
 var errForeign = errors.New("it has other content than audit lines: name another file, or move this one away")
@@ -23,7 +24,7 @@ var errForeign = errors.New("it has other content than audit lines: name another
 // line, as an end that was cut off cannot be told from one that was never
 // written.
 func findEnd(file io.ReaderAt, size int64) (ending, error) {
-	content := make([]byte, min(size, maxLine))
+	content := make([]byte, min(size, MaxLine))
 	if _, err := file.ReadAt(content, size-int64(len(content))); err != nil && !errors.Is(err, io.EOF) {
 		return ending{}, fmt.Errorf("reading its end: %w", err)
 	}
@@ -42,7 +43,7 @@ func findEnd(file io.ReaderAt, size int64) (ending, error) {
 		rest = rest[:start]
 	}
 	beginning := []byte(firstLine)
-	if size > maxLine || !bytes.HasPrefix(content, beginning[:min(len(beginning), len(content))]) {
+	if size > MaxLine || !bytes.HasPrefix(content, beginning[:min(len(beginning), len(content))]) {
 		return ending{}, errForeign
 	}
 	end.damage = torn(content)

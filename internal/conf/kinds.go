@@ -30,6 +30,23 @@ func Placeholder[M any, S ~string](name string, field func(*M) *S, valid func(st
 	return resolved(name, field, valid, placeholder.Resolve)
 }
 
+// Secret is Placeholder for a secret. Provision warns of one that stands in the
+// configuration itself. The errors of valid must not quote it.
+func Secret[M any, S ~string](name string, field func(*M) *S, valid func(string) error) Option[M] {
+	return Resolved(Placeholder(name, field, valid), func(m *M, logger *slog.Logger) error {
+		to := field(m)
+		if *to == "" {
+			return nil
+		}
+		value, err := placeholder.ResolveSecret(name, string(*to), logger)
+		if err == nil {
+			err = orAny(valid)(value)
+		}
+		*to = S(value)
+		return named(name, err)
+	})
+}
+
 // URL is Placeholder for a URL, in which values are escaped for their place.
 func URL[M any, S ~string](name string, field func(*M) *S, valid func(string) error) Option[M] {
 	return resolved(name, field, valid, placeholder.ResolveURL)

@@ -1,8 +1,3 @@
-// Package delivery brings the message of one dispatch to the device: it makes
-// the message for each channel (payload.go, compile.go, placeholders.go), makes
-// the attempts, also by way of composites (send.go), and keeps on record how
-// they went (report.go). It knows nothing of HTTP calls between the relying
-// party and nevisFIDO.
 package delivery
 
 import (
@@ -77,6 +72,11 @@ func (c *bound) serves(op nevisfido.Operation) bool {
 		return false
 	}
 	return c.Composite == nil || slices.ContainsFunc(c.members, func(m *bound) bool { return m.serves(op) })
+}
+
+// NotServed is the failure of a channel that does not serve the operation.
+func NotServed(c *Channel) *dispatchers.Error {
+	return dispatchers.Fail(dispatchers.Refused, "operation", "dispatcher %q does not serve this operation; see its option operations", c.Name)
 }
 
 // inClear returns the name of a member with encryption off, "" where there is

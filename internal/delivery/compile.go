@@ -71,30 +71,6 @@ func (r *run) usable(to recipient) *dispatchers.Error {
 	return quarantined(r.dispatch.Target, to)
 }
 
-// quarantined returns a failure where an address of the target is gone.
-func quarantined(target *targets.Target, to recipient) *dispatchers.Error {
-	if target.Quarantined(to.address) || to.own && target.Quarantined(target.Address) {
-		return dispatchers.Fail(dispatchers.Expired, "quarantined", "the address of the dispatch target is gone; it has to be modified first")
-	}
-	return nil
-}
-
-// Quarantined returns a failure where a dispatch would use an address that is
-// gone, so that nevisFIDO need not be asked. A composite may have members with
-// another address.
-func (c *Courier) Quarantined(d Dispatch) *dispatchers.Error {
-	if d.Target == nil || d.Target.Expired == "" || d.Channel.Composite != nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(d.HTTP.Context(), c.Deadline)
-	defer cancel()
-	to, failure := c.newRun(d, "").recipient(ctx, d.Channel)
-	if failure != nil {
-		return nil // the delivery finds it again, and it may be over by then
-	}
-	return quarantined(d.Target, to)
-}
-
 // unknownTarget reports whether the request names a target that nobody knows.
 func (d Dispatch) unknownTarget() bool { return d.Request.TargetID != "" && d.Target == nil }
 
@@ -227,44 +203,4 @@ func (r *run) shorten(ctx context.Context, c *Channel, m *dispatchers.Message) *
 	}
 	m.Link, m.LinkConfigured, m.LinkShort = short, true, true
 	return nil
-}
-
-// findKey returns the key of the target. Whether it is missing or refused looks
-// the same to the caller.
-func (r *run) findKey() (*encrypt.Key, *dispatchers.Error) {
-	if r.dispatch.Target == nil {
-		return nil, dispatchers.Fail(dispatchers.NoKey, "no_target", "encryption is required and the request names no dispatch target")
-	}
-	key, err := r.courier.Targets.Key(r.dispatch.Target)
-	switch {
-	case errors.Is(err, targets.ErrUnavailable):
-		r.sealingFailed("failed")
-		return nil, dispatchers.Fail(dispatchers.Broken, "damaged_record", "taking the key of the dispatch target: %w", err)
-	case err != nil:
-		r.sealingFailed("no_key")
-		return nil, dispatchers.Fail(dispatchers.NoKey, "no_key", "encryption is required and the dispatch target has no usable key: %w", err)
-	}
-	return key, nil
-}
-
-func (r *run) sealingFailed(how string) {
-	if !r.rehearsal {
-		r.journal.sealing(how)
-	}
-}
-
-// sealPayload encrypts the payload with the key of the target, once for all
-// channels.
-func (r *run) sealPayload() (nevisfido.Envelope, *dispatchers.Error) {
-	key, failure := r.key()
-	if failure != nil {
-		return nevisfido.Envelope{}, failure
-	}
-	jwe, err := key.Seal(r.payload.envelope.Data)
-	if err != nil {
-		r.sealingFailed("failed")
-		return nevisfido.Envelope{}, dispatchers.Fail(dispatchers.Broken, "seal", "encrypting the message: %w", err)
-	}
-	r.journal.sealing("sealed")
-	return r.payload.envelope.Sealed(jwe), nil
 }

@@ -1,3 +1,9 @@
+// Package delivery brings the message of one dispatch to the device: it makes
+// the message for each channel (payload.go, compile.go, placeholders.go,
+// seal.go), makes the attempts, also by way of composites (send.go), keeps
+// messages from addresses that are gone (quarantine.go), and keeps on record how
+// the attempts went (report.go). It knows nothing of HTTP calls between the relying
+// party and nevisFIDO.
 package delivery
 
 import (
@@ -42,6 +48,8 @@ type Config struct {
 	User func(ctx context.Context, username string) (*targets.User, error)
 
 	Log *slog.Logger // nil for none
+
+	Hash *keyedhash.Key // of tokens and ids in logs and records; nil for the process's
 }
 
 // Courier delivers messages.
@@ -139,12 +147,12 @@ type run struct {
 
 	journal *journal
 	user    *userLookup
-	key     func() (*encrypt.Key, *dispatchers.Error)       // of the target; runs once
-	seal    func() (nevisfido.Envelope, *dispatchers.Error) // seals the payload with it; runs once
+	key     func() (*encrypt.Key, *dispatchers.Error)       // findKey, once
+	seal    func() (nevisfido.Envelope, *dispatchers.Error) // sealPayload, once
 }
 
 func (c *Courier) newRun(d Dispatch, token string) *run {
-	r := &run{courier: c, dispatch: d, token: token, tokenHash: keyedhash.Of("token", token), journal: new(journal), user: new(userLookup)}
+	r := &run{courier: c, dispatch: d, token: token, tokenHash: c.Hash.Of("token", token), journal: new(journal), user: new(userLookup)}
 	r.key = sync.OnceValues(r.findKey)
 	r.seal = sync.OnceValues(r.sealPayload)
 	return r

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,9 +15,9 @@ type Report struct {
 	// Encryption is "sealed", "sealed_upstream" (by nevisFIDO), "clear", or ""
 	// where no message was made. Of several members it is the worst.
 	Encryption string
-	Thumbprint string // of the key, RFC 7638; "" where we did not seal
-	KeyAge     time.Duration
-	Alg, Enc   string // JOSE names; "" where we did not seal
+	Thumbprint string        // of the target's key, RFC 7638; "" where none is known
+	KeyAge     time.Duration // where we sealed
+	Alg, Enc   string        // JOSE names; "" where we did not seal
 
 	// Sealing is how our encryption went: "sealed", "no_key", "failed", or ""
 	// where it was not tried.
@@ -31,6 +32,7 @@ type Attempt struct {
 	Dispatcher string
 	Class      dispatchers.Class
 	Reason     string // "" where it delivered
+	Cause      string // what the log says of the failure; "" where it delivered
 	Took       time.Duration
 
 	// Made is false for a member of a composite that failed before there was
@@ -42,6 +44,22 @@ type Attempt struct {
 type Fallback struct {
 	From, To string
 	Reason   string // of the failure
+}
+
+// maxCause bounds a cause in bytes: what stands in a record is kept for years.
+const maxCause = 300
+
+// Cause returns what a log says of a failure, bounded. It holds no token, address
+// or credential, as no failure does.
+func Cause(failure *dispatchers.Error) string {
+	if failure.Err == nil {
+		return ""
+	}
+	text := failure.Err.Error()
+	if len(text) > maxCause {
+		text = strings.ToValidUTF8(text[:maxCause], "") + "…"
+	}
+	return text
 }
 
 // GivesBack reports whether a dispatch over a channel failed through our own
@@ -92,7 +110,7 @@ func (j *journal) sealing(outcome string) { j.write(func(r *Report) { r.Sealing 
 func (j *journal) attempted(channel string, failure *dispatchers.Error, took time.Duration) {
 	attempt := Attempt{Dispatcher: channel, Class: dispatchers.Delivered, Took: took, Made: true}
 	if failure != nil {
-		attempt.Class, attempt.Reason = failure.Class, failure.Reason
+		attempt.Class, attempt.Reason, attempt.Cause = failure.Class, failure.Reason, Cause(failure)
 	}
 	j.write(func(r *Report) { r.Attempts = append(r.Attempts, attempt) })
 }
@@ -102,7 +120,7 @@ func (j *journal) attempted(channel string, failure *dispatchers.Error, took tim
 func (j *journal) unattempted(channel string, failure *dispatchers.Error) {
 	j.write(func(r *Report) {
 		if !slices.ContainsFunc(r.Attempts, func(a Attempt) bool { return a.Dispatcher == channel }) {
-			r.Attempts = append(r.Attempts, Attempt{Dispatcher: channel, Class: failure.Class, Reason: failure.Reason})
+			r.Attempts = append(r.Attempts, Attempt{Dispatcher: channel, Class: failure.Class, Reason: failure.Reason, Cause: Cause(failure)})
 		}
 	})
 }

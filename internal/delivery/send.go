@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 )
 
 // deliverVia delivers over one channel. With mustSeal the message may not leave
@@ -73,11 +72,6 @@ func (r *run) compose(ctx context.Context, c *bound, mustSeal bool) (dispatchers
 		return dispatchers.Receipt{}, NotServed(c.Channel)
 	}
 	return c.Composite.Compose(ctx, d)
-}
-
-// NotServed is the failure of a channel that does not serve the operation.
-func NotServed(c *Channel) *dispatchers.Error {
-	return dispatchers.Fail(dispatchers.Refused, "operation", "dispatcher %q does not serve this operation; see its option operations", c.Name)
 }
 
 func (r *run) member(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Receipt, error) {
@@ -167,40 +161,4 @@ func failureOf(err error) *dispatchers.Error {
 		return dispatchers.Fail(dispatchers.Broken, "unclassified", "the dispatcher returned an error of no known class")
 	}
 	return failure
-}
-
-// quarantine keeps further messages from an address that is gone. An address
-// that the operator took from elsewhere is not the target's fault.
-func (r *run) quarantine(ctx context.Context, c *Channel, to recipient, failure *dispatchers.Error) {
-	if failure.Class != dispatchers.Expired || failure.KeepTarget || r.dispatch.Target == nil || to.address == "" || !to.own && to.address != r.dispatch.Target.Address {
-		return
-	}
-	target := slog.String("target", keyedhash.Of("target", r.dispatch.Target.ID))
-	if err := r.courier.Targets.Expire(ctx, r.dispatch.Target); err != nil {
-		r.courier.Log.Warn("quarantining a dispatch target whose address is gone", slog.String("dispatcher", c.Name), target, slog.Any("error", err))
-	}
-	r.giveNotice(ctx, target)
-}
-
-// giveNotice tells the relying party that the address of the target is gone.
-// The caller does not wait for that: it learns the same from its answer.
-func (r *run) giveNotice(ctx context.Context, target slog.Attr) {
-	c := r.courier.OnExpired
-	if c == nil {
-		return
-	}
-	release := c.Acquire()
-	if release == nil {
-		r.courier.Log.Warn("too many notices of expired targets are under way; this one is left out", target)
-		return
-	}
-	m := r.baseMessage(ctx, c)
-	r.courier.Background(func() {
-		defer release()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.courier.Deadline)
-		defer cancel()
-		if _, failure := c.attempts(ctx, m, func(*dispatchers.Error, time.Duration) {}); failure != nil {
-			r.courier.Log.Warn("the notice of an expired target was not delivered", target, slog.Any("error", failure))
-		}
-	})
 }

@@ -26,6 +26,22 @@ func (x *Exchange) guard(d *delivery.Dispatch) (*lease, *dispatchers.Error) {
 	return x.admit(d.HTTP.Context(), d, d.Channel, x.Limits)
 }
 
+// admitMembers has the dispatch ask for each member of a composite.
+func (x *Exchange) admitMembers(d *delivery.Dispatch) {
+	d.Admit = func(ctx context.Context, member *delivery.Channel) (func(bool), *dispatchers.Error) {
+		l, failure := x.admit(ctx, d, member, nil)
+		if failure != nil {
+			return nil, failure
+		}
+		return func(giveBack bool) {
+			defer l.release()
+			if giveBack {
+				x.giveBack(d.HTTP, l)
+			}
+		}, nil
+	}
+}
+
 // admit takes a slot of a channel that serves the operation, and counts the
 // dispatch against the channel's limits and the given ones.
 func (x *Exchange) admit(ctx context.Context, d *delivery.Dispatch, c *delivery.Channel, limits []dispatchers.Limit) (*lease, *dispatchers.Error) {

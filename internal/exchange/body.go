@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -23,6 +21,29 @@ const discardTime = 5 * time.Second
 // maxTargetBody bounds what is read of the calls that targets are learned
 // from, and of their answers. Beyond it they stream through.
 const maxTargetBody = 256 << 10
+
+// wholeRequest reads a request to its end before a record becomes stale: who
+// sends half of one, and leaves, must not be able to disable a target.
+func wholeRequest(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	body, upstream, err := readTargetCall(w, r)
+	if err == nil && body == nil && r.Body != nil {
+		return nil, statusError(http.StatusRequestEntityTooLarge, "the request exceeds %d bytes", maxTargetBody)
+	}
+	return upstream, err
+}
+
+// readTargetCall returns the body of a request, nil where it is too large to be
+// read, and the request to forward, which has all of it.
+func readTargetCall(w http.ResponseWriter, r *http.Request) ([]byte, *http.Request, error) {
+	body, err := readBody(w, r, maxTargetBody)
+	switch {
+	case errors.Is(err, errTooLarge):
+		return nil, r.Clone(r.Context()), nil
+	case err != nil:
+		return nil, nil, statusError(http.StatusBadRequest, "reading the request: %w", err)
+	}
+	return body, withBody(r, body), nil
+}
 
 // readBody reads at most limit bytes of a request's body. Beyond that it
 // returns errTooLarge, and r.Body still yields every byte.
@@ -96,74 +117,4 @@ func withBody(r *http.Request, body []byte) *http.Request {
 		r.Header.Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	return r
-}
-
-// acceptIdentity asks for an answer without content coding: a coded one could not be
-// read. The caller cannot have that header dropped on the way, as it could by
-// naming it in Connection (RFC 9110, section 7.6.1).
-func acceptIdentity(r *http.Request) *http.Request {
-	r.Header.Set("Accept-Encoding", "identity")
-	connection := strings.Join(r.Header.Values("Connection"), ",")
-	if !strings.Contains(strings.ToLower(connection), "accept-encoding") {
-		return r
-	}
-	var options []string
-	for option := range strings.SplitSeq(connection, ",") {
-		if option = strings.TrimSpace(option); !strings.EqualFold(option, "Accept-Encoding") {
-			options = append(options, option)
-		}
-	}
-	r.Header.Set("Connection", strings.Join(options, ", "))
-	return r
-}
-
-// isPlainJSON reports whether headers announce JSON in UTF-8 without content
-// coding, in exactly one way of reading them.
-func isPlainJSON(h http.Header) bool {
-	return coding(h) == "" && isJSON(h)
-}
-
-func isJSON(h http.Header) bool {
-	values := h.Values("Content-Type")
-	if len(values) != 1 {
-		return false
-	}
-	mediaType, params, err := mime.ParseMediaType(values[0])
-	if err != nil || mediaType != "application/json" {
-		return false
-	}
-	charset, given := params["charset"]
-	return !given || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
-}
-
-// coding returns the content coding, "" for none.
-func coding(h http.Header) string {
-	value := strings.Join(h.Values("Content-Encoding"), ",")
-	if strings.EqualFold(strings.TrimSpace(value), "identity") {
-		return ""
-	}
-	return strings.TrimSpace(value)
-}
-
-// readable returns the body of a request, nil where it is too large to be
-// read, and the request to forward, which has all of it.
-func readable(w http.ResponseWriter, r *http.Request) ([]byte, *http.Request, error) {
-	body, err := readBody(w, r, maxTargetBody)
-	switch {
-	case errors.Is(err, errTooLarge):
-		return nil, r.Clone(r.Context()), nil
-	case err != nil:
-		return nil, nil, statusError(http.StatusBadRequest, "reading the request: %w", err)
-	}
-	return body, withBody(r, body), nil
-}
-
-// wholeRequest reads a request to its end before a record becomes stale: who
-// sends half of one, and leaves, must not be able to disable a target.
-func wholeRequest(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
-	body, upstream, err := readable(w, r)
-	if err == nil && body == nil && r.Body != nil {
-		return nil, statusError(http.StatusRequestEntityTooLarge, "the request exceeds %d bytes", maxTargetBody)
-	}
-	return upstream, err
 }

@@ -28,12 +28,12 @@ type changeCall struct {
 // modifyTarget makes the record stale before nevisFIDO may change the target,
 // and applies what nevisFIDO accepted.
 func (x *Exchange) modifyTarget(w http.ResponseWriter, r *http.Request, id string, next Next) error {
-	body, upstream, err := readable(w, r)
+	body, upstream, err := readTargetCall(w, r)
 	if err != nil {
 		return err
 	}
 	c := changeCall{
-		subject: slog.String("target", TargetHash(id)),
+		subject: slog.String("target", x.targetHash(id)),
 		begin: func(ctx context.Context) (*targets.Change, error) {
 			return x.Targets.BeginModify(ctx, id, body)
 		},
@@ -51,7 +51,7 @@ func (x *Exchange) deleteTarget(w http.ResponseWriter, r *http.Request, id strin
 		return err
 	}
 	return x.change(w, upstream, changeCall{
-		subject: slog.String("target", TargetHash(id)),
+		subject: slog.String("target", x.targetHash(id)),
 		begin: func(ctx context.Context) (*targets.Change, error) {
 			return x.Targets.BeginDelete(ctx, id)
 		},
@@ -74,7 +74,7 @@ func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route ne
 		Signature: r.Header.Get(deviceSignature), Body: upstream.ContentLength != 0,
 	}
 	return x.change(w, upstream, changeCall{
-		subject: slog.String("device", keyedHash("device", route.ID)),
+		subject: slog.String("device", x.Hash.Of("device", route.ID)),
 		begin: func(ctx context.Context) (*targets.Change, error) {
 			return x.Targets.BeginDevice(ctx, call)
 		},
@@ -125,19 +125,6 @@ func (x *Exchange) prepare(ctx context.Context, c changeCall) (*targets.Change, 
 	return change, nil
 }
 
-// finish records how the change ended, unless that is done. It has time of its
-// own, as the deadline may have passed while nevisFIDO answered.
-func (x *Exchange) finish(r *http.Request, c changeCall, change *targets.Change, status int) {
-	ctx, cancel := x.detached(r)
-	defer cancel()
-	if c.body != nil && !c.body.ended.Load() && (status < 200 || status > 299) {
-		status = targets.Unsent
-	}
-	if err := change.Finish(ctx, status); err != nil {
-		x.Log.Error("a dispatch target stays stale after a change", c.subject, slog.Int("status", status), slog.Any("error", err))
-	}
-}
-
 // appliesOurDispatcher carries out a modification that nevisFIDO refused only
 // because it does not know the name of our dispatcher.
 func (x *Exchange) appliesOurDispatcher(r *http.Request, c changeCall, change *targets.Change, rec *recorder) bool {
@@ -152,6 +139,19 @@ func (x *Exchange) appliesOurDispatcher(r *http.Request, c changeCall, change *t
 		return false
 	}
 	return true
+}
+
+// finish records how the change ended, unless that is done. It has time of its
+// own, as the deadline may have passed while nevisFIDO answered.
+func (x *Exchange) finish(r *http.Request, c changeCall, change *targets.Change, status int) {
+	ctx, cancel := x.detached(r)
+	defer cancel()
+	if c.body != nil && !c.body.ended.Load() && (status < 200 || status > 299) {
+		status = targets.Unsent
+	}
+	if err := change.Finish(ctx, status); err != nil {
+		x.Log.Error("a dispatch target stays stale after a change", c.subject, slog.Int("status", status), slog.Any("error", err))
+	}
 }
 
 // countedBody is a body that knows whether it was read to its end, which is where

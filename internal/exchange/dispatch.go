@@ -37,7 +37,7 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 	}
 	defer l.release()
 	e := x.forward(w, d, next)
-	if e.failure != nil && e.report().GivesBack(d.Channel.Name, e.failure) {
+	if e.failure != nil && e.soFar().GivesBack(d.Channel.Name, e.failure) {
 		x.giveBack(r, l)
 	}
 	return x.end(d, e)
@@ -91,18 +91,7 @@ func (x *Exchange) choose(r *http.Request, op nevisfido.Operation, request *nevi
 	if d.Channel == nil && target != nil {
 		d.Channel = x.Channels[target.Dispatcher]
 	}
-	d.Admit = func(ctx context.Context, member *delivery.Channel) (func(bool), *dispatchers.Error) {
-		l, failure := x.admit(ctx, d, member, nil)
-		if failure != nil {
-			return nil, failure
-		}
-		return func(giveBack bool) {
-			defer l.release()
-			if giveBack {
-				x.giveBack(r, l)
-			}
-		}, nil
-	}
+	x.admitMembers(d)
 	return d, nil
 }
 

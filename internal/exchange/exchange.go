@@ -17,7 +17,6 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
-	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -164,7 +163,5 @@ func (x *Exchange) detached(r *http.Request) (context.Context, context.CancelFun
 	return context.WithTimeout(context.WithoutCancel(r.Context()), x.Deadline)
 }
 
-func keyedHash(kind, value string) string { return keyedhash.Of(kind, value) }
-
-// TargetHash stands for the id of a dispatch target in logs.
-func TargetHash(id string) string { return keyedHash("target", id) }
+// targetHash stands for the id of a dispatch target in logs.
+func (x *Exchange) targetHash(id string) string { return x.Hash.Of("target", id) }

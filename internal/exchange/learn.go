@@ -12,7 +12,7 @@ import (
 // createTarget learns a target when nevisFIDO has created it. nevisFIDO never
 // sees the name of a dispatcher of ours: it would refuse it.
 func (x *Exchange) createTarget(w http.ResponseWriter, r *http.Request, next Next) error {
-	body, upstream, err := readable(w, r)
+	body, upstream, err := readTargetCall(w, r)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (x *Exchange) createTarget(w http.ResponseWriter, r *http.Request, next Nex
 
 // register learns the target that an SDK sends along with a UAF registration.
 func (x *Exchange) register(w http.ResponseWriter, r *http.Request, next Next) error {
-	body, upstream, err := readable(w, r)
+	body, upstream, err := readTargetCall(w, r)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Nex
 	}
 	if err != nil {
 		x.Log.Error("learning a dispatch target: until the store takes it, only this process knows of it",
-			slog.String("call", l.source), slog.String("target", TargetHash(created.ID)), slog.Any("error", err))
+			slog.String("call", l.source), slog.String("target", x.targetHash(created.ID)), slog.Any("error", err))
 	}
 	return rec.relay()
 }

@@ -24,7 +24,7 @@ func TestObservedDispatchesPassUntouched(t *testing.T) {
 	}{
 		"would deliver":     {body: func(h *harness) string { return h.body("push") }, class: dispatchers.Delivered, thumbprint: true},
 		"would be unknown":  {body: func(h *harness) string { return h.bodyFor("push", "other") }, class: dispatchers.NoTarget},
-		"would be expired":  {body: func(h *harness) string { return h.body("push") }, edit: func(t *targets.Target) { t.Expired = t.Address }, class: dispatchers.Expired},
+		"would be expired":  {body: func(h *harness) string { return h.body("push") }, edit: func(t *targets.Target) { t.Expired = t.Address }, class: dispatchers.Expired, thumbprint: true},
 		"would have no key": {body: func(h *harness) string { return h.body("push") }, edit: func(t *targets.Target) { t.EncryptionKey, t.Thumbprint = nil, "" }, class: dispatchers.NoKey},
 		"none of ours":      {body: func(h *harness) string { return h.body("other") }},
 		"malformed":         {body: func(*harness) string { return `{"dispatcher":"push","dispatcher":"push"}` }},

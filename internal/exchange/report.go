@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -44,11 +45,14 @@ type Record struct {
 	Operation  nevisfido.Operation
 	Dispatcher string // configured name that was asked for
 	Delivered  string // name of the member that delivered, or Dispatcher
-	Target     string // keyed hash of the dispatch target's id; "" where there is none
-	Token      string // keyed hash of the token; "" where there is none
+	User       string // keyed hash of the target's user, or else of the one whom the caller names
+	Target     string // keyed hash of the dispatch target's id
+	Token      string // keyed hash of the token
+	Session    string // keyed hash of nevisFIDO's session id
 	Result     nevisfido.DispatchResult
 	Class      dispatchers.Class
 	Reason     string // of the failure; "" where it delivered
+	Cause      string // what the log says of the failure; "" where it delivered
 }
 
 // made returns the number of attempts that were made: a member that failed before
@@ -70,6 +74,7 @@ type conclusion struct {
 	failure   *dispatchers.Error       // nil where it delivered
 	result    nevisfido.DispatchResult // "" for that of the failure's class
 	token     string                   // "" where nevisFIDO made none
+	session   string                   // "" where nevisFIDO made none
 	delivered delivery.Outcome         // zero where it did not come to a delivery
 
 	// reply answers the caller.
@@ -81,8 +86,8 @@ func failed(failure *dispatchers.Error, reply func(nevisfido.Outcome) error) con
 	return conclusion{failure: failure, reply: reply}
 }
 
-// report returns what is on record of the delivery by now.
-func (e conclusion) report() delivery.Report {
+// soFar returns what is on record of the delivery by now.
+func (e conclusion) soFar() delivery.Report {
 	if e.delivered.Report == nil {
 		return delivery.Report{}
 	}
@@ -109,7 +114,7 @@ func (x *Exchange) end(d *delivery.Dispatch, e conclusion) error {
 // on, and is told of all; the log and the caller do not wait.
 func (x *Exchange) report(d *delivery.Dispatch, e conclusion) {
 	took := time.Since(d.Start)
-	record := newRecord(d, e, took)
+	record := x.newRecord(d, e, took)
 	x.log(record, e.failure)
 	rest := e.delivered.Receipt.Rest
 	if rest == nil {
@@ -118,16 +123,17 @@ func (x *Exchange) report(d *delivery.Dispatch, e conclusion) {
 	}
 	x.courier.Background(func() {
 		rest()
-		x.Observer.Exchanged(newRecord(d, e, took))
+		x.Observer.Exchanged(x.newRecord(d, e, took))
 	})
 }
 
 // newRecord is the one place that makes a Record.
-func newRecord(d *delivery.Dispatch, e conclusion, took time.Duration) Record {
+func (x *Exchange) newRecord(d *delivery.Dispatch, e conclusion, took time.Duration) Record {
 	r := Record{
-		Report: e.report(), Time: d.Start, Took: took,
+		Report: e.soFar(), Time: d.Start, Took: took,
 		Operation: d.Operation, Delivered: e.delivered.Receipt.Dispatcher,
-		Target: TargetHash(d.Request.TargetID), Token: keyedHash("token", e.token),
+		User: x.Hash.Of("user", userOf(d)), Target: x.targetHash(d.Request.TargetID),
+		Token: x.Hash.Of("token", e.token), Session: x.Hash.Of("session", e.session),
 		Result: inClosedSet(e.dispatchResult(), nevisfido.DispatchError), // the caller sees nevisFIDO's own
 		Class:  dispatchers.Delivered,
 	}
@@ -135,9 +141,31 @@ func newRecord(d *delivery.Dispatch, e conclusion, took time.Duration) Record {
 		r.Dispatcher = d.Channel.Name
 	}
 	if e.failure != nil {
-		r.Class, r.Reason = e.failure.Class, e.failure.Reason
+		r.Class, r.Reason, r.Cause = e.failure.Class, e.failure.Reason, delivery.Cause(e.failure)
+	}
+	if d.Target != nil {
+		r.Thumbprint = cmp.Or(r.Thumbprint, d.Target.Thumbprint)
 	}
 	return r
+}
+
+// userOf returns whose target it is, or whom the caller names.
+func userOf(d *delivery.Dispatch) string {
+	if d.Target != nil {
+		return cmp.Or(d.Target.Username, d.Request.Username)
+	}
+	return d.Request.Username
+}
+
+// inClosedSet keeps text that nevisFIDO made up out of logs and labels.
+func inClosedSet(result, otherwise nevisfido.DispatchResult) nevisfido.DispatchResult {
+	switch result {
+	case nevisfido.Dispatched, nevisfido.DispatchError, nevisfido.DispatchTargetExpired, nevisfido.DispatchTargetNotFound,
+		nevisfido.DispatcherNotFound, nevisfido.UserNotFound, nevisfido.InternalError, Observed:
+		return result
+	default:
+		return otherwise
+	}
 }
 
 func (x *Exchange) log(r Record, failure *dispatchers.Error) {

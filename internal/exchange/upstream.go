@@ -38,7 +38,7 @@ func (x *Exchange) forward(w http.ResponseWriter, d *delivery.Dispatch, next Nex
 	if err != nil {
 		return malformed(rec, err)
 	}
-	e := conclusion{token: answer.Token, reply: func(out nevisfido.Outcome) error { return rec.replace(answer.WithOutcome(out)) }}
+	e := conclusion{token: answer.Token, session: answer.SessionID, reply: func(out nevisfido.Outcome) error { return rec.replace(answer.WithOutcome(out)) }}
 	if answer.Result != nevisfido.Dispatched {
 		e.failure, e.result = x.declined(d, answer.Result)
 		return e
@@ -94,6 +94,13 @@ func withoutToken(d *delivery.Dispatch, status int) *dispatchers.Error {
 	return dispatchers.Fail(dispatchers.Refused, "upstream_status", "nevisFIDO answered with HTTP status %d instead of a token", status)
 }
 
+// unusable answers in place of a nevisFIDO whose answer may say "dispatched"
+// to a reader that is more lenient: nothing was.
+func unusable(reason string) conclusion {
+	failure := dispatchers.Fail(dispatchers.Broken, "upstream_answer", "nevisFIDO's answer to the dispatch request cannot be used: %s", reason)
+	return failed(failure, func(nevisfido.Outcome) error { return &StatusError{http.StatusBadGateway, failure.Err} })
+}
+
 // malformed deals with an answer that was not understood, so that nothing was
 // dispatched. What is not JSON goes back as it is. What begins like JSON may
 // hold nevisFIDO's own link, or tell a more lenient reader that all went well.
@@ -104,13 +111,6 @@ func malformed(rec *recorder, err error) conclusion {
 		return failed(failure, func(nevisfido.Outcome) error { return rec.relay() })
 	}
 	return failed(failure, func(out nevisfido.Outcome) error { return rec.replace(nevisfido.RefusalAnswer(out)) })
-}
-
-// unusable answers in place of a nevisFIDO whose answer may say "dispatched"
-// to a reader that is more lenient: nothing was.
-func unusable(reason string) conclusion {
-	failure := dispatchers.Fail(dispatchers.Broken, "upstream_answer", "nevisFIDO's answer to the dispatch request cannot be used: %s", reason)
-	return failed(failure, func(nevisfido.Outcome) error { return &StatusError{http.StatusBadGateway, failure.Err} })
 }
 
 // declined deals with a nevisFIDO that made no token. Its result stands, unless
@@ -138,16 +138,5 @@ func (x *Exchange) forget(d *delivery.Dispatch) {
 	defer cancel()
 	if err := x.Targets.Drop(ctx, d.Request.TargetID); err != nil {
 		x.Log.Warn("forgetting a dispatch target that nevisFIDO does not know", slog.Any("error", err))
-	}
-}
-
-// inClosedSet keeps text that nevisFIDO made up out of logs and labels.
-func inClosedSet(result, otherwise nevisfido.DispatchResult) nevisfido.DispatchResult {
-	switch result {
-	case nevisfido.Dispatched, nevisfido.DispatchError, nevisfido.DispatchTargetExpired, nevisfido.DispatchTargetNotFound,
-		nevisfido.DispatcherNotFound, nevisfido.UserNotFound, nevisfido.InternalError, Observed:
-		return result
-	default:
-		return otherwise
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
-	"time"
 )
 
 // The reasons of a Failure, fit for a metric label.
@@ -83,28 +81,4 @@ func (e *ProxyError) Error() string {
 		text += ": check user and password in proxy"
 	}
 	return text
-}
-
-// MaxRetryAfter bounds what a third party can ask for.
-const MaxRetryAfter = time.Hour
-
-// RetryAfter returns how long an answer asks to wait (RFC 9110, section
-// 10.2.3: seconds or a date), at most an hour; 0 if it does not say. A number
-// that is too large to parse is a long time as well.
-func RetryAfter(h http.Header, now time.Time) time.Duration {
-	value := h.Get("Retry-After")
-	if value == "" {
-		return 0
-	}
-	switch seconds, err := strconv.ParseUint(value, 10, 31); {
-	case errors.Is(err, strconv.ErrRange):
-		return MaxRetryAfter
-	case err == nil:
-		return min(time.Duration(seconds)*time.Second, MaxRetryAfter)
-	}
-	date, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	return min(max(date.Sub(now), 0), MaxRetryAfter)
 }

@@ -152,13 +152,14 @@ func ServiceURL(value string) (*url.URL, error) {
 		return nil, errors.New("it is not a URL with a host, such as https://www.example.com")
 	case u.User != nil || u.Fragment != "":
 		return nil, errors.New("the URL must not hold a user or a fragment: leave that out")
-	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && Loopback(u.Hostname()):
 		return u, nil
 	}
 	return nil, errors.New("the URL must be https; plain http is for this machine only")
 }
 
-func loopback(host string) bool {
+// Loopback reports whether a host is this machine, by its name or address.
+func Loopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return strings.EqualFold(host, "localhost") || err == nil && addr.Unmap().IsLoopback()
 }

@@ -63,7 +63,7 @@ func NewTransport(o Options, logger *slog.Logger) (*Transport, error) {
 
 // dialProxy returns what connects to an https proxy. The transport would offer
 // the proxy HTTP/2, as to the server behind it, and then speak HTTP/1.1.
-func dialProxy(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+func dialProxy(config *tls.Config) Dial {
 	config = config.Clone()
 	config.NextProtos = []string{"http/1.1"}
 	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout + handshakeTimeout}, Config: config}

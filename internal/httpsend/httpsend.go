@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
@@ -80,7 +81,7 @@ func (s *Service) Do(ctx context.Context, r *http.Request) (Answer, error) {
 	defer cancel()
 	response, err := s.Transport.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		return Answer{}, s.broken(err)
+		return Answer{}, s.connectionFailed(err)
 	}
 	defer response.Body.Close()
 	answer := Answer{Status: response.StatusCode, Header: response.Header}
@@ -92,16 +93,16 @@ func (s *Service) Do(ctx context.Context, r *http.Request) (Answer, error) {
 	answer.Body, err = io.ReadAll(io.LimitReader(response.Body, MaxBody+1))
 	switch {
 	case err != nil:
-		return answer, s.broken(err)
+		return answer, s.connectionFailed(err)
 	case len(answer.Body) > MaxBody:
 		return answer, ErrBodyTooBig
 	}
 	return answer, nil
 }
 
-// broken also closes idle connections, so that the next attempt does not meet
+// connectionFailed also closes idle connections, so that the next attempt does not meet
 // another one that died along with this.
-func (s *Service) broken(err error) error {
+func (s *Service) connectionFailed(err error) error {
 	s.Transport.CloseIdleConnections()
 	return Classify(s.Doing, err)
 }
@@ -162,21 +163,45 @@ func (t Table) meaning(status int) Meaning {
 	return Meaning{dispatchers.Refused, dispatchers.ReasonUnexpectedStatus, "this status is unexpected"}
 }
 
-// Unsuccessful makes the failure of an attempt from an answer that means no
+// Failed makes the failure of an attempt from an answer that means no
 // success, by the table of statuses.
-func (s *Service) Unsuccessful(a Answer) *dispatchers.Error {
-	return s.Failed(a, s.Statuses.meaning(a.Status))
+func (s *Service) Failed(a Answer) *dispatchers.Error {
+	return s.FailedAs(a, s.Statuses.meaning(a.Status))
 }
 
-// Failed is Unsuccessful for an answer whose meaning is known. A temporary
+// FailedAs is Unsuccessful for an answer whose meaning is known. A temporary
 // failure says how long to wait if the answer does. 407 is always the proxy's.
-func (s *Service) Failed(a Answer, m Meaning) *dispatchers.Error {
+func (s *Service) FailedAs(a Answer, m Meaning) *dispatchers.Error {
 	if a.Status == http.StatusProxyAuthRequired {
 		return Classify(s.Doing, &httpclient.ProxyError{Status: a.Status})
 	}
 	e := dispatchers.Fail(m.Class, m.Reason, "%s answered %d %s: %s", s.Name, a.Status, http.StatusText(a.Status), m.Advice)
 	if m.Class == dispatchers.Temporary {
-		e.RetryAfter = httpclient.RetryAfter(a.Header, time.Now())
+		e.RetryAfter = RetryAfter(a.Header, time.Now())
 	}
 	return e
+}
+
+// MaxRetryAfter bounds what a third party can ask for.
+const MaxRetryAfter = time.Hour
+
+// RetryAfter returns how long an answer asks to wait (RFC 9110, section
+// 10.2.3: seconds or a date), at most an hour; 0 if it does not say. A number
+// that is too large to parse is a long time as well.
+func RetryAfter(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	if value == "" {
+		return 0
+	}
+	switch seconds, err := strconv.ParseUint(value, 10, 31); {
+	case errors.Is(err, strconv.ErrRange):
+		return MaxRetryAfter
+	case err == nil:
+		return min(time.Duration(seconds)*time.Second, MaxRetryAfter)
+	}
+	date, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return min(max(date.Sub(now), 0), MaxRetryAfter)
 }

@@ -159,3 +159,26 @@ func waitFor(t *testing.T, done func() bool) {
 		}
 	}
 }
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	tests := map[string]time.Duration{
+		"":                              0,
+		"0":                             0,
+		"17":                            17 * time.Second,
+		"3600":                          time.Hour,
+		"86400":                         time.Hour,
+		"99999999999999999999":          time.Hour,
+		"-5":                            0,
+		"1.5":                           0,
+		"soon":                          0,
+		"Mon, 23 Nov 2026 12:01:30 GMT": 90 * time.Second,
+		"Mon, 23 Nov 2026 11:00:00 GMT": 0,
+		"Mon, 23 Nov 2037 12:00:00 GMT": time.Hour,
+	}
+	for value, want := range tests {
+		if got := RetryAfter(http.Header{"Retry-After": {value}}, now); got != want {
+			t.Errorf("%q: got %v, want %v", value, got, want)
+		}
+	}
+}

@@ -98,7 +98,7 @@ var (
 	ErrPicture = errors.New("the picture's Content-ID is malformed")
 )
 
-var contentID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,200}@[A-Za-z0-9.-]{1,200}$`)
+var contentID = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,200}@[A-Za-z0-9.-]{1,200}$`)
 
 func (v Values) view(lang string) (view, error) {
 	w := view{Values: v, Language: lang, member: v.Member}
@@ -119,7 +119,7 @@ func (v Values) view(lang string) (view, error) {
 		if !contentID.MatchString(v.Picture) {
 			return view{}, ErrPicture
 		}
-		w.Picture = template.URL("cid:" + v.Picture) //nolint:gosec // letters, digits and ._-@ only
+		w.Picture = template.URL("cid:" + v.Picture) //nolint:gosec // letters, digits and ._~-@ only
 	}
 	return w, nil
 }

@@ -15,8 +15,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/makiuchi-d/gozxing"
-	"github.com/makiuchi-d/gozxing/qrcode"
+	"github.com/oob-dispatch/oob-dispatch/internal/qrscan"
 )
 
 const (
@@ -74,22 +73,5 @@ func draw(content string) image.Image {
 	return page
 }
 
-// Picture returns the content of the QR code in a picture. The photo mode of
-// the decoder misses a few faultless pictures, which its mode for clean
-// pictures reads.
-func Picture(picture image.Image) (string, error) {
-	bitmap, err := gozxing.NewBinaryBitmapFromImage(picture)
-	if err != nil {
-		return "", fmt.Errorf("preparing the picture: %w", err)
-	}
-	for _, hints := range []map[gozxing.DecodeHintType]any{
-		nil,
-		{gozxing.DecodeHintType_TRY_HARDER: true},
-		{gozxing.DecodeHintType_PURE_BARCODE: true},
-	} {
-		if result, err := qrcode.NewQRCodeReader().Decode(bitmap, hints); err == nil {
-			return result.GetText(), nil
-		}
-	}
-	return "", errors.New("no readable code in the picture")
-}
+// Picture returns the content of the QR code in a picture.
+func Picture(picture image.Image) (string, error) { return qrscan.Text(picture) }

@@ -23,7 +23,7 @@ const (
 	Records Kind = iota // dispatch targets
 	Devices             // which targets a user has on a device
 	Links               // short links, which expire
-	Marker              // tells that the storage is there
+	Marker              // what belongs to the storage itself: a marker that it is there, and the hash key
 )
 
 // Key names a value. Its name has lower-case hexadecimal digits only: a hash of

@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -44,6 +45,13 @@ func (s *Store) Reseal(ctx context.Context, damaged func(*targets.RecordError) e
 		})
 		if err != nil {
 			return n, err
+		}
+	}
+	if v, err := s.get(ctx, hashKey); err != nil {
+		return n, err
+	} else if v != nil {
+		if _, err := s.reseal(ctx, hashKey, v); err != nil {
+			return n, fmt.Errorf("resealing the hash key: %w", err)
 		}
 	}
 	former, ok := s.backend.(Former)

@@ -72,34 +72,6 @@ func (s *Store) Load(ctx context.Context, ref targets.Ref) (*targets.Target, err
 	return t, err
 }
 
-// find is get where a value that is not there is missed in a storage that is.
-func (s *Store) find(ctx context.Context, key Key) (*Value, error) {
-	v, err := s.get(ctx, key)
-	if v == nil && err == nil {
-		err = s.missing(ctx)
-	}
-	return v, err
-}
-
-func (s *Store) get(ctx context.Context, key Key) (*Value, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return s.backend.Get(ctx, key)
-}
-
-// decode opens and reads the record with a hash.
-func (s *Store) decode(v *Value, hash string) (t *targets.Target, record []byte, err error) {
-	record, _, err = s.ring.Open(v.Data, s.backend.Place(Key{Records, hash}))
-	if err == nil {
-		t, err = targets.Decode(record, hash)
-	}
-	if err != nil {
-		return nil, nil, &targets.RecordError{Hash: hash, Err: err}
-	}
-	return t, record, nil
-}
-
 // Update implements targets.Store.
 func (s *Store) Update(ctx context.Context, ref targets.Ref, edit targets.Edit) error {
 	return s.update(ctx, ref, edit, false)
@@ -115,6 +87,49 @@ func (s *Store) update(ctx context.Context, ref targets.Ref, edit targets.Edit, 
 	return s.repeat(ctx, recordKey(ref), func(ctx context.Context) (bool, error) {
 		return s.try(ctx, ref, edit, heal)
 	})
+}
+
+// repeat calls try, in turn with others of this process for the same key, until
+// no other change has come first.
+func (s *Store) repeat(ctx context.Context, key Key, try func(context.Context) (done bool, err error)) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	unlock, err := locks.Lock(ctx, s.backend.Location()+"\x00"+s.backend.Place(key))
+	if err != nil {
+		return fmt.Errorf("waiting for another change of the record: %w", err)
+	}
+	defer unlock()
+	for attempt := range maxAttempts {
+		done, err := try(ctx)
+		if done || err != nil {
+			return err
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("changing a record: others changed it %d times meanwhile", maxAttempts)
+}
+
+// locks are those of the process. During a reload two stores use the same
+// storage. They spare the process conflicts with itself; what keeps the values
+// right is that backends compare before they write.
+var locks keylock.Table
+
+// maxAttempts bounds how often a change starts anew because another came first.
+// One of them succeeds each time.
+const maxAttempts = 32
+
+// pause waits for a random time that grows with the attempts.
+func pause(ctx context.Context, attempt int) error {
+	timer := time.NewTimer(rand.N(time.Millisecond << min(attempt, 6))) //nolint:gosec // not a secret
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("changing a record: others changed it meanwhile: %w", ctx.Err())
+	}
 }
 
 // try makes one attempt at an update. A target is listed by its device before
@@ -165,47 +180,32 @@ func (s *Store) try(ctx context.Context, ref targets.Ref, edit targets.Edit, hea
 	return done, err
 }
 
-// locks are those of the process. During a reload two stores use the same
-// storage. They spare the process conflicts with itself; what keeps the values
-// right is that backends compare before they write.
-var locks keylock.Table
-
-// maxAttempts bounds how often a change starts anew because another came first.
-// One of them succeeds each time.
-const maxAttempts = 32
-
-// repeat calls try, in turn with others of this process for the same key, until
-// no other change has come first.
-func (s *Store) repeat(ctx context.Context, key Key, try func(context.Context) (done bool, err error)) error {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	unlock, err := locks.Lock(ctx, s.backend.Location()+"\x00"+s.backend.Place(key))
-	if err != nil {
-		return fmt.Errorf("waiting for another change of the record: %w", err)
+// find is get where a value that is not there is missed in a storage that is.
+func (s *Store) find(ctx context.Context, key Key) (*Value, error) {
+	v, err := s.get(ctx, key)
+	if v == nil && err == nil {
+		err = s.missing(ctx)
 	}
-	defer unlock()
-	for attempt := range maxAttempts {
-		done, err := try(ctx)
-		if done || err != nil {
-			return err
-		}
-		if err := pause(ctx, attempt); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("changing a record: others changed it %d times meanwhile", maxAttempts)
+	return v, err
 }
 
-// pause waits for a random time that grows with the attempts.
-func pause(ctx context.Context, attempt int) error {
-	timer := time.NewTimer(rand.N(time.Millisecond << min(attempt, 6))) //nolint:gosec // not a secret
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("changing a record: others changed it meanwhile: %w", ctx.Err())
+func (s *Store) get(ctx context.Context, key Key) (*Value, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
+	return s.backend.Get(ctx, key)
+}
+
+// decode opens and reads the record with a hash.
+func (s *Store) decode(v *Value, hash string) (t *targets.Target, record []byte, err error) {
+	record, _, err = s.ring.Open(v.Data, s.backend.Place(Key{Records, hash}))
+	if err == nil {
+		t, err = targets.Decode(record, hash)
+	}
+	if err != nil {
+		return nil, nil, &targets.RecordError{Hash: hash, Err: err}
+	}
+	return t, record, nil
 }
 
 // Remove removes the record of a target without reading it, which is how an

@@ -244,7 +244,7 @@ inline swap(sidecar) {
 	clear(n)
 }
 
-/* Directory.distrust */
+/* Directory.markStale */
 inline distrust(more) {
 	if
 	:: (!n.there || empty(n)) && !SOURCES
@@ -316,7 +316,7 @@ inline putFence(i) {
 	fi
 }
 
-/* modification.apply */
+/* modification.takeOver */
 inline apply(i) {
 	if
 	:: !n.known && (c[i].members & K) == 0 -> distrust(c[i].members)
@@ -363,7 +363,7 @@ inline settle(i, outcome, again) {
 #else
 			skip
 #endif
-		:: outcome == ACCEPTED && c[i].kind == MODIFY -> /* modification.accepted, objection */
+		:: outcome == ACCEPTED && c[i].kind == MODIFY -> /* modification.applyTo, objection */
 			if
 			:: c[i].forged -> distrust(ALL)
 #ifndef BREAK_ALONE
@@ -373,8 +373,8 @@ inline settle(i, outcome, again) {
 			:: else -> apply(i)
 #endif
 			fi
-		:: outcome == ACCEPTED && (c[i].kind == DELETE || c[i].kind == DEVICE_DELETE) -> clear(n) /* deletion.accepted, deviceRequest.accepted */
-		:: outcome == ACCEPTED && c[i].kind == DEVICE -> distrust(ALL) /* deviceRequest.accepted */
+		:: outcome == ACCEPTED && (c[i].kind == DELETE || c[i].kind == DEVICE_DELETE) -> clear(n) /* deletion.applyTo, deviceRequest.applyTo */
+		:: outcome == ACCEPTED && c[i].kind == DEVICE -> distrust(ALL) /* deviceRequest.applyTo */
 		fi
 	fi;
 	wasThere = 0; alone = 0

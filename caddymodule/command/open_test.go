@@ -1,0 +1,418 @@
+package command
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/qr"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
+	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
+)
+
+const (
+	openToken  = "5c1f-token-secret"
+	openRedeem = "https://fido.example.com/nevisfido/token/redeem/authentication"
+	openPlain  = `{"token":"` + openToken + `","redeem_url":"` + openRedeem + `","orderNo":4711}`
+	openBase   = "https://app.example.com/open"
+)
+
+// phone is a device key in a file.
+type phone struct {
+	*deviceKey
+	file string
+}
+
+func newPhone(t *testing.T, kind string) phone {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "phone.jwk")
+	content, _ := mustMake(t, path, "keygen", "device", path, "--type", kind)
+	key, err := parseDeviceKey(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return phone{key, path}
+}
+
+// seal makes a JWE with any algorithms and header, unlike package encrypt.
+func (p phone) seal(t *testing.T, alg jose.KeyAlgorithm, enc jose.ContentEncryption, options *jose.EncrypterOptions, text string) string {
+	t.Helper()
+	encrypter, err := jose.NewEncrypter(enc, jose.Recipient{Algorithm: alg, Key: p.private.Public().Key}, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := encrypter.Encrypt([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compact, err := sealed.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compact
+}
+
+func (p phone) sealed(t *testing.T, text string) string {
+	t.Helper()
+	return p.seal(t, jose.RSA_OAEP_256, jose.A256CBC_HS512, nil, text)
+}
+
+func plainEnvelope() nevisfido.Envelope {
+	return nevisfido.Envelope{Data: []byte(openPlain), ContentType: nevisfido.ContentTypePlain, Version: "1"}
+}
+
+func code(t *testing.T, text string) []byte {
+	t.Helper()
+	picture, err := qr.PNG(t.Context(), text, qr.Options{Size: 600})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return picture
+}
+
+func asJPEG(t *testing.T, picture []byte) string {
+	t.Helper()
+	decoded, err := png.Decode(bytes.NewReader(picture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := jpeg.Encode(&out, decoded, nil); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func fields(t *testing.T, e nevisfido.Envelope) string {
+	t.Helper()
+	text, err := json.Marshal(e.Fields())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// view is what open prints with --json.
+type view struct {
+	opened
+	Payload map[string]any `json:"payload"`
+}
+
+func openJSON(t *testing.T, in string, args ...string) (view, result) {
+	t.Helper()
+	r := caddyOOB(t, in, append([]string{"open", "--json"}, args...)...)
+	var v view
+	if r.out != "" {
+		if err := json.Unmarshal([]byte(r.out), &v); err != nil {
+			t.Fatalf("%v: %s", err, r.out)
+		}
+	}
+	return v, r
+}
+
+// Every form of the same message leads to the same payload, and none shows the
+// token unless asked.
+func TestOpenForms(t *testing.T) {
+	p := newPhone(t, "RSA-2048")
+	jwe := p.sealed(t, openPlain)
+	e := plainEnvelope().Sealed(jwe)
+	link := nevisfido.Link(openBase, e)
+	picture := code(t, link)
+	for name, tt := range map[string]struct {
+		in   string
+		want func(view) bool
+	}{
+		"link":             {link + "\n", func(v view) bool { return v.Link.Base == openBase && v.Link.Size == len(link) }},
+		"PNG":              {string(picture), func(v view) bool { return v.Picture.Format == "png" && v.Picture.Width == 600 && v.Link != nil }},
+		"JPEG":             {asJPEG(t, picture), func(v view) bool { return v.Picture.Format == "jpeg" && v.Link != nil }},
+		"PNG of no link":   {string(code(t, e.Encoded())), func(v view) bool { return v.Picture != nil && v.Link == nil }},
+		"PNG in base64":    {base64.StdEncoding.EncodeToString(picture), func(v view) bool { return v.Picture != nil }},
+		"PNG in data URL":  {"data:image/png;base64," + base64.StdEncoding.EncodeToString(picture), func(v view) bool { return v.Picture != nil }},
+		"text of the code": {e.Encoded(), func(v view) bool { return v.Picture == nil && v.Link == nil && v.Envelope.Size == len(e.JSON()) }},
+		"push to FCM": {
+			`{"message":{"token":"t","notification":{"title":"Confirm"},"data":` + fields(t, e) + `}}`,
+			func(v view) bool { return v.Push.Form == "message" && v.Push.Title == "Confirm" },
+		},
+		"push in iOS": {
+			strings.Replace(fields(t, e), "{", `{"aps":{"alert":"Confirm"},`, 1), func(v view) bool { return v.Push.Form == "data" },
+		},
+		"envelope": {string(e.JSON()), func(v view) bool {
+			return v.Push == nil && v.Envelope.ContentType == nevisfido.ContentTypeSealed && v.Envelope.Version == "1"
+		}},
+		"JWE":                   {jwe, func(v view) bool { return v.Envelope == nil && v.JWE.Size == len(jwe) }},
+		"answer with a link":    {answerWith(t, link), func(v view) bool { return v.Answer.Dispatcher == "app" && v.Link != nil }},
+		"answer with a picture": {answerWith(t, base64.StdEncoding.EncodeToString(picture)), func(v view) bool { return v.Answer != nil && v.Picture != nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, r := openJSON(t, tt.in, "--key", p.file)
+			if r.err != nil || len(v.Problems) > 0 {
+				t.Fatalf("error %v, %s", r.err, r.out)
+			}
+			if !tt.want(v) || v.JWE.For != "RSA-2048" || v.Key.Thumbprint != p.thumbprint {
+				t.Errorf("shown %s", r.out)
+			}
+			if v.Payload["redeem_url"] != openRedeem || v.Payload["orderNo"] != float64(4711) || strings.Contains(r.text(), openToken) {
+				t.Errorf("payload of %s", r.out)
+			}
+			if shown, _ := openJSON(t, tt.in, "--key", p.file, "--show-token"); shown.Payload["token"] != openToken {
+				t.Errorf("with --show-token: %v", shown.Payload)
+			}
+			text := caddyOOB(t, tt.in, "open", "--key", p.file)
+			if text.err != nil || !strings.Contains(text.out, openRedeem) || !strings.Contains(text.out, p.thumbprint) || strings.Contains(text.text(), openToken) {
+				t.Errorf("as text: %v\n%s", text.err, text.out)
+			}
+			if sealed, r := openJSON(t, tt.in); r.err != nil || sealed.Payload != nil || sealed.JWE == nil {
+				t.Errorf("without a key: error %v, %s", r.err, r.out)
+			}
+		})
+	}
+}
+
+func answerWith(t *testing.T, response string) string {
+	t.Helper()
+	text, err := json.Marshal(map[string]any{
+		"token": openToken, "dispatchResult": "dispatched",
+		"dispatcherInformation": map[string]string{"name": "app", "response": response},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Keys of all types open what the sidecar seals for them; the key may come
+// from standard input.
+func TestOpenKeys(t *testing.T) {
+	for _, kind := range deviceKinds {
+		p := newPhone(t, kind)
+		public, err := encrypt.ParseKey(p.public, encrypt.Policy{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed, err := public.Seal([]byte(openPlain))
+		if err != nil {
+			t.Fatal(err)
+		}
+		message := filepath.Join(t.TempDir(), "message.txt")
+		writeFile(t, message, sealed)
+		key, err := os.ReadFile(p.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, r := openJSON(t, string(key), message, "--key", "-")
+		if r.err != nil || v.JWE.For != kind || v.Key.Thumbprint != public.Thumbprint() || v.Payload["redeem_url"] != openRedeem {
+			t.Errorf("%s: error %v, %s", kind, r.err, r.out)
+		}
+	}
+}
+
+// The answers of nevisFIDO itself, sealed for a registered device, are opened
+// without a problem.
+func TestOpenAnswersOfNevisFIDO(t *testing.T) {
+	fido, err := nevis.Start(nevis.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fido.Close)
+	d, err := device.New(device.Options{Username: "jeff", Frontend: fido.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Register(t.Context(), fido.URL()+"/nevisfido", device.Registration{}); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(t.TempDir(), "phone.jwk")
+	writeFile(t, key, string(d.Keys()[0].JWK()))
+	for _, dispatcher := range []string{nevisfido.BuiltInLink, nevisfido.BuiltInQRCode, nevisfido.BuiltInLinkQR} {
+		body := fmt.Sprintf(`{"dispatchTargetId":%q,"dispatcher":%q,"getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`, d.TargetID(), dispatcher)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, fido.URL()+"/nevisfido/token/dispatch/authentication", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", "application/json")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told struct{ Token string }
+		if err := json.Unmarshal(answer, &told); err != nil || told.Token == "" {
+			t.Fatalf("%s: %v, %s", dispatcher, err, answer)
+		}
+		v, r := openJSON(t, string(answer), "--key", key, "--show-token")
+		if v.Payload["token"] != told.Token || r.err != nil || len(v.Problems) > 0 {
+			t.Errorf("%s: error %v, %s", dispatcher, r.err, r.out)
+		}
+	}
+}
+
+// What an app may stumble over is listed, the rest is shown, and the exit code
+// tells.
+func TestOpenProblems(t *testing.T) {
+	p, other, ec := newPhone(t, "RSA-2048"), newPhone(t, "RSA-2048"), newPhone(t, "P-256")
+	jwe := p.sealed(t, openPlain)
+	e := plainEnvelope().Sealed(jwe)
+	link := nevisfido.Link(openBase, e)
+	content := func(text string) string { return p.sealed(t, text) }
+	withHeader := new(jose.EncrypterOptions).WithHeader("kid", "one")
+	tampered := jwe[:len(jwe)-8] + "AAAAAAAA"
+	push := func(data string) string { return `{"message":{"notification":{"title":"a"},"data":` + data + `}}` }
+	for name, tt := range map[string]struct {
+		in, want string
+	}{
+		"padding":             {nevisfido.Link(openBase, e) + "==", "base64url without padding"},
+		"percent-encoding":    {link + "%3D", "base64url without padding"},
+		"http link":           {"http" + strings.TrimPrefix(link, "https"), "the link is http"},
+		"unsafe link":         {"javascript:x" + link, "opens no app"},
+		"content type":        {strings.Replace(string(e.JSON()), "application/jose", "text/plain", 1), "nma_data_content_type is neither"},
+		"sealed, said plain":  {strings.Replace(string(e.JSON()), "application/jose", "application/json", 1), "text that is no JSON"},
+		"plain, said sealed":  {strings.Replace(string(plainEnvelope().JSON()), "application/json", "application/jose", 1), "is not encrypted, but"},
+		"version":             {strings.Replace(string(e.JSON()), `version":"1"`, `version":"2"`, 1), "nma_data_version"},
+		"plain push":          {push(fields(t, plainEnvelope())), "everybody on the way"},
+		"number in push":      {push(strings.Replace(fields(t, e), `"1"`, `1`, 1)), "takes only strings"},
+		"silent push":         {`{"message":{"data":` + fields(t, e) + `}}`, "neither title nor body"},
+		"long push":           {push(strings.Replace(fields(t, e), "{", `{"x":"`+strings.Repeat("x", maxPush)+`",`, 1)), "FCM takes 4096"},
+		"SHA-1":               {p.seal(t, jose.RSA_OAEP, jose.A256CBC_HS512, nil, openPlain), "not one that nevisFIDO documents"},
+		"enc":                 {p.seal(t, jose.RSA_OAEP_256, jose.A128GCM, nil, openPlain), "not one that nevisFIDO documents"},
+		"compressed":          {p.seal(t, jose.RSA_OAEP_256, jose.A256CBC_HS512, &jose.EncrypterOptions{Compression: jose.DEFLATE}, openPlain), "member zip"},
+		"header":              {p.seal(t, jose.RSA_OAEP_256, jose.A256CBC_HS512, withHeader, openPlain), "member kid"},
+		"no header":           {"bm9uZQ.a.a.a.a", "no JSON object"},
+		"dir":                 {base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"dir","enc":"A256GCM"}`)) + "..AAAA.AAAA.AAAA", "because of its alg or enc"},
+		"another key":         {other.sealed(t, openPlain), "the private key does not open it"},
+		"changed on the way":  {tampered, "the private key does not open it"},
+		"key of another type": {ec.seal(t, jose.ECDH_ES_A256KW, jose.A256GCM, nil, openPlain), "for a key of type P-256, the private key is one of RSA-2048"},
+		"no JSON":             {content("hello"), "the payload cannot be read"},
+		"twice the token":     {content(`{"token":"a","token":"b"}`), "the payload cannot be read"},
+		"no token":            {content(`{"redeem_url":"` + openRedeem + `"}`), "no token"},
+		"token as number":     {content(`{"token":1,"redeem_url":"` + openRedeem + `"}`), "the payload cannot be read"},
+		"Token":               {content(strings.Replace(openPlain, "{", `{"Token":"`+openToken+`x",`, 1)), "another letter case"},
+		"no redeem URL":       {content(`{"token":"` + openToken + `"}`), "no redeem_url"},
+		"http redeem URL":     {content(strings.Replace(openPlain, "https", "http", 1)), "redeem_url is not https"},
+		"path as redeem URL":  {content(strings.Replace(openPlain, "https://fido.example.com", "", 1)), "not the URL of a server"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, r := openJSON(t, tt.in, "--key", p.file)
+			if r.err == nil || !strings.Contains(strings.Join(v.Problems, "\n"), tt.want) {
+				t.Errorf("error %v, problems %q, want %s", r.err, v.Problems, tt.want)
+			}
+			text := caddyOOB(t, tt.in, "open", "--key", p.file)
+			if text.err == nil || !strings.Contains(text.out, tt.want) {
+				t.Errorf("as text: %v\n%s", text.err, text.out)
+			}
+			if all := r.text() + text.text(); strings.Contains(all, openToken) || strings.Contains(all, jwe[:200]) {
+				t.Errorf("the token or the JWE is printed:\n%s", all)
+			}
+		})
+	}
+}
+
+// A key that the policy refuses opens messages, and is called what it is.
+func TestOpenWithRefusedKey(t *testing.T) {
+	p := newPhone(t, "RSA-2048")
+	text, err := os.ReadFile(p.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, p.file, strings.Replace(string(text), `"use":"enc"`, `"use":"sig"`, 1))
+	v, r := openJSON(t, p.sealed(t, openPlain), "--key", p.file)
+	if r.err == nil || v.Payload["redeem_url"] != openRedeem || !strings.Contains(strings.Join(v.Problems, "\n"), "wrong_use") {
+		t.Errorf("error %v, %s", r.err, r.out)
+	}
+}
+
+// A message in clear is shown without the token as well.
+func TestOpenPlain(t *testing.T) {
+	for name, in := range map[string]string{
+		"link":            nevisfido.Link("bankapp://open", plainEnvelope()),
+		"inner object":    openPlain,
+		"token elsewhere": `{"token":"` + openToken + `","redeem_url":"` + openRedeem + `","deep":{"copy":"` + openToken + `"}}`,
+	} {
+		v, r := openJSON(t, in)
+		if r.err != nil || v.Payload["redeem_url"] != openRedeem || v.JWE != nil || strings.Contains(r.text(), openToken) {
+			t.Errorf("%s: error %v, %s", name, r.err, r.out)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	p := newPhone(t, "P-256")
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		writeFile(t, path, content)
+		return path
+	}
+	message := write("message", nevisfido.Link(openBase, plainEnvelope()))
+	var blank bytes.Buffer
+	if err := png.Encode(&blank, image.NewGray(image.Rect(0, 0, 100, 100))); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		in   string
+		args []string
+		want string
+	}{
+		"nothing":               {"", nil, "there is no message in it"},
+		"text":                  {"hello " + openToken, nil, "there is no message in it"},
+		"base64 of no message":  {base64.StdEncoding.EncodeToString([]byte("hello")), nil, "there is no message in it"},
+		"other text with links": {"base-url: https://app.example.com\n", nil, "there is no message in it"},
+		"other JSON":            {`{"hello":"` + openToken + `"}`, nil, "there is no message in it"},
+		"broken JSON":           {`{"token":"` + openToken, nil, "reading the JSON"},
+		"short link":            {"https://fido.example.com/o/AbCdEf", nil, "if it is a short link"},
+		"cut link":              {openBase + "?dispatchTokenResponse=eyJub", nil, "cannot be read"},
+		"answer without":        {`{"dispatcherInformation":{"name":"push"}}`, nil, "holds no message"},
+		"push confirmation":     {`{"dispatcherInformation":{"name":"push","response":"successful dispatch"}}`, nil, "there is no message in it"},
+		"nma_data is a number":  {`{"nma_data":1}`, nil, "reading the out-of-band payload"},
+		"picture of nothing":    {blank.String(), nil, "no readable code in the picture"},
+		"cut picture":           {blank.String()[:60], nil, "reading the picture"},
+		"too long":              {strings.Repeat("a", maxInput+1), nil, "longer than 16 MiB"},
+		"missing file":          {"", []string{filepath.Join(dir, "missing")}, "no such file"},
+		"two files":             {"", []string{message, message}, "accepts at most 1 arg"},
+		"missing key":           {"", []string{message, "--key", filepath.Join(dir, "missing")}, "no such file"},
+		"both from stdin":       {"", []string{"--key", "-"}, "cannot be both"},
+		"public key":            {"", []string{message, "--key", write("public", string(p.public))}, "a private RSA or EC key is needed"},
+		"symmetric key":         {"", []string{message, "--key", write("oct", `{"kty":"oct","k":"c2VjcmV0"}`)}, "a private RSA or EC key is needed"},
+		"JWK set":               {"", []string{message, "--key", write("set", `{"keys":[]}`)}, "it is not a JWK"},
+		"no key":                {"", []string{message, "--key", message}, "it is not a JWK"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := caddyOOB(t, tt.in, append([]string{"open"}, tt.args...)...)
+			if r.err == nil || !strings.Contains(r.err.Error(), tt.want) || r.out != "" {
+				t.Errorf("printed %q, error %v, want %s", r.out, r.err, tt.want)
+			}
+			if strings.Contains(r.text(), openToken) {
+				t.Errorf("the input is quoted: %v", r.err)
+			}
+		})
+	}
+}
+
+// A picture that claims to be large is refused before room is made for it.
+func TestOpenLargePicture(t *testing.T) {
+	gray := image.NewGray(image.Rect(0, 0, 1, maxPixels+1))
+	var picture bytes.Buffer
+	if err := png.Encode(&picture, gray); err != nil {
+		t.Fatal(err)
+	}
+	if r := caddyOOB(t, picture.String(), "open"); r.err == nil || !strings.Contains(r.err.Error(), fmt.Sprintf("1 x %d pixels", maxPixels+1)) {
+		t.Errorf("error %v", r.err)
+	}
+}

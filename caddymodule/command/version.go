@@ -1,0 +1,34 @@
+package command
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/version"
+)
+
+func versionCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "version [--json]",
+		Short: "Prints the version of oob-dispatch, its commit, and Caddy's version",
+		Long: `
+Prints the version of oob-dispatch, the commit that it was built from, and the
+versions of Caddy and Go. What the binary does not know is "unknown": xcaddy
+records no commit, and a build outside a git repository neither. The metric
+caddy_oob_build_info says the same of a running server.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a JSON object")
+	cmd.RunE = runCommand(func(_ context.Context, cmd *cobra.Command, _ []string) error {
+		v := version.Read()
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), v)
+		}
+		return printTable(cmd.OutOrStdout(), [][]string{
+			{"oob-dispatch", v.Version}, {"commit", v.Commit}, {"caddy", v.Caddy}, {"go", v.Go},
+		})
+	})
+	return cmd
+}
