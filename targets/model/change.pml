@@ -245,7 +245,7 @@ inline swap(sidecar) {
 }
 
 /* Directory.markStale */
-inline markStale(more) {
+inline distrust(more) {
 	if
 	:: (!n.there || empty(n)) && !SOURCES
 	:: else ->
@@ -319,7 +319,7 @@ inline putFence(i) {
 /* modification.takeOver */
 inline apply(i) {
 	if
-	:: !n.known && (c[i].members & K) == 0 -> markStale(c[i].members)
+	:: !n.known && (c[i].members & K) == 0 -> distrust(c[i].members)
 	:: else ->
 		n.known = 1;
 		if
@@ -359,22 +359,22 @@ inline settle(i, outcome, again) {
 		if
 		:: outcome == UNANSWERED ->
 #ifndef BREAK_UNANSWERED
-			markStale(c[i].members)
+			distrust(c[i].members)
 #else
 			skip
 #endif
 		:: outcome == ACCEPTED && c[i].kind == MODIFY -> /* modification.applyTo, objection */
 			if
-			:: c[i].forged -> markStale(ALL)
+			:: c[i].forged -> distrust(ALL)
 #ifndef BREAK_ALONE
-			:: !c[i].forged && !alone -> markStale(c[i].members)
+			:: !c[i].forged && !alone -> distrust(c[i].members)
 			:: !c[i].forged && alone -> apply(i)
 #else
 			:: else -> apply(i)
 #endif
 			fi
-		:: outcome == ACCEPTED && (c[i].kind == DELETE || c[i].kind == DEVICE_DELETE) -> clear(n) /* deletion.accepted, deviceRequest.applyTo */
-		:: outcome == ACCEPTED && c[i].kind == DEVICE -> markStale(ALL) /* deviceRequest.applyTo */
+		:: outcome == ACCEPTED && (c[i].kind == DELETE || c[i].kind == DEVICE_DELETE) -> clear(n) /* deletion.applyTo, deviceRequest.applyTo */
+		:: outcome == ACCEPTED && c[i].kind == DEVICE -> distrust(ALL) /* deviceRequest.applyTo */
 		fi
 	fi;
 	wasThere = 0; alone = 0
