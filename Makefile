@@ -6,6 +6,7 @@
 cyclonedx   = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 govulncheck = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
+# What xcaddy.sh builds with, too.
 tags = nobadger,nomysql,nopgx,timetzdata
 
 export VERSION ?= $(shell ./xcaddy.sh --version)
@@ -36,9 +37,9 @@ lint: ## the linters of .golangci.yml
 bench: ## the benchmarks of every package
 	go test -run '^$$' -bench . -benchmem ./...
 
-demo: ## Caddy with the module between simulated parties
+demo: ## Caddy with the module between simulated parties; ARGS=--once for one message over every channel
 	@echo "building the demo; the first time takes minutes" >&2
-	go run -tags $(tags) ./cmd/demo
+	CGO_ENABLED=0 go run -trimpath -tags $(tags) ./cmd/demo $(ARGS)
 
 third-party: ## writes THIRD_PARTY again, after a change of go.mod
 	go test ./internal/thirdparty -update
