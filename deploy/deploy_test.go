@@ -3,6 +3,7 @@ package deploy
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +29,8 @@ func (c command) run(t *testing.T, name string, args ...string) string {
 
 func (c command) try(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), name, args...)
+	// Containers are removed when the test has ended, and its context with it.
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "..", &stdout, &stderr
 	cmd.Env = append(os.Environ(), c.env...)

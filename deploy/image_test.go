@@ -133,10 +133,10 @@ func startImage(t *testing.T, machine []string, archive string) *container {
 		}
 	}
 	t.Cleanup(func() {
-		forever := command{env: machine}
-		if logs, err := forever.try(t, "podman", "logs", c.name); t.Failed() {
-			t.Log(logs, err)
+		if t.Failed() {
+			t.Log(c.log(t))
 		}
+		c.podman.run(t, "podman", "rm", "--force", "--time", "1", c.name)
 	})
 	c.podman.run(t, "podman", "run", "-d", "--name", c.name, "--network", "host",
 		"--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", // the defaults need more than this machine may allow
@@ -173,10 +173,14 @@ func (c *container) wantLockedUp(t *testing.T) {
 
 func (c *container) wantReady(t *testing.T) {
 	t.Helper()
-	testservice.Until(t, func() bool { return c.ready() == http.StatusOK }, func() string {
-		logs, err := c.podman.try(t, "podman", "logs", c.name)
-		return fmt.Sprint(logs, err)
-	})
+	testservice.Until(t, func() bool { return c.ready() == http.StatusOK }, func() string { return c.log(t) })
+}
+
+// log is what the sidecar said; podman writes it to where the container did.
+func (c *container) log(t *testing.T) string {
+	t.Helper()
+	out, err := c.podman.try(t, "sh", "-c", "podman logs "+c.name+" 2>&1")
+	return fmt.Sprint(out, err)
 }
 
 // ready is the status that probes get, 0 where nobody answers.
