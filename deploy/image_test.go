@@ -136,7 +136,7 @@ func startImage(t *testing.T, machine []string, archive string) *container {
 		if t.Failed() {
 			t.Log(c.log(t))
 		}
-		c.podman.run(t, "podman", "rm", "--force", "--time", "1", c.name)
+		c.podman.run(t, "podman", "rm", "--force", "--time", "30", c.name)
 	})
 	c.podman.run(t, "podman", "run", "-d", "--name", c.name, "--network", "host",
 		"--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", // the defaults need more than this machine may allow
