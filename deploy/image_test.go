@@ -111,7 +111,7 @@ func startImage(t *testing.T, machine []string, archive string) *container {
 	t.Cleanup(c.google.Close)
 
 	config := t.TempDir()
-	if err := os.Chmod(config, 0o755); err != nil { //nolint:gosec // the image's user reads it
+	if err := os.Chmod(config, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(config, "Caddyfile"), fmt.Sprintf(imageCaddyfile, c.address, c.google.URL(), fido.Addr(), c.internal), 0o644)
@@ -185,7 +185,7 @@ func (c *container) log(t *testing.T) string {
 
 // ready is the status that probes get, 0 where nobody answers.
 func (c *container) ready() int {
-	response, err := http.Get("http://" + c.internal + "/ready") //nolint:noctx // of this machine
+	response, err := http.Get("http://" + c.internal + "/ready")
 	if err != nil {
 		return 0
 	}
@@ -285,7 +285,7 @@ func (c *container) wantDelivered(t *testing.T, d dispatched) {
 
 func get(t *testing.T, url string) string {
 	t.Helper()
-	response, err := http.Get(url) //nolint:noctx,gosec // of this machine
+	response, err := http.Get(url) //nolint:gosec // of this machine
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -125,7 +125,7 @@ func inEmptyRoot(t *testing.T, binary []byte) {
 // another folder.
 func builtElsewhere(t *testing.T, binary []byte) {
 	elsewhere := t.TempDir()
-	for _, name := range strings.Split(strings.TrimSuffix(command{}.run(t, "git", "ls-files", "-z"), "\x00"), "\x00") {
+	for name := range strings.SplitSeq(strings.TrimSuffix(command{}.run(t, "git", "ls-files", "-z"), "\x00"), "\x00") {
 		from := filepath.Join("..", name)
 		info, err := os.Stat(from)
 		if errors.Is(err, os.ErrNotExist) {
