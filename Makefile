@@ -1,6 +1,26 @@
 # The words that people try. test.sh and xcaddy.sh do the work; see
-# CONTRIBUTING.md.
-.PHONY: build test test-all lint bench demo third-party
+# CONTRIBUTING.md and docs/install.md.
+.PHONY: build test test-all lint bench demo third-party image release binaries context sbom vulncheck
+
+# Tools of the release, built by go run at these versions.
+cyclonedx   = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+govulncheck = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+# What xcaddy.sh builds with, too.
+tags = nobadger,nomysql,nopgx,timetzdata
+
+export VERSION ?= $(shell ./xcaddy.sh --version)
+export COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
+# Where image and release are built, and of what.
+DIST        ?= dist
+ARCHS        = amd64 arm64
+ARCH        ?= $(shell go env GOARCH)
+IMAGE       ?= oob-dispatch:$(VERSION:v%=%)
+BUILD_IMAGE ?= buildah bud
+CA_BUNDLE   ?= /etc/ssl/certs/ca-certificates.crt
+
+name = $(DIST)/oob-dispatch_$(VERSION:v%=%)_linux
 
 build: ## ./caddy with the module
 	./xcaddy.sh
@@ -17,8 +37,47 @@ lint: ## the linters of .golangci.yml
 bench: ## rates, parts and memory against their limits; docs/performance.md
 	bench/run
 
-demo: ## Caddy with the module between simulated parties
-	go run ./cmd/demo
+demo: ## Caddy with the module between simulated parties; ARGS=--once for one message over every channel
+	@echo "building the demo; the first time takes minutes" >&2
+	CGO_ENABLED=0 go run -trimpath -tags $(tags) ./cmd/demo $(ARGS)
 
 third-party: ## writes THIRD_PARTY again, after a change of go.mod
 	go test ./internal/thirdparty -update
+
+image: $(DIST)/image/$(ARCH)/caddy context ## the container image, as IMAGE; BUILD_IMAGE="docker build" or "podman build" instead of buildah
+	$(BUILD_IMAGE) --platform linux/$(ARCH) --build-arg TARGETARCH=$(ARCH) \
+		--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \
+		-t $(IMAGE) -f deploy/image/Containerfile $(DIST)/image
+
+$(DIST)/image/%/caddy: FORCE
+	GOOS=linux GOARCH=$* ./xcaddy.sh --output $@
+FORCE:
+
+context: # the files beside the binary that deploy/image/Containerfile copies
+	mkdir -p $(DIST)/image/data
+	cp $(CA_BUNDLE) $(DIST)/image/ca-certificates.crt
+	cp LICENSE THIRD_PARTY $(DIST)/image/
+
+release: ## archives, images and SBOMs for amd64 and arm64, and their checksums, in DIST; needs buildah
+	rm -rf $(DIST)
+	for arch in $(ARCHS); do $(MAKE) archive image-archive sbom ARCH=$$arch || exit 1; done
+	cd $(DIST) && sha256sum oob-dispatch_* >SHA256SUMS && sha256sum --check --strict SHA256SUMS
+
+# The same sources give the same archive.
+.PHONY: archive image-archive
+archive: $(DIST)/image/$(ARCH)/caddy
+	mkdir -p $(DIST)/archive
+	cp $< LICENSE THIRD_PARTY CHANGELOG.md Caddyfile.example deploy/systemd/oob-dispatch.service $(DIST)/archive/
+	tar --sort=name --owner=0 --group=0 --numeric-owner --mode=go=rX --mtime="@$$(git log -1 --format=%ct)" \
+		-C $(DIST)/archive -cf - . | gzip -9n >$(name)_$(ARCH).tar.gz
+
+image-archive: image
+	buildah push -q $(IMAGE) oci-archive:$(name)_$(ARCH).oci.tar:$(IMAGE)
+
+sbom: $(DIST)/image/$(ARCH)/caddy ## what is in the binary, as CycloneDX JSON
+	go run $(cyclonedx) bin -json -noserial -version $(VERSION) -output $(name)_$(ARCH).cdx.json $<
+
+vulncheck: ## known vulnerabilities that the binary can reach; VULNDB=folder without network
+	@go run $(govulncheck) $(if $(VULNDB),-db file://$(abspath $(VULNDB))) -tags $(tags) ./cmd/caddy || { status=$$?; \
+		echo "make vulncheck: if the database could not be reached: fetch https://vuln.go.dev/vulndb.zip elsewhere, unpack it, and set VULNDB=<its folder>" >&2; \
+		exit $$status; }

@@ -64,9 +64,15 @@ need dbus-daemon dbus-daemon
 need /usr/sbin/postfix postfix
 need /usr/sbin/saslpasswd2 sasl2-bin
 need redis-server redis-server
+need make make
+need buildah buildah
+need podman podman
+need runc runc
+need systemd-analyze systemd
 need chromium chromium
 need promtool prometheus
 need etcd etcd-server
+[ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 dpkg -s squid-openssl >/dev/null 2>&1 || missing+=(squid-openssl)
 dpkg -s libsasl2-modules >/dev/null 2>&1 || missing+=(libsasl2-modules)
 /usr/bin/python3 -c 'import jwcrypto' 2>/dev/null || missing+=(python3-jwcrypto)
@@ -99,7 +105,7 @@ step "benchmarks run"
 go test -run '^$' -bench . -benchtime 1x ./... >/dev/null
 
 step "demo"
-go run ./cmd/demo --once
+make demo ARGS=--once
 
 echo
 echo "test.sh: all passed"

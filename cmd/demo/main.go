@@ -2,8 +2,8 @@
 // oob_dispatch module, a simulated nevisFIDO behind it, a simulated Google and
 // a simulated phone.
 //
-//	go run ./cmd/demo          serves on 127.0.0.1:8080 and prints what to try
-//	go run ./cmd/demo --once   takes one message over every channel, and exits
+//	make demo                  serves on 127.0.0.1:8080 and prints what to try
+//	make demo ARGS=--once      takes one message over every channel, and exits
 //	                           with 0 only if the phone could read all of them
 package main
 
