@@ -37,6 +37,13 @@ type Dispatcher interface {
 	Dispatch(ctx context.Context, m *Message) (Receipt, error)
 }
 
+// Prober is a Dispatcher that can find out whether it would deliver: whether the
+// third party is there and takes its credentials. It sends nothing.
+type Prober interface {
+	// Probe returns nil, or an error as Dispatch does.
+	Probe(ctx context.Context) error
+}
+
 // Composite is a dispatcher made of dispatchers, such as a fallback.
 type Composite interface {
 	// Members returns the configured names of the dispatchers that it uses. It

@@ -29,8 +29,11 @@ type handler struct {
 	Audit     struct {
 		File string `json:"file"`
 	} `json:"audit"`
-	StoreRaw  json.RawMessage `json:"store" caddy:"namespace=oob.stores inline_key=type"`
-	KeyPolicy struct {
+	StoreRaw    json.RawMessage         `json:"store" caddy:"namespace=oob.stores inline_key=type"`
+	SourcesRaw  []json.RawMessage       `json:"key_sources" caddy:"namespace=oob.key_sources inline_key=type"`
+	Dispatchers []*configuredDispatcher `json:"dispatchers"`
+	OnExpired   *configuredDispatcher   `json:"on_expired"`
+	KeyPolicy   struct {
 		MinRSABits int `json:"min_rsa_bits"`
 	} `json:"key_policy"`
 }
@@ -170,29 +173,47 @@ func names(all []*handler) string {
 // open provisions the handler's store, and nothing else of the configuration
 // but Caddy's storage.
 func (h *handler) open(storage json.RawMessage) (*openStore, error) {
+	ctx, cancel, err := commandContext(storage)
+	if err != nil {
+		return nil, err
+	}
+	s, err := h.load(ctx)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	s.close = cancel
+	return s, nil
+}
+
+// commandContext returns a context in which modules of a configuration can be
+// loaded. They log warnings and errors alone.
+func commandContext(storage json.RawMessage) (caddy.Context, context.CancelFunc, error) {
 	warnings := &caddy.CustomLog{BaseLog: caddy.BaseLog{Level: "WARN"}}
 	root, err := caddy.ProvisionContext(&caddy.Config{
 		StorageRaw: storage,
 		Logging:    &caddy.Logging{Logs: map[string]*caddy.CustomLog{caddy.DefaultLoggerName: warnings}},
 	})
 	if err != nil {
-		return nil, err
+		return caddy.Context{}, nil, err
 	}
-	raw := h.StoreRaw // loading takes it away
 	ctx, cancel := caddy.NewContext(root)
+	return ctx, cancel, nil
+}
+
+func (h *handler) load(ctx caddy.Context) (*openStore, error) {
+	raw := h.StoreRaw // loading takes it away
 	guest, err := ctx.LoadModule(h, "StoreRaw")
 	if err != nil {
-		cancel()
 		return nil, fmt.Errorf("loading the store: %w", err)
 	}
 	store, ok := guest.(kv.Guest)
 	if !ok {
-		cancel()
 		return nil, fmt.Errorf("the store module %T does not implement kv.Guest", guest)
 	}
 	return &openStore{
 		Store: kv.Open(store), namespace: h.Namespace,
-		policy: encrypt.Policy{MinRSABits: h.KeyPolicy.MinRSABits}, raw: raw, close: cancel,
+		policy: encrypt.Policy{MinRSABits: h.KeyPolicy.MinRSABits}, raw: raw,
 	}, nil
 }
 

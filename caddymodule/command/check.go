@@ -1,0 +1,145 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/targets"
+)
+
+// checkTimeout bounds the check of one part, in case a third party does not
+// answer.
+const checkTimeout = 15 * time.Second
+
+// configuredDispatcher is what commands need to know of a dispatcher.
+type configuredDispatcher struct {
+	Name string          `json:"name"`
+	Raw  json.RawMessage `json:"dispatcher" caddy:"namespace=oob.dispatchers inline_key=type"`
+}
+
+// checked says how a part of a handler is.
+type checked struct {
+	BasePath string `json:"base_path"`
+	Part     string `json:"part"` // such as dispatcher push
+	OK       bool   `json:"ok"`
+	Text     string `json:"text"` // what was found out, or what is wrong
+}
+
+func checkCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check [--config <file>] [--json]",
+		Short: "Tries every store, credential, server and printer of a configuration",
+		Long: `
+Loads the oob_dispatch handlers of a configuration, running or not, and tries
+what they depend on, without sending anything: the store is written to and read;
+fcm fetches an access token and has FCM refuse a message to nobody; smtp opens a
+connection and logs in; letter writes to its spool and asks the printer whether
+it takes PDF. Templates and credential files are read. Of dispatchers that can
+find out nothing without sending a message, such as webhook and web_push, the
+configuration is all that is checked.
+
+Run it as the user of the server, so that file permissions are those that count.
+The exit code is 1 if something is wrong.`,
+		Example: `  caddy oob check --config /etc/oob-dispatch/Caddyfile`,
+		Args:    cobra.NoArgs,
+	}
+	configFlags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a JSON object for each part, a line each")
+	cmd.RunE = runCommand(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+		all, storage, err := configuredHandlers(cmd)
+		if err != nil {
+			return err
+		}
+		root, cancel, err := commandContext(storage)
+		if err != nil {
+			return err
+		}
+		defer cancel()
+		rows, wrong := [][]string{{"HANDLER", "PART", "", ""}}, 0
+		handlers := 0
+		for _, h := range all {
+			if !h.named(cmd) {
+				continue
+			}
+			handlers++
+			h.check(ctx, root, func(c checked) {
+				word := "ok"
+				if !c.OK {
+					word = "WRONG"
+					wrong++
+				}
+				rows = append(rows, []string{c.BasePath, c.Part, word, c.Text})
+				if asJSON {
+					_ = printJSON(cmd.OutOrStdout(), c) // as the exit code tells all the same
+				}
+			})
+		}
+		if handlers == 0 {
+			_, err := chooseHandler(cmd, all)
+			return err
+		}
+		if !asJSON {
+			err = printTable(cmd.OutOrStdout(), rows)
+		}
+		if err == nil && wrong > 0 {
+			err = fmt.Errorf("%s of the configuration would not work, see above", count(wrong, "part"))
+		}
+		return err
+	})
+	return cmd
+}
+
+// check tries the parts of a handler, one after the other.
+func (h *handler) check(ctx context.Context, root caddy.Context, tell func(checked)) {
+	try := func(part string, f func(context.Context) (string, error)) {
+		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+		defer cancel()
+		c := checked{BasePath: h.BasePath, Part: part}
+		if text, err := f(ctx); err != nil {
+			c.Text = err.Error()
+		} else {
+			c.OK, c.Text = true, text
+		}
+		tell(c)
+	}
+	try("store", func(ctx context.Context) (string, error) {
+		s, err := h.load(root)
+		if err != nil {
+			return "", err
+		}
+		return "written and read", (&targets.Directory{Store: s, Namespace: h.Namespace}).Writable(ctx)
+	})
+	if h.SourcesRaw != nil {
+		try("key sources", func(context.Context) (string, error) {
+			_, err := root.LoadModule(h, "SourcesRaw")
+			return "configuration and credentials read", err
+		})
+	}
+	all := h.Dispatchers
+	if h.OnExpired != nil {
+		h.OnExpired.Name = "on_expired"
+		all = append(all, h.OnExpired)
+	}
+	for _, d := range all {
+		try("dispatcher "+d.Name, func(ctx context.Context) (string, error) { return d.check(ctx, root) })
+	}
+}
+
+func (d *configuredDispatcher) check(ctx context.Context, root caddy.Context) (string, error) {
+	guest, err := root.WithValue(dispatchers.NameKey{}, d.Name).LoadModule(d, "Raw")
+	if err != nil {
+		return "", err
+	}
+	prober, ok := guest.(dispatchers.Prober)
+	if !ok {
+		return "configuration read", nil
+	}
+	return "tried", prober.Probe(ctx)
+}
