@@ -78,7 +78,7 @@ func (h *Handler) loadTargets(ctx caddy.Context, store *kv.Store, o *observer) (
 	directory *targets.Directory, user func(context.Context, string) (*targets.User, error), err error,
 ) {
 	directory = &targets.Directory{
-		Store: store, Namespace: h.Namespace,
+		Store: watchedStore{store, o.storeFailed}, Namespace: h.Namespace,
 		Unsynced: targets.SharedUnsynced(store.Location(), h.Namespace),
 		Policy:   h.KeyPolicy.encryption(), MaxKeyAge: time.Duration(h.KeyPolicy.MaxKeyAge),
 		Events: o.target,

@@ -293,6 +293,7 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 		"enc":        `A256CBC-HS512|A256GCM|`,
 		"event":      `[a-z_]+`,
 		"guess":      strings.Join(nevisfido.GuessNames(), "|"),
+		"op":         `load|update|devices`,
 		"source":     `create|registration|modify|delete|device|dispatch`,
 		"scope":      `target|user|client`,
 		"le":         `[0-9.e+]+|\+Inf`,

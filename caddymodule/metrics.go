@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,6 +26,8 @@ type metrics struct {
 	fallbacks   *prometheus.CounterVec
 	passed      *prometheus.CounterVec
 	guesses     *prometheus.CounterVec
+	storeErrors *prometheus.CounterVec
+	upstream    prometheus.Histogram
 	keyAge      prometheus.Histogram
 	build       prometheus.GaugeFunc
 
@@ -54,6 +57,12 @@ var collectors = sync.OnceValue(func() *metrics {
 		fallbacks:   counter("fallbacks_total", "Counter of dispatchers that were tried because another failed.", "from", "to", "reason"),
 		passed:      counter("passed_total", "Counter of dispatch calls that were not for a dispatcher of the sidecar.", "reason"),
 		guesses:     counter("guesses_total", "Counter of calls and targets that were read with the help of a guess about nevisFIDO.", "guess"),
+		storeErrors: counter("store_errors_total", "Counter of operations on dispatch targets that the store failed.", "op"),
+		upstream: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "caddy", Subsystem: "oob", Name: "upstream_duration_seconds",
+			Help:    "Histogram of the time that nevisFIDO took over a dispatch request.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}),
 		keyAge: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "caddy", Subsystem: "oob", Name: "key_age_seconds",
 			Help:    "Histogram of the age of the keys that messages were encrypted with.",
@@ -87,6 +96,9 @@ var collectors = sync.OnceValue(func() *metrics {
 	for _, guess := range nevisfido.GuessNames() {
 		m.guesses.WithLabelValues(guess)
 	}
+	for _, op := range []string{opLoad, opUpdate, opDevices} {
+		m.storeErrors.WithLabelValues(op)
+	}
 	return m
 })
 
@@ -100,7 +112,7 @@ func (m *metrics) watch(u *targets.Unsynced) { m.waitingStores.LoadOrStore(u, ni
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m := collectors()
-	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.guesses, m.keyAge, m.auditFailures, m.unsynced, m.build} {
+	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.guesses, m.storeErrors, m.upstream, m.keyAge, m.auditFailures, m.unsynced, m.build, inFlight{}} {
 		if err := registry.Register(c); err != nil {
 			if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); !registered {
 				return nil, err
@@ -138,10 +150,39 @@ func (m *metrics) Limited(scope dispatchers.Scope) {
 // Passed implements exchange.Observer.
 func (m *metrics) Passed(reason string) { m.passed.WithLabelValues(reason).Inc() }
 
+// Asked implements exchange.Observer.
+func (m *metrics) Asked(took time.Duration) { m.upstream.Observe(took.Seconds()) }
+
 // Guessed implements exchange.Observer.
 func (m *metrics) Guessed(g nevisfido.Guesses) {
 	for name := range g.Names() {
 		m.guesses.WithLabelValues(name).Inc()
+	}
+}
+
+func (m *metrics) storeFailed(op string) { m.storeErrors.WithLabelValues(op).Inc() }
+
+// inFlight is the gauge of the dispatches that use each dispatcher, in all
+// configurations that are loaded.
+type inFlight struct{}
+
+var inFlightDesc = prometheus.NewDesc("caddy_oob_in_flight", "Gauge of the dispatches that use a dispatcher just now.", []string{"dispatcher"}, nil)
+
+// Describe implements prometheus.Collector.
+func (inFlight) Describe(to chan<- *prometheus.Desc) { to <- inFlightDesc }
+
+// Collect implements prometheus.Collector.
+func (inFlight) Collect(to chan<- prometheus.Metric) {
+	sums := make(map[string]int)
+	provisioned.mu.Lock()
+	for _, h := range provisioned.all {
+		for name, channel := range h.exchange.Channels {
+			sums[name] += len(channel.Slots)
+		}
+	}
+	provisioned.mu.Unlock()
+	for name, n := range sums {
+		to <- prometheus.MustNewConstMetric(inFlightDesc, prometheus.GaugeValue, float64(n), name)
 	}
 }
 

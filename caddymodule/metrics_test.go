@@ -8,16 +8,21 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/internal/version"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // series returns how many series a metric has, and the sum of them, for gauges
@@ -159,5 +164,91 @@ func TestBuildInfo(t *testing.T) {
 	v := version.Read()
 	if want := map[string]string{"version": v.Version, "commit": v.Commit, "caddy": v.Caddy, "go": v.Go}; !maps.Equal(labels, want) {
 		t.Errorf("labels %v, want %v", labels, want)
+	}
+}
+
+// What the store fails is counted by operation, and what it does not know, or
+// holds and cannot be read, is no failure of it.
+func TestStoreErrorsAreCounted(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m, err := newMetrics(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := series(t, registry, "caddy_oob_store_errors_total"); n != 3 {
+		t.Errorf("%d series at the start, want 3", n)
+	}
+	ref := targets.Ref{ID: "one"}
+	counted := func(answer error, want float64) {
+		t.Helper()
+		_, before := series(t, registry, "caddy_oob_store_errors_total")
+		memory := new(kvtest.Memory)
+		memory.SetFault(func(context.Context, kvtest.Op) error { return answer })
+		s := watchedStore{memory, m.storeFailed}
+		_, err := s.Load(t.Context(), ref)
+		_, devicesErr := s.OfDevice(t.Context(), "", "phone", "jeff")
+		updateErr := s.Update(t.Context(), ref, func(*targets.Target) (*targets.Target, error) { return nil, nil })
+		if answer != nil && (err == nil || devicesErr == nil || updateErr == nil) {
+			t.Errorf("errors are swallowed: %v, %v, %v", err, devicesErr, updateErr)
+		}
+		if _, after := series(t, registry, "caddy_oob_store_errors_total"); after-before != want {
+			t.Errorf("%v counts %v errors, want %v", answer, after-before, want)
+		}
+	}
+	counted(nil, 0) // not found
+	counted(errors.New("disk full"), 3)
+	counted(&targets.RecordError{Hash: "x", Err: errors.New("damaged")}, 0)
+}
+
+// A dispatch is in flight while the third party takes its time, and nevisFIDO's
+// part of the time is measured.
+func TestDispatchesInFlight(t *testing.T) {
+	arrived, goOn := make(chan struct{}), make(chan struct{})
+	gateway := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-goOn
+	}))
+	defer gateway.Close()
+	_, site := healthOf(t, "\t\tdispatcher slow webhook {\n\t\t\turl "+gateway.URL+"\n\t\t\taddress 41\n\t\t\tencryption off\n\t\t\tbase_url https://a.example/open\n\t\t}")
+	active := caddy.ActiveContext()
+	registry := active.GetMetricsRegistry()
+	asked := func() (n uint64) {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "caddy_oob_upstream_duration_seconds" {
+				n = f.GetMetric()[0].GetHistogram().GetSampleCount()
+			}
+		}
+		return n
+	}
+	before := asked()
+	inFlight := func(want float64) {
+		t.Helper()
+		if n, sum := series(t, registry, "caddy_oob_in_flight"); n != 2 || sum != want {
+			t.Errorf("%d dispatchers with %v dispatches in flight, want 2 with %v", n, sum, want)
+		}
+	}
+	inFlight(0)
+	done := make(chan error)
+	go func() {
+		answer, err := http.Post("http://"+site+"/nevisfido/token/dispatch/authentication", "application/json",
+			strings.NewReader(`{"dispatcher":"slow","getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`))
+		if err == nil {
+			err = answer.Body.Close()
+		}
+		done <- err
+	}()
+	<-arrived
+	inFlight(1)
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	testservice.Until(t, func() bool { _, sum := series(t, registry, "caddy_oob_in_flight"); return sum == 0 }, func() string { return "still in flight" })
+	if got := asked(); got != before+1 {
+		t.Errorf("nevisFIDO was asked %d times, want once", got-before)
 	}
 }

@@ -576,6 +576,7 @@ type observed struct {
 	limited []dispatchers.Scope
 	passed  []string
 	guesses nevisfido.Guesses
+	asked   int // nevisFIDO
 }
 
 func (o *observed) Exchanged(r Record) {
@@ -594,6 +595,12 @@ func (o *observed) Passed(reason string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.passed = append(o.passed, reason)
+}
+
+func (o *observed) Asked(time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.asked++
 }
 
 func (o *observed) Guessed(g nevisfido.Guesses) {

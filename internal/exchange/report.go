@@ -24,6 +24,9 @@ type Observer interface {
 	// Passed is called for a dispatch call that was not ours, with one of the
 	// reasons Passed….
 	Passed(reason string)
+	// Asked is called when nevisFIDO has answered a dispatch request of ours, or
+	// broken off, or took too long.
+	Asked(took time.Duration)
 	// Guessed is called for each call that was read with the help of guesses, and
 	// for each target that was learned so.
 	Guessed(nevisfido.Guesses)
@@ -34,6 +37,7 @@ type noObserver struct{}
 func (noObserver) Exchanged(Record)          {}
 func (noObserver) Limited(dispatchers.Scope) {}
 func (noObserver) Passed(string)             {}
+func (noObserver) Asked(time.Duration)       {}
 func (noObserver) Guessed(nevisfido.Guesses) {}
 
 // Record tells of one dispatch.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
@@ -57,8 +58,9 @@ func (x *Exchange) ask(rec *recorder, d *delivery.Dispatch, next Next) (err erro
 	ctx, cancel := context.WithTimeoutCause(upstream.Context(), x.UpstreamTimeout, errUpstreamTimeout)
 	defer cancel()
 	rec.stop = cancel
-	returned := false
+	start, returned := time.Now(), false
 	defer func() {
+		x.Observer.Asked(time.Since(start))
 		timeout := rec.state != streaming && context.Cause(ctx) == errUpstreamTimeout //nolint:errorlint // it is never wrapped
 		if timeout && (err != nil || !returned) {
 			err = errUpstreamTimeout
