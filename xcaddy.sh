@@ -50,6 +50,7 @@ caddy_version=$(go list -m -f '{{.Version}}' "$caddy")
 export CGO_ENABLED=0
 tags=nobadger,nomysql,nopgx,timetzdata
 ldflags="-w -s -X '$caddy.CustomVersion=oob-dispatch $version, commit $commit, Caddy'"
+ldflags="$ldflags -X $module/internal/version.version=$version -X $module/internal/version.commit=$commit"
 
 if [ $# -eq 0 ]; then
 	echo "building $output: oob-dispatch $version; the first time takes minutes" >&2

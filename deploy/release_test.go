@@ -105,17 +105,17 @@ func unpack(t *testing.T, file string) map[string][]byte {
 func inEmptyRoot(t *testing.T, binary []byte) {
 	root := t.TempDir()
 	write(t, filepath.Join(root, "caddy"), string(binary), 0o755)
-	for _, word := range []string{"version", "--version"} {
-		cmd := exec.CommandContext(t.Context(), "/caddy", word)
+	for _, words := range []string{"version", "--version", "oob version"} {
+		cmd := exec.CommandContext(t.Context(), "/caddy", strings.Fields(words)...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
 		cmd.Dir, cmd.Env = "/", []string{"HOME=/"}
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		for _, want := range []string{"oob-dispatch v" + version, commit, "Caddy v2."} {
+		for _, want := range []string{"v" + version, commit, "v2."} {
 			if !strings.Contains(string(out), want) {
-				t.Errorf("caddy %s says %q, without %q", word, out, want)
+				t.Errorf("caddy %s says %q, without %q", words, out, want)
 			}
 		}
 	}

@@ -62,7 +62,7 @@ The exit code is 1 if something is wrong.`,
 			return err
 		}
 		defer cancel()
-		rows, wrong := [][]string{{"HANDLER", "PART", "", ""}}, 0
+		rows, wrong := [][]string{{"HANDLER", "PART", "RESULT", "DETAIL"}}, 0
 		handlers := 0
 		for _, h := range all {
 			if !h.named(cmd) {

@@ -16,8 +16,8 @@ func versionCommand() *cobra.Command {
 		Long: `
 Prints the version of oob-dispatch, the commit that it was built from, and the
 versions of Caddy and Go. What the binary does not know is "unknown": xcaddy
-records no commit, and a build outside a git repository neither. The metric
-caddy_oob_build_info says the same of a running server.`,
+alone records no commit, xcaddy.sh does. The metric caddy_oob_build_info says the
+same of a running server.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a JSON object")

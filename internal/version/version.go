@@ -3,12 +3,16 @@
 package version
 
 import (
+	"cmp"
 	"runtime/debug"
 
 	"github.com/caddyserver/caddy/v2"
 )
 
 const module = "github.com/oob-dispatch/oob-dispatch"
+
+// What xcaddy.sh has the linker write into a binary.
+var version, commit string
 
 // Info is what is known of a binary. What is not known is "unknown".
 type Info struct {
@@ -24,7 +28,9 @@ func Read() Info {
 	if !ok {
 		build = new(debug.BuildInfo)
 	}
-	return of(build)
+	info := of(build)
+	info.Version, info.Commit = cmp.Or(version, info.Version), cmp.Or(commit, info.Commit)
+	return info
 }
 
 func of(build *debug.BuildInfo) Info {
@@ -34,7 +40,7 @@ func of(build *debug.BuildInfo) Info {
 		info.Go = unknown
 	}
 	if build.Main.Path == module { // built here, by xcaddy.sh
-		info.Version, info.Commit = build.Main.Version, commit(build.Settings)
+		info.Version, info.Commit = build.Main.Version, revision(build.Settings)
 	}
 	for _, dependency := range build.Deps { // built by xcaddy
 		if dependency.Path == module {
@@ -50,7 +56,7 @@ func of(build *debug.BuildInfo) Info {
 	return info
 }
 
-func commit(settings []debug.BuildSetting) string {
+func revision(settings []debug.BuildSetting) string {
 	revision, modified := "unknown", ""
 	for _, s := range settings {
 		switch {
