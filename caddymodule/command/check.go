@@ -3,7 +3,9 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -53,39 +55,15 @@ The exit code is 1 if something is wrong.`,
 	configFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a JSON object for each part, a line each")
 	cmd.RunE = runCommand(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-		all, storage, err := configuredHandlers(cmd)
-		if err != nil {
-			return err
-		}
-		root, cancel, err := commandContext(storage)
-		if err != nil {
-			return err
-		}
-		defer cancel()
-		rows, wrong := [][]string{{"HANDLER", "PART", "RESULT", "DETAIL"}}, 0
-		handlers := 0
-		for _, h := range all {
-			if !h.named(cmd) {
-				continue
+		rows := [][]string{{"HANDLER", "PART", "RESULT", "DETAIL"}}
+		wrong, err := checkHandlers(ctx, cmd, func(c checked) error {
+			rows = append(rows, []string{c.BasePath, c.Part, map[bool]string{true: "ok", false: "WRONG"}[c.OK], c.Text})
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), c)
 			}
-			handlers++
-			h.check(ctx, root, func(c checked) {
-				word := "ok"
-				if !c.OK {
-					word = "WRONG"
-					wrong++
-				}
-				rows = append(rows, []string{c.BasePath, c.Part, word, c.Text})
-				if asJSON {
-					_ = printJSON(cmd.OutOrStdout(), c) // as the exit code tells all the same
-				}
-			})
-		}
-		if handlers == 0 {
-			_, err := chooseHandler(cmd, all)
-			return err
-		}
-		if !asJSON {
+			return nil
+		})
+		if err == nil && !asJSON {
 			err = printTable(cmd.OutOrStdout(), rows)
 		}
 		if err == nil && wrong > 0 {
@@ -94,6 +72,36 @@ The exit code is 1 if something is wrong.`,
 		return err
 	})
 	return cmd
+}
+
+// checkHandlers tries the parts of all handlers that the flags name, and counts
+// those that would not work.
+func checkHandlers(ctx context.Context, cmd *cobra.Command, tell func(checked) error) (wrong int, err error) {
+	all, storage, err := configuredHandlers(cmd)
+	if err != nil {
+		return 0, err
+	}
+	if !slices.ContainsFunc(all, func(h *handler) bool { return h.named(cmd) }) {
+		_, err := chooseHandler(cmd, all)
+		return 0, err
+	}
+	root, cancel, err := commandContext(storage)
+	if err != nil {
+		return 0, err
+	}
+	defer cancel()
+	for _, h := range all {
+		if !h.named(cmd) {
+			continue
+		}
+		h.check(ctx, root, func(c checked) {
+			if !c.OK {
+				wrong++
+			}
+			err = errors.Join(err, tell(c))
+		})
+	}
+	return wrong, err
 }
 
 // check tries the parts of a handler, one after the other.
