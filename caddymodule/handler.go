@@ -2,10 +2,9 @@
 // http.handlers.oob_dispatch, its Caddyfile and its metrics.
 //
 // The life of the handler is in handler.go and its options are in options.go.
-// What it loads follows: dispatcher.go and channel.go (dispatchers), guests.go
+// What it loads follows: dispatcher.go and load_dispatchers.go, load_targets.go
 // (store and key sources), limit.go, shortlinks.go, and observer.go with
-// metrics.go, audit.go and
-// hashkey.go.
+// metrics.go, audit.go and hashkey.go.
 package caddymodule
 
 import (

@@ -141,6 +141,26 @@ func ParseDispatchAnswer(body []byte) (*DispatchAnswer, error) {
 	return a, nil
 }
 
+// maxToken bounds a token; nevisFIDO's are UUIDs.
+const maxToken = 256
+
+// ValidToken reports whether a token consists of 1 to 256 characters that are
+// safe in a URL, a header and JSON alike.
+func ValidToken(token string) bool {
+	if token == "" || len(token) > maxToken {
+		return false
+	}
+	const punctuation = "-._~+/="
+	for _, c := range []byte(token) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		digit := c >= '0' && c <= '9'
+		if !letter && !digit && !strings.ContainsRune(punctuation, rune(c)) {
+			return false
+		}
+	}
+	return true
+}
+
 // DispatcherInformation is the member of that name in a dispatch answer.
 type DispatcherInformation struct {
 	Name     string          `json:"name"`
@@ -175,24 +195,4 @@ func (a *DispatchAnswer) WithOutcome(out Outcome) []byte {
 func RefusalAnswer(out Outcome) []byte {
 	empty, _ := strictjson.ParseObject([]byte("{}"))
 	return (&DispatchAnswer{body: empty}).WithOutcome(out)
-}
-
-// maxToken bounds a token; nevisFIDO's are UUIDs.
-const maxToken = 256
-
-// ValidToken reports whether a token consists of 1 to 256 characters that are
-// safe in a URL, a header and JSON alike.
-func ValidToken(token string) bool {
-	if token == "" || len(token) > maxToken {
-		return false
-	}
-	const punctuation = "-._~+/="
-	for _, c := range []byte(token) {
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
-		digit := c >= '0' && c <= '9'
-		if !letter && !digit && !strings.ContainsRune(punctuation, rune(c)) {
-			return false
-		}
-	}
-	return true
 }

@@ -55,6 +55,39 @@ func (e Envelope) Text() (string, bool) {
 	return data.Text(), data.Kind() == '"'
 }
 
+// Content is the plain inner object of an envelope: what is sealed, and what
+// the device reads after opening.
+type Content struct {
+	Token     string
+	RedeemURL string
+
+	object strictjson.Value
+}
+
+// ParseContent reads the inner object.
+func ParseContent(text []byte) (Content, error) {
+	o, err := strictjson.ParseObject(text)
+	if err != nil {
+		return Content{}, err
+	}
+	c := Content{object: o}
+	err = o.Strings(map[string]*string{"token": &c.Token, "redeem_url": &c.RedeemURL})
+	return c, err
+}
+
+// PlainContent returns the inner object of an envelope that is not sealed.
+func (e Envelope) PlainContent() (Content, error) {
+	text := e.Data
+	if s, ok := e.Text(); ok {
+		text = []byte(s)
+	}
+	c, err := ParseContent(text)
+	if err != nil {
+		return Content{}, fmt.Errorf("reading the plain nma_data: %w", err)
+	}
+	return c, nil
+}
+
 // Sealed returns the same envelope with a compact JWE as its content.
 func (e Envelope) Sealed(jwe string) Envelope {
 	return Envelope{Data: strictjson.Quote(jwe), ContentType: ContentTypeSealed, Version: e.Version}
@@ -105,39 +138,6 @@ func decodeBase64(s string) ([]byte, error) {
 		return nil, errors.New("not base64url")
 	}
 	return b, nil
-}
-
-// Content is the plain inner object of an envelope: what is sealed, and what
-// the device reads after opening.
-type Content struct {
-	Token     string
-	RedeemURL string
-
-	object strictjson.Value
-}
-
-// ParseContent reads the inner object.
-func ParseContent(text []byte) (Content, error) {
-	o, err := strictjson.ParseObject(text)
-	if err != nil {
-		return Content{}, err
-	}
-	c := Content{object: o}
-	err = o.Strings(map[string]*string{"token": &c.Token, "redeem_url": &c.RedeemURL})
-	return c, err
-}
-
-// PlainContent returns the inner object of an envelope that is not sealed.
-func (e Envelope) PlainContent() (Content, error) {
-	text := e.Data
-	if s, ok := e.Text(); ok {
-		text = []byte(s)
-	}
-	c, err := ParseContent(text)
-	if err != nil {
-		return Content{}, fmt.Errorf("reading the plain nma_data: %w", err)
-	}
-	return c, nil
 }
 
 // NewContent makes the inner object of a message.

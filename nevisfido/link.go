@@ -14,25 +14,6 @@ const linkParameter = "dispatchTokenResponse"
 // ErrNoPayload reports a text that is no link with an out-of-band payload.
 var ErrNoPayload = errors.New("not a link with a " + linkParameter + " parameter")
 
-// Link returns the URL that opens the app with the envelope. The value is
-// neither padded nor percent-encoded, because apps take it as it stands. It
-// is appended to a query that base already has, and goes before a fragment.
-func Link(base string, e Envelope) string {
-	base, fragment, hasFragment := strings.Cut(base, "#")
-	separator := "?"
-	if strings.Contains(base, "?") {
-		separator = "&"
-		if strings.HasSuffix(base, "?") || strings.HasSuffix(base, "&") {
-			separator = ""
-		}
-	}
-	link := base + separator + linkParameter + "=" + e.Encoded()
-	if hasFragment {
-		link += "#" + fragment
-	}
-	return link
-}
-
 // ParseLink takes a link apart into its base URL and the envelope that it
 // carries. ErrNoPayload is returned for any other text.
 func ParseLink(link string) (base string, e Envelope, err error) {
@@ -62,6 +43,25 @@ func ParseLink(link string) (base string, e Envelope, err error) {
 		rest = link[start:start+1] + rest[1:]
 	}
 	return base + rest, e, nil
+}
+
+// Link returns the URL that opens the app with the envelope. The value is
+// neither padded nor percent-encoded, because apps take it as it stands. It
+// is appended to a query that base already has, and goes before a fragment.
+func Link(base string, e Envelope) string {
+	base, fragment, hasFragment := strings.Cut(base, "#")
+	separator := "?"
+	if strings.Contains(base, "?") {
+		separator = "&"
+		if strings.HasSuffix(base, "?") || strings.HasSuffix(base, "&") {
+			separator = ""
+		}
+	}
+	link := base + separator + linkParameter + "=" + e.Encoded()
+	if hasFragment {
+		link += "#" + fragment
+	}
+	return link
 }
 
 // unsafeSchemes make a browser run or show what the URL itself holds, or a

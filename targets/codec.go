@@ -82,29 +82,6 @@ func (r *Record) Upgrade() error {
 	return nil
 }
 
-// Encode returns a record as a store keeps it. It is an error if the record is
-// not the one that ref names, is inconsistent, or longer than MaxRecord.
-func Encode(t *Target, ref Ref) ([]byte, error) {
-	if err := t.check(ref); err != nil {
-		return nil, fmt.Errorf("encoding dispatch target: %w", err)
-	}
-	record := *t
-	if len(t.unknown) == 0 {
-		record.Schema, record.MinSchema = SchemaVersion, 0
-	}
-	data, err := json.Marshal(struct {
-		*Target
-		Unknown jsontext.Value `json:",embed"`
-	}{&record, t.unknown})
-	if err != nil {
-		return nil, errors.New("encoding dispatch target: a member is not valid UTF-8 or not valid JSON")
-	}
-	if len(data) > MaxRecord {
-		return nil, fmt.Errorf("encoding dispatch target: the record has %d bytes, more than %d", len(data), MaxRecord)
-	}
-	return data, nil
-}
-
 // Decode reads the record of the target with a Ref.Hash strictly: that of another
 // target is an error, and so is a member that is not known, unless the record says
 // that it was written by a newer release and may be read by this one. Errors are
@@ -149,6 +126,29 @@ func Decode(data []byte, hash string) (*Target, error) {
 		return nil, fmt.Errorf("reading dispatch target: %w", err)
 	}
 	return t, nil
+}
+
+// Encode returns a record as a store keeps it. It is an error if the record is
+// not the one that ref names, is inconsistent, or longer than MaxRecord.
+func Encode(t *Target, ref Ref) ([]byte, error) {
+	if err := t.check(ref); err != nil {
+		return nil, fmt.Errorf("encoding dispatch target: %w", err)
+	}
+	record := *t
+	if len(t.unknown) == 0 {
+		record.Schema, record.MinSchema = SchemaVersion, 0
+	}
+	data, err := json.Marshal(struct {
+		*Target
+		Unknown jsontext.Value `json:",embed"`
+	}{&record, t.unknown})
+	if err != nil {
+		return nil, errors.New("encoding dispatch target: a member is not valid UTF-8 or not valid JSON")
+	}
+	if len(data) > MaxRecord {
+		return nil, fmt.Errorf("encoding dispatch target: the record has %d bytes, more than %d", len(data), MaxRecord)
+	}
+	return data, nil
 }
 
 // check tells whether the record is consistent and the one that ref names.

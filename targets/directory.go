@@ -218,6 +218,31 @@ func (d *Directory) swap(ctx context.Context, ref Ref, doing string, edit func(c
 	return nil
 }
 
+// withUnsynced adds to a record, nil for none, what the store was not told.
+func (d *Directory) withUnsynced(ref Ref, t *Target, w *waiting) (*Target, []Event) {
+	if w == nil {
+		return t, nil
+	}
+	var events []Event
+	switch {
+	case w.record == nil:
+	case t != nil && t.Updated.After(w.record.Updated): // by another process, which may know more or less
+		t, events = d.markStale(ref, t, allMembers(), w.record.Source, whyUnrecorded)
+	default:
+		created := *w.record
+		t = &created
+	}
+	if t != nil && w.gone == t.Address && t.quarantine() {
+		t.Updated = d.now()
+		events = append(events, t.event(EventExpired, sourceDispatch, whyUnrecorded))
+	}
+	if w.change != "" {
+		next, stale := d.markStale(ref, t, allMembers(), w.change, whyUnrecorded)
+		return next, append(events, stale...)
+	}
+	return t, events
+}
+
 // maxStorageTime bounds the storage work for what nevisFIDO has been asked or has
 // answered already, besides the context's own deadline. It goes on when the
 // caller hangs up: otherwise hanging up at the right moment would disable a

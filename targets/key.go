@@ -2,10 +2,8 @@ package targets
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
@@ -15,43 +13,6 @@ import (
 var ErrNoKey = errors.New("dispatch target has no encryption key")
 
 var errKeyTooOld = errors.New("the dispatch target's encryption key is older than max_key_age; the device has to make a new one")
-
-// maxKeys bounds the cache: 600 bytes each, for RSA-2048.
-const maxKeys = 100_000
-
-// keyCache keeps vetted keys by the hash of their JWK: vetting costs more than
-// sealing. The zero cache is ready for use.
-type keyCache struct {
-	mu   sync.Mutex
-	keys map[[sha256.Size]byte]*encrypt.Key
-}
-
-func (c *keyCache) get(jwk []byte, p encrypt.Policy) (*encrypt.Key, error) {
-	hash := sha256.Sum256(fmt.Appendf(nil, "%d %s", p.MinRSABits, jwk))
-	c.mu.Lock()
-	key := c.keys[hash]
-	c.mu.Unlock()
-	if key != nil {
-		return key, nil
-	}
-	key, err := encrypt.ParseKey(jwk, p)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.keys == nil {
-		c.keys = make(map[[sha256.Size]byte]*encrypt.Key)
-	}
-	if len(c.keys) >= maxKeys {
-		for old := range c.keys { // any one will do
-			delete(c.keys, old)
-			break
-		}
-	}
-	c.keys[hash] = key
-	return key, nil
-}
 
 // Keyless tells whether the target has no encryption key, as far as is known:
 // none was ever offered, or what was offered last is in use. A target whose key

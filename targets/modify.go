@@ -40,26 +40,6 @@ func (m *modification) read(current *Target) (members []string, forged bool) {
 	return membersOf(m.payload), forged
 }
 
-// concerns includes unknown targets: another process may be learning this one from
-// a change that overlaps.
-func (*modification) concerns(*Directory, *Target) bool { return true }
-
-func (*modification) also(context.Context, *Directory) ([]Ref, error) { return nil, nil }
-
-func (m *modification) applyTo(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event) {
-	if m.payload == nil {
-		next, _ := c.d.markStale(ref, nil, allMembers(), c.source, "")
-		if current.empty() {
-			return next, nil
-		}
-		return next, []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: c.source, Reason: whyUnreadable}}
-	}
-	if why, members := m.objection(c, ref, current, alone); why != "" {
-		return c.d.markStale(ref, current, members, c.source, why)
-	}
-	return m.takeOver(c, ref, current)
-}
-
 // payloadOf returns what a JWS says, verified or not, nil where that cannot be
 // read.
 func payloadOf(jws string) *nevisfido.Modification {
@@ -99,6 +79,26 @@ func membersOf(m *nevisfido.Modification) []string {
 		memberSignatureKey:  m.SignatureKey != nil,
 	}
 	return slices.DeleteFunc(allMembers(), func(name string) bool { return !brought[name] })
+}
+
+// concerns includes unknown targets: another process may be learning this one from
+// a change that overlaps.
+func (*modification) concerns(*Directory, *Target) bool { return true }
+
+func (*modification) also(context.Context, *Directory) ([]Ref, error) { return nil, nil }
+
+func (m *modification) applyTo(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event) {
+	if m.payload == nil {
+		next, _ := c.d.markStale(ref, nil, allMembers(), c.source, "")
+		if current.empty() {
+			return next, nil
+		}
+		return next, []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: c.source, Reason: whyUnreadable}}
+	}
+	if why, members := m.objection(c, ref, current, alone); why != "" {
+		return c.d.markStale(ref, current, members, c.source, why)
+	}
+	return m.takeOver(c, ref, current)
 }
 
 // objection tells why an accepted modification is not applied, and which

@@ -110,6 +110,11 @@ func allMembers() []string {
 // Ref returns the name of a target.
 func (t *Target) Ref() Ref { return Ref{Namespace: t.Namespace, ID: t.ID} }
 
+// empty tells whether the record, nil for none, says nothing.
+func (t *Target) empty() bool {
+	return t == nil || t.Created.IsZero() && t.State() != Stale
+}
+
 // State tells whether the target may be used.
 func (t *Target) State() State {
 	switch {
@@ -123,6 +128,26 @@ func (t *Target) State() State {
 
 // Quarantined tells whether an address is one that was reported as gone.
 func (t *Target) Quarantined(address string) bool { return address != "" && address == t.Expired }
+
+// underWay tells whether nevisFIDO may be changing the target just now.
+func (t *Target) underWay(now time.Time) bool {
+	return t.Fence != nil && slices.ContainsFunc(t.Fence.Changes, func(c FencedChange) bool { return !c.dead(now) })
+}
+
+// unsure tells whether nevisFIDO may hold another value of a member.
+func (t *Target) unsure(member string) bool {
+	return slices.Contains(t.Unsure, member) || t.Fence != nil && slices.Contains(t.Fence.Members, member)
+}
+
+// KeyUnsure reports whether nevisFIDO may hold another encryption key than the
+// record, or no such target any more.
+func (t *Target) KeyUnsure() bool { return t.unsure(memberEncryptionKey) || t.unsure(memberExistence) }
+
+// AddressUnsure reports whether nevisFIDO may hold another address than the
+// record, or one of another kind, or no such target any more.
+func (t *Target) AddressUnsure() bool {
+	return t.unsure(memberAddress) || t.unsure(memberDispatcher) || t.unsure(memberExistence)
+}
 
 // quarantine puts the target's address in quarantine. It tells whether it was
 // not before.
@@ -140,16 +165,6 @@ func (t *Target) fence(id string, members []string, now time.Time) {
 	t.addFence(FencedChange{id, now}, members)
 }
 
-func (t *Target) addFence(c FencedChange, members []string) {
-	if t.Fence == nil {
-		t.Fence = new(Fence)
-	}
-	f := t.Fence
-	f.Shared = f.Shared || len(f.Changes) > 0
-	f.Changes = append(f.Changes, c)
-	f.Members = union(f.Members, members)
-}
-
 // dropDead takes out what processes left that died.
 func (t *Target) dropDead(now time.Time) {
 	if t.Fence == nil || !slices.ContainsFunc(t.Fence.Changes, func(c FencedChange) bool { return c.dead(now) }) {
@@ -163,6 +178,16 @@ func (t *Target) dropDead(now time.Time) {
 }
 
 func (c FencedChange) dead(now time.Time) bool { return now.Sub(c.Since) >= fenceTime }
+
+func (t *Target) addFence(c FencedChange, members []string) {
+	if t.Fence == nil {
+		t.Fence = new(Fence)
+	}
+	f := t.Fence
+	f.Shared = f.Shared || len(f.Changes) > 0
+	f.Changes = append(f.Changes, c)
+	f.Members = union(f.Members, members)
+}
 
 // unfence takes a change out of the fence of a record, nil for none. It tells
 // whether the change was there, and none overlapped with it.
@@ -181,11 +206,6 @@ func (t *Target) unfence(id string) (there, alone bool) {
 	return true, !f.Shared
 }
 
-// underWay tells whether nevisFIDO may be changing the target just now.
-func (t *Target) underWay(now time.Time) bool {
-	return t.Fence != nil && slices.ContainsFunc(t.Fence.Changes, func(c FencedChange) bool { return !c.dead(now) })
-}
-
 // distrust makes members unsure. It is a change beyond the fence: whoever has
 // one must not take his own for the last.
 func (t *Target) distrust(members []string) {
@@ -198,26 +218,6 @@ func (t *Target) distrust(members []string) {
 // trust makes members sure.
 func (t *Target) trust(members ...string) {
 	t.Unsure = slices.DeleteFunc(t.Unsure, func(m string) bool { return slices.Contains(members, m) })
-}
-
-// unsure tells whether nevisFIDO may hold another value of a member.
-func (t *Target) unsure(member string) bool {
-	return slices.Contains(t.Unsure, member) || t.Fence != nil && slices.Contains(t.Fence.Members, member)
-}
-
-// KeyUnsure reports whether nevisFIDO may hold another encryption key than the
-// record, or no such target any more.
-func (t *Target) KeyUnsure() bool { return t.unsure(memberEncryptionKey) || t.unsure(memberExistence) }
-
-// AddressUnsure reports whether nevisFIDO may hold another address than the
-// record, or one of another kind, or no such target any more.
-func (t *Target) AddressUnsure() bool {
-	return t.unsure(memberAddress) || t.unsure(memberDispatcher) || t.unsure(memberExistence)
-}
-
-// empty tells whether the record, nil for none, says nothing.
-func (t *Target) empty() bool {
-	return t == nil || t.Created.IsZero() && t.State() != Stale
 }
 
 func union(members, more []string) []string {

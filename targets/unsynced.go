@@ -235,28 +235,3 @@ func (d *Directory) flush(ctx context.Context, ref Ref) error {
 	}
 	return d.update(ctx, ref, doing, asItIs)
 }
-
-// withUnsynced adds to a record, nil for none, what the store was not told.
-func (d *Directory) withUnsynced(ref Ref, t *Target, w *waiting) (*Target, []Event) {
-	if w == nil {
-		return t, nil
-	}
-	var events []Event
-	switch {
-	case w.record == nil:
-	case t != nil && t.Updated.After(w.record.Updated): // by another process, which may know more or less
-		t, events = d.markStale(ref, t, allMembers(), w.record.Source, whyUnrecorded)
-	default:
-		created := *w.record
-		t = &created
-	}
-	if t != nil && w.gone == t.Address && t.quarantine() {
-		t.Updated = d.now()
-		events = append(events, t.event(EventExpired, sourceDispatch, whyUnrecorded))
-	}
-	if w.change != "" {
-		next, stale := d.markStale(ref, t, allMembers(), w.change, whyUnrecorded)
-		return next, append(events, stale...)
-	}
-	return t, events
-}

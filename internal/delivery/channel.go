@@ -48,16 +48,6 @@ type Channel struct {
 	Slots chan struct{}
 }
 
-// Acquire takes one of the channel's slots; release is nil where all are taken.
-func (c *Channel) Acquire() (release func()) {
-	select {
-	case c.Slots <- struct{}{}:
-		return func() { <-c.Slots }
-	default:
-		return nil
-	}
-}
-
 // bound is a channel that is bound to its members.
 type bound struct {
 	*Channel
@@ -77,6 +67,16 @@ func (c *bound) serves(op nevisfido.Operation) bool {
 // NotServed is the failure of a channel that does not serve the operation.
 func NotServed(c *Channel) *dispatchers.Error {
 	return dispatchers.Fail(dispatchers.Refused, "operation", "dispatcher %q does not serve this operation; see its option operations", c.Name)
+}
+
+// Acquire takes one of the channel's slots; release is nil where all are taken.
+func (c *Channel) Acquire() (release func()) {
+	select {
+	case c.Slots <- struct{}{}:
+		return func() { <-c.Slots }
+	default:
+		return nil
+	}
 }
 
 // inClear returns the name of a member with encryption off, "" where there is

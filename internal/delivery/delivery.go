@@ -1,9 +1,9 @@
 // Package delivery brings the message of one dispatch to the device: it makes
-// the message for each channel (payload.go, compile.go, placeholders.go,
-// seal.go), makes the attempts, also by way of composites (send.go), keeps
-// messages from addresses that are gone (quarantine.go), and keeps on record how
-// the attempts went (report.go). It knows nothing of HTTP calls between the relying
-// party and nevisFIDO.
+// the message for each channel (payload.go, compile.go, recipient.go, seal.go,
+// placeholders.go), makes the attempts, also by way of composites (send.go),
+// keeps messages from addresses that are gone (quarantine.go), and keeps on
+// record how the attempts went (journal.go). It knows nothing of HTTP calls
+// between the relying party and nevisFIDO.
 package delivery
 
 import (

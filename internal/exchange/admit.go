@@ -23,23 +23,8 @@ func (x *Exchange) guard(d *delivery.Dispatch) (*lease, *dispatchers.Error) {
 	if failure := x.courier.Quarantined(*d); failure != nil {
 		return nil, failure
 	}
+	x.admitMembers(d)
 	return x.admit(d.HTTP.Context(), d, d.Channel, x.Limits)
-}
-
-// admitMembers has the dispatch ask for each member of a composite.
-func (x *Exchange) admitMembers(d *delivery.Dispatch) {
-	d.Admit = func(ctx context.Context, member *delivery.Channel) (func(bool), *dispatchers.Error) {
-		l, failure := x.admit(ctx, d, member, nil)
-		if failure != nil {
-			return nil, failure
-		}
-		return func(giveBack bool) {
-			defer l.release()
-			if giveBack {
-				x.giveBack(d.HTTP, l)
-			}
-		}, nil
-	}
 }
 
 // admit takes a slot of a channel that serves the operation, and counts the
@@ -61,6 +46,22 @@ func (x *Exchange) admit(ctx context.Context, d *delivery.Dispatch, c *delivery.
 		counted = nil // one member may have delivered where another failed
 	}
 	return &lease{release, counted}, nil
+}
+
+// admitMembers has the dispatch ask for each member of a composite.
+func (x *Exchange) admitMembers(d *delivery.Dispatch) {
+	d.Admit = func(ctx context.Context, member *delivery.Channel) (func(bool), *dispatchers.Error) {
+		l, failure := x.admit(ctx, d, member, nil)
+		if failure != nil {
+			return nil, failure
+		}
+		return func(giveBack bool) {
+			defer l.release()
+			if giveBack {
+				x.giveBack(d.HTTP, l)
+			}
+		}, nil
+	}
 }
 
 // giveBack undoes the counting against the channel's own limits. The limits

@@ -91,7 +91,6 @@ func (x *Exchange) choose(r *http.Request, op nevisfido.Operation, request *nevi
 	if d.Channel == nil && target != nil {
 		d.Channel = x.Channels[target.Dispatcher]
 	}
-	x.admitMembers(d)
 	return d, nil
 }
 

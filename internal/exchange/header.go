@@ -6,25 +6,6 @@ import (
 	"strings"
 )
 
-// acceptIdentity asks for an answer without content coding: a coded one could not be
-// read. The caller cannot have that header dropped on the way, as it could by
-// naming it in Connection (RFC 9110, section 7.6.1).
-func acceptIdentity(r *http.Request) *http.Request {
-	r.Header.Set("Accept-Encoding", "identity")
-	connection := strings.Join(r.Header.Values("Connection"), ",")
-	if !strings.Contains(strings.ToLower(connection), "accept-encoding") {
-		return r
-	}
-	var options []string
-	for option := range strings.SplitSeq(connection, ",") {
-		if option = strings.TrimSpace(option); !strings.EqualFold(option, "Accept-Encoding") {
-			options = append(options, option)
-		}
-	}
-	r.Header.Set("Connection", strings.Join(options, ", "))
-	return r
-}
-
 // isPlainJSON reports whether headers announce JSON in UTF-8 without content
 // coding, in exactly one way of reading them.
 func isPlainJSON(h http.Header) bool {
@@ -51,4 +32,23 @@ func coding(h http.Header) string {
 		return ""
 	}
 	return strings.TrimSpace(value)
+}
+
+// acceptIdentity asks for an answer without content coding: a coded one could not be
+// read. The caller cannot have that header dropped on the way, as it could by
+// naming it in Connection (RFC 9110, section 7.6.1).
+func acceptIdentity(r *http.Request) *http.Request {
+	r.Header.Set("Accept-Encoding", "identity")
+	connection := strings.Join(r.Header.Values("Connection"), ",")
+	if !strings.Contains(strings.ToLower(connection), "accept-encoding") {
+		return r
+	}
+	var options []string
+	for option := range strings.SplitSeq(connection, ",") {
+		if option = strings.TrimSpace(option); !strings.EqualFold(option, "Accept-Encoding") {
+			options = append(options, option)
+		}
+	}
+	r.Header.Set("Connection", strings.Join(options, ", "))
+	return r
 }

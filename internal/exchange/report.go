@@ -13,33 +13,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
-// Observer is told what happens, for metrics and audit. Its methods are called
-// concurrently and must not block. Nothing that it gets is secret.
-type Observer interface {
-	// Exchanged is called once for every dispatch that was ours. It waits for
-	// members of a composite that go on after the caller has its answer.
-	Exchanged(Record)
-	// Limited is called when a limit refused a dispatch, or a member of one.
-	Limited(dispatchers.Scope)
-	// Passed is called for a dispatch call that was not ours, with one of the
-	// reasons Passed….
-	Passed(reason string)
-	// Asked is called when nevisFIDO has answered a dispatch request of ours, or
-	// broken off, or took too long.
-	Asked(took time.Duration)
-	// Guessed is called for each call that was read with the help of guesses, and
-	// for each target that was learned so.
-	Guessed(nevisfido.Guesses)
-}
-
-type noObserver struct{}
-
-func (noObserver) Exchanged(Record)          {}
-func (noObserver) Limited(dispatchers.Scope) {}
-func (noObserver) Passed(string)             {}
-func (noObserver) Asked(time.Duration)       {}
-func (noObserver) Guessed(nevisfido.Guesses) {}
-
 // Record tells of one dispatch.
 type Record struct {
 	delivery.Report
@@ -72,41 +45,6 @@ func (r Record) made() (n int) {
 
 // Observed is the result in the record of a dispatch that was only watched.
 const Observed nevisfido.DispatchResult = "observed"
-
-// A conclusion says how a dispatch came out.
-type conclusion struct {
-	failure   *dispatchers.Error       // nil where it delivered
-	result    nevisfido.DispatchResult // "" for that of the failure's class
-	token     string                   // "" where nevisFIDO made none
-	session   string                   // "" where nevisFIDO made none
-	delivered delivery.Outcome         // zero where it did not come to a delivery
-
-	// reply answers the caller.
-	reply func(nevisfido.Outcome) error
-}
-
-// failed is the conclusion of a dispatch that did not come to a delivery.
-func failed(failure *dispatchers.Error, reply func(nevisfido.Outcome) error) conclusion {
-	return conclusion{failure: failure, reply: reply}
-}
-
-// soFar returns what is on record of the delivery by now.
-func (e conclusion) soFar() delivery.Report {
-	if e.delivered.Report == nil {
-		return delivery.Report{}
-	}
-	return e.delivered.Report()
-}
-
-func (e conclusion) dispatchResult() nevisfido.DispatchResult {
-	switch {
-	case e.result != "":
-		return e.result
-	case e.failure != nil:
-		return e.failure.Class.Result()
-	}
-	return nevisfido.Dispatched
-}
 
 // end reports a dispatch and answers the caller.
 func (x *Exchange) end(d *delivery.Dispatch, e conclusion) error {

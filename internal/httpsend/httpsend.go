@@ -169,7 +169,7 @@ func (s *Service) Failed(a Answer) *dispatchers.Error {
 	return s.FailedAs(a, s.Statuses.meaning(a.Status))
 }
 
-// FailedAs is Unsuccessful for an answer whose meaning is known. A temporary
+// FailedAs is Failed for an answer whose meaning is known. A temporary
 // failure says how long to wait if the answer does. 407 is always the proxy's.
 func (s *Service) FailedAs(a Answer, m Meaning) *dispatchers.Error {
 	if a.Status == http.StatusProxyAuthRequired {

@@ -50,13 +50,6 @@ func (s *Store) Location() string { return s.backend.Location() }
 // cannot count.
 func (s *Store) Counter() targets.SharedCounter { return s.backend.Counter() }
 
-func recordKey(ref targets.Ref) Key { return Key{Records, ref.Hash()} }
-
-// bound ends an operation in time.
-func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, s.timeout)
-}
-
 // Load implements targets.Store.
 func (s *Store) Load(ctx context.Context, ref targets.Ref) (*targets.Target, error) {
 	ctx, cancel := s.bound(ctx)
@@ -206,6 +199,13 @@ func (s *Store) decode(v *Value, hash string) (t *targets.Target, record []byte,
 		return nil, nil, &targets.RecordError{Hash: hash, Err: err}
 	}
 	return t, record, nil
+}
+
+func recordKey(ref targets.Ref) Key { return Key{Records, ref.Hash()} }
+
+// bound ends an operation in time.
+func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.timeout)
 }
 
 // Remove removes the record of a target without reading it, which is how an
