@@ -105,7 +105,7 @@ step "benchmarks run"
 go test -run '^$' -bench . -benchtime 1x ./... >/dev/null
 
 step "demo"
-make demo ARGS=--once
+go run ./cmd/demo --once
 
 echo
 echo "test.sh: all passed"

@@ -105,11 +105,7 @@ func (q question) resolve(ctx context.Context, cmd *cobra.Command, paths []strin
 		}
 	}
 	if len(paths) == 0 || hashes && key == nil {
-		all, storage, err := configuredHandlers(cmd)
-		if err != nil {
-			return nil, err
-		}
-		h, err := chooseHandler(cmd, all)
+		h, all, storage, err := configuredHandler(cmd)
 		if err != nil {
 			return nil, err
 		}

@@ -59,15 +59,21 @@ func configFlags(cmd *cobra.Command) {
 
 // commandStore opens the store that a command's flags name.
 func commandStore(cmd *cobra.Command) (*openStore, error) {
-	all, storage, err := configuredHandlers(cmd)
-	if err != nil {
-		return nil, err
-	}
-	h, err := chooseHandler(cmd, all)
+	h, _, storage, err := configuredHandler(cmd)
 	if err != nil {
 		return nil, err
 	}
 	return h.open(storage)
+}
+
+// configuredHandler returns the handler that a command's flags name, all that are
+// beside it, and the storage of the configuration.
+func configuredHandler(cmd *cobra.Command) (h *handler, all []*handler, storage json.RawMessage, err error) {
+	all, storage, err = configuredHandlers(cmd)
+	if err == nil {
+		h, err = chooseHandler(cmd, all)
+	}
+	return h, all, storage, err
 }
 
 // configuredHandlers returns all handlers of the configuration that a command's

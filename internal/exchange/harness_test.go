@@ -576,7 +576,6 @@ type observed struct {
 	limited []dispatchers.Scope
 	passed  []string
 	guesses nevisfido.Guesses
-	asked   int // nevisFIDO
 }
 
 func (o *observed) Exchanged(r Record) {
@@ -597,11 +596,7 @@ func (o *observed) Passed(reason string) {
 	o.passed = append(o.passed, reason)
 }
 
-func (o *observed) Asked(time.Duration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.asked++
-}
+func (*observed) Asked(time.Duration) {}
 
 func (o *observed) Guessed(g nevisfido.Guesses) {
 	o.mu.Lock()
