@@ -48,7 +48,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return serve(ctx, out, *listen, mode)
 }
 
-var modes = map[string]nevis.Mode{"LTS21": nevis.LTS21, "8.2511": nevis.V8_2511}
+var (
+	modes    = map[string]nevis.Mode{"LTS21": nevis.LTS21, "8.2511": nevis.V8_2511}
+	releases = map[nevis.Mode]string{nevis.LTS21: "LTS21", nevis.V8_2511: "8.2511"}
+)
 
 // serve runs the stack until the context ends, with one phone that prints what
 // it receives.
