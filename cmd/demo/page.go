@@ -68,7 +68,7 @@ func startPage(s *stack, hash string, mode nevis.Mode) (*page, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/nevisfido/", p.upstream.handler(s.nevis.Addr()))
-	mux.Handle("GET /", static(http.FileServerFS(files)))
+	mux.Handle("/", static(http.FileServerFS(files)))
 	mux.HandleFunc("POST /demo/handsets", p.addHandset)
 	mux.HandleFunc("POST /demo/handsets/{id}/token", p.renewToken)
 	mux.HandleFunc("GET /demo/events/{id}", p.serveEvents)
