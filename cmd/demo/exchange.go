@@ -95,7 +95,7 @@ func (p *page) serveExchange(w http.ResponseWriter, r *http.Request) {
 	line, token := p.auditLine(ctx, kind, p.hash.Of(kind, q.Get(kind)), time.UnixMilli(since))
 	x := exchange{NevisFIDO: p.upstream.answer(q.Get("session")), Audit: line, Wire: []artefact{}}
 	if token != "" {
-		x.Wire = p.wire(token)
+		x.Wire = append(x.Wire, p.wire(token)...)
 	}
 	reply(w, http.StatusOK, x)
 }

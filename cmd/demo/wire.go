@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -57,7 +58,7 @@ func (p *page) wire(token string) (all []artefact) {
 	}
 	if pdf := p.letter(token); pdf != nil {
 		content, _ := scanner.QRCode(pdf) // "" is not shown
-		all = append(all, artefact{Channel: "letter", Times: 1, Raw: pdf, View: "/demo/letters/" + token, Content: content})
+		all = append(all, artefact{Channel: "letter", Times: 1, Raw: pdf, View: letterView(token), Content: content})
 	}
 	return all
 }
@@ -153,6 +154,27 @@ func (p *page) serveLetter(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/pdf")
 	_, _ = w.Write(pdf)
+}
+
+// letterView returns where a letter can be seen: as a picture where there is a
+// program that draws one, else as PDF.
+func letterView(token string) string {
+	if _, err := exec.LookPath("pdftoppm"); err != nil {
+		return "/demo/letters/" + token
+	}
+	return "/demo/letters/" + token + "/picture"
+}
+
+func (p *page) serveLetterPicture(w http.ResponseWriter, r *http.Request) {
+	draw := exec.CommandContext(r.Context(), "pdftoppm", "-png", "-r", "72", "-singlefile", "-")
+	draw.Stdin = bytes.NewReader(p.letter(tokenHash(r)))
+	picture, err := draw.Output()
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "image/png")
+	_, _ = w.Write(picture)
 }
 
 var hashForm = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)

@@ -1,6 +1,6 @@
 // The page: connects the three columns with the demo's server.
 
-import { $, call, explain, h, post, show } from './dom.js';
+import { $, call, h, post, show } from './dom.js';
 import { canWork, makeKey, makePhone } from './keys.js';
 import * as laptop from './laptop.js';
 import * as nevisfido from './nevisfido.js';
@@ -41,7 +41,7 @@ async function phoneFor(kind) {
       made.targetId = await nevisfido.register(made, handset.pushToken, key);
     } catch (error) {
       if (error.status === 503) throw new Error('The phone cannot be registered: the sidecar cannot write its store, and takes no registration.');
-      throw new Error(`The phone cannot be registered. ${explain(error)}`);
+      throw new Error(`The phone cannot be registered. ${error.message}`);
     }
     made.condition = condition;
     phones.set(name, made);
@@ -157,7 +157,8 @@ async function submit(e) {
   try {
     await ask(form);
   } catch (error) {
-    laptop.showFault(explain(error));
+    console.debug(error);
+    laptop.showFault(error.message);
     show('artefacts', h('p', { class: 'empty' }, 'Nothing left the sidecar.'));
   }
   $('start').disabled = !handset;
@@ -183,7 +184,7 @@ async function turn(name, position) {
     await post('/demo/switches', { name, position });
     await showHealth();
   } catch (error) {
-    notice(explain(error));
+    notice(error.message);
   }
 }
 
@@ -239,7 +240,7 @@ async function connect() {
     phone = await phoneFor('RSA');
     showOwner(phone);
   } catch (error) {
-    notice(explain(error));
+    notice(error.message);
   }
   $('start').disabled = false;
 }
@@ -249,7 +250,7 @@ async function byHand(find, via) {
   try {
     await openArtefact(await find(), via, context());
   } catch (error) {
-    show('opened', h('p', { class: 'failure', role: 'alert', id: 'phone-failure' }, explain(error)));
+    show('opened', h('p', { class: 'failure', role: 'alert', id: 'phone-failure' }, error.message));
   }
 }
 
@@ -261,7 +262,7 @@ async function renew() {
     show('opened', h('p', { role: 'status', id: 'renewed' }, 'The app was installed again. nevisFIDO and the sidecar know its new push token.'));
   } catch (error) {
     show('opened', h('p', { class: 'failure', role: 'alert', id: 'phone-failure' }, error.status === 503
-      ? 'The sidecar cannot write its store: the new push token is not known. Try again later.' : explain(error)));
+      ? 'The sidecar cannot write its store: the new push token is not known. Try again later.' : error.message));
   }
 }
 
@@ -276,7 +277,7 @@ $('picture').addEventListener('change', (e) => {
 });
 $('open-pasted').addEventListener('click', () => byHand(() => $('pasted').value, 'hand'));
 if (canWork()) {
-  connect().catch((error) => notice(explain(error)));
+  connect().catch((error) => notice(error.message));
 } else {
   notice('The phone needs WebCrypto, which browsers have on https and on this machine only. Open the page as http://127.0.0.1 or http://localhost.');
 }

@@ -22,16 +22,15 @@ export const number = (n) => n.toLocaleString('en');
 export const shorten = (text, most = 72) =>
   text.length <= most ? text : `${text.slice(0, most)}… (${number(text.length)} characters)`;
 
-// explain returns what a user can be told of an error.
-export function explain(error) {
-  if (error instanceof TypeError) return 'The demo does not answer. Is it still running?';
-  return error.message;
-}
-
 // call makes a request and returns the answer's JSON. An answer of another
 // status than 2xx is an error with the sentence that the server gives.
 export async function call(method, url, { headers = {}, body } = {}) {
-  const response = await fetch(url, { method, headers, body, cache: 'no-store' });
+  let response;
+  try {
+    response = await fetch(url, { method, headers, body, cache: 'no-store' });
+  } catch {
+    throw new Error('The demo does not answer. Is it still running?');
+  }
   const text = await response.text();
   let content = null;
   try {

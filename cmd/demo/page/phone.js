@@ -1,6 +1,6 @@
 // The right column: the phone.
 
-import { explain, h, number, show, $ } from './dom.js';
+import { h, number, show, $ } from './dom.js';
 import { envelopeOf, open, visualCode } from './keys.js';
 import * as nevisfido from './nevisfido.js';
 import { step } from './steps.js';
@@ -30,7 +30,7 @@ export function arrived(id, title, text, button, take) {
         try {
           await take();
         } catch (error) {
-          failed.replaceChildren(explain(error));
+          failed.replaceChildren(error.message);
         }
         e.target.disabled = false;
       },
@@ -77,9 +77,9 @@ async function showMessage({ message, sealed }, took, context) {
       try {
         await doing();
       } catch (error) {
-        step(10, 'failed', explain(error), 'Phone');
+        step(10, 'failed', error.message, 'Phone');
         result.classList.add('failure');
-        result.replaceChildren(explain(error));
+        result.replaceChildren(error.message);
       }
     },
   }, title);

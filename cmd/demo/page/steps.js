@@ -26,7 +26,7 @@ export function step(n, state, observed, from) {
   const li = $(`step-${n}`);
   li.dataset.state = state;
   li.querySelector('p').replaceChildren(h('span', { class: 'state' }, { done: 'Done. ', failed: 'Failed. ', skipped: 'Not done. ' }[state]),
-    [observed].flat(), ' ', h('span', { class: 'from' }, from));
+    ...[observed].flat(), ' ', h('span', { class: 'from' }, from));
 }
 
 const audit = 'Audit line';

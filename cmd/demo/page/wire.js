@@ -71,7 +71,7 @@ const view = {
   fcm: (a) => pretty(JSON.parse(latin1(a.raw))),
   smtp: (a) => h('iframe', { src: a.view, title: `The mail “${a.subject}” as a mail program shows it`, class: 'mail', sandbox: '' }),
   webhook: (a) => h('p', { class: 'bubble' }, shorten(JSON.parse(latin1(a.raw)).text ?? '', 160)),
-  letter: (a) => h('object', { data: a.view, type: 'application/pdf', class: 'letter', 'aria-label': 'The letter' },
+  letter: (a) => a.view.endsWith('/picture') ? h('img', { src: a.view, class: 'letter', alt: 'The page of the letter' }) : h('object', { data: a.view, type: 'application/pdf', class: 'letter', 'aria-label': 'The letter' },
     h('p', { class: 'hint' }, 'This browser shows no PDF here.')),
   link: (a) => h('p', { class: 'bubble' }, shorten(latin1(a.raw), 160)),
   qr_code: (a) => h('img', { class: 'qr', alt: 'The QR code', src: URL.createObjectURL(new Blob([a.raw], { type: 'image/png' })) }),
