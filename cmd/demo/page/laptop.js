@@ -77,7 +77,7 @@ const states = {
   clientRegistering: 'the phone registers',
   clientAuthenticating: 'the phone has the message',
   succeeded: 'confirmed',
-  failed: 'not confirmed in time',
+  failed: 'it ended without a confirmation',
   unknown: 'not known to nevisFIDO',
 };
 

@@ -34,15 +34,15 @@ export const dispatch = (what, body, headers) => post(pathOf(what), body, header
 
 export const status = (sessionId) => post(`${base}/status`, { sessionId });
 
-const describe = (phone, pushToken, key) => ({
-  deviceId: phone.deviceId, name: phone.name, target: pushToken, dispatcher: 'push',
+const describe = (phone, pushToken, key, dispatcher) => ({
+  deviceId: phone.deviceId, name: phone.name, target: pushToken, dispatcher,
   signatureKey: phone.signatureKey, ...(key && { encryptionKey: key }),
 });
 
 // register makes the phone a dispatch target, with the key that arrives at
 // nevisFIDO, and returns the target's id.
 export async function register(phone, pushToken, key) {
-  return (await post(`${base}/token/dispatch/targets/`, { username: user, ...describe(phone, pushToken, key) })).id;
+  return (await post(`${base}/token/dispatch/targets/`, { username: user, ...describe(phone, pushToken, key, 'push') })).id;
 }
 
 // modify changes the dispatch target by a request that the phone signs.
@@ -84,10 +84,11 @@ async function respond(url, uafRequest, context) {
 
 export const approve = (answer) => respond(`${base}/uaf/1.1/authentication/`, answer.uafRequest);
 
-// enrol answers a registration; the phone becomes a dispatch target with it.
+// enrol answers a registration; the phone becomes a dispatch target with it. Apps
+// know the names of nevisFIDO's own dispatchers only.
 export async function enrol(phone, pushToken, answer) {
   const done = await respond(`${base}/uaf/1.1/registration/`, answer.uafRequest, {
-    asmStatusCode: 0, dispatchTarget: describe(phone, pushToken, phone.encryptionKey),
+    asmStatusCode: 0, dispatchTarget: describe(phone, pushToken, phone.encryptionKey, 'firebase-cloud-messaging'),
   });
   return JSON.parse(done.description).dispatchTargetId;
 }
