@@ -25,6 +25,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 	"github.com/oob-dispatch/oob-dispatch/simulator/pushservice"
@@ -46,7 +47,8 @@ type stack struct {
 	mail    *mail.Server
 	gateway *gateway.Server
 	browser *pushservice.Server
-	vapid   string // the public key that browsers subscribe with
+	idm     *idm.Server // with --only
+	vapid   string      // the public key that browsers subscribe with
 	page    *page
 }
 
@@ -157,7 +159,7 @@ func load(values map[string]any) error {
 	return nil
 }
 
-// stop ends everything and removes the folder. The page goes first: its events
+// stop ends everything. The page goes first: its events
 // would have Caddy wait.
 func (s *stack) stop() {
 	if s.page != nil {
@@ -166,7 +168,12 @@ func (s *stack) stop() {
 	if err := caddy.Stop(); err != nil {
 		log.Print(err)
 	}
-	for _, party := range []interface{ Close() }{s.nevis, s.google, s.mail, s.gateway, s.browser} {
+	s.close()
+}
+
+// close ends the simulated parties and removes the folder.
+func (s *stack) close() {
+	for _, party := range []interface{ Close() }{s.nevis, s.google, s.mail, s.gateway, s.browser, s.idm} {
 		if !reflect.ValueOf(party).IsNil() {
 			party.Close()
 		}

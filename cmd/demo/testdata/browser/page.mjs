@@ -2,6 +2,7 @@
 // there. The job comes on the standard input and the result goes to the
 // standard output, in JSON; see browser_test.go.
 
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -10,7 +11,7 @@ import { chromium } from 'playwright-core';
 import { PNG } from 'pngjs';
 
 const job = JSON.parse(await text(process.stdin));
-const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const began = Date.now();
 
 const browser = await chromium.launch({
@@ -24,7 +25,7 @@ let expected = /(?!)/; // what the browser may complain of in a scene
 
 // visit opens the page with a fresh browser.
 async function visit(options) {
-  const context = await browser.newContext({ reducedMotion: 'reduce', bypassCSP: true, viewport: { width: 1280, height: 800 }, ...options });
+  const context = await browser.newContext({ reducedMotion: 'reduce', viewport: { width: 1280, height: 800 }, ...options });
   context.setDefaultTimeout(job.patience);
   return again(context);
 }
@@ -87,7 +88,7 @@ const steps = (page) => page.locator('#steps li').evaluateAll((all) => all.map((
 
 // check has axe look at the page, and takes a picture of it.
 async function check(page, name) {
-  await page.evaluate(() => window.axe !== undefined) || await page.addScriptTag({ path: axe });
+  await page.evaluate(() => window.axe !== undefined) || await page.evaluate(axe);
   const { violations: found } = await page.evaluate(() => window.axe.run({ exclude: [['iframe']] }));
   violations[name] = found.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`);
   await page.screenshot({ path: join(job.pictures, `${name}.png`), fullPage: true });
@@ -126,11 +127,11 @@ const scenes = {
     const seen = {};
     for (const { name, turns, channel, look, mend } of job.switches) {
       expected = /demo\/health|targets/;
-      for (const [s, position] of Object.entries(turns)) await turn(page, s, position);
+      for (const [s, position] of Object.entries(turns ?? {})) await turn(page, s, position);
       seen[name] = { ...await send(page, channel), health: await texts(page, '#health'), step3: await texts(page, '#step-3') };
       if (look) Object.assign(seen[name], await take(page));
       if (name === 'FCM fails, and the mail server refuses') await check(page, 'broken');
-      for (const s of Object.keys(turns)) await turn(page, s, { key: 'registered', nevisfido: 'LTS21' }[s] ?? 'works');
+      for (const s of Object.keys(turns ?? {})) await turn(page, s, { key: 'registered', nevisfido: 'LTS21' }[s] ?? 'works');
       if (mend) {
         await page.locator('details.extras').evaluate((d) => { d.open = true; });
         await page.click('#renew');
