@@ -292,7 +292,7 @@ func keepPortrait(t *testing.T, path string) {
 	if len(picture) > maxPortrait {
 		t.Fatalf("the README's picture has %d bytes, more than %d", len(picture), maxPortrait)
 	}
-	if err := os.WriteFile(portrait, picture, 0o644); err != nil { //nolint:gosec // it is in the repository
+	if err := os.WriteFile(portrait, picture, 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -307,7 +307,7 @@ type demo struct {
 
 func (d *demo) start() {
 	var ctx context.Context
-	ctx, d.cancel = context.WithCancel(context.Background()) //nolint:usetesting // it outlives the request that starts it
+	ctx, d.cancel = context.WithCancel(context.Background())
 	d.ended = make(chan error, 1)
 	up := make(chan struct{})
 	go func() { d.ended <- serve(ctx, &firstWrite{up: up}, d.address, nevis.LTS21) }()

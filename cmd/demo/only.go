@@ -84,7 +84,7 @@ func serveOnly(ctx context.Context, out io.Writer, names []string, listen, sidec
 	}
 	p, err := s.registerWhenUp(ctx, out)
 	if err != nil {
-		return nil //nolint:nilerr // the context ended: that is the way out
+		return nil // the context ended: that is the way out
 	}
 	go s.report(ctx, out)
 	s.answer(ctx, out, p)

@@ -63,7 +63,7 @@ func startPage(s *stack, hash string, mode nevis.Mode) (*page, error) {
 		stack: s, hash: keyedhash.New([]byte(hash)), boot: rand.Text(),
 		handsets: map[string]*handset{}, open: map[chan struct{}]bool{}, switches: map[string]string{"nevisfido": releases[mode]},
 	}
-	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil { //nolint:noctx // it ends with the server
 		return nil, fmt.Errorf("starting the page's server: %w", err)
 	}
 	mux := http.NewServeMux()

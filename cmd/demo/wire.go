@@ -2,13 +2,16 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"image"
 	_ "image/gif"  // that users may have
 	_ "image/jpeg" // the same
+	_ "image/png"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,8 +19,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"crypto/sha256"
 
 	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
@@ -139,7 +140,7 @@ func (p *page) serveMail(w http.ResponseWriter, r *http.Request) {
 
 // letter returns the PDF of a letter in the spool.
 func (p *page) letter(token string) []byte {
-	pdf, err := os.ReadFile(filepath.Join(p.stack.folder, "letters", token+"_paper.pdf"))
+	pdf, err := fs.ReadFile(os.DirFS(filepath.Join(p.stack.folder, "letters")), token+"_paper.pdf")
 	if err != nil {
 		return nil
 	}
@@ -166,7 +167,7 @@ func letterView(token string) string {
 }
 
 func (p *page) serveLetterPicture(w http.ResponseWriter, r *http.Request) {
-	draw := exec.CommandContext(r.Context(), "pdftoppm", "-png", "-r", "72", "-singlefile", "-")
+	draw := exec.CommandContext(r.Context(), "pdftoppm", "-png", "-r", "72", "-singlefile", "-") //nolint:gosec // nothing of the request is an argument
 	draw.Stdin = bytes.NewReader(p.letter(tokenHash(r)))
 	picture, err := draw.Output()
 	if err != nil {
