@@ -199,7 +199,8 @@ var channelsSeen = map[string]string{
 func wantDelivered(t *testing.T, what string, got sight) {
 	t.Helper()
 	if got.Result != "dispatched" || strings.Contains(got.TokenFound, "yes") || got.TokenFound == "" ||
-		len(got.PhoneCode) != visualCodeDigits || got.PhoneCode != got.LaptopCode || got.Session != "succeeded" || got.Steps != done {
+		len(got.PhoneCode) != visualCodeDigits || got.PhoneCode != got.LaptopCode ||
+		got.PhonePicture == "" || got.PhonePicture != got.LaptopPicture || got.Session != "succeeded" || got.Steps != done {
 		t.Errorf("%s: %+v", what, got)
 	}
 }

@@ -64,21 +64,24 @@ func (p *page) wire(token string) (all []artefact) {
 	return all
 }
 
-// requests returns one artefact for each body among the requests that match.
+// requests returns one artefact for each message among the requests that match:
+// one that was sent again differs in the time that it has left.
 func requests(channel string, all []double.Request, match func(double.Request) bool) (found []artefact) {
 	for _, r := range all {
 		if !match(r) {
 			continue
 		}
-		i := slices.IndexFunc(found, func(a artefact) bool { return bytes.Equal(a.Raw, r.Body) })
-		if i >= 0 && channel != "web_push" {
-			found[i].Times++
-			continue
-		}
-		found = append(found, artefact{
+		a := artefact{
 			Channel: channel, Times: 1, Method: r.Method, URL: "https://" + r.Host + r.URI, Header: r.Header, Raw: r.Body,
 			Content: contentOf(channel, r.Body),
-		})
+		}
+		i := slices.IndexFunc(found, func(before artefact) bool { return a.Content != "" && before.Content == a.Content })
+		if i < 0 {
+			found = append(found, a)
+			continue
+		}
+		a.Times += found[i].Times
+		found[i] = a
 	}
 	return found
 }

@@ -22,6 +22,12 @@ export const number = (n) => n.toLocaleString('en');
 export const shorten = (text, most = 72) =>
   text.length <= most ? text : `${text.slice(0, most)}… (${number(text.length)} characters)`;
 
+// codePicture shows the picture of a visual code. As an image its SVG can do
+// nothing but be seen.
+export const codePicture = (id, svg) => h('img', {
+  id, class: 'code-picture', alt: 'A picture made from the code', width: '70', height: '90', src: `data:image/svg+xml,${encodeURIComponent(svg)}`,
+});
+
 // call makes a request and returns the answer's JSON. An answer of another
 // status than 2xx is an error with the sentence that the server gives.
 export async function call(method, url, { headers = {}, body } = {}) {

@@ -143,11 +143,3 @@ async function openCBC(key, iv, ciphertext, tag, aad) {
   const aes = await subtle.importKey('raw', key.slice(32, 64), 'AES-CBC', false, ['decrypt']);
   return subtle.decrypt({ name: 'AES-CBC', iv }, aes, ciphertext);
 }
-
-// visualCode derives the digits that both sides show (docs/protocol.md).
-export async function visualCode(token, digits) {
-  const key = await subtle.importKey('raw', utf8.encode(token), { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
-  const mac = await subtle.sign('HMAC', key, utf8.encode('oob-dispatch visual code v1'));
-  const value = new DataView(mac).getBigUint64(0) % 10n ** BigInt(digits);
-  return String(value).padStart(digits, '0');
-}

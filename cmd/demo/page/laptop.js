@@ -1,6 +1,6 @@
 // The left column: the caller.
 
-import { h, pretty, show, shorten } from './dom.js';
+import { codePicture, h, pretty, show, shorten } from './dom.js';
 import { operations, pathOf, status } from './nevisfido.js';
 import { partyName } from './wire.js';
 
@@ -52,7 +52,7 @@ export function showAnswer(answer, asked) {
     ok && answer.visualCode && h('div', { class: 'code' },
       h('p', {}, 'Compare with your phone'),
       h('output', { id: 'laptop-code' }, answer.visualCode),
-      h('div', { id: 'laptop-picture', class: 'code-picture' })),
+      answer.visualCodePicture && codePicture('laptop-picture', answer.visualCodePicture)),
     h('p', { class: 'session', id: 'session' }, ''));
 }
 

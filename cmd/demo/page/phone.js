@@ -1,9 +1,10 @@
 // The right column: the phone.
 
-import { h, number, show, $ } from './dom.js';
-import { envelopeOf, open, visualCode } from './keys.js';
+import { codePicture, h, number, show, $ } from './dom.js';
+import { envelopeOf, open } from './keys.js';
 import * as nevisfido from './nevisfido.js';
 import { step } from './steps.js';
+import { picture } from './visualcode.js';
 
 const digits = 4;
 
@@ -61,11 +62,11 @@ export async function openArtefact(artefact, via, context) {
 }
 
 async function showMessage({ message, sealed }, took, context) {
-  const code = await visualCode(message.token, digits);
+  const { digits: code, svg } = await picture(message.token, digits);
   const known = context.answer?.token === message.token;
   if (known && context.answer.visualCode) {
-    const same = context.answer.visualCode === code;
-    step(7, same ? 'done' : 'failed', `Laptop ${context.answer.visualCode}, phone ${code}.`, 'Answer and phone');
+    const same = context.answer.visualCode === code && context.answer.visualCodePicture === svg;
+    step(7, same ? 'done' : 'failed', `Laptop ${context.answer.visualCode}, phone ${code}, and ${same ? 'the same picture' : 'another picture'}.`, 'Answer and phone');
   }
   const result = h('p', { id: 'redeemed', role: 'status' });
   const registering = message.redeem_url.endsWith('/registration');
@@ -93,7 +94,7 @@ async function showMessage({ message, sealed }, took, context) {
     h('h3', {}, registering ? 'Register this phone?' : message.payment ? 'Confirm the payment?' : 'Log in?'),
     message.payment && h('p', { class: 'payment' }, message.payment),
     h('div', { class: 'code' }, h('p', {}, 'The laptop has to show'), h('output', { id: 'phone-code' }, code),
-      h('div', { id: 'phone-picture', class: 'code-picture' })),
+      codePicture('phone-picture', svg)),
     h('p', { class: 'hint' }, sealed ? `Decrypted here in ${took} ms.` : 'This message came in clear.'),
     buttons, result));
 }

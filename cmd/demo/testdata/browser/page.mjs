@@ -72,10 +72,12 @@ async function take(page, card = '#incoming article') {
   return {
     failure: await texts(page, '#phone-failure'),
     laptopCode: await texts(page, '#laptop-code'), phoneCode: await texts(page, '#phone-code'),
-    laptopPicture: await page.locator('#laptop-picture').innerHTML(), phonePicture: await page.locator('#phone-picture').evaluateAll((all) => all.map((p) => p.innerHTML).join('')),
+    laptopPicture: await source(page, '#laptop-picture'), phonePicture: await source(page, '#phone-picture'),
     payment: await texts(page, '.payment'),
   };
 }
+
+const source = (page, selector) => page.locator(selector).evaluateAll((all) => all.map((p) => p.src).join(''));
 
 // confirm confirms on the phone, and waits for the laptop.
 async function confirm(page) {
@@ -258,7 +260,7 @@ async function pocket() {
 
 // portrait takes the picture of the README.
 async function portrait() {
-  const page = await visit({ viewport: { width: 1180, height: 900 } });
+  const page = await visit({ viewport: { width: 1120, height: 740 } });
   await send(page, 'push', { operation: 'payment' });
   await take(page);
   await confirm(page);
@@ -277,7 +279,10 @@ try {
   }
   result.keyboard = await keyboard();
   result.pocket = await pocket();
-  if (job.portrait) await portrait();
+  if (job.portrait) {
+    await page.context().close();
+    await portrait();
+  }
 } finally {
   await browser.close();
 }
