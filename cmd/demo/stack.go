@@ -187,18 +187,22 @@ func (s *stack) close() {
 
 func (s *stack) url() string { return "http://" + s.address }
 
-// siteOf returns the address of a site in a Caddyfile, and where it binds. A site
-// on the loopback interface answers to that host only, so that no page of
-// another site reaches it under a name of its own.
-func siteOf(address string) (site, host string, err error) {
+// siteOf returns the addresses of a site in a Caddyfile, and where it binds. A
+// site on the loopback interface answers to that host and to localhost only, so
+// that no page of another site reaches it under a name of its own.
+func siteOf(address string) (sites, host string, err error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host == "" {
 		return "", "", fmt.Errorf("--listen %s: it takes host:port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for all interfaces", address)
 	}
-	if isLoopback(host) {
-		return "http://" + address, strings.TrimSuffix(address, ":"+port), nil
+	host = strings.TrimSuffix(address, ":"+port) // as in a URL
+	switch {
+	case !isLoopback(strings.Trim(host, "[]")):
+		return "http://:" + port, host, nil
+	case host == "localhost":
+		return "http://" + address, host, nil
 	}
-	return "http://:" + port, strings.TrimSuffix(address, ":"+port), nil
+	return "http://" + address + ", http://localhost:" + port, host, nil
 }
 
 func isLoopback(host string) bool {

@@ -119,7 +119,9 @@ func mailArtefact(source []byte, view string) artefact {
 	if read, err := mail.Read(source); err == nil {
 		a.Subject = read.Subject
 		for _, picture := range read.Pictures {
-			a.Content, _ = scan(bytes.NewReader(picture))
+			if content, err := scan(bytes.NewReader(picture)); err == nil { // not the picture of the visual code
+				a.Content = content
+			}
 		}
 	}
 	return a

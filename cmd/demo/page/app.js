@@ -9,12 +9,12 @@ import { clearSteps, reason, step, stepsOf, timeline } from './steps.js';
 import { addContent, showWire } from './wire.js';
 
 const switches = [
-  { name: 'fcm', title: 'Google', positions: { works: 'works', unregistered: 'says UNREGISTERED', 429: 'says 429, too many', 503: 'says 503, unavailable', silent: 'does not answer' } },
-  { name: 'mail', title: 'Mail server', positions: { works: 'works', refuses: 'refuses the mail' } },
-  { name: 'sms', title: 'SMS gateway', positions: { works: 'works', rejected: 'says no, with status 200' } },
-  { name: 'store', title: 'The sidecar’s store', positions: { works: 'works', fails: 'fails' } },
-  { name: 'key', title: 'Key of the phone', positions: { registered: 'as registered', missing: 'missing', replaced: 'changed by somebody else' } },
-  { name: 'nevisfido', title: 'nevisFIDO', positions: { LTS21: 'LTS21: links in clear', 8.2511: '8.2511: seals its own links' } },
+  ['fcm', 'Google', [['works', 'works'], ['unregistered', 'says UNREGISTERED'], ['429', 'says 429, too many'], ['503', 'says 503, unavailable'], ['silent', 'does not answer']]],
+  ['mail', 'Mail server', [['works', 'works'], ['refuses', 'refuses the mail']]],
+  ['sms', 'SMS gateway', [['works', 'works'], ['rejected', 'says no, with status 200']]],
+  ['store', 'The sidecar’s store', [['works', 'works'], ['fails', 'fails']]],
+  ['key', 'Key of the phone', [['registered', 'as registered'], ['missing', 'missing'], ['replaced', 'changed by somebody else']]],
+  ['nevisfido', 'nevisFIDO', [['LTS21', 'LTS21: links in clear'], ['8.2511', '8.2511: seals its own links']]],
 ];
 
 let handset; // push token and web push subscription, from the demo's server
@@ -165,9 +165,9 @@ async function submit(e) {
 }
 
 function showSwitches() {
-  show('switches', switches.map((s) => h('label', { class: 'switch', for: `switch-${s.name}` }, s.title,
-    h('select', { id: `switch-${s.name}`, 'data-default': Object.keys(s.positions).includes('registered') ? 'registered' : s.name === 'nevisfido' ? 'LTS21' : 'works', change: (e) => turn(s.name, e.target.value) },
-      Object.entries(s.positions).map(([value, title]) => h('option', { value }, title))))));
+  show('switches', switches.map(([name, title, positions]) => h('label', { class: 'switch', for: `switch-${name}` }, title,
+    h('select', { id: `switch-${name}`, 'data-default': positions[0][0], change: (e) => turn(name, e.target.value) },
+      positions.map(([value, text]) => h('option', { value }, text))))));
 }
 
 function mark(select) {

@@ -274,7 +274,10 @@ try {
   const page = await visit({});
   for (const [name, play] of Object.entries(scenes)) {
     const start = Date.now();
-    result[name] = await play(page).catch((e) => { throw new Error(`${name}: ${e.message}`); });
+    result[name] = await play(page).catch(async (e) => {
+      await page.screenshot({ path: join(job.pictures, 'failed.png'), fullPage: true });
+      throw new Error(`${name}: ${e.message}\nThe page says:\n${await texts(page, 'body')}\nThe browser complains: ${complaints}`);
+    });
     result.took[name] = Date.now() - start;
   }
   result.keyboard = await keyboard();
