@@ -47,8 +47,10 @@ type pageView struct {
 	Link    *struct{ Base string }
 	Push    *struct{ Size int }
 	Picture *struct {
-		Version int
-		Module  float64
+		Version  int
+		Module   float64
+		Legible  bool
+		Distance int // cm
 	}
 }
 
@@ -234,6 +236,12 @@ func TestPageReadsQRCodes(t *testing.T) {
 		if m := got.Picture.Module; m < 2 || m > 600/25 {
 			t.Errorf("code %d, version %d: a module has %.1f pixels", i, got.Picture.Version, m)
 		}
+		if i > 0 && got.Picture.Distance > views[i-1].Picture.Distance {
+			t.Errorf("code %d is read from %d cm, a larger one from %d cm", i, got.Picture.Distance, views[i-1].Picture.Distance)
+		}
+	}
+	if first, last := views[0].Picture, views[len(views)-2].Picture; !first.Legible || last.Legible {
+		t.Errorf("at arm's length a phone reads a short message: %t, the longest: %t", first.Legible, last.Legible)
 	}
 	if got := views[len(views)-1]; !strings.Contains(got.Fault, "no readable code in the picture") {
 		t.Errorf("a blank picture: %+v", got)

@@ -3,7 +3,7 @@
 import { text } from "node:stream/consumers";
 import { readDeviceKey } from "../../../cmd/demo/page/devicekey.js";
 import { examine } from "../../../cmd/demo/page/envelope.js";
-import { read } from "../../../cmd/demo/page/qr.js";
+import { legibility, read } from "../../../cmd/demo/page/qr.js";
 import { Fault } from "../../../cmd/demo/page/strict.js";
 
 globalThis.self = globalThis; // which jsQR looks for
@@ -11,7 +11,10 @@ globalThis.self = globalThis; // which jsQR looks for
 async function run({ key, text: input, pixels, width, height }) {
   try {
     const picture = pixels && { data: new Uint8ClampedArray(Buffer.from(pixels, "base64")), width, height };
-    const readPicture = () => read(picture);
+    const readPicture = async () => {
+      const code = await read(picture);
+      return { ...code, ...legibility(code.modules, code.module) };
+    };
     const deviceKey = key && (await readDeviceKey(key));
     const seen = await examine(input, { key: deviceKey, readPicture });
     return { ...seen, thumbprint: deviceKey?.thumbprint };

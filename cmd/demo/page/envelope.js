@@ -14,9 +14,10 @@ const noMessage = "there is no message in it: give a link with dispatchTokenResp
   "a push message, an out-of-band payload, a JWE, or the answer of a dispatch call";
 
 /**
- * Takes a text apart. key is a DeviceKey of devicekey.js, or nothing; readPicture
- * reads the QR code in a Blob, as qr.js does. The result has those of these
- * members that there are:
+ * Takes a message apart: a text, or a file (a Blob) with text or a picture. key
+ * is what readDeviceKey of devicekey.js gives, or nothing; readPicture reads the
+ * QR code in a Blob, as qr.js does. The result has those of these members that
+ * there are:
  *
  *   answer   {dispatcher, result} of a dispatch call
  *   picture  what readPicture says of it
@@ -27,30 +28,18 @@ const noMessage = "there is no message in it: give a link with dispatchTokenResp
  *   payload  the object that the app reads
  *   problems what an app may stumble over, as sentences
  *
- * A Fault says why nothing can be seen.
+ * A Fault says why it goes no further; its member seen is what was seen so far.
  */
 export async function examine(input, { key, readPicture } = {}) {
   const message = new Message(key, readPicture);
   if (key?.refused) message.problem(`no sidecar seals for this key: ${key.refused}`);
-  await message.take(input);
-  return message.seen;
-}
-
-/** The same for a file: a picture of a QR code, or text. */
-export async function examineFile(file, options) {
-  if (file.size > maxInput) throw new Fault("the file is longer than 16 MiB");
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  let text;
   try {
-    if (isPicture(bytes)) throw new Error("no text");
-    text = decode(bytes);
-  } catch {
-    const message = new Message(options.key, options.readPicture);
-    if (options.key?.refused) message.problem(`no sidecar seals for this key: ${options.key.refused}`);
-    await message.takePicture(file);
-    return message.seen;
+    await (typeof input === "string" ? message.take(input) : message.takeFile(input));
+  } catch (e) {
+    e.seen = message.seen;
+    throw e;
   }
-  return examine(text, options);
+  return message.seen;
 }
 
 /** Whether a member of the payload must not be shown. */
@@ -98,8 +87,20 @@ class Message {
     return this.takeEnvelope(envelope);
   }
 
+  async takeFile(file) {
+    if (file.size > maxInput) throw new Fault("the file is longer than 16 MiB");
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    if (isPicture(bytes)) return this.takePicture(file);
+    let text;
+    try {
+      text = decode(bytes);
+    } catch {
+      return this.takePicture(file); // of another format, if it is one
+    }
+    return this.take(text);
+  }
+
   async takePicture(blob) {
-    if (!this.readPicture) throw new Fault("reading the picture: there is nothing to read it with");
     this.seen.picture = await this.readPicture(blob);
     return this.take(this.seen.picture.text);
   }
