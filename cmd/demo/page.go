@@ -69,6 +69,9 @@ func startPage(s *stack, hash string, mode nevis.Mode) (*page, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/nevisfido/", p.upstream.handler(s.nevis.Addr()))
 	mux.Handle("/", static(http.FileServerFS(files)))
+	mux.Handle("/inspect", static(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, files, "inspect.html")
+	})))
 	mux.HandleFunc("POST /demo/handsets", p.addHandset)
 	mux.HandleFunc("POST /demo/handsets/{id}/token", p.renewToken)
 	mux.HandleFunc("GET /demo/events/{id}", p.serveEvents)
@@ -76,7 +79,6 @@ func startPage(s *stack, hash string, mode nevis.Mode) (*page, error) {
 	mux.HandleFunc("GET /demo/mails/{id}", p.serveMail)
 	mux.HandleFunc("GET /demo/letters/{id}", p.serveLetter)
 	mux.HandleFunc("GET /demo/letters/{id}/picture", p.serveLetterPicture)
-	mux.HandleFunc("POST /demo/scan", serveScan)
 	mux.HandleFunc("POST /demo/switches", p.setSwitch)
 	p.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {

@@ -5,6 +5,7 @@ import { canWork, makeKey, makePhone } from './keys.js';
 import * as laptop from './laptop.js';
 import * as nevisfido from './nevisfido.js';
 import { arrived, clearPhone, openArtefact, showOwner } from './phone.js';
+import { readPicture } from './qr.js';
 import { clearSteps, reason, step, stepsOf, timeline } from './steps.js';
 import { addContent, showWire } from './wire.js';
 
@@ -71,7 +72,11 @@ const openWith = (via, find) => async () => openArtefact(await find(), via, cont
 
 // scan has the phone's camera look at a picture.
 async function scan(picture) {
-  return (await call('POST', '/demo/scan', { headers: { 'Content-Type': 'application/octet-stream' }, body: picture })).text;
+  try {
+    return (await readPicture(picture)).text;
+  } catch (fault) {
+    throw new Error(`The camera finds no message: ${fault.message}.`);
+  }
 }
 
 // offer puts what the phone's user can take from a channel on the phone's

@@ -1,7 +1,9 @@
 // The middle column: what left the sidecar, and what can be read in it.
 
 import { h, number, pretty, shorten, show } from './dom.js';
-import { bytesOf, envelopeOf } from './keys.js';
+import { takeApart } from './jwe.js';
+import { envelopeOf } from './keys.js';
+import { bytesOf } from './strict.js';
 
 const parties = {
   fcm: ['Firebase Cloud Messaging', 'Google sees the title, the phone’s push token and how long the message is. The message itself is sealed.'],
@@ -25,35 +27,25 @@ function search(token, texts) {
   for (const text of texts) {
     found ||= text.includes(token);
     for (const [run] of text.replace(/=?\r?\n/g, '').matchAll(/[A-Za-z0-9+/_-]{32,}/g)) {
-      try {
-        const inner = latin1(bytesOf(run.slice(0, run.length - (run.length % 4 === 1 ? 1 : 0))));
-        decoded++;
-        found ||= inner.includes(token);
-      } catch { /* no base64 */ }
+      const inner = bytesOf(run.slice(0, run.length - (run.length % 4 === 1 ? 1 : 0)));
+      if (!inner) continue; // no base64
+      decoded++;
+      found ||= latin1(inner).includes(token);
     }
   }
   return { found, decoded };
 }
 
-const jwePart = (name, text, sentence, shown) => h('tr', {},
-  h('th', { scope: 'row' }, name),
-  h('td', {}, h('code', {}, shown ?? shorten(text, 36)), h('span', {}, sentence)),
-  h('td', { class: 'size' }, `${number(Math.floor(text.length * 3 / 4))} B`));
-
-// jweTable takes a compact JWE apart.
+// jweTable shows the parts of a compact JWE.
 function jweTable(jwe) {
-  const [header, key, iv, ciphertext, tag] = jwe.split('.');
-  const { alg, enc, epk } = JSON.parse(latin1(bytesOf(header)));
-  const rsa = alg.startsWith('RSA');
+  const { alg, enc, parts } = takeApart(jwe);
   return h('table', { class: 'jwe' },
     h('caption', {}, 'The message, a JWE of five parts'),
     h('thead', {}, h('tr', {}, ['Part', 'What it is', 'Size'].map((t) => h('th', { scope: 'col' }, t)))),
-    h('tbody', {},
-      jwePart('Header', header, epk ? 'How it is sealed, and a key that was made for this message alone. Readable, and protected from change.' : 'How it is sealed. Readable, and protected from change.', `${alg}, ${enc}`),
-      jwePart('Key', key, rsa ? 'A fresh key, encrypted with the public key of the phone. Only the phone’s private key gives it back.' : 'A fresh key, wrapped with what only the phone’s private key can agree on.'),
-      jwePart('IV', iv, 'Makes that equal messages look different each time.'),
-      jwePart('Ciphertext', ciphertext, 'Token, redeem URL and the bank’s data, encrypted with the fresh key.'),
-      jwePart('Tag', tag, 'Shows the phone each change, of the header too.')));
+    h('tbody', {}, parts.map(({ name, text, size, sentence }, i) => h('tr', {},
+      h('th', { scope: 'row' }, name),
+      h('td', {}, h('code', {}, i === 0 ? `${alg}, ${enc}` : shorten(text, 36)), h('span', {}, sentence)),
+      h('td', { class: 'size' }, `${number(size)} B`)))));
 }
 
 function searchResult(a, token, sealed) {

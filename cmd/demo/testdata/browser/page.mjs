@@ -147,7 +147,6 @@ const scenes = {
   // What nobody should give to the phone.
   async nonsense(page) {
     await page.locator('details.extras').evaluate((d) => { d.open = true; });
-    expected = /demo\/scan/;
     const seen = {};
     const failure = async (act) => {
       await page.evaluate(() => document.getElementById('opened').replaceChildren());
