@@ -257,9 +257,18 @@ async function pocket() {
   return seen;
 }
 
+// workbench takes the message of an example apart.
+async function workbench(page) {
+  await page.click('footer a');
+  await page.click('#example');
+  await page.waitForSelector('#result > *');
+  await check(page, 'workbench');
+  return { example: await texts(page, '#result') };
+}
+
 // portrait takes the picture of the README.
 async function portrait() {
-  const page = await visit({ viewport: { width: 1120, height: 740 } });
+  const page = await visit({ viewport: { width: 1120, height: 690 } });
   await send(page, 'push', { operation: 'payment' });
   await take(page);
   await confirm(page);
@@ -279,6 +288,7 @@ try {
     });
     result.took[name] = Date.now() - start;
   }
+  result.workbench = await workbench(page);
   result.keyboard = await keyboard();
   result.pocket = await pocket();
   if (job.portrait) {
