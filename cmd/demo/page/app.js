@@ -125,6 +125,7 @@ async function ask(form) {
   show('answers');
   show('artefacts', h('p', { class: 'empty' }, 'On its way …'));
   answer = undefined;
+  await turning;
   const targetId = await choose(what, $('target').value);
   const since = Date.now();
   const body = nevisfido.request(what, channel, targetId);
@@ -179,18 +180,39 @@ function mark(select) {
   select.parentElement.classList.toggle('broken', select.value !== select.dataset.default);
 }
 
-async function turn(name, position) {
+let turned = {}; // positions, as the server has told
+let turning = Promise.resolve(); // what is being told to the server
+let waiting = 0;
+
+// showPositions moves the switches to where they are, but for those that the
+// user has just moved.
+function showPositions() {
+  if (waiting > 0) return;
+  for (const [name, position] of Object.entries(turned)) {
+    const select = $(`switch-${name}`);
+    select.value = position;
+    mark(select);
+  }
+}
+
+function turn(name, position) {
   mark($(`switch-${name}`));
   if (name === 'key') {
     condition = position;
     return;
   }
-  try {
-    await post('/demo/switches', { name, position });
-    await showHealth();
-  } catch (error) {
-    notice(error.message);
-  }
+  waiting++;
+  turning = turning.then(async () => {
+    try {
+      await post('/demo/switches', { name, position });
+      turned[name] = position;
+      await showHealth();
+    } catch (error) {
+      notice(error.message);
+    }
+    waiting--;
+    showPositions();
+  });
 }
 
 function listen() {
@@ -198,11 +220,8 @@ function listen() {
   events.addEventListener('state', (e) => {
     const state = JSON.parse(e.data);
     boot = state.boot;
-    for (const [name, position] of Object.entries(state.switches)) {
-      const select = $(`switch-${name}`);
-      select.value = position;
-      mark(select);
-    }
+    turned = state.switches;
+    showPositions();
     $('pages').hidden = state.pages < 2;
     show('pages', `This page is open ${state.pages} times. Each has a phone of its own; what is broken is broken for all.`);
   });

@@ -268,7 +268,7 @@ async function workbench(page) {
 
 // portrait takes the picture of the README.
 async function portrait() {
-  const page = await visit({ viewport: { width: 1120, height: 690 } });
+  const page = await visit({ viewport: { width: 1360, height: 1000 }, deviceScaleFactor: 0.75 });
   await send(page, 'push', { operation: 'payment' });
   await take(page);
   await confirm(page);
