@@ -69,6 +69,9 @@ func startPage(s *stack, hash string, mode nevis.Mode) (*page, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/nevisfido/", p.upstream.handler(s.nevis.Addr()))
 	mux.Handle("/", static(http.FileServerFS(files)))
+	mux.Handle("GET /inspect", static(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, files, "inspect.html")
+	})))
 	mux.HandleFunc("POST /demo/handsets", p.addHandset)
 	mux.HandleFunc("POST /demo/handsets/{id}/token", p.renewToken)
 	mux.HandleFunc("GET /demo/events/{id}", p.serveEvents)
