@@ -2,11 +2,13 @@ package command
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"image"
 	"image/draw"
 	"image/png"
+	"math/big"
 	"os"
 	"os/exec"
 	"regexp"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -246,4 +249,76 @@ func TestPageReadsQRCodes(t *testing.T) {
 	if got := views[len(views)-1]; !strings.Contains(got.Fault, "no readable code in the picture") {
 		t.Errorf("a blank picture: %+v", got)
 	}
+}
+
+// TestPageRefusesTheSameKeys: with the rule that the key breaks, in the words of
+// the sidecar.
+func TestPageRefusesTheSameKeys(t *testing.T) {
+	rsaKey, ecKey := newPhone(t, "RSA-2048").jwk(t), newPhone(t, "P-256").jwk(t)
+	p, q, near := somePrime(t, 1024), somePrime(t, 1024), new(big.Int)
+	for near.Add(p, big.NewInt(2)); !near.ProbablyPrime(20); {
+		near.Add(near, big.NewInt(2))
+	}
+	keys := []struct{ jwk, reason string }{
+		{rsaKey, ""},
+		{ecKey, ""},
+		{privateRSA(t, p, q), ""},
+		{strings.Replace(rsaKey, `"use":"enc"`, `"use":"sig"`, 1), "wrong_use"},
+		{strings.Replace(rsaKey, `"RSA-OAEP-256"`, `"RSA1_5"`, 1), "wrong_algorithm"},
+		{strings.Replace(ecKey, `"ECDH-ES+A256KW"`, `"ECDH-ES+A192KW"`, 1), "wrong_algorithm"},
+		{privateRSA(t, somePrime(t, 768), somePrime(t, 768)), "rsa_size"},
+		{privateRSA(t, p, near), "rsa_weak_modulus"},
+	}
+	messages := make([]pageMessage, 0, len(keys))
+	for _, key := range keys {
+		messages = append(messages, pageMessage{Key: key.jwk, Text: openPlain})
+	}
+	for i, got := range inspect(t, messages) {
+		var public map[string]any
+		if err := json.Unmarshal([]byte(keys[i].jwk), &public); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"d", "p", "q", "dp", "dq", "qi"} {
+			delete(public, name)
+		}
+		var want []string
+		switch _, err := encrypt.ParseKey([]byte(asJSON(t, public)), encrypt.Policy{}); {
+		case err != nil && strings.Contains(err.Error(), "("+keys[i].reason+")"):
+			want = []string{"no sidecar seals for this key: " + err.Error()}
+		case err != nil || keys[i].reason != "":
+			t.Fatalf("key %d: %v, want %s", i, err, keys[i].reason)
+		}
+		if got.Fault != "" || !slices.Equal(got.Problems, want) {
+			t.Errorf("key %d: the page says %s%q, want %q", i, got.Fault, got.Problems, want)
+		}
+	}
+}
+
+const exponent = 65537
+
+// somePrime is one that can be half of a key.
+func somePrime(t *testing.T, bits int) *big.Int {
+	t.Helper()
+	for {
+		p, err := rand.Prime(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if new(big.Int).Mod(p, big.NewInt(exponent)).Int64() != 1 {
+			return p
+		}
+	}
+}
+
+// privateRSA is the private JWK of two primes.
+func privateRSA(t *testing.T, p, q *big.Int) string {
+	t.Helper()
+	one, e := big.NewInt(1), big.NewInt(exponent)
+	p1, q1 := new(big.Int).Sub(p, one), new(big.Int).Sub(q, one)
+	d := new(big.Int).ModInverse(e, new(big.Int).Mul(p1, q1))
+	text := func(n *big.Int) string { return base64.RawURLEncoding.EncodeToString(n.Bytes()) }
+	return asJSON(t, map[string]string{
+		"kty": "RSA", "n": text(new(big.Int).Mul(p, q)), "e": text(e), "d": text(d), "p": text(p), "q": text(q),
+		"dp": text(new(big.Int).Mod(d, p1)), "dq": text(new(big.Int).Mod(d, q1)), "qi": text(new(big.Int).ModInverse(q, p)),
+	})
 }

@@ -69,7 +69,7 @@ func startPage(s *stack, hash string, mode nevis.Mode) (*page, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/nevisfido/", p.upstream.handler(s.nevis.Addr()))
 	mux.Handle("/", static(http.FileServerFS(files)))
-	mux.Handle("/inspect", static(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("GET /inspect", static(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, files, "inspect.html")
 	})))
 	mux.HandleFunc("POST /demo/handsets", p.addHandset)

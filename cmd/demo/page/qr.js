@@ -1,6 +1,6 @@
 // Reads the QR code in a picture, and says whether a phone reads it too.
 
-import { Fault } from "./strict.js";
+import { Fault } from './strict.js';
 
 const maxPixels = 32 << 20;
 const maxSide = 2000; // pixels: a larger picture is made smaller first
@@ -11,16 +11,16 @@ export async function readPicture(blob) {
   try {
     bitmap = await createImageBitmap(blob);
   } catch {
-    throw new Fault("reading the picture: the file is damaged, or no picture that this browser knows");
+    throw new Fault('reading the picture: the file is damaged, or no picture that this browser knows');
   }
   const { width, height } = bitmap;
   if (width * height > maxPixels) throw new Fault(`the picture has ${width} x ${height} pixels: cut the code out of it`);
   const scale = Math.min(1, maxSide / Math.max(width, height));
-  const canvas = document.createElement("canvas");
+  const canvas = document.createElement('canvas');
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
-  const drawing = canvas.getContext("2d");
-  drawing.fillStyle = "#fff"; // behind what is transparent
+  const drawing = canvas.getContext('2d');
+  drawing.fillStyle = '#fff'; // behind what is transparent
   drawing.fillRect(0, 0, canvas.width, canvas.height);
   drawing.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   const code = await read(drawing.getImageData(0, 0, canvas.width, canvas.height));
@@ -32,10 +32,10 @@ export async function readPicture(blob) {
  * modules, module}, with the modules on a side and the pixels of one.
  */
 export async function read({ data, width, height }) {
-  await import("./vendor/jsQR.js"); // a script that sets jsQR
+  await import('./vendor/jsQR.js'); // a script that sets jsQR
   const code = globalThis.jsQR(data, width, height);
   if (!code) {
-    throw new Fault("no readable code in the picture: cut the code out of it with a light margin, or take a sharper picture");
+    throw new Fault('no readable code in the picture: cut the code out of it with a light margin, or take a sharper picture');
   }
   const { topLeftCorner: a, topRightCorner: b } = code.location;
   const modules = 17 + 4 * code.version;
@@ -60,7 +60,8 @@ export function legibility(modules, module) {
     ? "a phone reads it at arm's length"
     : `a phone has to come closer than arm's length (${armsLength} cm): show it larger, or give the dispatcher short_links`;
   return {
-    distance, legible,
+    distance,
+    legible,
     sentence: `On a screen with 96 dots per inch the code is ${side} cm wide, and a phone reads it from about ${distance} cm: ${verdict}.`,
   };
 }

@@ -4,7 +4,7 @@
 export class Fault extends Error {}
 
 const utf8 = new TextEncoder();
-const text = new TextDecoder("utf-8", { fatal: true });
+const text = new TextDecoder('utf-8', { fatal: true });
 
 export const encode = (string) => utf8.encode(string);
 export const decode = (bytes) => text.decode(bytes);
@@ -14,15 +14,19 @@ export const size = (string) => utf8.encode(string).length;
 
 /** Decodes base64 of either alphabet, with or without padding; null for anything else. */
 export function bytesOf(base64) {
-  const plain = base64.replace(/=+$/, "").replace(/[\r\n]/g, "").replaceAll("-", "+").replaceAll("_", "/");
+  const plain = base64
+    .replace(/=+$/, '')
+    .replace(/[\r\n]/g, '')
+    .replaceAll('-', '+')
+    .replaceAll('_', '/');
   if (!/^[A-Za-z0-9+/]*$/.test(plain) || plain.length % 4 === 1) return null;
   return Uint8Array.from(atob(plain), (c) => c.charCodeAt(0));
 }
 
 export function base64url(bytes) {
-  let binary = "";
+  let binary = '';
   for (const b of new Uint8Array(bytes)) binary += String.fromCharCode(b);
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  return btoa(binary).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
 }
 
 /** Whether a text is base64url without padding, in its only spelling (RFC 7515, section 2). */
@@ -38,9 +42,9 @@ export function parseObject(json) {
   try {
     value = JSON.parse(json);
   } catch {
-    throw new Fault("invalid JSON");
+    throw new Fault('invalid JSON');
   }
-  if (value === null || typeof value !== "object" || Array.isArray(value)) throw new Fault("not a JSON object");
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new Fault('not a JSON object');
   refuseDuplicates(json);
   return value;
 }
@@ -50,25 +54,25 @@ export function parseObject(json) {
 function refuseDuplicates(json) {
   const open = []; // the names of each object around, null for a list
   for (const [token, colon] of json.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g)) {
-    if (token === "{") open.push(new Set());
-    else if (token === "[") open.push(null);
-    else if (token === "}" || token === "]") open.pop();
+    if (token === '{') open.push(new Set());
+    else if (token === '[') open.push(null);
+    else if (token === '}' || token === ']') open.pop();
     else if (colon) {
       const names = open.at(-1);
       const name = JSON.parse(token.slice(0, -colon.length));
-      if (names.has(name)) throw new Fault("duplicate member name");
+      if (names.has(name)) throw new Fault('duplicate member name');
       names.add(name);
     }
   }
 }
 
 /** A member, or undefined where it is missing or null. */
-export const member = (object, name) => (isObject(object) && Object.hasOwn(object, name) ? object[name] ?? undefined : undefined);
+export const member = (object, name) => (isObject(object) && Object.hasOwn(object, name) ? (object[name] ?? undefined) : undefined);
 
-export const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+export const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** A member that is a text, or "". */
 export function textOf(object, name) {
   const value = member(object, name);
-  return typeof value === "string" ? value : "";
+  return typeof value === 'string' ? value : '';
 }
