@@ -257,15 +257,6 @@ async function pocket() {
   return seen;
 }
 
-// workbench takes the message of an example apart.
-async function workbench(page) {
-  await page.click('footer a');
-  await page.click('#example');
-  await page.waitForSelector('#result > *');
-  await check(page, 'workbench');
-  return { example: await texts(page, '#result') };
-}
-
 // portrait takes the picture of the README.
 async function portrait() {
   const page = await visit({ viewport: { width: 1360, height: 1000 }, deviceScaleFactor: 0.75 });
@@ -288,7 +279,6 @@ try {
     });
     result.took[name] = Date.now() - start;
   }
-  result.workbench = await workbench(page);
   result.keyboard = await keyboard();
   result.pocket = await pocket();
   if (job.portrait) {
