@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
@@ -163,8 +164,7 @@ func (p *page) serveLetter(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", "application/pdf")
-	_, _ = w.Write(pdf)
+	http.ServeContent(w, r, "letter.pdf", time.Time{}, bytes.NewReader(pdf))
 }
 
 // letterView returns where a letter can be seen: as a picture where there is a

@@ -259,7 +259,7 @@ async function pocket() {
 
 // portrait takes the picture of the README.
 async function portrait() {
-  const page = await visit({ viewport: { width: 1360, height: 1000 }, deviceScaleFactor: 0.75 });
+  const page = await visit({ viewport: { width: 1360, height: 940 }, deviceScaleFactor: 0.7 });
   await send(page, 'push', { operation: 'payment' });
   await take(page);
   await confirm(page);
