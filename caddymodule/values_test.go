@@ -47,6 +47,7 @@ var refusedValues = []refusedValue{
 	{"", "encode gzip", ""},
 	{"", "visual_code 1", ""},
 	{"", "observe on", ""},
+	{"", "shapes {shapes}", ""},
 	{"", "store redis", ""},
 	{"", "store redis redis.example.com:6379", ""},
 	{"", "store redis rediss://a.example.com rediss://b.example.com", ""},
