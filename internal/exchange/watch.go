@@ -25,7 +25,7 @@ func (x *Exchange) watch(w http.ResponseWriter, r *http.Request, route nevisfido
 		return err
 	}
 	x.Shapes.Passed(shapes.Message{
-		Route: route, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, DeviceSignature: r.Header.Get(deviceSignature),
+		Route: route, Query: r.URL.RawQuery, DeviceSignature: r.Header.Get(deviceSignature),
 		Request: request.body(r.Header), Status: copying.status, Answer: answer.body(copying.header),
 	})
 	return nil
@@ -46,10 +46,7 @@ func (c *copied) Write(p []byte) (int, error) {
 }
 
 func (c *copied) body(h http.Header) shapes.Body {
-	return shapes.Body{
-		ContentType: h.Get("Content-Type"), ContentEncoding: h.Get("Content-Encoding"),
-		Text: c.text, TooLarge: c.tooLarge,
-	}
+	return shapes.Body{ContentEncoding: h.Get("Content-Encoding"), Text: c.text, TooLarge: c.tooLarge}
 }
 
 // copyingWriter keeps a copy of an answer that is on its way to the caller.

@@ -1,6 +1,7 @@
 package shapes
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -91,21 +92,20 @@ func (c *Collector) run() {
 	}
 }
 
+// save writes what is new.
 func (c *Collector) save() error {
 	c.mu.Lock()
 	if !c.changed {
 		c.mu.Unlock()
 		return nil
 	}
-	snapshot := NewSet()
-	snapshot.Merge(c.set)
+	content, err := json.MarshalIndent(c.set, "", "\t")
 	c.changed = false
 	c.mu.Unlock()
-	err := snapshot.save(c.path)
-	if err != nil {
+	if err = errors.Join(err, save(c.path, append(content, '\n'))); err != nil {
 		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.changed = true
-		c.mu.Unlock()
 	}
 	return err
 }

@@ -1,9 +1,8 @@
 package shapes
 
 import (
-	"slices"
+	"regexp"
 	"strings"
-	"unicode"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -30,10 +29,15 @@ var documented = words(`
 // of what is below them, documented names alone are told.
 var callers = words("data nma_data notification transaction uafResponse uafRequest")
 
+const dispatchResults = "dispatched dispatchError dispatchTargetExpired dispatchTargetNotFound dispatcherNotFound userNotFound internalError"
+
+// DispatchResults returns the values of dispatchResult that are documented.
+func DispatchResults() []string { return strings.Fields(dispatchResults) }
+
 // constants are the values that say what a message is, and nothing of anybody.
 // They count as types.
 var constants = map[string]map[string]bool{
-	"dispatchResult": words("dispatched dispatchError dispatchTargetExpired dispatchTargetNotFound dispatcherNotFound userNotFound internalError"),
+	"dispatchResult": words(dispatchResults),
 	"dispatcher":     builtIn,
 	"name":           builtIn,
 	"op":             words("Reg Auth Dereg"),
@@ -50,9 +54,6 @@ var constants = map[string]map[string]bool{
 
 var builtIn = words(nevisfido.BuiltInFCM + " " + nevisfido.BuiltInLink + " " + nevisfido.BuiltInQRCode + " " + nevisfido.BuiltInLinkQR)
 
-// mediaTypes are those that are told; any other is "other".
-var mediaTypes = words("application/json application/fido+uaf application/jose text/html text/plain application/problem+json")
-
 func words(text string) map[string]bool {
 	set := map[string]bool{}
 	for word := range strings.FieldsSeq(text) {
@@ -61,32 +62,7 @@ func words(text string) map[string]bool {
 	return set
 }
 
-// tellable tells whether an undocumented name looks like one that a programmer
-// chose: ASCII letters in words of some length, with few digits. Ids, addresses,
-// numbers and base64 do not.
-func tellable(name string) bool {
-	if len(name) > maxName || name == "" || !isLetter(rune(name[0])) {
-		return false
-	}
-	digits, starts, before := 0, 1, rune(0)
-	for _, c := range name {
-		switch {
-		case isLetter(c):
-			if unicode.IsUpper(c) && !unicode.IsUpper(before) && before != 0 || isDigit(before) {
-				starts++
-			}
-		case isDigit(c):
-			if digits++; !isDigit(before) {
-				starts++
-			}
-		case !slices.Contains([]rune("_-."), c):
-			return false
-		}
-		before = c
-	}
-	return digits <= 2 && len(name) >= 3*starts-2
-}
-
-func isLetter(c rune) bool { return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' }
-
-func isDigit(c rune) bool { return '0' <= c && c <= '9' }
+// tellable matches undocumented names that look as if a programmer chose them:
+// words of letters, of which a digit may be the last. Ids, addresses, numbers and
+// base64 do not.
+var tellable = regexp.MustCompile(`^[A-Za-z][a-z]+([_.-]?[A-Za-z][a-z]*){0,6}[0-9]?$`)

@@ -3,7 +3,6 @@ package shapes
 import (
 	"encoding/base64"
 	"fmt"
-	"mime"
 	"net/url"
 	"strings"
 
@@ -15,27 +14,33 @@ import (
 // holds has " in text" or " in base64" after it, and constants have "= " before
 // them.
 const (
-	Object    = "object"
-	JWK       = "JWK"
-	InText    = " in text"
-	InBase64  = " in base64"
-	Constant  = "= "
-	Link      = "link"
-	Picture   = "PNG" + InBase64
-	JWE       = "JWE"
-	JWS       = "JWS"
-	Digits    = "digits"
-	String    = "string"
-	Number    = "number"
-	Empty     = "nothing"
-	NotJSON   = "not strict JSON"
-	TooLarge  = "too large to be read"
-	Coded     = "content-coded"
-	Header    = "(header)"       // of a JWE or JWS
-	Payload   = "(payload)"      // of a JWS
-	Media     = "(content type)" // of a message
-	Spelling  = "(path)"         // of a request
-	Parameter = "dispatchTokenResponse"
+	Object      = "object"
+	Array       = "array"
+	JWK         = "JWK"
+	InText      = " in text"
+	InBase64    = " in base64"
+	Constant    = "= "
+	Link        = "link"
+	Picture     = "PNG" + InBase64
+	JWE         = "JWE"
+	JWS         = "JWS"
+	Digits      = "digits"
+	String      = "string"
+	Number      = "number"
+	Null        = "null"
+	EmptyString = "empty string"
+	Empty       = "nothing"
+	NotJSON     = "not strict JSON"
+	TooLarge    = "too large to be read"
+	Coded       = "content-coded"
+)
+
+// Members that are not those of an object.
+const (
+	Elements  = "[]"                    // of an array
+	Header    = "(header)"              // of a JWE or JWS
+	Payload   = "(payload)"             // of a JWS
+	Parameter = "dispatchTokenResponse" // of a link
 )
 
 // DeviceSignature is the header of the device service that counts as a member.
@@ -50,8 +55,9 @@ var callNames = map[nevisfido.Call]string{
 // Message is a call and its answer.
 type Message struct {
 	Route           nevisfido.Route
-	Path, Query     string
+	Query           string
 	DeviceSignature string // the header of that name
+	Asked           bool   // it was made to get the answer, which alone counts
 	Request         Body
 	Status          int // of the answer; 0 for none
 	Answer          Body
@@ -59,45 +65,23 @@ type Message struct {
 
 // Body is that of a request or an answer.
 type Body struct {
-	ContentType, ContentEncoding string
-	Text                         []byte
-	TooLarge                     bool // Text is its beginning
+	ContentEncoding string
+	Text            []byte
+	TooLarge        bool // Text is its beginning
 }
 
 // Add takes in a call and its answer.
 func (s *Set) Add(m Message) {
-	name := callNames[m.Route.Call]
-	r := s.reader(m)
-	if n := s.message(name + " request"); n != nil {
+	r, name := s.reader(m), callNames[m.Route.Call]
+	if n := s.message(name + " request"); n != nil && !m.Asked {
 		r.body(n, m.Request)
-		s.member(n, Spelling).is(spelling(m.Path))
 		if m.DeviceSignature != "" {
-			c := s.member(n, DeviceSignature)
-			if c != nil {
-				r.text(c, "", m.DeviceSignature, 1, false)
-			}
+			r.text(s.member(n, DeviceSignature), "", m.DeviceSignature, 1, false)
 		}
 	}
-	s.addAnswer(r, m)
-}
-
-// AddAnswer takes in an answer alone, to a request that was made to get it.
-func (s *Set) AddAnswer(m Message) { s.addAnswer(s.reader(m), m) }
-
-func (s *Set) addAnswer(r *reader, m Message) {
-	if n := s.message(fmt.Sprintf("%s answer %d", callNames[m.Route.Call], m.Status)); m.Status != 0 && n != nil {
+	if n := s.message(fmt.Sprintf("%s answer %d", name, m.Status)); n != nil {
 		r.body(n, m.Answer)
 	}
-}
-
-func spelling(path string) string {
-	switch {
-	case strings.Contains(path, "//"), strings.Contains(path, ";"), strings.Contains(path, "%"):
-		return "another spelling"
-	case strings.HasSuffix(path, "/"):
-		return "with a trailing slash"
-	}
-	return "plain"
 }
 
 // A reader takes in one call. A name that is a value somewhere in the same call,
@@ -160,13 +144,6 @@ func decode(text string) []byte {
 }
 
 func (r *reader) body(n *Node, b Body) {
-	media, _, _ := mime.ParseMediaType(b.ContentType)
-	if !mediaTypes[media] && b.ContentType != "" {
-		media = "other"
-	}
-	if media != "" {
-		r.set.member(n, Media).is(media)
-	}
 	switch text := strings.TrimSpace(string(b.Text)); {
 	case b.TooLarge:
 		n.is(TooLarge)
@@ -202,7 +179,7 @@ func (r *reader) value(n *Node, name string, v strictjson.Value, level int, thei
 			n.is(Number)
 		}
 	case 'n':
-		n.is("null")
+		n.is(Null)
 	case 't', 'f':
 		n.is("boolean")
 	default:
@@ -214,7 +191,7 @@ func (r *reader) value(n *Node, name string, v strictjson.Value, level int, thei
 func (r *reader) inside(n *Node, v strictjson.Value, form string, level int, theirs bool) {
 	switch {
 	case v.Kind() == '[':
-		n.is("array" + form)
+		n.is(Array + form)
 	case v.Member("kty").Kind() == '"':
 		n.is(JWK + form)
 	default:
@@ -225,26 +202,25 @@ func (r *reader) inside(n *Node, v strictjson.Value, form string, level int, the
 		return
 	}
 	for name, child := range v.Children() {
-		if v.Kind() == '[' {
-			r.value(r.set.elements(n), "", child, level+1, theirs)
-			continue
-		}
 		told := name
-		if !documented[name] && (theirs || !tellable(name) || r.values[strings.ToLower(name)]) {
+		switch {
+		case v.Kind() == '[':
+			told = Elements
+		case !documented[name] && (theirs || len(name) > maxName || !tellable.MatchString(name) || r.values[strings.ToLower(name)]):
 			told = masked
 		}
-		c := r.set.member(n, told)
-		switch {
-		case c == nil:
-		case told == masked && theirs:
+		if c := r.set.member(n, told); told == masked && theirs {
 			c.is("not looked at")
-		default:
+		} else {
 			r.value(c, name, child, level+1, theirs || callers[name])
 		}
 	}
 }
 
 func (r *reader) text(n *Node, name, text string, level int, theirs bool) {
+	if n == nil {
+		return
+	}
 	if inside, form := open(text); inside.Exists() {
 		r.inside(n, inside, form, level, theirs)
 		return
@@ -253,7 +229,7 @@ func (r *reader) text(n *Node, name, text string, level int, theirs bool) {
 	case constants[name][text]:
 		n.is(Constant + text)
 	case text == "":
-		n.is("empty string")
+		n.is(EmptyString)
 	case strings.HasPrefix(text, "iVBORw0KGgo"):
 		n.is(Picture)
 	case strings.Contains(text, Parameter+"="):
@@ -261,43 +237,27 @@ func (r *reader) text(n *Node, name, text string, level int, theirs bool) {
 	case r.compact(n, text, level, theirs):
 	case strings.Trim(text, "0123456789") == "":
 		n.is(Digits)
-	case name == "n":
-		n.is(modulus(text))
 	default:
 		n.is(String)
 	}
-}
-
-// modulus tells the size of an RSA key.
-func modulus(text string) string {
-	switch decoded, _ := base64.RawURLEncoding.DecodeString(text); len(decoded) {
-	case 256, 384, 512:
-		return fmt.Sprintf("string of %d bits", 8*len(decoded))
-	}
-	return String
 }
 
 // link takes in what the parameter of a link holds.
 func (r *reader) link(n *Node, text string, level int) {
 	n.is(Link)
 	_, value, _ := strings.Cut(text, Parameter+"=")
-	if i := strings.IndexAny(value, "&#"); i >= 0 {
-		value = value[:i]
-	}
-	c := r.set.member(n, Parameter)
-	if c == nil {
-		return
-	}
+	value, _, _ = strings.Cut(value, "&")
+	value, _, _ = strings.Cut(value, "#")
 	if unescaped, err := url.PathUnescape(value); err == nil {
 		value = unescaped
 	}
-	inside, form := open(value)
-	if !inside.Exists() {
+	c := r.set.member(n, Parameter)
+	if inside, form := open(value); c == nil || !inside.Exists() {
 		c.is(String)
-		return
+	} else {
+		r.gather(inside, level)
+		r.inside(c, inside, form, level+1, false)
 	}
-	r.gather(inside, level)
-	r.inside(c, inside, form, level+1, false)
 }
 
 // compact takes in a compact JWE or JWS, and reports whether a text is one (RFC

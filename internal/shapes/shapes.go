@@ -50,19 +50,37 @@ func NewSet() *Set {
 // Node is the shape of what stood at one place.
 type Node struct {
 	// Types counts what stood there by its type.
-	Types    map[string]int   `json:"types,omitempty"`
-	Members  map[string]*Node `json:"members,omitempty"`  // of objects
-	Elements *Node            `json:"elements,omitempty"` // of arrays
+	Types map[string]int `json:"types,omitempty"`
+	// Members are those of an object. All elements of an array are the member
+	// Elements, and what is in a link, JWE or JWS has members as well.
+	Members map[string]*Node `json:"members,omitempty"`
 	// Cut tells that there was more than a Set holds.
 	Cut bool `json:"cut,omitempty"`
 }
 
-// Member returns the node of a member; nil where there was none.
-func (n *Node) Member(name string) *Node {
-	if n == nil {
-		return nil
+// At returns the node at a path, such as "create_target answer 201/id"; nil where
+// nothing stood there.
+func (s *Set) At(path string) *Node {
+	name, rest, _ := strings.Cut(path, "/")
+	n := s.Messages[name]
+	for rest != "" && n != nil {
+		name, rest, _ = strings.Cut(rest, "/")
+		n = n.Members[name]
 	}
-	return n.Members[name]
+	return n
+}
+
+// Count tells how often one of the types stood there; any, where none is named.
+func (n *Node) Count(kinds ...string) (sum int) {
+	if n == nil {
+		return 0
+	}
+	for kind, count := range n.Types {
+		if len(kinds) == 0 || slices.Contains(kinds, kind) {
+			sum += count
+		}
+	}
+	return sum
 }
 
 // Walk visits a node and all below it, parents first and names in order.
@@ -72,14 +90,16 @@ func (n *Node) Walk(path string, visit func(path string, n *Node)) {
 	}
 	visit(path, n)
 	for _, name := range slices.Sorted(maps.Keys(n.Members)) {
-		n.Members[name].Walk(path+" → "+name, visit)
+		n.Members[name].Walk(path+"/"+name, visit)
 	}
-	n.Elements.Walk(path+"[]", visit)
 }
 
 // Kinds tells the types of a node and how often each was seen, such as "string
 // ×3, null ×1".
 func (n *Node) Kinds() string {
+	if n == nil {
+		return "nothing"
+	}
 	var all []string
 	for _, kind := range slices.Sorted(maps.Keys(n.Types)) {
 		all = append(all, fmt.Sprintf("%s ×%d", kind, n.Types[kind]))
@@ -113,50 +133,12 @@ func (s *Set) member(n *Node, name string) *Node {
 	return m
 }
 
-// elements returns the node of all elements of an array, nil where there is no
-// room.
-func (s *Set) elements(n *Node) *Node {
-	if n.Elements == nil && s.nodes < maxNodes {
-		s.nodes++
-		n.Elements = &Node{}
-	}
-	n.Cut = n.Cut || n.Elements == nil
-	return n.Elements
-}
-
 func (s *Set) grow(among map[string]*Node, name string, most int) *Node {
 	if among[name] == nil && s.nodes < maxNodes && len(among) < most {
 		s.nodes++
 		among[name] = &Node{}
 	}
 	return among[name]
-}
-
-// Merge adds what another Set has seen.
-func (s *Set) Merge(other *Set) {
-	for _, name := range slices.Sorted(maps.Keys(other.Messages)) {
-		s.merge(s.message(name), other.Messages[name])
-	}
-	for note, n := range other.Notes {
-		s.Notes[note] += n
-	}
-}
-
-func (s *Set) merge(to, from *Node) {
-	if to == nil || from == nil {
-		return
-	}
-	to.Cut = to.Cut || from.Cut
-	for kind, n := range from.Types {
-		to.is(kind)
-		to.Types[kind] += n - 1
-	}
-	for _, name := range slices.Sorted(maps.Keys(from.Members)) {
-		s.merge(s.member(to, name), from.Members[name])
-	}
-	if from.Elements != nil {
-		s.merge(s.elements(to), from.Elements)
-	}
 }
 
 // errForeign reports a file that is not one of shapes.
@@ -174,26 +156,23 @@ func Load(path string) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the shapes: %w", err)
 	}
-	var read Set
-	if json.Unmarshal(content, &read) != nil || read.Version != version {
+	s := NewSet()
+	if json.Unmarshal(content, s) != nil || s.Version != version || s.Messages == nil || s.Notes == nil {
 		return nil, fmt.Errorf("reading the shapes in %s: %w", path, errForeign)
 	}
-	s := NewSet() // within its bounds
-	s.Merge(&read)
+	for _, n := range s.Messages {
+		n.Walk("", func(string, *Node) { s.nodes++ })
+	}
 	return s, nil
 }
 
-// save replaces the file as a whole.
-func (s *Set) save(path string) error {
-	content, err := json.MarshalIndent(s, "", "\t")
-	if err != nil {
-		return err
-	}
+// save replaces a file as a whole.
+func save(path string, content []byte) error {
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(append(content, '\n'))
+	_, err = file.Write(content)
 	if err = errors.Join(err, file.Close()); err == nil {
 		err = os.Rename(file.Name(), path)
 	}
