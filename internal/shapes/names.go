@@ -63,6 +63,6 @@ func words(text string) map[string]bool {
 }
 
 // tellable matches undocumented names that look as if a programmer chose them:
-// words of letters, of which a digit may be the last. Ids, addresses, numbers and
-// base64 do not.
-var tellable = regexp.MustCompile(`^[A-Za-z][a-z]+([_.-]?[A-Za-z][a-z]*){0,6}[0-9]?$`)
+// words of letters, in camel case or with underscores, and at most a digit at the
+// end. Ids, addresses, numbers, host names and base64 do not.
+var tellable = regexp.MustCompile(`^[A-Za-z][a-z]+(_?[A-Za-z][a-z]*){0,6}[0-9]?$`)

@@ -163,8 +163,9 @@ func (r *reader) body(n *Node, b Body) {
 	}
 }
 
-// value takes in a value. Below a member of callers only documented names are
-// told, and nothing that is below others.
+// value takes in a value. theirs tells that it is below a member of callers, or
+// below a name that is not told: documented names alone are told there, and
+// nothing of what is below others.
 func (r *reader) value(n *Node, name string, v strictjson.Value, level int, theirs bool) {
 	if n == nil {
 		return
@@ -212,7 +213,7 @@ func (r *reader) inside(n *Node, v strictjson.Value, form string, level int, the
 		if c := r.set.member(n, told); told == masked && theirs {
 			c.is("not looked at")
 		} else {
-			r.value(c, name, child, level+1, theirs || callers[name])
+			r.value(c, name, child, level+1, theirs || told == masked || callers[name])
 		}
 	}
 }
