@@ -90,6 +90,10 @@ func (u *upstream) ask(ctx context.Context, seen *shapes.Set) ([]doctorQuestion,
 		}
 		seen.Add(m)
 	}
+	first := all[0].Status
+	if first == http.StatusBadRequest && !slices.ContainsFunc(all, func(q doctorQuestion) bool { return q.Status != first }) {
+		return nil, errors.New("what answers at --upstream is not nevisFIDO: it answered HTTP status 400 to whatever it was asked; if the port is one for https, write https:// before the host")
+	}
 	return all, nil
 }
 
@@ -182,9 +186,9 @@ func (u *upstream) put(ctx context.Context, q *doctorQuestion) (shapes.Message, 
 // unreachable says what to look at.
 func unreachable(err error) error {
 	failure := httpclient.Explain("asking nevisFIDO", err)
-	look := "check host and port of --upstream, and firewalls between"
+	look := "check https or http, host and port of --upstream, and firewalls between"
 	if failure.Reason == httpclient.ReasonTLS {
-		look = "name the authority of its certificate with --ca, use the name that the certificate is for, and give --client-cert if it asks for one"
+		look = "check that the port is one for https, name the authority of its certificate with --ca, use the name that the certificate is for, and give --client-cert if it asks for one"
 	}
 	return fmt.Errorf("%w; nothing was found out: %s", failure, look)
 }

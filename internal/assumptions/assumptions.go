@@ -146,6 +146,13 @@ func answered(question string, good ...int) check {
 	}
 }
 
+// unsigned is a check that a modification which nobody signed is refused.
+func unsigned(t *trial) {
+	if code := t.asked[AskModify]; code/100 == 2 {
+		t.count(false, "%s: %d", AskModify, code)
+	}
+}
+
 // same is a check that two questions have the same answer.
 func same(one, other string) check {
 	return func(t *trial) {

@@ -156,7 +156,7 @@ func Load(path string) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the shapes: %w", err)
 	}
-	s := NewSet()
+	s := new(Set)
 	if json.Unmarshal(content, s) != nil || s.Version != version || s.Messages == nil || s.Notes == nil {
 		return nil, fmt.Errorf("reading the shapes in %s: %w", path, errForeign)
 	}
