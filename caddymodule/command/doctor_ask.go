@@ -72,7 +72,7 @@ func questions(nobody, user string) []doctorQuestion {
 
 // ask puts all questions, and adds the shapes of the answers to what was seen.
 func (u *upstream) ask(ctx context.Context, seen *shapes.Set) ([]doctorQuestion, error) {
-	transport, err := u.prepare()
+	transport, err := u.prepare() //nolint:contextcheck // it dials nothing
 	if err != nil {
 		return nil, err
 	}

@@ -39,8 +39,9 @@ type Assumption struct {
 // Judge finds out what holds, from what passed and from the statuses of the
 // answers to questions.
 func Judge(seen *shapes.Set, asked map[string]int) []Finding {
-	var all []Finding
-	for _, a := range All() {
+	list := All()
+	findings := make([]Finding, 0, len(list))
+	for _, a := range list {
 		t := &trial{Set: seen, asked: asked, seen: []string{}}
 		for _, judge := range a.judge {
 			judge(t)
@@ -53,9 +54,9 @@ func Judge(seen *shapes.Set, asked map[string]int) []Finding {
 		case t.inFavour:
 			f.Verdict = Holds
 		}
-		all = append(all, f)
+		findings = append(findings, f)
 	}
-	return all
+	return findings
 }
 
 // trial gathers what speaks for an assumption and against it.
@@ -79,8 +80,8 @@ func (t *trial) count(good bool, format string, args ...any) {
 	t.inFavour, t.against = t.inFavour || good, t.against || !good
 }
 
-// is is a check that nothing but these types stands at a place.
-func is(path string, kinds ...string) check {
+// fits is a check that nothing but these types stands at a place.
+func fits(path string, kinds ...string) check {
 	return func(t *trial) {
 		if n := t.At(path); n.Count() > 0 {
 			t.count(n.Count(kinds...) == n.Count(), "%s: %s", path, n.Kinds())
@@ -88,7 +89,7 @@ func is(path string, kinds ...string) check {
 	}
 }
 
-// has is the check is, and that each object around the place has the member.
+// has is the check fits, and that each object around the place has the member.
 func has(path string, kinds ...string) check {
 	around, _, _ := cutLast(path)
 	return func(t *trial) {
@@ -96,7 +97,7 @@ func has(path string, kinds ...string) check {
 		if n := t.At(path).Count(); n < objects {
 			t.count(false, "%s: missing ×%d", path, objects-n)
 		}
-		is(path, kinds...)(t)
+		fits(path, kinds...)(t)
 	}
 }
 
