@@ -91,7 +91,7 @@ func fits(path string, kinds ...string) check {
 
 // has is the check fits, and that each object around the place has the member.
 func has(path string, kinds ...string) check {
-	around, _, _ := cutLast(path)
+	around, _ := cutLast(path)
 	return func(t *trial) {
 		objects := t.At(around).Count(shapes.Object, shapes.Object+shapes.InText, shapes.Object+shapes.InBase64)
 		if n := t.At(path).Count(); n < objects {
@@ -101,9 +101,10 @@ func has(path string, kinds ...string) check {
 	}
 }
 
-func cutLast(path string) (around, name string, found bool) {
+// cutLast cuts a path before its last member.
+func cutLast(path string) (around, name string) {
 	i := strings.LastIndex(path, "/")
-	return path[:max(i, 0)], path[i+1:], i >= 0
+	return path[:max(i, 0)], path[i+1:]
 }
 
 // counted is a check that counts notes in favour or against.
@@ -180,7 +181,7 @@ func looseKey(t *trial) {
 func keyNames(t *trial) {
 	for _, message := range []string{"create_target request", "registration request", "modify_target request"} {
 		t.At(message).Walk(message, func(path string, n *shapes.Node) {
-			if _, name, _ := cutLast(path); n.Count(jwk...) > 0 {
+			if _, name := cutLast(path); n.Count(jwk...) > 0 {
 				t.count(name == "encryptionKey" || name == "signatureKey", "%s: %s", path, n.Kinds())
 			}
 		})

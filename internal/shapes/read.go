@@ -234,7 +234,7 @@ func (r *reader) text(n *Node, name, text string, level int, theirs bool) {
 	case strings.HasPrefix(text, "iVBORw0KGgo"):
 		n.is(Picture)
 	case strings.Contains(text, Parameter+"="):
-		r.link(n, text, level)
+		r.link(n, text, level, theirs)
 	case r.compact(n, text, level, theirs):
 	case strings.Trim(text, "0123456789") == "":
 		n.is(Digits)
@@ -244,7 +244,7 @@ func (r *reader) text(n *Node, name, text string, level int, theirs bool) {
 }
 
 // link takes in what the parameter of a link holds.
-func (r *reader) link(n *Node, text string, level int) {
+func (r *reader) link(n *Node, text string, level int, theirs bool) {
 	n.is(Link)
 	_, value, _ := strings.Cut(text, Parameter+"=")
 	value, _, _ = strings.Cut(value, "&")
@@ -257,7 +257,7 @@ func (r *reader) link(n *Node, text string, level int) {
 		c.is(String)
 	} else {
 		r.gather(inside, level)
-		r.inside(c, inside, form, level+1, false)
+		r.inside(c, inside, form, level+1, theirs)
 	}
 }
 
