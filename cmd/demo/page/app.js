@@ -6,7 +6,7 @@ import * as laptop from './laptop.js';
 import * as nevisfido from './nevisfido.js';
 import { arrived, clearPhone, openArtefact, showOwner } from './phone.js';
 import { readPicture } from './qr.js';
-import { clearSteps, reason, step, stepsOf, timeline } from './steps.js';
+import { clearSteps, step, stepsOf, timeline } from './steps.js';
 import { addContent, showWire } from './wire.js';
 
 const switches = [
@@ -132,7 +132,7 @@ async function ask(form) {
   answer = await nevisfido.dispatch(what, body, channel === 'browser' ? { 'X-Subscription': JSON.stringify(handset.subscription) } : {});
   laptop.showAnswer(answer, channel);
   if (answer.sessionId && answer.dispatchResult === 'dispatched') {
-    laptop.watch(answer.sessionId, (now) => { $('session').dataset.status = now.status; });
+    laptop.watch(answer.sessionId);
   }
   const query = new URLSearchParams({ since, session: answer.sessionId ?? '', target: targetId ?? '', user: 'jeff' });
   const [seen, health] = await Promise.all([call('GET', `/demo/exchange?${query}`), showHealth()]);
@@ -150,7 +150,6 @@ async function ask(form) {
   } else {
     show('incoming', h('p', { class: 'empty' }, 'Nothing arrived.'));
   }
-  return seen.audit && reason(seen.audit);
 }
 
 let pushed; // the content of the last web push
@@ -163,7 +162,6 @@ async function submit(e) {
   try {
     await ask(form);
   } catch (error) {
-    console.debug(error);
     laptop.showFault(error.message);
     show('artefacts', h('p', { class: 'empty' }, 'Nothing left the sidecar.'));
   }

@@ -15,8 +15,6 @@ const parties = {
   qr_code: ['QR code', 'Whoever looks over the shoulder, or takes a photograph, can open nothing: the message in the code is sealed.'],
 };
 
-export const partyName = (channel) => parties[channel]?.[0] ?? channel;
-
 const latin1 = (bytes) => Array.from(bytes, (b) => String.fromCharCode(b)).join('');
 
 // search looks for the token in what left: as it is, and in what its base64
@@ -66,7 +64,7 @@ const view = {
   letter: (a) => a.view.endsWith('/picture') ? h('img', { src: a.view, class: 'letter', alt: 'The page of the letter' }) : h('object', { data: a.view, type: 'application/pdf', class: 'letter', 'aria-label': 'The letter' },
     h('p', { class: 'hint' }, 'This browser shows no PDF here.')),
   link: (a) => h('p', { class: 'bubble' }, shorten(latin1(a.raw), 160)),
-  qr_code: (a) => h('img', { class: 'qr', alt: 'The QR code', src: URL.createObjectURL(new Blob([a.raw], { type: 'image/png' })) }),
+  qr_code: (a) => h('img', { class: 'qr', alt: 'The QR code', src: `data:image/png;base64,${btoa(latin1(a.raw))}` }),
 };
 
 const binary = (a) => ['qr_code', 'letter', 'web_push'].includes(a.channel);
