@@ -26,6 +26,8 @@ let phone; // that is shown
 let answer; // on the laptop
 let condition = 'registered'; // of the key
 
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
 function notice(text) {
   $('notice').hidden = !text;
   show('notice', text ?? '');
@@ -204,6 +206,7 @@ function turn(name, position) {
     try {
       await post('/demo/switches', { name, position });
       turned[name] = position;
+      if (name === 'store') await pause(1100); // the sidecar tries its store once a second
       await showHealth();
     } catch (error) {
       notice(error.message);
@@ -235,8 +238,6 @@ function listen() {
   });
   events.onerror = reconnect;
 }
-
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function reconnect() {
   events.close();

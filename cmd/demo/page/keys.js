@@ -74,16 +74,21 @@ export function envelopeOf(artefact) {
 
 // open returns the message in an envelope.
 export async function open(phone, envelope) {
-  if (envelope.nma_data_content_type === 'application/json') {
-    const data = envelope.nma_data;
-    return { message: typeof data === 'string' ? JSON.parse(data) : data, sealed: false };
+  const sealed = envelope.nma_data_content_type === 'application/jose';
+  if (!sealed && envelope.nma_data_content_type !== 'application/json') throw new Error('This is no message that the app knows.');
+  let message = envelope.nma_data;
+  if (sealed) {
+    try {
+      message = decode((await openJWE(String(message), phone.privateKey)).plaintext);
+    } catch (fault) {
+      throw new Error(`The phone cannot open this message: ${fault.message}.`);
+    }
   }
-  if (envelope.nma_data_content_type !== 'application/jose') throw new Error('This is no message that the app knows.');
-  let plaintext;
   try {
-    ({ plaintext } = await openJWE(String(envelope.nma_data), phone.privateKey));
-  } catch (fault) {
-    throw new Error(`The phone cannot open this message: ${fault.message}.`);
+    if (typeof message === 'string') message = JSON.parse(message);
+  } catch { /* which has no token */ }
+  if (typeof message?.token !== 'string' || !/\/token\/redeem\/\w+$/.test(message.redeem_url)) {
+    throw new Error('This message holds nothing that the phone could redeem.');
   }
-  return { message: JSON.parse(decode(plaintext)), sealed: true };
+  return { message, sealed };
 }

@@ -51,16 +51,14 @@ export async function modify(phone, changes) {
   await call('PATCH', `${base}/token/dispatch/targets/${phone.targetId}`, { headers: { 'Content-Type': 'application/jose' }, body });
 }
 
-// here is a URL of nevisFIDO's public front, at this page's address.
-const here = (url) => new URL(url).pathname;
-
 const uaf = (url, content) => call('POST', url, {
   headers: { 'Content-Type': 'application/fido+uaf', Accept: 'application/fido+uaf' }, body: JSON.stringify(content),
 });
 
-// redeem redeems a message's token for a UAF request.
+// redeem redeems a message's token for a UAF request. nevisFIDO's public address
+// in the message is that of this page here.
 export async function redeem(message) {
-  const answer = await call('POST', here(message.redeem_url), {
+  const answer = await call('POST', `${base}${message.redeem_url.match(/\/token\/redeem\/\w+$/)[0]}`, {
     headers: { 'Content-Type': 'application/json', Accept: 'application/fido+uaf' },
     body: JSON.stringify({ token: message.token }),
   });
