@@ -48,6 +48,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger, h.noClient = ctx.Slogger(), new(sync.Once)
 	h.health = &health{attempts: make(map[string]lastAttempts)}
+	h.credentials = newCredentials(h.logger)
 	if err := handlerOptions.Provision(h, h.logger); err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[strin
 			return nil, d.fault(err)
 		}
 		h.warnOfChannel(log, c)
+		h.credentials.hold(d.Name, c.Dispatcher)
 		channels[d.Name] = c
 	}
 	return channels, nil
@@ -45,6 +46,7 @@ func (h *Handler) loadOnExpired(ctx caddy.Context) (*delivery.Channel, error) {
 		return nil, d.fault(err)
 	}
 	c.Name = onExpired
+	h.credentials.hold(c.Name, c.Dispatcher)
 	return c, nil
 }
 

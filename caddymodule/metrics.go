@@ -9,6 +9,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/reasons"
 	"github.com/oob-dispatch/oob-dispatch/internal/version"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -90,7 +91,7 @@ var collectors = sync.OnceValue(func() *metrics {
 		Help:        "Always 1; the labels say which versions the binary is made of.",
 		ConstLabels: prometheus.Labels{"version": build.Version, "commit": build.Commit, "caddy": build.Caddy, "go": build.Go},
 	}, func() float64 { return 1 })
-	for _, reason := range passedReasons {
+	for _, reason := range reasons.Names(reasons.Passed) {
 		m.passed.WithLabelValues(reason) // so that the first one shows in a rate
 	}
 	for _, guess := range nevisfido.GuessNames() {
@@ -102,17 +103,12 @@ var collectors = sync.OnceValue(func() *metrics {
 	return m
 })
 
-// passedReasons are all values of the label of caddy_oob_passed_total.
-var passedReasons = []string{
-	exchange.PassedUpstream, exchange.PassedUnnamed, exchange.PassedUnknown, exchange.PassedMisspelt, exchange.PassedBasePath,
-}
-
 // watch adds what waits for a store to caddy_oob_unsynced_targets.
 func (m *metrics) watch(u *targets.Unsynced) { m.waitingStores.LoadOrStore(u, nil) }
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m := collectors()
-	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.guesses, m.storeErrors, m.upstream, m.keyAge, m.auditFailures, m.unsynced, m.build, inFlight{}} {
+	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.guesses, m.storeErrors, m.upstream, m.keyAge, m.auditFailures, m.unsynced, m.build, inFlight{}, credentialGauges{}} {
 		if err := registry.Register(c); err != nil {
 			if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); !registered {
 				return nil, err
@@ -174,13 +170,11 @@ func (inFlight) Describe(to chan<- *prometheus.Desc) { to <- inFlightDesc }
 // Collect implements prometheus.Collector.
 func (inFlight) Collect(to chan<- prometheus.Metric) {
 	sums := make(map[string]int)
-	provisioned.mu.Lock()
-	for _, h := range provisioned.all {
+	for _, h := range allHandlers() {
 		for name, channel := range h.exchange.Channels {
 			sums[name] += len(channel.Slots)
 		}
 	}
-	provisioned.mu.Unlock()
 	for name, n := range sums {
 		to <- prometheus.MustNewConstMetric(inFlightDesc, prometheus.GaugeValue, float64(n), name)
 	}

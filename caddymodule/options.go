@@ -118,13 +118,14 @@ type Handler struct {
 	// The dispatchers that callers can name.
 	Dispatchers []*Dispatcher `json:"dispatchers,omitempty"`
 
-	logger   *slog.Logger
-	exchange *exchange.Exchange
-	audit    *auditFile // nil for none
-	hash     *keyedhash.Key
-	health   *health
-	noClient *sync.Once     // tells of requests without the address of a client
-	release  []func() error // gives back what is shared with other handlers
+	logger      *slog.Logger
+	exchange    *exchange.Exchange
+	audit       *auditFile // nil for none
+	hash        *keyedhash.Key
+	health      *health
+	credentials *heldCredentials
+	noClient    *sync.Once     // tells of requests without the address of a client
+	release     []func() error // gives back what is shared with other handlers
 }
 
 // KeyPolicy says which keys of devices are good enough, in addition to what is

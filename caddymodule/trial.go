@@ -25,6 +25,7 @@ func (h *Handler) whenRunning(ctx caddy.Context, directory *targets.Directory) {
 			return
 		}
 	}
+	go h.credentials.watch(ctx)
 	h.warnOfRoute(ctx)
 	if h.audit != nil {
 		if err := auditfile.Try(h.audit.path); err != nil {

@@ -44,6 +44,26 @@ type Prober interface {
 	Probe(ctx context.Context) error
 }
 
+// CredentialHolder is a Dispatcher that has credentials, or can have some. Key
+// sources implement it as well. Which of them a third party refuses the sidecar
+// learns from the outcomes of attempts.
+type CredentialHolder interface {
+	// LoadedCredentials tells how the credentials stand that it has loaded; none for
+	// none. It may look whether files have changed, and asks nobody. It is called
+	// after Provision, several times a minute.
+	LoadedCredentials() []Credential
+}
+
+// Credential tells how one credential stands.
+type Credential struct {
+	Option  string    // that names it, such as "client_cert"
+	Expires time.Time // when its end is known; zero where it has none, or nobody says
+
+	// Err tells why what the option names now cannot be used, so that the last good
+	// one is in use. It holds no secret.
+	Err error
+}
+
 // Composite is a dispatcher made of dispatchers, such as a fallback.
 type Composite interface {
 	// Members returns the configured names of the dispatchers that it uses. It

@@ -221,7 +221,7 @@ func (w *Webhook) Provision(ctx caddy.Context) error {
 		w.plan.keys = append(w.plan.keys, key)
 	}
 	w.warnLiterals(logger)
-	transport, err := httpclient.NewTransport(w.Options, logger)
+	transport, err := httpclient.NewTransport(&w.Options, logger)
 	if err != nil {
 		return err
 	}
@@ -271,9 +271,10 @@ func (w *Webhook) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatc
 
 // Interface guards
 var (
-	_ caddy.Provisioner      = (*Webhook)(nil)
-	_ caddy.CleanerUpper     = (*Webhook)(nil)
-	_ caddyfile.Unmarshaler  = (*Webhook)(nil)
-	_ dispatchers.Dispatcher = (*Webhook)(nil)
-	_ conf.Checker           = (*Webhook)(nil)
+	_ caddy.Provisioner            = (*Webhook)(nil)
+	_ caddy.CleanerUpper           = (*Webhook)(nil)
+	_ caddyfile.Unmarshaler        = (*Webhook)(nil)
+	_ dispatchers.Dispatcher       = (*Webhook)(nil)
+	_ conf.Checker                 = (*Webhook)(nil)
+	_ dispatchers.CredentialHolder = (*Webhook)(nil)
 )
