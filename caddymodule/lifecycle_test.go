@@ -295,6 +295,7 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 		"enc":        `A256CBC-HS512|A256GCM|`,
 		"event":      `[a-z_]+`,
 		"guess":      strings.Join(nevisfido.GuessNames(), "|"),
+		"notice":     `on_expired|on_key_change`,
 		"op":         `load|update|devices`,
 		"source":     `create|registration|modify|delete|device|dispatch`,
 		"scope":      `target|user|client`,

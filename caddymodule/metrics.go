@@ -2,12 +2,14 @@ package caddymodule
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/internal/reasons"
 	"github.com/oob-dispatch/oob-dispatch/internal/version"
@@ -26,6 +28,7 @@ type metrics struct {
 	limited     *prometheus.CounterVec
 	fallbacks   *prometheus.CounterVec
 	passed      *prometheus.CounterVec
+	notices     *prometheus.CounterVec
 	guesses     *prometheus.CounterVec
 	storeErrors *prometheus.CounterVec
 	upstream    prometheus.Histogram
@@ -57,6 +60,7 @@ var collectors = sync.OnceValue(func() *metrics {
 		limited:     counter("limited_total", "Counter of dispatches that a limit refused.", "scope"),
 		fallbacks:   counter("fallbacks_total", "Counter of dispatchers that were tried because another failed.", "from", "to", "reason"),
 		passed:      counter("passed_total", "Counter of dispatch calls that were not for a dispatcher of the sidecar.", "reason"),
+		notices:     counter("notices_total", "Counter of notices about expired targets and changed keys.", "notice", "outcome"),
 		guesses:     counter("guesses_total", "Counter of calls and targets that were read with the help of a guess about nevisFIDO.", "guess"),
 		storeErrors: counter("store_errors_total", "Counter of operations on dispatch targets that the store failed.", "op"),
 		upstream: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -94,6 +98,19 @@ var collectors = sync.OnceValue(func() *metrics {
 	for _, reason := range reasons.Names(reasons.Passed) {
 		m.passed.WithLabelValues(reason) // so that the first one shows in a rate
 	}
+	for _, scope := range []dispatchers.Scope{dispatchers.PerTarget, dispatchers.PerUser, dispatchers.PerClient} {
+		m.limited.WithLabelValues(string(scope))
+	}
+	for event, sources := range targets.Events() {
+		for _, source := range sources {
+			m.targets.WithLabelValues(string(event), source)
+		}
+	}
+	for _, notice := range []string{delivery.OnExpired, delivery.OnKeyChange} {
+		for _, class := range dispatchers.Classes() {
+			m.notices.WithLabelValues(notice, string(class))
+		}
+	}
 	for _, guess := range nevisfido.GuessNames() {
 		m.guesses.WithLabelValues(guess)
 	}
@@ -108,7 +125,7 @@ func (m *metrics) watch(u *targets.Unsynced) { m.waitingStores.LoadOrStore(u, ni
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m := collectors()
-	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.guesses, m.storeErrors, m.upstream, m.keyAge, m.auditFailures, m.unsynced, m.build, inFlight{}, credentialGauges{}} {
+	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.notices, m.guesses, m.storeErrors, m.upstream, m.keyAge, m.auditFailures, m.unsynced, m.build, inFlight{}, credentialGauges{}} {
 		if err := registry.Register(c); err != nil {
 			if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); !registered {
 				return nil, err
@@ -116,6 +133,25 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+// expect makes the series of dispatchers before they are used, but for those with
+// the reason of a failure.
+func (m *metrics) expect(channels map[string]*delivery.Channel) {
+	for name, c := range channels {
+		m.duration.WithLabelValues(name)
+		for _, op := range nevisfido.Operations() {
+			if len(c.Operations) == 0 || slices.Contains(c.Operations, op) {
+				m.dispatches.WithLabelValues(name, string(op), string(nevisfido.Dispatched), "")
+			}
+		}
+		if c.Composite != nil {
+			continue // its members make the attempts
+		}
+		for _, class := range dispatchers.Classes() {
+			m.attempts.WithLabelValues(name, string(class))
+		}
+	}
 }
 
 // Exchanged implements exchange.Observer.
@@ -154,6 +190,10 @@ func (m *metrics) Guessed(g nevisfido.Guesses) {
 	for name := range g.Names() {
 		m.guesses.WithLabelValues(name).Inc()
 	}
+}
+
+func (m *metrics) noticed(n delivery.Notice) {
+	m.notices.WithLabelValues(n.Dispatcher, string(n.Class)).Inc()
 }
 
 func (m *metrics) storeFailed(op string) { m.storeErrors.WithLabelValues(op).Inc() }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -21,6 +22,8 @@ type observer struct {
 	emit        emitter
 	hash        *keyedhash.Key
 	log         *slog.Logger
+
+	keyChanged func(targets.Event) // tells users; set before there are events
 }
 
 func (h *Handler) openObserver(ctx caddy.Context) (*observer, error) {
@@ -34,7 +37,7 @@ func (h *Handler) openObserver(ctx caddy.Context) (*observer, error) {
 	}
 	h.credentials.emit = emit
 	trail, err := h.openAudit(ctx.Logger())
-	return &observer{m, trail, h.health, h.credentials, emit, h.hash, h.logger}, err
+	return &observer{m, trail, h.health, h.credentials, emit, h.hash, h.logger, func(targets.Event) {}}, err
 }
 
 // Exchanged implements exchange.Observer.
@@ -52,6 +55,17 @@ func (o *observer) Exchanged(r exchange.Record) {
 	}
 }
 
+// noticed takes a notice, see delivery.Config.
+func (o *observer) noticed(n delivery.Notice) {
+	o.metrics.noticed(n)
+	for _, a := range n.Attempts {
+		o.credentials.attempted(a)
+	}
+	if o.trail != nil {
+		o.trail.noticed(n)
+	}
+}
+
 // target takes a change of a dispatch target.
 func (o *observer) target(e targets.Event) {
 	o.metrics.target(e)
@@ -60,6 +74,7 @@ func (o *observer) target(e targets.Event) {
 		o.trail.target(e, target, user)
 	}
 	o.emit.target(e, target, user)
+	o.keyChanged(e)
 	write := o.log.Info
 	switch e.Name {
 	case targets.EventKeyRefused, targets.EventSignatureKeyRefused, targets.EventKeyChanged, targets.EventStale, targets.EventDropped:

@@ -151,6 +151,10 @@ type Traits struct {
 	// never a link.
 	PayloadOnly bool
 
+	// Notices is set by channels that can carry a notice of a changed key, which has
+	// neither envelope nor link, see Message.Notice.
+	Notices bool
+
 	// BuiltIn is the nevisFIDO dispatcher that uses the same kind of
 	// address. A target registered for it can be reached over this channel.
 	BuiltIn string
@@ -193,8 +197,7 @@ type Message struct {
 	Address    string // the recipient on this channel; "" where it needs none
 
 	// Envelope is the out-of-band payload, sealed unless the dispatcher's
-	// policy allows clear text. Its Data is empty in a notice of an expired
-	// target, which is for the relying party.
+	// policy allows clear text. Its Data is empty in a notice.
 	Envelope nevisfido.Envelope
 
 	// Link opens the app with the envelope, by way of a page where the
@@ -216,6 +219,11 @@ type Message struct {
 	// EncodingParameters is the request's member of that name as it came;
 	// see nevisfido.ParseEncodingParameters.
 	EncodingParameters []byte
+
+	// Notice is what a notice tells of: "expired", that the address of a target is
+	// gone; "learned", that a user has a new target; "key_changed", that one has
+	// another key. It is "" in a message to a device.
+	Notice string
 
 	// Lookup returns the value of a placeholder, given without braces. Use
 	// Expand.

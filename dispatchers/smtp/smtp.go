@@ -207,7 +207,7 @@ func (s *Mailer) Cleanup() error {
 }
 
 // Traits implements dispatchers.Dispatcher.
-func (*Mailer) Traits() dispatchers.Traits { return dispatchers.Traits{} }
+func (*Mailer) Traits() dispatchers.Traits { return dispatchers.Traits{Notices: true} }
 
 // ceiling ends an attempt whose context has no deadline.
 const ceiling = time.Minute
