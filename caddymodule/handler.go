@@ -89,7 +89,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if config.OnKeyChange != nil && !h.Observe {
 		observer.keyChanged = h.tellOfKey
 	}
-	observer.expect(config.Channels)
 	h.serveHealth(ctx.GetMetricsRegistry())
 	go config.Targets.Run(ctx)
 	go h.whenRunning(ctx, config.Targets)

@@ -88,7 +88,7 @@ var refusedValues = []refusedValue{
 	{"", "on_expired", ""},
 	{"", "on_key_change", ""},
 	{"", "on_key_change link", ""},
-	{"", "on_key_change smtp {\nserver a.example.com\nfrom a@example.com", ""},
+	{"", "on_key_change smtp {\nserver a.example.com\nfrom a@example.com", "3"},
 	{"", "on_key_change smtp {\nserver a.example.com\nfrom a@example.com\naddress {oob.target}", "6"},
 	{"", "on_key_change smtp {\nserver a.example.com\nfrom a@example.com\naddress {oob.user.email}\nbase_url https://a.example.com", "7"},
 	{"", "on_key_change webhook {\nurl https://a.example.com\noperations authentication", ""},
