@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -224,6 +225,11 @@ type Message struct {
 	// gone; "learned", that a user has a new target; "key_changed", that one has
 	// another key. It is "" in a message to a device.
 	Notice string
+
+	// VisualCodePicture is the picture of the visual code for channels that can
+	// show one, as SVG or PNG; nil where there is none. Its digits are the
+	// placeholder oob.visual_code.
+	VisualCodePicture *visualcode.Picture
 
 	// Lookup returns the value of a placeholder, given without braces. Use
 	// Expand.
