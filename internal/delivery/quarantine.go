@@ -42,5 +42,5 @@ func (r *run) quarantine(ctx context.Context, c *Channel, to recipient, failure 
 	if err := r.courier.Targets.Expire(ctx, r.dispatch.Target); err != nil {
 		r.courier.Log.Warn("quarantining a dispatch target whose address is gone", slog.String("dispatcher", c.Name), target, slog.Any("error", err))
 	}
-	r.giveNotice()
+	r.giveNotice() //nolint:contextcheck // it does not end with the dispatch
 }

@@ -113,8 +113,8 @@ func Load(m Medium, c Config) (*Set, error) {
 // keyChange stands in place of an operation for the notice of a changed key, which
 // mails have in plain text only. A language may lack it: noticeFallback is there.
 const (
-	keyChange      nevisfido.Operation = "key_change"
-	noticeFallback                     = "en"
+	keyChange      = nevisfido.Operation("key_change")
+	noticeFallback = "en"
 )
 
 func (s *Set) loadNotices() error {
