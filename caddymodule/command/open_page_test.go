@@ -143,11 +143,11 @@ func asJSON(t *testing.T, v any) string {
 	return string(text)
 }
 
-// TestPageOpensWithEveryKey decrypts with WebCrypto what go-jose seals.
-func TestPageOpensWithEveryKey(t *testing.T) {
+// TestPageOpensEveryAlgorithm decrypts with WebCrypto what go-jose seals.
+func TestPageOpensEveryAlgorithm(t *testing.T) {
 	var messages []pageMessage
 	var kinds []string
-	for _, kind := range deviceKinds {
+	for _, kind := range []string{"RSA-2048", "P-256", "P-384", "P-521"} {
 		p := newPhone(t, kind)
 		algs, encs := []jose.KeyAlgorithm{jose.ECDH_ES, jose.ECDH_ES_A128KW, jose.ECDH_ES_A256KW}, []jose.ContentEncryption{jose.A256GCM, jose.A256CBC_HS512, jose.A128CBC_HS256}
 		if strings.HasPrefix(kind, "RSA") {

@@ -40,7 +40,7 @@ type benchVisit struct {
 }
 
 const (
-	benchToken = "8eb2a9bd-4c25-41a5-b5b9-8d3d2a1a9b3c" //nolint:gosec // of this test
+	benchToken = "8eb2a9bd-4c25-41a5-b5b9-8d3d2a1a9b3c"
 	spotless   = "Nothing that an app may stumble over."
 )
 
