@@ -278,7 +278,7 @@ func wantScreen(t *testing.T, output []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answered, err := scan(bytes.NewReader(picture))
+	answered, err := scan(picture)
 	if err != nil || answered != v.Channels.QR.Screen || !strings.HasPrefix(answered, "https://app.example.com/open?dispatchTokenResponse=") {
 		t.Errorf("the screen shows a QR code of %q, answered was %q (%v)", v.Channels.QR.Screen, answered, err)
 	}

@@ -79,7 +79,6 @@ func startPage(s *stack, hash string, mode nevis.Mode) (*page, error) {
 	mux.HandleFunc("GET /demo/mails/{id}", p.serveMail)
 	mux.HandleFunc("GET /demo/letters/{id}", p.serveLetter)
 	mux.HandleFunc("GET /demo/letters/{id}/picture", p.serveLetterPicture)
-	mux.HandleFunc("POST /demo/scan", serveScan)
 	mux.HandleFunc("POST /demo/switches", p.setSwitch)
 	p.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {

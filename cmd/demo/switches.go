@@ -15,12 +15,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
-// What a camera says. They are sentences for users.
-var (
-	errNoPicture = errors.New("This is no picture that can be read. PNG, JPEG and GIF are.") //nolint:staticcheck // a sentence for users
-	errNoCode    = errors.New("There is no QR code in this picture.")                        //nolint:staticcheck // the same
-)
-
 // brokenSwitch is something that can be broken: the first position is how it
 // should be.
 type brokenSwitch struct {

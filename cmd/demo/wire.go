@@ -5,11 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
-	"image"
-	_ "image/gif"  // that users may have
-	_ "image/jpeg" // the same
-	_ "image/png"
+	"image/png"
 	"io"
 	"io/fs"
 	"net/http"
@@ -19,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
@@ -119,12 +116,21 @@ func mailArtefact(source []byte, view string) artefact {
 	if read, err := mail.Read(source); err == nil {
 		a.Subject = read.Subject
 		for _, picture := range read.Pictures {
-			if content, err := scan(bytes.NewReader(picture)); err == nil { // not the picture of the visual code
+			if content, err := scan(picture); err == nil { // not the picture of the visual code
 				a.Content = content
 			}
 		}
 	}
 	return a
+}
+
+// scan returns the content of the QR code in a PNG.
+func scan(picture []byte) (string, error) {
+	decoded, err := png.Decode(bytes.NewReader(picture))
+	if err != nil {
+		return "", err
+	}
+	return scanner.Picture(decoded)
 }
 
 // serveMail shows a mail as a mail program does.
@@ -158,8 +164,7 @@ func (p *page) serveLetter(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", "application/pdf")
-	_, _ = w.Write(pdf)
+	http.ServeContent(w, r, "letter.pdf", time.Time{}, bytes.NewReader(pdf))
 }
 
 // letterView returns where a letter can be seen: as a picture where there is a
@@ -191,47 +196,4 @@ func tokenHash(r *http.Request) string {
 		return id
 	}
 	return "-"
-}
-
-const (
-	maxPicture = 8 << 20  // bytes
-	maxPixels  = 40 << 20 // more than any phone's camera has in a preview
-)
-
-// serveScan is the phone's camera: it reads the QR code in a picture, or on a
-// letter. Only the code leaves it; the phone's keys are not here.
-func serveScan(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPicture))
-	if err != nil {
-		refuse(w, http.StatusRequestEntityTooLarge, "The file is larger than 8 MiB. Take a smaller picture.")
-		return
-	}
-	text, err := scan(bytes.NewReader(body))
-	if err != nil {
-		refuse(w, http.StatusUnprocessableEntity, err.Error())
-		return
-	}
-	reply(w, http.StatusOK, map[string]string{"text": text})
-}
-
-// scan returns the content of the QR code in a picture. Its errors are sentences
-// for users.
-func scan(picture *bytes.Reader) (string, error) {
-	config, _, err := image.DecodeConfig(picture)
-	if err != nil {
-		return "", errNoPicture
-	}
-	if config.Width*config.Height > maxPixels {
-		return "", fmt.Errorf("The picture has %d by %d pixels, more than this reader takes.", config.Width, config.Height) //nolint:staticcheck // a sentence for users
-	}
-	_, _ = picture.Seek(0, io.SeekStart)
-	decoded, _, err := image.Decode(picture)
-	if err != nil {
-		return "", errNoPicture
-	}
-	text, err := scanner.Picture(decoded)
-	if err != nil {
-		return "", errNoCode
-	}
-	return text, nil
 }

@@ -5,7 +5,8 @@ import { canWork, makeKey, makePhone } from './keys.js';
 import * as laptop from './laptop.js';
 import * as nevisfido from './nevisfido.js';
 import { arrived, clearPhone, openArtefact, showOwner } from './phone.js';
-import { clearSteps, reason, step, stepsOf, timeline } from './steps.js';
+import { readPicture } from './qr.js';
+import { clearSteps, step, stepsOf, timeline } from './steps.js';
 import { addContent, showWire } from './wire.js';
 
 const switches = [
@@ -71,7 +72,11 @@ const openWith = (via, find) => async () => openArtefact(await find(), via, cont
 
 // scan has the phone's camera look at a picture.
 async function scan(picture) {
-  return (await call('POST', '/demo/scan', { headers: { 'Content-Type': 'application/octet-stream' }, body: picture })).text;
+  try {
+    return (await readPicture(picture)).text;
+  } catch (fault) {
+    throw new Error(`The camera finds no message: ${fault.message}.`);
+  }
 }
 
 // offer puts what the phone's user can take from a channel on the phone's
@@ -120,13 +125,14 @@ async function ask(form) {
   show('answers');
   show('artefacts', h('p', { class: 'empty' }, 'On its way …'));
   answer = undefined;
+  await turning;
   const targetId = await choose(what, $('target').value);
   const since = Date.now();
   const body = nevisfido.request(what, channel, targetId);
   answer = await nevisfido.dispatch(what, body, channel === 'browser' ? { 'X-Subscription': JSON.stringify(handset.subscription) } : {});
   laptop.showAnswer(answer, channel);
   if (answer.sessionId && answer.dispatchResult === 'dispatched') {
-    laptop.watch(answer.sessionId, (now) => { $('session').dataset.status = now.status; });
+    laptop.watch(answer.sessionId);
   }
   const query = new URLSearchParams({ since, session: answer.sessionId ?? '', target: targetId ?? '', user: 'jeff' });
   const [seen, health] = await Promise.all([call('GET', `/demo/exchange?${query}`), showHealth()]);
@@ -144,7 +150,6 @@ async function ask(form) {
   } else {
     show('incoming', h('p', { class: 'empty' }, 'Nothing arrived.'));
   }
-  return seen.audit && reason(seen.audit);
 }
 
 let pushed; // the content of the last web push
@@ -157,7 +162,6 @@ async function submit(e) {
   try {
     await ask(form);
   } catch (error) {
-    console.debug(error);
     laptop.showFault(error.message);
     show('artefacts', h('p', { class: 'empty' }, 'Nothing left the sidecar.'));
   }
@@ -174,18 +178,39 @@ function mark(select) {
   select.parentElement.classList.toggle('broken', select.value !== select.dataset.default);
 }
 
-async function turn(name, position) {
+let turned = {}; // positions, as the server has told
+let turning = Promise.resolve(); // what is being told to the server
+let waiting = 0;
+
+// showPositions moves the switches to where they are, but for those that the
+// user has just moved.
+function showPositions() {
+  if (waiting > 0) return;
+  for (const [name, position] of Object.entries(turned)) {
+    const select = $(`switch-${name}`);
+    select.value = position;
+    mark(select);
+  }
+}
+
+function turn(name, position) {
   mark($(`switch-${name}`));
   if (name === 'key') {
     condition = position;
     return;
   }
-  try {
-    await post('/demo/switches', { name, position });
-    await showHealth();
-  } catch (error) {
-    notice(error.message);
-  }
+  waiting++;
+  turning = turning.then(async () => {
+    try {
+      await post('/demo/switches', { name, position });
+      turned[name] = position;
+      await showHealth();
+    } catch (error) {
+      notice(error.message);
+    }
+    waiting--;
+    showPositions();
+  });
 }
 
 function listen() {
@@ -193,11 +218,8 @@ function listen() {
   events.addEventListener('state', (e) => {
     const state = JSON.parse(e.data);
     boot = state.boot;
-    for (const [name, position] of Object.entries(state.switches)) {
-      const select = $(`switch-${name}`);
-      select.value = position;
-      mark(select);
-    }
+    turned = state.switches;
+    showPositions();
     $('pages').hidden = state.pages < 2;
     show('pages', `This page is open ${state.pages} times. Each has a phone of its own; what is broken is broken for all.`);
   });

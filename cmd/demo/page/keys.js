@@ -2,12 +2,8 @@
 // this page can use them, and nothing can read them.
 
 import { open as openJWE } from './jwe.js';
-import { base64url, bytesOf } from './strict.js';
+import { base64url, bytesOf, decode, encode } from './strict.js';
 
-export { base64url, bytesOf };
-
-const utf8 = new TextEncoder();
-const text = new TextDecoder('utf-8', { fatal: true });
 const subtle = globalThis.crypto?.subtle;
 
 export const canWork = () => Boolean(subtle);
@@ -34,15 +30,15 @@ export async function makeKey(kind) {
   const pair = await subtle.generateKey(algorithm[0], false, algorithm[1]);
   const { kty, n, e, crv, x, y } = await subtle.exportKey('jwk', pair.publicKey);
   const members = kty === 'EC' ? { crv, kty, x, y } : { e, kty, n }; // in the order of RFC 7638
-  const thumbprint = base64url(await subtle.digest('SHA-256', utf8.encode(JSON.stringify(members))));
+  const thumbprint = base64url(await subtle.digest('SHA-256', encode(JSON.stringify(members))));
   return { privateKey: pair.privateKey, thumbprint, encryptionKey: { ...members, use: 'enc', alg: algorithm[2] } };
 }
 
 // sign returns a compact JWS (RFC 7515, ES256).
 export async function sign(phone, payload) {
-  const head = base64url(utf8.encode(JSON.stringify({ alg: 'ES256' })));
-  const input = `${head}.${base64url(utf8.encode(JSON.stringify(payload)))}`;
-  const signature = await subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, phone.signing, utf8.encode(input));
+  const head = base64url(encode(JSON.stringify({ alg: 'ES256' })));
+  const input = `${head}.${base64url(encode(JSON.stringify(payload)))}`;
+  const signature = await subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, phone.signing, encode(input));
   return `${input}.${base64url(signature)}`;
 }
 
@@ -61,7 +57,7 @@ export function envelopeOf(artefact) {
       if (!value) throw new Error('This link does not come from the bank: it holds no message.');
     }
     try {
-      json = text.decode(bytesOf(value));
+      json = decode(bytesOf(value));
     } catch {
       throw new Error('This is no message for the app. Was it copied as a whole?');
     }
@@ -83,16 +79,11 @@ export async function open(phone, envelope) {
     return { message: typeof data === 'string' ? JSON.parse(data) : data, sealed: false };
   }
   if (envelope.nma_data_content_type !== 'application/jose') throw new Error('This is no message that the app knows.');
-  const plaintext = await decrypt(phone, String(envelope.nma_data));
-  return { message: JSON.parse(text.decode(plaintext)), sealed: true };
-}
-
-// decrypt opens a compact JWE with the phone's key.
-async function decrypt(phone, jwe) {
-  if (jwe.split('.').length !== 5) throw new Error('The message is incomplete. Was it copied as a whole?');
+  let plaintext;
   try {
-    return (await openJWE(jwe, phone.privateKey)).plaintext;
-  } catch {
-    throw new Error('The private key of this phone does not open the message: it was made for another one, or damaged on the way.');
+    ({ plaintext } = await openJWE(String(envelope.nma_data), phone.privateKey));
+  } catch (fault) {
+    throw new Error(`The phone cannot open this message: ${fault.message}.`);
   }
+  return { message: JSON.parse(decode(plaintext)), sealed: true };
 }

@@ -2,7 +2,6 @@
 
 import { codePicture, h, pretty, show, shorten } from './dom.js';
 import { operations, pathOf, status } from './nevisfido.js';
-import { partyName } from './wire.js';
 
 export const channels = [
   { name: 'push', title: 'Push' },
@@ -29,15 +28,14 @@ export function showChoices() {
 
 const sentences = {
   dispatched: 'The message is on its way.',
-  dispatchTargetExpired: 'The address of the phone is gone. Use another way, and register the phone again.',
+  dispatchTargetExpired: 'The phone’s address is gone, as after the app was removed. Install the app again on the phone, or use another way.',
   dispatchTargetNotFound: 'This phone is not known, or has no address for this channel.',
   dispatchError: 'The message could not be delivered.',
   internalError: 'Something is broken at our side. Try again later.',
 };
 
-const isPicture = (answer) => typeof answer.dispatcherInformation?.response === 'string' && answer.dispatcherInformation.response.startsWith('iVBOR');
+export const isPicture = (answer) => typeof answer.dispatcherInformation?.response === 'string' && answer.dispatcherInformation.response.startsWith('iVBOR');
 export const isLink = (answer) => typeof answer.dispatcherInformation?.response === 'string' && answer.dispatcherInformation.response.includes('dispatchTokenResponse=');
-export { isPicture };
 
 // showAnswer shows what the user of the laptop sees.
 export function showAnswer(answer, asked) {
@@ -84,7 +82,7 @@ const states = {
 let watching = 0;
 
 // watch shows the state of a session as it changes.
-export async function watch(sessionId, changed) {
+export async function watch(sessionId) {
   const mine = ++watching;
   let last;
   while (mine === watching) {
@@ -94,7 +92,6 @@ export async function watch(sessionId, changed) {
       if (now.status !== last) {
         last = now.status;
         show('session', h('span', { class: 'chip', 'data-status': last }, `Session: ${last}`), ` ${states[last] ?? ''}`);
-        changed(now);
       }
       if (['succeeded', 'failed', 'unknown'].includes(last)) return;
     } catch { /* the page says so when the demo is away */ }
@@ -111,5 +108,3 @@ export function story(line) {
   if (!failed.length && !taken.length) return line?.cause ? h('p', { class: 'story' }, `${line.cause}.`) : null;
   return h('div', { class: 'story', id: 'story' }, h('ul', {}, [...failed, ...taken].map((t) => h('li', {}, `${t}.`))));
 }
-
-export { partyName };

@@ -2,11 +2,11 @@
 // the address of this page.
 
 import { call, post } from './dom.js';
-import { base64url, requestHead, sign } from './keys.js';
+import { requestHead, sign } from './keys.js';
+import { base64url, encode } from './strict.js';
 
 const base = '/nevisfido';
 const user = 'jeff';
-const encode = (value) => base64url(new TextEncoder().encode(JSON.stringify(value)));
 
 export const operations = {
   registration: { title: 'Register a phone', op: 'Reg' },
@@ -75,7 +75,7 @@ export async function redeem(message) {
 async function respond(url, uafRequest, context) {
   const [{ header, challenge }] = JSON.parse(uafRequest);
   const answer = await uaf(url, {
-    uafResponse: JSON.stringify([{ header, fcParams: encode({ challenge }), assertions: [] }]),
+    uafResponse: JSON.stringify([{ header, fcParams: base64url(encode(JSON.stringify({ challenge }))), assertions: [] }]),
     ...(context && { context: JSON.stringify(context) }),
   });
   if (answer.statusCode !== 1200) throw new Error(`nevisFIDO does not take the answer (${answer.statusCode}).`);

@@ -60,7 +60,7 @@ export function stepsOf(line, health, answer) {
   if (!delivered) [7, 8, 9, 10].forEach((n) => step(n, 'skipped', 'No message arrived.', ''));
 }
 
-export const reason = (line) => `${line.result}: ${line.cause || line.reason || line.class}.`;
+const reason = (line) => `${line.result}: ${line.cause || line.reason || line.class}.`;
 
 // timeline shows where the milliseconds went. Members of a fan_out work side by
 // side, all others one after the other.

@@ -1,7 +1,9 @@
 // The middle column: what left the sidecar, and what can be read in it.
 
 import { h, number, pretty, shorten, show } from './dom.js';
-import { bytesOf, envelopeOf } from './keys.js';
+import { takeApart } from './jwe.js';
+import { envelopeOf } from './keys.js';
+import { bytesOf } from './strict.js';
 
 const parties = {
   fcm: ['Firebase Cloud Messaging', 'Google sees the title, the phone’s push token and how long the message is. The message itself is sealed.'],
@@ -13,8 +15,6 @@ const parties = {
   qr_code: ['QR code', 'Whoever looks over the shoulder, or takes a photograph, can open nothing: the message in the code is sealed.'],
 };
 
-export const partyName = (channel) => parties[channel]?.[0] ?? channel;
-
 const latin1 = (bytes) => Array.from(bytes, (b) => String.fromCharCode(b)).join('');
 
 // search looks for the token in what left: as it is, and in what its base64
@@ -25,35 +25,25 @@ function search(token, texts) {
   for (const text of texts) {
     found ||= text.includes(token);
     for (const [run] of text.replace(/=?\r?\n/g, '').matchAll(/[A-Za-z0-9+/_-]{32,}/g)) {
-      try {
-        const inner = latin1(bytesOf(run.slice(0, run.length - (run.length % 4 === 1 ? 1 : 0))));
-        decoded++;
-        found ||= inner.includes(token);
-      } catch { /* no base64 */ }
+      const inner = bytesOf(run.slice(0, run.length - (run.length % 4 === 1 ? 1 : 0)));
+      if (!inner) continue; // no base64
+      decoded++;
+      found ||= latin1(inner).includes(token);
     }
   }
   return { found, decoded };
 }
 
-const jwePart = (name, text, sentence, shown) => h('tr', {},
-  h('th', { scope: 'row' }, name),
-  h('td', {}, h('code', {}, shown ?? shorten(text, 36)), h('span', {}, sentence)),
-  h('td', { class: 'size' }, `${number(Math.floor(text.length * 3 / 4))} B`));
-
-// jweTable takes a compact JWE apart.
+// jweTable shows the parts of a compact JWE.
 function jweTable(jwe) {
-  const [header, key, iv, ciphertext, tag] = jwe.split('.');
-  const { alg, enc, epk } = JSON.parse(latin1(bytesOf(header)));
-  const rsa = alg.startsWith('RSA');
+  const { alg, enc, parts } = takeApart(jwe);
   return h('table', { class: 'jwe' },
     h('caption', {}, 'The message, a JWE of five parts'),
     h('thead', {}, h('tr', {}, ['Part', 'What it is', 'Size'].map((t) => h('th', { scope: 'col' }, t)))),
-    h('tbody', {},
-      jwePart('Header', header, epk ? 'How it is sealed, and a key that was made for this message alone. Readable, and protected from change.' : 'How it is sealed. Readable, and protected from change.', `${alg}, ${enc}`),
-      jwePart('Key', key, rsa ? 'A fresh key, encrypted with the public key of the phone. Only the phone’s private key gives it back.' : 'A fresh key, wrapped with what only the phone’s private key can agree on.'),
-      jwePart('IV', iv, 'Makes that equal messages look different each time.'),
-      jwePart('Ciphertext', ciphertext, 'Token, redeem URL and the bank’s data, encrypted with the fresh key.'),
-      jwePart('Tag', tag, 'Shows the phone each change, of the header too.')));
+    h('tbody', {}, parts.map(({ name, text, size, sentence }, i) => h('tr', {},
+      h('th', { scope: 'row' }, name),
+      h('td', {}, h('code', {}, i === 0 ? `${alg}, ${enc}` : shorten(text, 36)), h('span', {}, sentence)),
+      h('td', { class: 'size' }, `${number(size)} B`)))));
 }
 
 function searchResult(a, token, sealed) {
@@ -74,7 +64,7 @@ const view = {
   letter: (a) => a.view.endsWith('/picture') ? h('img', { src: a.view, class: 'letter', alt: 'The page of the letter' }) : h('object', { data: a.view, type: 'application/pdf', class: 'letter', 'aria-label': 'The letter' },
     h('p', { class: 'hint' }, 'This browser shows no PDF here.')),
   link: (a) => h('p', { class: 'bubble' }, shorten(latin1(a.raw), 160)),
-  qr_code: (a) => h('img', { class: 'qr', alt: 'The QR code', src: URL.createObjectURL(new Blob([a.raw], { type: 'image/png' })) }),
+  qr_code: (a) => h('img', { class: 'qr', alt: 'The QR code', src: `data:image/png;base64,${btoa(latin1(a.raw))}` }),
 };
 
 const binary = (a) => ['qr_code', 'letter', 'web_push'].includes(a.channel);

@@ -147,7 +147,6 @@ const scenes = {
   // What nobody should give to the phone.
   async nonsense(page) {
     await page.locator('details.extras').evaluate((d) => { d.open = true; });
-    expected = /demo\/scan/;
     const seen = {};
     const failure = async (act) => {
       await page.evaluate(() => document.getElementById('opened').replaceChildren());
@@ -260,7 +259,7 @@ async function pocket() {
 
 // portrait takes the picture of the README.
 async function portrait() {
-  const page = await visit({ viewport: { width: 1120, height: 740 } });
+  const page = await visit({ viewport: { width: 1360, height: 940 }, deviceScaleFactor: 0.7 });
   await send(page, 'push', { operation: 'payment' });
   await take(page);
   await confirm(page);
