@@ -210,7 +210,7 @@ func TestPageRefuses(t *testing.T) {
 // sidecar draws, at the sizes that it draws them in.
 func TestPageReadsQRCodes(t *testing.T) {
 	var messages []pageMessage
-	for _, length := range []int{20, 300, 900, 1500, 2100} {
+	for _, length := range []int{20, 900, 2100} {
 		text := nevisfido.Link(openBase, nevisfido.Envelope{
 			Data: []byte(`{"token":"` + openToken + `","redeem_url":"` + openRedeem + `","x":"` + strings.Repeat("x", length*3/4) + `"}`), ContentType: nevisfido.ContentTypePlain, Version: "1",
 		})
