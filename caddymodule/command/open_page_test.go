@@ -143,11 +143,11 @@ func asJSON(t *testing.T, v any) string {
 	return string(text)
 }
 
-// TestPageOpensWithEveryKey decrypts with WebCrypto what go-jose seals.
-func TestPageOpensWithEveryKey(t *testing.T) {
+// TestPageOpensEveryAlgorithm decrypts with WebCrypto what go-jose seals.
+func TestPageOpensEveryAlgorithm(t *testing.T) {
 	var messages []pageMessage
 	var kinds []string
-	for _, kind := range deviceKinds {
+	for _, kind := range []string{"RSA-2048", "P-256", "P-384", "P-521"} {
 		p := newPhone(t, kind)
 		algs, encs := []jose.KeyAlgorithm{jose.ECDH_ES, jose.ECDH_ES_A128KW, jose.ECDH_ES_A256KW}, []jose.ContentEncryption{jose.A256GCM, jose.A256CBC_HS512, jose.A128CBC_HS256}
 		if strings.HasPrefix(kind, "RSA") {
@@ -210,7 +210,7 @@ func TestPageRefuses(t *testing.T) {
 // sidecar draws, at the sizes that it draws them in.
 func TestPageReadsQRCodes(t *testing.T) {
 	var messages []pageMessage
-	for _, length := range []int{20, 300, 900, 1500, 2100} {
+	for _, length := range []int{20, 900, 2100} {
 		text := nevisfido.Link(openBase, nevisfido.Envelope{
 			Data: []byte(`{"token":"` + openToken + `","redeem_url":"` + openRedeem + `","x":"` + strings.Repeat("x", length*3/4) + `"}`), ContentType: nevisfido.ContentTypePlain, Version: "1",
 		})

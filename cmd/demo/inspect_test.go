@@ -40,7 +40,7 @@ type benchVisit struct {
 }
 
 const (
-	benchToken = "8eb2a9bd-4c25-41a5-b5b9-8d3d2a1a9b3c" //nolint:gosec // of this test
+	benchToken = "8eb2a9bd-4c25-41a5-b5b9-8d3d2a1a9b3c"
 	spotless   = "Nothing that an app may stumble over."
 )
 
@@ -124,6 +124,11 @@ func useBench(t *testing.T) (v benchVisit) {
 	if _, err := os.Stat("testdata/browser/node_modules"); err != nil {
 		testservice.Lacking(t, "testdata/browser lacks node_modules; run npm ci there, as ./test.sh does")
 	}
+	for vendored, original := range map[string]string{"jsQR.js": "dist/jsQR.js", "jsQR.LICENSE": "LICENSE"} {
+		if !bytes.Equal(read(t, "page/vendor/"+vendored), read(t, "testdata/browser/node_modules/jsqr/"+original)) {
+			t.Errorf("page/vendor/%s is not that of the package jsqr", vendored)
+		}
+	}
 	d := &demo{t: t, address: testservice.FreeAddress(t)}
 	d.start()
 	t.Cleanup(d.stop)
@@ -187,6 +192,15 @@ func useBench(t *testing.T) (v benchVisit) {
 		t.Fatalf("%v in %s", err, output)
 	}
 	return v
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 func benchKey(t *testing.T, kind string) *devicekey.PrivateKey {

@@ -41,16 +41,7 @@ function verdictOf(problems, fault, keyFault) {
   return [
     keyFault && h('p', {}, `The private key cannot be used: ${keyFault}.`),
     fault && h('p', {}, `It cannot be taken apart further: ${fault}.`),
-    problems.length > 0 &&
-      h(
-        'p',
-        {},
-        h(
-          'strong',
-          {},
-          `An app may stumble over this message, because of ${number(problems.length)} ${problems.length > 1 ? 'things' : 'thing'}:`,
-        ),
-      ),
+    problems.length > 0 && h('p', {}, h('strong', {}, 'An app may stumble over this message:')),
     problems.length > 0 && h('ul', {}, ...problems.map((p) => h('li', {}, p))),
   ].filter(Boolean);
 }
