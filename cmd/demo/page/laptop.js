@@ -62,7 +62,7 @@ export function showFault(sentence) {
 export function showAnswers(what, request, upstream, answer) {
   show('answers',
     h('details', {}, h('summary', {}, 'The request'), h('p', { class: 'meta' }, `POST ${pathOf(what)}`), pretty(request)),
-    h('details', { open: true }, h('summary', {}, 'The two answers'),
+    h('details', { open: matchMedia('(min-width: 700px)').matches }, h('summary', {}, 'The two answers'),
       h('div', { class: 'pair' },
         h('div', {}, h('h3', {}, 'nevisFIDO answered'), upstream ? pretty(upstream, answer, true)
           : h('p', { class: 'hint' }, 'It made no session for this dispatch.')),
