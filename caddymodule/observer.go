@@ -32,7 +32,9 @@ func (h *Handler) openObserver(ctx caddy.Context) (*observer, error) {
 
 // Exchanged implements exchange.Observer.
 func (o *observer) Exchanged(r exchange.Record) {
-	o.metrics.Exchanged(r)
+	if !r.Test { // which would spoil rates and alerts
+		o.metrics.Exchanged(r)
+	}
 	o.health.exchanged(r)
 	if o.trail != nil {
 		o.trail.exchanged(r)
