@@ -228,7 +228,7 @@ func TestListAndShow(t *testing.T) {
 	if r := s.run(t, "show", "nobody"); r.err == nil || !strings.Contains(r.err.Error(), `no target "nobody" in namespace ""`) {
 		t.Errorf("error %v", r.err)
 	}
-	if r := s.run(t, "list", "--state", "gone"); r.err == nil || !strings.Contains(r.err.Error(), "use active, expired or stale") {
+	if r := s.run(t, "list", "--state", "gone"); r.err == nil || !strings.Contains(r.err.Error(), "use active, expired, stale or blocked") {
 		t.Errorf("error %v", r.err)
 	}
 }
