@@ -88,11 +88,15 @@ func parseHeaders(lines []string) (http.Header, error) {
 }
 
 func printResult(w io.Writer, r operate.Result) error {
+	return errors.Join(printTable(w, resultRows(r)), printTable(w, attemptRows(r)))
+}
+
+func resultRows(r operate.Result) [][]string {
 	outcome := "not delivered, a caller would be told " + r.Result
 	if r.Class == "delivered" {
 		outcome = "delivered by " + r.Delivered
 	}
-	rows := [][]string{
+	return [][]string{
 		{"dispatcher", r.Dispatcher},
 		{"outcome", outcome},
 		{"took", fmt.Sprintf("%d ms", r.Took)},
@@ -101,6 +105,10 @@ func printResult(w io.Writer, r operate.Result) error {
 		{"token", r.Token},
 		{"target", r.Target},
 	}
+}
+
+func attemptRows(r operate.Result) [][]string {
+	rows := make([][]string, 0, len(r.Attempts)+len(r.Fallbacks))
 	for _, a := range r.Attempts {
 		outcome := fmt.Sprintf("%s in %d ms", a.Class, a.Took)
 		switch {
@@ -114,5 +122,5 @@ func printResult(w io.Writer, r operate.Result) error {
 	for _, f := range r.Fallbacks {
 		rows = append(rows, []string{"fallback", fmt.Sprintf("from %s to %s (%s)", f.From, f.To, f.Reason)})
 	}
-	return printTable(w, rows)
+	return rows
 }

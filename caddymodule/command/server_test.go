@@ -162,7 +162,7 @@ func TestSend(t *testing.T) {
 		t.Errorf("the audit trail says %q", out)
 	}
 
-	other := http.Server{Handler: http.NotFoundHandler()} //nolint:gosec // for a test
+	other := http.Server{Handler: http.NotFoundHandler()}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -44,7 +44,7 @@ func Choose[H any](c Choice, all []H, name func(H) Name, same func(a, b H) bool)
 }
 
 func list[H any](all []H, name func(H) Name) string {
-	var names []string
+	names := make([]string, 0, len(all))
 	for _, h := range all {
 		n := name(h)
 		names = append(names, fmt.Sprintf("namespace %q with base_path %s", n.Namespace, n.BasePath))
