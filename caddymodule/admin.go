@@ -234,10 +234,13 @@ func adminImport(w http.ResponseWriter, r *http.Request) error {
 	im := &transfer.Import{
 		Store: h.exchange.Targets.Store, Namespace: h.Namespace, Policy: h.exchange.Targets.Policy,
 		Overwrite: transfer.Newer, Jobs: importJobs, DryRun: query.Has("dry_run"), Strict: query.Has("strict"),
-		Stored: func(t *targets.Target) {
-			h.exchange.Targets.Events(targets.Event{
-				Name: targets.EventLearned, Ref: t.Ref(), User: t.Username, Source: targets.SourceImport, Thumbprint: t.Thumbprint,
-			})
+		Stored: func(before, t *targets.Target) {
+			e := targets.Event{Name: targets.EventLearned, Ref: t.Ref(), User: t.Username, Source: targets.SourceImport, Thumbprint: t.Thumbprint}
+			h.exchange.Targets.Events(e)
+			if before != nil && before.Thumbprint != "" && before.Thumbprint != t.Thumbprint {
+				e.Name = targets.EventKeyChanged
+				h.exchange.Targets.Events(e)
+			}
 		},
 	}
 	if query.Has("overwrite") {

@@ -181,6 +181,9 @@ func TestAdminOfTargets(t *testing.T) {
 		s.want(http.StatusNotFound, "no such target", http.MethodPost, path, "")
 	}
 	s.want(http.StatusNotFound, "no such target", http.MethodDelete, "/oob/targets/nobody", "")
+	line, thumbprint = targetLine(t, "", "one")
+	s.want(http.StatusOK, `"replaced":1`, http.MethodPost, "/oob/targets/import?overwrite=always", line)
+	s.waitForAudit(`"key_changed"`, `"source":"import"`, thumbprint)
 	s.want(http.StatusNoContent, "", http.MethodDelete, "/oob/targets/one", "")
 	s.waitForAudit(`"event":"forgotten"`, `"source":"operator"`)
 	s.want(http.StatusNotFound, "no such target", http.MethodGet, "/oob/targets/one", "")

@@ -28,9 +28,9 @@ type Import struct {
 	Strict    bool             // end with the first line that is refused
 	Now       func() time.Time // nil means time.Now
 
-	// Stored, if not nil, is called for every record that was stored, by
-	// several goroutines.
-	Stored func(t *targets.Target)
+	// Stored, if not nil, is called for every record that was stored, with the
+	// one that it replaced, nil for none, by several goroutines.
+	Stored func(before, t *targets.Target)
 
 	// Progress, if not nil, is called between batches with what is done.
 	Progress func(r *Report, bytes int64)
@@ -120,9 +120,9 @@ func (im *Import) put(ctx context.Context, t *targets.Target) (o outcome, err er
 		}
 		return im.Overwrite.of(present, blockedAs(present, t)), nil
 	}
-	var next *targets.Target
+	var before, next *targets.Target
 	err = im.Store.Update(ctx, t.Ref(), func(present *targets.Target) (*targets.Target, error) {
-		next = blockedAs(present, t)
+		before, next = present, blockedAs(present, t)
 		if o = im.Overwrite.of(present, next); o != added && o != replaced {
 			return present, nil
 		}
@@ -135,7 +135,7 @@ func (im *Import) put(ctx context.Context, t *targets.Target) (o outcome, err er
 		return 0, fmt.Errorf("storing the target: %w", err)
 	}
 	if im.Stored != nil && (o == added || o == replaced) {
-		im.Stored(next)
+		im.Stored(before, next)
 	}
 	return o, nil
 }
