@@ -54,8 +54,8 @@ type answerError struct {
 
 func (e *answerError) Error() string { return e.text }
 
-// maxAnswer bounds what is read of an answer, in bytes.
-const maxAnswer = 1 << 20
+// maxAdminAnswer bounds what is read of an answer, in bytes.
+const maxAdminAnswer = 1 << 20
 
 // call makes a request and reads the answer, unless answer is nil.
 func (s server) call(method, path string, body, answer any) error {
@@ -78,7 +78,7 @@ func (s server) call(method, path string, body, answer any) error {
 	if answer == nil {
 		return nil
 	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(answer); err != nil {
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxAdminAnswer)).Decode(answer); err != nil {
 		return fmt.Errorf("the answer of the server at %s is not understood: %w", s.address, err)
 	}
 	return nil
