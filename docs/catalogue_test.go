@@ -16,7 +16,7 @@ import (
 // people wrote stays, and a new row waits for its text.
 func TestErrorCatalogue(t *testing.T) {
 	const name = "docs/errors.md"
-	text, p := readFile(t, name), readProduct(t)
+	p, text := readProduct(t), readFile(t, name)
 	for _, table := range []struct {
 		name string
 		keys []string // the first cells of the rows
@@ -25,60 +25,54 @@ func TestErrorCatalogue(t *testing.T) {
 		{"statuses", p.statuses()},
 		{"results", p.results()},
 	} {
-		mark := func(side string) string { return fmt.Sprintf("<!-- %s of the %s -->\n", side, table.name) }
-		before, rest, found := strings.Cut(text, mark("begin"))
-		rows, after, closed := strings.Cut(rest, mark("end"))
+		begin, end := "<!-- begin of the "+table.name+" -->\n", "<!-- end of the "+table.name+" -->\n"
+		before, rest, found := strings.Cut(text, begin)
+		rows, after, closed := strings.Cut(rest, end)
 		if !found || !closed {
-			t.Fatalf("%s lacks the marks of the %s", name, table.name)
+			t.Fatalf("%s lacks the lines %s and %s", name, begin, end)
 		}
-		head, old, _ := strings.Cut(rows, "---|\n")
-		columns := strings.Count(strings.SplitN(head, "\n", 2)[0], "|") - 1
-		written := make(map[string]string) // the rest of a row by its key
-		for row := range strings.Lines(old) {
-			key, cells := splitRow(row, strings.Count(table.keys[0], "|"))
-			written[key] = cells
+		written, silent := rewrite(rows, table.keys)
+		for _, key := range silent {
+			t.Errorf("%s does not say what is meant by %s", name, key)
 		}
-		var b strings.Builder
-		for _, key := range table.keys {
-			cells := written[key]
-			if empty := strings.Repeat(" |", columns+1-strings.Count(key, "|")); cells == "" {
-				cells = empty
-			}
-			if strings.Contains(cells, "| |") || strings.HasPrefix(cells, " |") {
-				t.Errorf("%s says nothing of %s", name, key)
-			}
-			delete(written, key)
-			b.WriteString(key + cells + "\n")
+		if written != rows && !*update {
+			t.Errorf("the %s in %s are not those of the code: go test ./docs -run ErrorCatalogue -update writes the rows, and git diff shows which", table.name, name)
 		}
-		for key := range written {
-			t.Errorf("%s has %s, which is not in the code", name, key)
-		}
-		if b.String() != old && !t.Failed() {
-			t.Errorf("the %s of %s are in another order", table.name, name)
-		}
-		text = before + mark("begin") + head + "---|\n" + b.String() + mark("end") + after
+		text = before + begin + written + end + after
 	}
 	if *update {
-		if err := os.WriteFile("errors.md", []byte(text), 0o644); err != nil { //nolint:gosec // a page of the documentation
+		if err := os.WriteFile("errors.md", []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-	} else if t.Failed() {
-		t.Log("go test ./docs -run ErrorCatalogue -update writes the rows; the texts are yours")
 	}
 }
 
-// splitRow parts the first cells of a row from the others. Each ends with its |.
-func splitRow(row string, n int) (key, rest string) {
-	row = strings.TrimRight(row, "\n")
-	end := 0
-	for range n {
-		i := strings.Index(row[end:], "|")
-		if i < 0 {
-			return row, ""
+// rewrite makes a table with these keys, which are the first cells of its rows.
+// The other cells are those of the old table. It returns the keys without any.
+func rewrite(table string, keys []string) (written string, silent []string) {
+	const ruler = "---|\n"
+	head, old, _ := strings.Cut(table, ruler)
+	texts := make(map[string]string)
+	for row := range strings.Lines(old) {
+		for _, key := range keys {
+			if text, ok := strings.CutPrefix(row, key); ok {
+				texts[key] = text
+			}
 		}
-		end += i + 1
 	}
-	return row[:end], row[end:]
+	columns := strings.Count(table[:strings.Index(table, "\n")], "|")
+	written = head + ruler
+	for _, key := range keys {
+		text := texts[key]
+		if text == "" {
+			text = strings.Repeat(" |", columns-strings.Count(key, "|")) + "\n"
+		}
+		if strings.Contains(text, "| |") || strings.HasPrefix(text, " |") {
+			silent = append(silent, key)
+		}
+		written += key + text
+	}
+	return written, silent
 }
 
 // statusNames are the statuses of errors by the names of their constants.
