@@ -58,6 +58,9 @@ func commandsOf(text string) (all [][]string) {
 		for i, w := range words {
 			words[i] = strings.Trim(strings.TrimSuffix(w, ")"), `'"`)
 		}
+		if len(words) > 3 && words[0] == "sudo" && words[1] == "-u" {
+			words = words[3:]
+		}
 		for len(words) > 0 && (words[0] == "$" || words[0] == "env" || assignment.MatchString(words[0])) {
 			words = words[1:]
 		}
@@ -78,7 +81,7 @@ func ourBinary(word string) bool {
 func checkCommand(t *testing.T, words []string, complete bool) string {
 	t.Helper()
 	switch words[0] {
-	case "sudo", "podman", "kubectl", "docker": // and then a command of ours
+	case "podman", "kubectl", "docker": // and then a command of ours
 		known := caddyRoot()
 		for i := 1; i+1 < len(words); i++ {
 			if sub, _, err := known.Find(words[i+1:]); ourBinary(words[i]) && err == nil && sub != known {
