@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
@@ -67,6 +68,7 @@ func TestProvisionConnectsToNothing(t *testing.T) {
 // During a reload the old and the new configuration use the same connections,
 // which are closed with the last of them.
 func TestReloadKeepsTheConnections(t *testing.T) {
+	testservice.Need(t, "redis-server")
 	c := config(common)
 	old, err := provision(t, c)
 	if err != nil {
