@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -108,6 +109,16 @@ func standIns(t *testing.T, text string) string {
 	})
 }
 
+// serviceAccount is that of a Google which is not there any more.
+var serviceAccount = sync.OnceValues(func() ([]byte, error) {
+	s, err := google.Start(google.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return s.ServiceAccountJSON(), nil
+})
+
 // contentOf makes what stands in a file, judging by its name; nil for one that
 // the server makes.
 func contentOf(t *testing.T, name string) []byte {
@@ -116,12 +127,11 @@ func contentOf(t *testing.T, name string) []byte {
 	case strings.HasPrefix(name, "/var/log/"):
 		return nil
 	case strings.HasPrefix(base, "firebase"):
-		s, err := google.Start(google.Options{})
+		account, err := serviceAccount()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer s.Close()
-		return s.ServiceAccountJSON()
+		return account
 	case base == "vapid.json":
 		key, err := webpush.NewVAPID("mailto:login@bank.example.com")
 		if err != nil {
