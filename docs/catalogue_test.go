@@ -86,20 +86,30 @@ var statusNames = func() map[string]int {
 	return names
 }()
 
-// answering are the packages that answer requests, and what of them does.
+// answering are the files that answer requests, and what of them does. The admin
+// endpoint's errors are sentences for its caller: admin.md has its statuses.
 var answering = map[string]string{
-	"internal/exchange": "`oob_dispatch`", "internal/shortlink": "short links", "caddymodule": "`oob_health`",
+	"internal/exchange/": "`oob_dispatch`", "internal/shortlink/": "short links", "caddymodule/health.go": "`oob_health`",
+}
+
+func answers(file string) string {
+	for prefix, by := range answering {
+		if strings.HasPrefix(file, prefix) {
+			return by
+		}
+	}
+	return ""
 }
 
 // statuses are the rows of the HTTP statuses: which, who answers with it, and
 // the text in Caddy's log of errors, where there is one.
 func (p *product) statuses() (rows []string) {
 	for _, pkg := range p.packages {
-		by := answering[pkg.path]
-		if by == "" {
-			continue
-		}
 		for _, file := range pkg.files {
+			by := answers(p.name(file))
+			if by == "" {
+				continue
+			}
 			texts := make(map[ast.Node]string) // of the statuses that come with one
 			ast.Inspect(file, func(n ast.Node) bool {
 				switch n := n.(type) {

@@ -66,6 +66,11 @@ func readProduct(t *testing.T) *product {
 	return p
 }
 
+// name returns the path of a file, or of a place in it, from the root.
+func (p *product) name(at ast.Node) string {
+	return strings.TrimPrefix(filepath.ToSlash(p.fset.Position(at.Pos()).Filename), "../")
+}
+
 func (pkg *source) declare(d *ast.GenDecl) {
 	for _, spec := range d.Specs {
 		if v, ok := spec.(*ast.ValueSpec); ok {
@@ -285,9 +290,8 @@ func (f *finder) levelsOf(method string, call *ast.CallExpr, argument int) (all 
 func (f *finder) logged(call *ast.CallExpr, at int, levels []string) {
 	f.t.Helper()
 	texts := f.pkg.strings(f.within, call.Args[at])
-	position := f.product.fset.Position(call.Pos())
-	if len(texts) == 0 && strings.TrimPrefix(filepath.ToSlash(position.Filename), "../") != auditEvents {
-		f.t.Errorf("%s: the message of this log line is not a constant, so that the catalogue cannot have it", position)
+	if len(texts) == 0 && f.product.name(call) != auditEvents {
+		f.t.Errorf("%s: the message of this log line is not a constant, so that the catalogue cannot have it", f.product.fset.Position(call.Pos()))
 	}
 	for _, text := range texts {
 		if f.found[text] == nil {
@@ -299,7 +303,7 @@ func (f *finder) logged(call *ast.CallExpr, at int, levels []string) {
 	}
 }
 
-// isLogger judges by the name: log, logger, x.Log, h.logger, With of one.
+// isLogger judges by the name: log, logger, x.Log, h.logger, r.log(), With of one.
 func isLogger(e ast.Expr) bool {
 	switch e := e.(type) {
 	case *ast.Ident:
@@ -309,7 +313,7 @@ func isLogger(e ast.Expr) bool {
 		return isLogger(e.Sel)
 	case *ast.CallExpr:
 		s, ok := e.Fun.(*ast.SelectorExpr)
-		return ok && (isLogger(s.X) || s.Sel.Name == "Log" || s.Sel.Name == "Logger")
+		return ok && (isLogger(s.X) || isLogger(s.Sel))
 	}
 	return false
 }
