@@ -63,6 +63,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	config := h.config(observer)
+	if config.Shapes, err = h.openShapes(); err != nil {
+		return err
+	}
 	if config.Targets, config.User, err = h.loadTargets(ctx, store, observer); err != nil {
 		return err
 	}

@@ -95,6 +95,11 @@ type Handler struct {
 	// first weeks, and as a switch back.
 	Observe bool `json:"observe,omitempty"`
 
+	// A file in which `observe` collects what nevisFIDO's calls and answers look
+	// like: names and types of members, never values. `caddy oob doctor` reads it.
+	// Placeholders are resolved when the configuration is loaded. Default: none
+	Shapes string `json:"shapes,omitempty"`
+
 	// How often dispatches may happen, over all dispatchers. Default: 5 in
 	// 5m and 15 in 1h per target
 	Limits []Limit `json:"limits,omitempty"`
@@ -154,6 +159,7 @@ var handlerOptions = conf.Table[Handler]{
 	conf.Size("max_body", func(h *Handler) *int64 { return &h.MaxBody }, 1<<10, 512<<10, 64<<10),
 	conf.Custom("visual_code", readVisualCode, checkVisualCode),
 	conf.Flag("observe", func(h *Handler) *bool { return &h.Observe }),
+	conf.Path("shapes", func(h *Handler) *string { return &h.Shapes }),
 	conf.Custom("store", readStore, nil),
 	conf.Repeated("key_source", readKeySource, nil),
 	conf.Block("key_policy", keyPolicyOptions, func(h *Handler) *KeyPolicy { return &h.KeyPolicy }),

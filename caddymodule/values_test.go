@@ -50,6 +50,7 @@ var refusedValues = []refusedValue{
 	{"", "visual_code picture", ""},
 	{"", "visual_code 4 sound", ""},
 	{"", "observe on", ""},
+	{"", "shapes {shapes}", ""},
 	{"", "store redis", ""},
 	{"", "store redis redis.example.com:6379", ""},
 	{"", "store redis rediss://a.example.com rediss://b.example.com", ""},

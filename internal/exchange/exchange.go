@@ -17,6 +17,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/internal/shapes"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -55,7 +56,8 @@ type Config struct {
 	// 30 seconds.
 	UpstreamTimeout time.Duration
 
-	ObserveOnly bool // learn and report, intercept nothing
+	ObserveOnly bool              // learn and report, intercept nothing
+	Shapes      *shapes.Collector // of what passes while ObserveOnly; nil for none
 
 	Limits  []dispatchers.Limit // of all dispatchers together
 	Limiter targets.SharedCounter
@@ -128,6 +130,14 @@ func (x *Exchange) serve(w http.ResponseWriter, r *http.Request, next Next) erro
 	if err != nil && !x.ObserveOnly {
 		return &StatusError{http.StatusBadRequest, err}
 	}
+	if x.ObserveOnly && x.Shapes != nil && route.Call != nevisfido.Other {
+		return x.watch(w, r, route, next)
+	}
+	return x.call(w, r, route, next)
+}
+
+// call handles one of the calls of interest, and any other.
+func (x *Exchange) call(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next) error {
 	switch route.Call {
 	case nevisfido.Dispatch:
 		if x.ObserveOnly {

@@ -136,4 +136,7 @@ func (x *Exchange) unidentified(l creation, err error) {
 	x.Log.Warn("nevisFIDO's answer does not tell which dispatch target it has made; the target stays unknown to this sidecar",
 		slog.String("call", l.source), slog.String("reason", why), slog.Any("error", err))
 	x.Targets.Unidentified(l.source, why)
+	if x.ObserveOnly && x.Shapes != nil {
+		x.Shapes.Unidentified(l.source, why)
+	}
 }
