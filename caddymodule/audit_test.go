@@ -106,7 +106,7 @@ func TestAuditLineMembers(t *testing.T) {
 	trail := fileTrail(file)
 	trail.exchanged(fullRecord)
 	trail.exchanged(limitedRecord)
-	trail.target(keyEvent, "targetHash", "userHash")
+	trail.target(keyEvent, "targetHash", "userHash", "traceID")
 	file.Close()
 
 	chained := regexp.MustCompile(`(?m)^\{"seq":\d+,(.*),"prev":"[0-9a-f]{64}","hash":"[0-9a-f]{64}"\}$`)
@@ -160,7 +160,7 @@ func TestAuditLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	trail.exchanged(fullRecord)
-	trail.target(keyEvent, "targetHash", "userHash")
+	trail.target(keyEvent, "targetHash", "userHash", "traceID")
 	entries := logged.All()
 	if len(entries) != 2 || entries[0].LoggerName != "http.handlers.oob_dispatch.trail" || entries[0].Message != "dispatch" || entries[1].Message != "key_changed" {
 		t.Fatalf("%+v", entries)

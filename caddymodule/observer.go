@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -40,16 +42,17 @@ func (o *observer) Exchanged(r exchange.Record) {
 }
 
 // target takes a change of a dispatch target.
-func (o *observer) target(e targets.Event) {
+func (o *observer) target(ctx context.Context, e targets.Event) {
 	o.metrics.target(e)
 	target := o.hash.Of("target", e.Ref.ID)
 	if o.trail != nil {
-		o.trail.target(e, target, o.hash.Of("user", e.User))
+		o.trail.target(e, target, o.hash.Of("user", e.User), tracing.ID(ctx))
 	}
-	write := o.log.Info
+	log := tracing.Log(ctx, o.log)
+	write := log.Info
 	switch e.Name {
 	case targets.EventKeyRefused, targets.EventSignatureKeyRefused, targets.EventKeyChanged, targets.EventStale, targets.EventDropped:
-		write = o.log.Warn
+		write = log.Warn
 	default:
 	}
 	attrs := []any{

@@ -19,6 +19,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -157,6 +158,9 @@ func (c *Courier) newRun(d Dispatch, token string) *run {
 	r.seal = sync.OnceValues(r.sealPayload)
 	return r
 }
+
+// log returns the log for what concerns this delivery alone.
+func (r *run) log() *slog.Logger { return tracing.Log(r.dispatch.HTTP.Context(), r.courier.Log) }
 
 func (r *run) deliver() Outcome {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.dispatch.HTTP.Context()), r.courier.Deadline)

@@ -41,7 +41,7 @@ func (r *run) quarantine(ctx context.Context, c *Channel, to recipient, failure 
 	}
 	target := slog.String("target", r.courier.Hash.Of("target", r.dispatch.Target.ID))
 	if err := r.courier.Targets.Expire(ctx, r.dispatch.Target); err != nil {
-		r.courier.Log.Warn("quarantining a dispatch target whose address is gone", slog.String("dispatcher", c.Name), target, slog.Any("error", err))
+		r.log().Warn("quarantining a dispatch target whose address is gone", slog.String("dispatcher", c.Name), target, slog.Any("error", err))
 	}
 	r.giveNotice(ctx, target)
 }
@@ -55,7 +55,7 @@ func (r *run) giveNotice(ctx context.Context, target slog.Attr) {
 	}
 	release := c.Acquire()
 	if release == nil {
-		r.courier.Log.Warn("too many notices of expired targets are under way; this one is left out", target)
+		r.log().Warn("too many notices of expired targets are under way; this one is left out", target)
 		return
 	}
 	m := r.baseMessage(ctx, c)
@@ -64,7 +64,7 @@ func (r *run) giveNotice(ctx context.Context, target slog.Attr) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.courier.Deadline)
 		defer cancel()
 		if _, failure := c.attempts(ctx, m, func(*dispatchers.Error, time.Duration) {}); failure != nil {
-			r.courier.Log.Warn("the notice of an expired target was not delivered", target, slog.Any("error", failure))
+			r.log().Warn("the notice of an expired target was not delivered", target, slog.Any("error", failure))
 		}
 	})
 }

@@ -128,6 +128,16 @@ func (x *Exchange) serve(w http.ResponseWriter, r *http.Request, next Next) erro
 	if err != nil && !x.ObserveOnly {
 		return &StatusError{http.StatusBadRequest, err}
 	}
+	if route.Call == nevisfido.Other {
+		if besideBasePath(r) {
+			x.passed(PassedBasePath)
+		}
+		return next(w, r)
+	}
+	return x.traced(w, r, route, next)
+}
+
+func (x *Exchange) serveCall(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next) error {
 	switch route.Call {
 	case nevisfido.Dispatch:
 		if x.ObserveOnly {
@@ -150,9 +160,6 @@ func (x *Exchange) serve(w http.ResponseWriter, r *http.Request, next Next) erro
 	case nevisfido.ModifyDevice, nevisfido.DeleteDevice:
 		return x.changeDevice(w, r, route, next)
 	default:
-		if besideBasePath(r) {
-			x.passed(PassedBasePath)
-		}
 		return next(w, r)
 	}
 }
@@ -165,3 +172,6 @@ func (x *Exchange) detached(r *http.Request) (context.Context, context.CancelFun
 
 // targetHash stands for the id of a dispatch target in logs.
 func (x *Exchange) targetHash(id string) string { return x.Hash.Of("target", id) }
+
+// deviceHash stands for the id of a device in logs.
+func (x *Exchange) deviceHash(id string) string { return x.Hash.Of("device", id) }
