@@ -112,6 +112,21 @@ func describe(span *tracepb.Span) string {
 	return text
 }
 
+// names returns the names of our spans and of their attributes.
+func (c *spans) names() (names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, span := range c.all {
+		if strings.HasPrefix(span.GetName(), "oob.") {
+			names = append(names, span.GetName())
+			for _, attribute := range span.GetAttributes() {
+				names = append(names, attribute.GetKey())
+			}
+		}
+	}
+	return names
+}
+
 func (c *spans) text() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,6 +231,16 @@ func TestTraces(t *testing.T) {
 				t.Error("no line of the modification with a trace id")
 			}
 
+			documented, err := os.ReadFile("../docs/tracing.md")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range received.names() {
+				if !strings.Contains(string(documented), "`"+name+"`") {
+					t.Errorf("docs/tracing.md does not tell of %s", name)
+				}
+			}
+
 			_, link, _ := strings.Cut(string(message.Body), "https://")
 			s.search(map[string]string{"spans": received.text()}, map[string]string{
 				"the token": a.Token, "the session": a.SessionID, "the target's id": p.TargetID(), "the device's id": p.DeviceID(),
@@ -262,6 +287,13 @@ func lineWith(text, part string) string {
 	return ""
 }
 
+// A collector that is away costs no dispatch.
+func TestTracesToNobody(t *testing.T) {
+	s, _, _ := traced(t, "http://127.0.0.1:1")
+	p := s.register("P-256")
+	s.take(p, nevisfido.Authentication, "push")
+}
+
 // Without Caddy's tracing the caller's header is none of our business, whatever
 // it holds, and nobody else gets it.
 func TestWithoutTracing(t *testing.T) {
@@ -298,7 +330,7 @@ func collector(t *testing.T, to string) string {
 	testservice.Slow(t, "OpenTelemetry's collector is built")
 	dir := testservice.Folder(t)
 	program, config := filepath.Join(dir, "collector"), filepath.Join(dir, "config.yaml")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", program, ".")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
 	build.Dir = "collector"
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building the collector: %v\n%s", err, out)
