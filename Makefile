@@ -1,10 +1,12 @@
 # The words that people try. test.sh and xcaddy.sh do the work; see
 # CONTRIBUTING.md and docs/install.md.
-.PHONY: build test test-all lint bench demo third-party image release binaries context sbom vulncheck
+.PHONY: build test test-all lint bench demo third-party image release context sbom vulncheck
 
 # Tools of the release, built by go run at these versions.
 cyclonedx   = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 govulncheck = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+nfpm        = github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+helm        = helm.sh/helm/v3/cmd/helm@v3.22.0
 
 # What xcaddy.sh builds with, too.
 tags = nobadger,nomysql,nopgx,timetzdata
@@ -19,6 +21,9 @@ ARCH        ?= $(shell go env GOARCH)
 IMAGE       ?= oob-dispatch:$(VERSION:v%=%)
 BUILD_IMAGE ?= buildah bud
 CA_BUNDLE   ?= /etc/ssl/certs/ca-certificates.crt
+
+# Packages need a version with numbers, even between releases.
+numbered = $(if $(filter v%,$(VERSION)),$(VERSION:v%=%),0.0.0-$(VERSION))
 
 name = $(DIST)/oob-dispatch_$(VERSION:v%=%)_linux
 
@@ -58,21 +63,30 @@ context: # the files beside the binary that deploy/image/Containerfile copies
 	cp $(CA_BUNDLE) $(DIST)/image/ca-certificates.crt
 	cp LICENSE THIRD_PARTY $(DIST)/image/
 
-release: ## archives, images and SBOMs for amd64 and arm64, and their checksums, in DIST; needs buildah
+release: ## archives, packages, images and SBOMs for amd64 and arm64, the chart, and their checksums, in DIST; needs buildah
 	rm -rf $(DIST)
-	for arch in $(ARCHS); do $(MAKE) archive image-archive sbom ARCH=$$arch || exit 1; done
-	cd $(DIST) && sha256sum oob-dispatch_* >SHA256SUMS && sha256sum --check --strict SHA256SUMS
+	for arch in $(ARCHS); do $(MAKE) archive deb image-archive sbom ARCH=$$arch || exit 1; done
+	$(MAKE) chart
+	cd $(DIST) && sha256sum oob-dispatch[_-]* >SHA256SUMS && sha256sum --check --strict SHA256SUMS
 
-# The same sources give the same archive.
-.PHONY: archive image-archive
+# The same sources give the same archive and the same package.
+.PHONY: archive deb image-archive chart
 archive: $(DIST)/image/$(ARCH)/caddy
 	mkdir -p $(DIST)/archive
 	cp $< LICENSE THIRD_PARTY CHANGELOG.md Caddyfile.example deploy/systemd/oob-dispatch.service $(DIST)/archive/
 	tar --sort=name --owner=0 --group=0 --numeric-owner --mode=go=rX --mtime="@$$(git log -1 --format=%ct)" \
 		-C $(DIST)/archive -cf - . | gzip -9n >$(name)_$(ARCH).tar.gz
 
+deb: archive ## a package for Debian and Ubuntu
+	sed -i 's:/usr/local/bin/:/usr/bin/:' $(DIST)/archive/oob-dispatch.service
+	VERSION=$(numbered) ARCH=$(ARCH) ROOT=$(DIST)/archive SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+		go run $(nfpm) package --config deploy/deb/nfpm.yaml --packager deb --target $(name)_$(ARCH).deb
+
 image-archive: image
 	buildah push -q $(IMAGE) oci-archive:$(name)_$(ARCH).oci.tar:$(IMAGE)
+
+chart: ## the Helm chart, of this version
+	go run $(helm) package deploy/helm/oob-dispatch --version $(numbered) --app-version $(VERSION:v%=%) --destination $(DIST)
 
 sbom: $(DIST)/image/$(ARCH)/caddy ## what is in the binary, as CycloneDX JSON
 	go run $(cyclonedx) bin -json -noserial -version $(VERSION) -output $(name)_$(ARCH).cdx.json $<

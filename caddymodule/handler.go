@@ -99,13 +99,14 @@ func (h *Handler) config(observer exchange.Observer) exchange.Config {
 		ClientIP:           h.clientIP,
 		Observer:           observer,
 		Config: delivery.Config{
-			RedeemURL:        strings.TrimSuffix(h.RedeemURL, "/"),
-			Lifetimes:        h.lifetimes(),
-			Deadline:         time.Duration(h.Deadline),
-			VisualCodeDigits: h.VisualCode,
-			Lookup:           lookup,
-			Log:              h.logger,
-			Hash:             h.hash,
+			RedeemURL:         strings.TrimSuffix(h.RedeemURL, "/"),
+			Lifetimes:         h.lifetimes(),
+			Deadline:          time.Duration(h.Deadline),
+			VisualCodeDigits:  h.VisualCode,
+			VisualCodePicture: h.VisualCodePicture,
+			Lookup:            lookup,
+			Log:               h.logger,
+			Hash:              h.hash,
 		},
 	}
 }

@@ -74,6 +74,10 @@ type Handler struct {
 	// Default: none
 	VisualCode int `json:"visual_code,omitempty"`
 
+	// Adds a picture of the code to the answer, as SVG in `visualCodePicture`,
+	// and to mails and letters. In a Caddyfile: `visual_code 6 picture`.
+	VisualCodePicture bool `json:"visual_code_picture,omitempty"`
+
 	// The store of dispatch targets. Default: `{"type": "caddy"}`, Caddy's
 	// configured storage
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=oob.stores inline_key=type"`
@@ -148,7 +152,7 @@ var handlerOptions = conf.Table[Handler]{
 	conf.Duration("deadline", func(h *Handler) *caddy.Duration { return &h.Deadline }, 0, 8*time.Second),
 	conf.Duration("upstream_timeout", func(h *Handler) *caddy.Duration { return &h.UpstreamTimeout }, 0, 30*time.Second),
 	conf.Size("max_body", func(h *Handler) *int64 { return &h.MaxBody }, 1<<10, 512<<10, 64<<10),
-	conf.Int("visual_code", func(h *Handler) *int { return &h.VisualCode }, 2, 8, 0),
+	conf.Custom("visual_code", readVisualCode, checkVisualCode),
 	conf.Flag("observe", func(h *Handler) *bool { return &h.Observe }),
 	conf.Custom("store", readStore, nil),
 	conf.Repeated("key_source", readKeySource, nil),
@@ -212,6 +216,32 @@ func checkRedeemURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return errors.New("it must be a web URL without query, such as https://fido.example.com/nevisfido/token/redeem")
+	}
+	return nil
+}
+
+const visualCodeTakes = "visual_code takes a whole number from 2 to 8, and picture where there is to be one, such as: visual_code 6 picture"
+
+func readVisualCode(h *Handler, d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	h.VisualCodePicture = len(args) == 2 && args[1] == "picture"
+	if len(args) != 1 && !h.VisualCodePicture {
+		return errors.New(visualCodeTakes)
+	}
+	n, err := strconv.Atoi(args[0])
+	if err != nil || n == 0 {
+		return errors.New(visualCodeTakes)
+	}
+	h.VisualCode = n
+	return nil
+}
+
+func checkVisualCode(h *Handler) error {
+	switch {
+	case h.VisualCode == 0 && h.VisualCodePicture:
+		return errors.New("visual_code_picture needs visual_code, the number of digits: set that too")
+	case h.VisualCode != 0 && (h.VisualCode < 2 || h.VisualCode > 8):
+		return errors.New(visualCodeTakes)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -32,7 +33,7 @@ var stamp = []string{"VERSION=v" + version, "COMMIT=" + commit}
 func TestRelease(t *testing.T) {
 	testservice.Slow(t, "Caddy is built for two architectures")
 	testservice.NeedRoot(t, "it builds and runs containers without a service that does")
-	for _, program := range []string{"make", "buildah", "podman", "runc"} {
+	for _, program := range []string{"make", "buildah", "podman", "runc", "dpkg"} {
 		testservice.Need(t, program)
 	}
 	machine := containerMachine(t)
@@ -42,7 +43,10 @@ func TestRelease(t *testing.T) {
 
 	t.Run("checksums", func(t *testing.T) {
 		sums := string(read(t, filepath.Join(dist, "SHA256SUMS")))
-		for _, suffix := range []string{".tar.gz", ".oci.tar", ".cdx.json"} {
+		if !strings.Contains(sums, "oob-dispatch-"+version+".tgz\n") {
+			t.Errorf("SHA256SUMS lacks the chart:\n%s", sums)
+		}
+		for _, suffix := range []string{".tar.gz", ".deb", ".oci.tar", ".cdx.json"} {
 			for _, arch := range []string{"amd64", "arm64"} {
 				if !strings.Contains(sums, filepath.Base(part(arch+suffix))+"\n") {
 					t.Errorf("SHA256SUMS lacks %s%s:\n%s", arch, suffix, sums)
@@ -74,6 +78,7 @@ func TestRelease(t *testing.T) {
 	binary := unpack(t, native+".tar.gz")["caddy"]
 	t.Run("empty root", func(t *testing.T) { inEmptyRoot(t, binary) })
 	t.Run("same bytes again", func(t *testing.T) { builtElsewhere(t, binary) })
+	t.Run("package", func(t *testing.T) { install(t, native+".deb", binary) })
 	t.Run("bill of materials", func(t *testing.T) { materials(t, native+".cdx.json") })
 	t.Run("image", func(t *testing.T) { runImage(t, machine, native+".oci.tar") })
 }
@@ -117,6 +122,53 @@ func inEmptyRoot(t *testing.T, binary []byte) {
 			if !strings.Contains(string(out), want) {
 				t.Errorf("caddy %s says %q, without %q", words, out, want)
 			}
+		}
+	}
+}
+
+// install installs the package into a root that has what its scripts need, and
+// takes it away again.
+func install(t *testing.T, file string, binary []byte) {
+	root := t.TempDir()
+	for _, program := range []string{"/bin/sh", "/usr/bin/id", "/usr/sbin/useradd"} {
+		libraries := command{}.run(t, "ldd", program)
+		for _, name := range append(regexp.MustCompile(`/\S+`).FindAllString(libraries, -1), program) {
+			write(t, filepath.Join(root, name), string(read(t, name)), 0o755)
+		}
+	}
+	write(t, filepath.Join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n", 0o644)
+	write(t, filepath.Join(root, "etc/group"), "root:x:0:\n", 0o644)
+	write(t, filepath.Join(root, "etc/nsswitch.conf"), "passwd: files\ngroup: files\n", 0o644)
+	for _, name := range []string{"dev/null", "var/lib/dpkg/status", "var/lib/dpkg/updates/.keep", "var/lib/dpkg/info/.keep"} {
+		write(t, filepath.Join(root, name), "", 0o666)
+	}
+	dpkg := func(args ...string) {
+		t.Helper()
+		command{}.run(t, "dpkg", append([]string{"--root=" + root, "--force-depends"}, args...)...)
+	}
+
+	dpkg("--install", file)
+	if !bytes.Equal(read(t, filepath.Join(root, "usr/bin/oob-dispatch")), binary) {
+		t.Error("the package has another binary than the archive")
+	}
+	if unit := string(read(t, filepath.Join(root, "usr/lib/systemd/system/oob-dispatch.service"))); !strings.Contains(unit, "ExecStart=/usr/bin/oob-dispatch ") {
+		t.Errorf("the unit starts another binary:\n%s", unit)
+	}
+	if users := string(read(t, filepath.Join(root, "etc/passwd"))); !strings.Contains(users, "\noob-dispatch:") {
+		t.Errorf("the package made no user:\n%s", users)
+	}
+
+	config := filepath.Join(root, "etc/oob-dispatch/Caddyfile")
+	write(t, config, "# ours\n", 0o644)
+	dpkg("--install", file)
+	dpkg("--remove", "oob-dispatch")
+	if got := string(read(t, config)); got != "# ours\n" {
+		t.Errorf("the configuration did not outlive an upgrade and a removal: %q", got)
+	}
+	dpkg("--purge", "oob-dispatch")
+	for _, left := range []string{config, filepath.Join(root, "usr/bin/oob-dispatch")} {
+		if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is there after a purge: %v", left, err)
 		}
 	}
 }

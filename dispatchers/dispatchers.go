@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -196,6 +197,11 @@ type Message struct {
 	// EncodingParameters is the request's member of that name as it came;
 	// see nevisfido.ParseEncodingParameters.
 	EncodingParameters []byte
+
+	// VisualCodePicture is the picture of the visual code for channels that can
+	// show one, as SVG or PNG; nil where there is none. Its digits are the
+	// placeholder oob.visual_code.
+	VisualCodePicture *visualcode.Picture
 
 	// Lookup returns the value of a placeholder, given without braces. Use
 	// Expand.

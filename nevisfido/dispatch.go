@@ -171,7 +171,10 @@ type DispatcherInformation struct {
 type Outcome struct {
 	Result     DispatchResult
 	Dispatcher DispatcherInformation
-	VisualCode string // top-level member visualCode; left out where empty
+
+	// Top-level members visualCode and visualCodePicture, which is SVG; left out
+	// where empty.
+	VisualCode, VisualCodePicture string
 }
 
 // WithOutcome returns the answer's text with the outcome put in place and
@@ -187,6 +190,9 @@ func (a *DispatchAnswer) WithOutcome(out Outcome) []byte {
 	}
 	if out.VisualCode != "" {
 		edits = append(edits, strictjson.Edit{Name: "visualCode", Value: strictjson.Quote(out.VisualCode)})
+	}
+	if out.VisualCodePicture != "" {
+		edits = append(edits, strictjson.Edit{Name: "visualCodePicture", Value: strictjson.Quote(out.VisualCodePicture)})
 	}
 	return a.body.With(edits...)
 }

@@ -152,8 +152,8 @@ func TestDispatchAnswer(t *testing.T) {
 	if got != want {
 		t.Errorf("failure:\ngot  %s\nwant %s", got, want)
 	}
-	got = string(a.WithOutcome(Outcome{Result: Dispatched, Dispatcher: DispatcherInformation{Name: "push", Response: []byte(`"ok"`)}, VisualCode: "0042"}))
-	want = `{"token":"tok-1","sessionId":"s","dispatcherInformation":{"name":"push","response":"ok"},"dispatchResult":"dispatched","n":1.00,"x":[1],"visualCode":"0042"}`
+	got = string(a.WithOutcome(Outcome{Result: Dispatched, Dispatcher: DispatcherInformation{Name: "push", Response: []byte(`"ok"`)}, VisualCode: "0042", VisualCodePicture: `<svg a="b"/>`}))
+	want = `{"token":"tok-1","sessionId":"s","dispatcherInformation":{"name":"push","response":"ok"},"dispatchResult":"dispatched","n":1.00,"x":[1],"visualCode":"0042","visualCodePicture":"<svg a=\"b\"/>"}`
 	if got != want {
 		t.Errorf("success:\ngot  %s\nwant %s", got, want)
 	}

@@ -71,7 +71,7 @@ func helm(t *testing.T) string {
 func sidecar(t *testing.T) string {
 	t.Helper()
 	t.Setenv("CGO_ENABLED", "0")
-	return built(t, "caddy", "../..", "./cmd/caddy", "-tags", "nobadger,nomysql,nopgx")
+	return built(t, "caddy", "../..", "./cmd/caddy", "-tags", "nobadger,nomysql,nopgx,timetzdata")
 }
 
 // run returns what a program says, and how it ended.

@@ -47,7 +47,7 @@ func (l *Letter) write(ctx context.Context, m *dispatchers.Message) (*job, error
 	if err != nil {
 		return nil, failure(ctx, "filling in the texts of the letter", dispatchers.Broken, reasonTemplate, err)
 	}
-	p.Address = address
+	p.Address, p.Picture = address, m.VisualCodePicture
 	if p.Code, err = sheet.Code(ctx, m.CodeContent()); err != nil {
 		return nil, failure(ctx, "drawing the QR code", dispatchers.Broken, reasonPDF, err)
 	}

@@ -51,11 +51,22 @@ func (s *Mailer) write(ctx context.Context, m *dispatchers.Message) (*mailserver
 	default:
 		return nil, failure(ctx, "drawing the QR code", dispatchers.ReasonEncoding, err)
 	}
+	if m.VisualCodePicture != nil {
+		v.VisualCodePicture = "code." + id
+	}
 	t, err := s.texts.Render(s.texts.Language(m), v)
 	if err != nil {
 		return nil, failure(ctx, "filling in the texts of the mail", reasonTemplate, err)
 	}
-	content, err := s.encode(to, id, t, v.Picture, code)
+	pictures := []picture{{"qr.png", v.Picture, code}}
+	if v.VisualCodePicture != "" && strings.Contains(t[texts.HTML], v.VisualCodePicture) { // texts of the operator's may do without
+		png, err := m.VisualCodePicture.PNG()
+		if err != nil {
+			return nil, failure(ctx, "drawing the visual code", dispatchers.ReasonEncoding, err)
+		}
+		pictures = append(pictures, picture{"code.png", v.VisualCodePicture, png})
+	}
+	content, err := s.encode(to, id, t, pictures)
 	if err != nil {
 		return nil, failure(ctx, "writing the mail", dispatchers.ReasonEncoding, err)
 	}
@@ -81,10 +92,16 @@ func failure(ctx context.Context, doing, reason string, err error) error {
 	return dispatchers.Fail(class, reason, "%s: %w", doing, err)
 }
 
+// picture is a PNG that the HTML shows.
+type picture struct {
+	name, id string // of the file, and the Content-ID
+	png      []byte // nil for none
+}
+
 // encode writes the mail as RFC 5322 and MIME have it, in ASCII. Automatic answers
 // are asked not to come (RFC 3834; the second header is Exchange's), reports of
 // failed delivery may.
-func (s *Mailer) encode(to, id string, t map[texts.Part]string, pictureID string, code []byte) ([]byte, error) {
+func (s *Mailer) encode(to, id string, t map[texts.Part]string, pictures []picture) ([]byte, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithEncoding(gomail.EncodingQP))
 	msg.FromMailAddress(s.from)
 	msg.ToMailAddress(&mail.Address{Address: to})
@@ -95,9 +112,11 @@ func (s *Mailer) encode(to, id string, t map[texts.Part]string, pictureID string
 	setSubject(msg, t[texts.Subject])
 	msg.SetBodyString(gomail.TypeTextPlain, t[texts.Text]+"\n")
 	msg.AddAlternativeString(gomail.TypeTextHTML, t[texts.HTML])
-	if code != nil {
-		msg.EmbedReadSeeker("qr.png", bytes.NewReader(code),
-			gomail.WithFileContentType("image/png"), gomail.WithFileContentID("<"+pictureID+">"))
+	for _, p := range pictures {
+		if p.png != nil {
+			msg.EmbedReadSeeker(p.name, bytes.NewReader(p.png),
+				gomail.WithFileContentType("image/png"), gomail.WithFileContentID("<"+p.id+">"))
+		}
 	}
 	var content bytes.Buffer
 	if _, err := msg.WriteTo(&content); err != nil {

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
@@ -146,6 +148,45 @@ func TestWithoutBaseURLTheCodeHoldsTheMessage(t *testing.T) {
 	}
 	if len(got.Pictures) != 1 || strings.Contains(got.HTML, "href") {
 		t.Errorf("%d pictures, and the HTML\n%s", len(got.Pictures), got.HTML)
+	}
+}
+
+// TestPictureOfTheVisualCode: it is in the mail where the text shows it, and
+// only there, beside the QR code.
+func TestPictureOfTheVisualCode(t *testing.T) {
+	own := t.TempDir()
+	if err := os.WriteFile(filepath.Join(own, "authentication.en.html"), []byte(`<img src="{{.Picture}}">`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	picture := visualcode.New(token, 4)
+	want, err := picture.PNG()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		picture   *visualcode.Picture
+		templates string
+		shown     bool
+	}{{picture, "", true}, {nil, "", false}, {picture, own, false}} {
+		s, d := serve(t, mail.Options{}, map[string]any{"templates": test.templates})
+		m := message(t, phone(t), map[string]string{"oob.visual_code": picture.Digits})
+		m.VisualCodePicture = test.picture
+		dispatch(t, d, m)
+		got := read(t, s.Mails()[0].Data)
+		codes, patterns := 0, 0
+		for id, content := range got.Pictures {
+			if !strings.Contains(got.HTML, `src="cid:`+id+`"`) {
+				t.Errorf("the HTML does not show the picture %s", id)
+			}
+			if bytes.Equal(content, want) {
+				patterns++
+			} else if zbar(t, content) == m.Link {
+				codes++
+			}
+		}
+		if codes != 1 || (patterns == 1) != test.shown || len(got.Pictures) != codes+patterns {
+			t.Errorf("%+v: %d pictures, of these %d QR codes and %d visual codes", test, len(got.Pictures), codes, patterns)
+		}
 	}
 }
 

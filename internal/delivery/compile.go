@@ -9,6 +9,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
+	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -117,6 +118,9 @@ func (r *run) baseMessage(ctx context.Context, c *Channel) *dispatchers.Message 
 		Dispatcher:         c.Name,
 		Expires:            r.dispatch.Start.Add(r.courier.Lifetimes[r.dispatch.Operation]),
 		EncodingParameters: r.dispatch.Request.Encoding,
+	}
+	if r.courier.VisualCodePicture {
+		m.VisualCodePicture = visualcode.New(r.token, r.courier.VisualCodeDigits)
 	}
 	m.Lookup = func(placeholder string) (string, bool) { return r.lookup(ctx, m, placeholder) }
 	return m

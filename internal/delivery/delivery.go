@@ -39,7 +39,8 @@ type Config struct {
 	// Deadline is the time for all delivery work of one dispatch.
 	Deadline time.Duration
 
-	VisualCodeDigits int // 0 for no visual code
+	VisualCodeDigits  int  // 0 for no visual code
+	VisualCodePicture bool // messages have its picture as well
 
 	// Lookup resolves a placeholder that is not one of ours. nil knows none.
 	Lookup func(r *http.Request, placeholder string) (string, bool)

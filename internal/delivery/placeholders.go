@@ -10,6 +10,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
+	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -50,7 +51,7 @@ func (r *run) lookup(ctx context.Context, m *dispatchers.Message, placeholder st
 	case "notification.body":
 		return r.dispatch.Request.Notification.Body, true
 	case "visual_code":
-		return VisualCode(r.token, r.courier.VisualCodeDigits), true
+		return visualcode.Digits(r.token, r.courier.VisualCodeDigits), true
 	case "link":
 		return m.Link, true
 	case "message":

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
@@ -75,8 +75,19 @@ func TestVisualCodeIsShownOnSuccessOnly(t *testing.T) {
 	h := newHarness(t)
 	h.VisualCodeDigits = 6
 	g := h.push()
-	if got := h.dispatch("push").outcome(t).VisualCode; got != delivery.VisualCode(h.token, 6) {
-		t.Errorf("got %q", got)
+	if got := h.dispatch("push").outcome(t); got.VisualCode != visualcode.Digits(h.token, 6) || got.Picture != "" {
+		t.Errorf("got %q, %q", got.VisualCode, got.Picture)
+	}
+	if p := g.messages()[0].VisualCodePicture; p != nil {
+		t.Errorf("the message has a picture: %v", p)
+	}
+	h.VisualCodePicture = true
+	picture := visualcode.New(h.token, 6)
+	if got := h.dispatch("push").outcome(t); got.VisualCode != picture.Digits || got.Picture != picture.SVG() {
+		t.Errorf("got %q, %q", got.VisualCode, got.Picture)
+	}
+	if p := g.messages()[1].VisualCodePicture; p == nil || *p != *picture {
+		t.Errorf("the message has the picture %v", p)
 	}
 	g.fails(dispatchers.Temporary)
 	h.dispatch("push").wantResult(t, nevisfido.DispatchError)

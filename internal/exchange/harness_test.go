@@ -340,6 +340,7 @@ type outcome struct {
 	Token, SessionID string
 	Result           string `json:"dispatchResult"`
 	VisualCode       string
+	Picture          string `json:"visualCodePicture"`
 	Information      struct {
 		Name     string
 		Response json.RawMessage
@@ -369,7 +370,7 @@ func (a *answer) wantResult(tb testing.TB, want nevisfido.DispatchResult) {
 	if o.Result != string(want) {
 		tb.Errorf("dispatchResult %q, want %q", o.Result, want)
 	}
-	if want != nevisfido.Dispatched && (o.Information.Response != nil || o.VisualCode != "") {
+	if want != nevisfido.Dispatched && (o.Information.Response != nil || o.VisualCode != "" || o.Picture != "") {
 		tb.Errorf("a failure shows %s", a.Body)
 	}
 }

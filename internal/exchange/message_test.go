@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -194,7 +194,7 @@ func TestMessageForTemplates(t *testing.T) {
 		"{oob.device_id} {oob.name}":                          "device-1 phone",
 		"{oob.notification.title} {oob.notification.body}":    "T {oob.username} B", // never expanded again
 		"{oob.data.orderNo} {oob.data.none}":                  "4711 ",
-		"{oob.visual_code}":                                   delivery.VisualCode(h.token, 4),
+		"{oob.visual_code}":                                   visualcode.Digits(h.token, 4),
 		"{oob.link}":                                          m.Link,
 		"{lang} {other}":                                      "de {other}",
 		"{oob.token} {oob.redeem_url} {oob.nma_data}":         "  ",
@@ -207,7 +207,7 @@ func TestMessageForTemplates(t *testing.T) {
 	if string(m.EncodingParameters) != `{"width": 300}` {
 		t.Errorf("encodingParameters: got %s", m.EncodingParameters)
 	}
-	if o.VisualCode != delivery.VisualCode(h.token, 4) {
+	if o.VisualCode != visualcode.Digits(h.token, 4) {
 		t.Errorf("the caller is shown %q", o.VisualCode)
 	}
 	if m.Operation != nevisfido.Authentication || m.Dispatcher != "push" || m.Address != h.pushToken {

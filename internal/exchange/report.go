@@ -11,6 +11,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
+	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -154,6 +155,9 @@ func (x *Exchange) outcome(d *delivery.Dispatch, e conclusion) nevisfido.Outcome
 		response = []byte(`""`)
 	}
 	out.Dispatcher.Name, out.Dispatcher.Response = e.delivered.Receipt.Dispatcher, response
-	out.VisualCode = delivery.VisualCode(e.token, x.VisualCodeDigits)
+	out.VisualCode = visualcode.Digits(e.token, x.VisualCodeDigits)
+	if x.VisualCodePicture && out.VisualCode != "" {
+		out.VisualCodePicture = visualcode.New(e.token, x.VisualCodeDigits).SVG()
+	}
 	return out
 }

@@ -48,7 +48,7 @@ func full(operation nevisfido.Operation) Values {
 	return Values{
 		Operation: operation, Username: "amuster", Name: "Pixel 12", Title: "Titel der Bank",
 		Body: "Zahlung von 100 Franken", VisualCode: "4711", Link: "https://app.example.com/open?dispatchTokenResponse=eyJ9",
-		Sender: "Beispielbank", Picture: "qr.1@example.com",
+		Sender: "Beispielbank", Picture: "qr.1@example.com", VisualCodePicture: "code.1@example.com",
 		Date:    time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC),
 		Expires: time.Date(2026, 12, 3, 14, 5, 0, 0, time.UTC),
 	}
@@ -75,7 +75,7 @@ func TestDefaultsTellWhatIsThere(t *testing.T) {
 			if !strings.Contains(text, v.Link) {
 				t.Errorf("the text of %s in %s lacks the link", operation, lang)
 			}
-			if !strings.Contains(page, `href="`+v.Link+`"`) || !strings.Contains(page, `src="cid:qr.1@example.com"`) || !strings.Contains(page, `<html lang="`+lang+`">`) {
+			if !strings.Contains(page, `href="`+v.Link+`"`) || !strings.Contains(page, `src="cid:qr.1@example.com"`) || !strings.Contains(page, `src="cid:code.1@example.com"`) || !strings.Contains(page, `<html lang="`+lang+`">`) {
 				t.Errorf("the HTML of %s in %s: %s", operation, lang, page)
 			}
 			if operation != "registration" && !strings.Contains(text, v.Name) {
@@ -349,6 +349,9 @@ func TestLinksAndPictures(t *testing.T) {
 	for _, id := range []string{"x", "a@b\"onload=", "<a@b>", "a@b\r\nX: y", "a b@c"} {
 		if _, err := s.Render("en", Values{Operation: "registration", Picture: id}); !errors.Is(err, ErrPicture) {
 			t.Errorf("picture %q: %v", id, err)
+		}
+		if _, err := s.Render("en", Values{Operation: "registration", VisualCodePicture: id}); !errors.Is(err, ErrPicture) {
+			t.Errorf("picture of the visual code %q: %v", id, err)
 		}
 	}
 }

@@ -31,9 +31,10 @@ type Values struct {
 	Sender     string // who writes, from the configuration
 	Subject    string // in place of that of the texts; "" for theirs
 
-	// Picture is the Content-ID of the QR picture, without angle brackets;
-	// templates see its URL (RFC 2392), such as cid:qr@example.com.
-	Picture string
+	// Picture and VisualCodePicture are the Content-IDs of the QR code and of the
+	// visual code's picture in a mail, without angle brackets; templates see
+	// their URLs (RFC 2392), such as cid:qr@example.com.
+	Picture, VisualCodePicture string
 
 	Date    time.Time // of the message; in the time zone to be shown
 	Expires time.Time // when the token dies; zero if that is unknown
@@ -44,7 +45,7 @@ type Values struct {
 }
 
 // Of returns the values of a message to dispatch that is written now. Sender,
-// Subject and Picture are not among them.
+// Subject and the pictures are not among them.
 func Of(m *dispatchers.Message, now time.Time) Values {
 	get := func(name string) string {
 		value, _ := m.Lookup("oob." + name)
@@ -70,7 +71,7 @@ func Samples(operation nevisfido.Operation) []Values {
 	full := Values{
 		Operation: operation, Username: "amuster", Name: "Phone", Title: "Title", Body: "First line\nSecond line",
 		VisualCode: "1234", Link: "https://app.example.com/open?dispatchTokenResponse=eyJ9", Sender: "Example Bank",
-		Picture: "qr@example.com", Date: time.Unix(1.8e9, 0).UTC(), Expires: time.Unix(1.8e9, 0).UTC(),
+		Picture: "qr@example.com", VisualCodePicture: "code@example.com", Date: time.Unix(1.8e9, 0).UTC(), Expires: time.Unix(1.8e9, 0).UTC(),
 		Member: func(string) string { return "value" },
 	}
 	return []Values{full, {Operation: operation}}
@@ -79,9 +80,9 @@ func Samples(operation nevisfido.Operation) []Values {
 // view is what templates see.
 type view struct {
 	Values
-	Language      string
-	Link, Picture template.URL
-	member        func(string) string
+	Language                         string
+	Link, Picture, VisualCodePicture template.URL
+	member                           func(string) string
 }
 
 // Data returns a member of dispatchInformation.data.
@@ -115,11 +116,14 @@ func (v Values) view(lang string) (view, error) {
 		}
 		w.Link = template.URL(v.Link) //nolint:gosec // its scheme runs no script, and html/template still escapes it for its place
 	}
-	if v.Picture != "" {
-		if !contentID.MatchString(v.Picture) {
+	for id, to := range map[string]*template.URL{v.Picture: &w.Picture, v.VisualCodePicture: &w.VisualCodePicture} {
+		if id == "" {
+			continue
+		}
+		if !contentID.MatchString(id) {
 			return view{}, ErrPicture
 		}
-		w.Picture = template.URL("cid:" + v.Picture) //nolint:gosec // letters, digits and ._~-@ only
+		*to = template.URL("cid:" + id) //nolint:gosec // letters, digits and ._~-@ only
 	}
 	return w, nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image/color"
 	"math"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/qr"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
+	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 )
 
 // The places on the page, in mm from its top left corner.
@@ -65,6 +67,10 @@ type Page struct {
 	Address, Sender []string
 	Texts           map[texts.Part]string
 	Code            [][]bool // the modules of the QR code
+
+	// Picture is that of the visual code, or nil. It stands below the caption,
+	// where the page has room for it with the smallest type at least.
+	Picture *visualcode.Picture
 }
 
 // PDF returns the page as PDF 1.4 or later with embedded fonts. The same page
@@ -156,13 +162,22 @@ type arrangement struct {
 	date, subject, opening, caption, closing block
 
 	codeTop, module float64 // of the QR code and of one of its modules, in mm
+
+	pictureTop float64 // of the visual code's, in mm; 0 for none
 }
 
 // fit arranges the parts with the largest type for which there is room; nil if
 // there is none.
 func (s *Sheet) fit(p *Page) *arrangement {
+	if p.Picture != nil {
+		for _, size := range textSizes {
+			if a := s.arrange(p, size, pictureGap+pictureCell*(visualcode.Side+2)); a != nil {
+				return a
+			}
+		}
+	}
 	for _, size := range textSizes {
-		if a := s.arrange(p, size); a != nil {
+		if a := s.arrange(p, size, 0); a != nil {
 			return a
 		}
 	}
@@ -170,8 +185,9 @@ func (s *Sheet) fit(p *Page) *arrangement {
 }
 
 // arrange returns nil if there is no room. The QR code goes below the fold if
-// there is enough room for that.
-func (s *Sheet) arrange(p *Page, size float64) *arrangement {
+// there is enough room for that. picture is the height of what goes below the
+// caption.
+func (s *Sheet) arrange(p *Page, size, picture float64) *arrangement {
 	n := float64(len(p.Code) + 2*quietZone)
 	a := &arrangement{module: min(max(math.Floor(maxCode/n), minSteps), maxSteps) * moduleStep}
 	side := n * a.module
@@ -181,7 +197,7 @@ func (s *Sheet) arrange(p *Page, size float64) *arrangement {
 	a.caption = s.block(p.Texts[texts.Caption], leftEdge+side, 0, size, "")
 	a.closing = s.block(p.Texts[texts.Closing], leftEdge, 0, size, "")
 
-	row := max(side, a.caption.bottom()+2*quietZone*a.module) + gap/2
+	row := max(side, a.caption.bottom()+picture+2*quietZone*a.module) + gap/2
 	rest := row + a.closing.bottom()
 	a.codeTop = math.Ceil(a.opening.bottom()/moduleStep) * moduleStep
 	if a.codeTop+rest > bottom {
@@ -192,6 +208,9 @@ func (s *Sheet) arrange(p *Page, size float64) *arrangement {
 	}
 	a.caption.top = a.codeTop + quietZone*a.module
 	a.closing.top = a.codeTop + row
+	if picture > 0 {
+		a.pictureTop = a.caption.bottom() + pictureGap
+	}
 	return a
 }
 
@@ -210,6 +229,29 @@ func (s *Sheet) draw(p *Page, a *arrangement) {
 		}
 	}
 	s.drawCode(p.Code, leftEdge-quietZone*a.module, a.codeTop, a.module)
+	if a.pictureTop > 0 {
+		s.drawPicture(p.Picture, a.caption.x, a.pictureTop)
+	}
+}
+
+// Sizes of the visual code's picture, in mm.
+const (
+	pictureGap  = 2.5
+	pictureCell = 3.0
+)
+
+func (s *Sheet) drawPicture(p *visualcode.Picture, x, top float64) {
+	fill := func(c color.RGBA) { s.pdf.SetFillColor(int(c.R), int(c.G), int(c.B)) }
+	fill(p.Ground)
+	s.pdf.Rect(x, top, pictureCell*(visualcode.Side+2), pictureCell*(visualcode.Side+2), "F")
+	fill(p.Figure)
+	for row := range p.Cells {
+		for column, set := range p.Cells[row] {
+			if set {
+				s.pdf.Rect(x+float64(column+1)*pictureCell, top+float64(row+1)*pictureCell, pictureCell, pictureCell, "F")
+			}
+		}
+	}
 }
 
 // height returns what text takes, in mm.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"image/color"
+	"image/png"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,6 +18,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet/sheettest"
 	"github.com/oob-dispatch/oob-dispatch/internal/qr"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
+	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 )
 
 var today = time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
@@ -159,6 +162,45 @@ func TestTextShrinksBeforeItIsRefused(t *testing.T) {
 	}
 	if used := slices.Compact(sizes); !slices.Equal(used, textSizes) {
 		t.Errorf("sizes used = %v", used)
+	}
+}
+
+// TestPictureOfTheVisualCode: its cells have their colors on paper, the QR code
+// beside it is read, and a page that is full goes without it.
+func TestPictureOfTheVisualCode(t *testing.T) {
+	p := samplePage(t, 300)
+	p.Picture = visualcode.New("token", 4)
+	a := New(today, "de").fit(p)
+	if a == nil || a.pictureTop <= a.caption.bottom() || a.closing.top < a.pictureTop+pictureCell*(visualcode.Side+2) {
+		t.Fatalf("it has no place of its own: %+v", a)
+	}
+	file, pdf := p.file(t)
+	if code, _ := sheettest.Scan(t, pdf); code != strings.Repeat("a", 300) {
+		t.Errorf("the QR code beside it reads %q", code)
+	}
+	const dotsPerMM = 200 / 25.4
+	page, err := png.Decode(bytes.NewReader(sheettest.Tool(t, "pdftoppm", "-r", "200", "-png", "-singlefile", file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for row := range p.Picture.Cells {
+		for column, set := range p.Picture.Cells[row] {
+			want := p.Picture.Ground
+			if set {
+				want = p.Picture.Figure
+			}
+			x, y := a.caption.x+(float64(column)+1.5)*pictureCell, a.pictureTop+(float64(row)+1.5)*pictureCell
+			if got := color.RGBAModel.Convert(page.At(int(x*dotsPerMM), int(y*dotsPerMM))); got != want {
+				t.Errorf("cell %d, %d is %v, want %v", column, row, got, want)
+			}
+		}
+	}
+	s := New(today, "de")
+	for a := s.fit(p); a != nil && a.pictureTop > 0; a = s.fit(p) {
+		p.Texts[texts.Caption] += "Noch ein Hinweis, der Platz braucht. "
+	}
+	if s.fit(p) == nil {
+		t.Error("a letter is refused because the picture does not fit")
 	}
 }
 

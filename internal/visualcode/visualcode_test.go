@@ -1,4 +1,4 @@
-package delivery
+package visualcode
 
 import (
 	"crypto/hmac"
@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-func TestVisualCode(t *testing.T) {
+func TestDigits(t *testing.T) {
 	for _, digits := range []int{2, 4, 6, 8} {
 		for _, token := range []string{"5c1fe0a2-7f1d-4f0e-9f5e-000000000000", "a", "b"} {
-			got := VisualCode(token, digits)
+			got := Digits(token, digits)
 			mac := hmac.New(sha256.New, []byte(token))
 			mac.Write([]byte("oob-dispatch visual code v1"))
 			modulus := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(digits)), nil)
@@ -25,12 +25,12 @@ func TestVisualCode(t *testing.T) {
 	}
 	// The devices and both sides of a rolling upgrade have to agree on the code.
 	for token, want := range map[string]string{"5c1fe0a2-7f1d-4f0e-9f5e-000000000000": "30651749", "token": "96499236", "": ""} {
-		if got := VisualCode(token, 8); got != want {
+		if got := Digits(token, 8); got != want {
 			t.Errorf("%s: got %s, want %s", token, got, want)
 		}
 	}
 	for _, digits := range []int{0, -1} {
-		if got := VisualCode("a", digits); got != "" {
+		if got := Digits("a", digits); got != "" {
 			t.Errorf("%d digits: got %q", digits, got)
 		}
 	}
