@@ -144,8 +144,13 @@ func traced(t *testing.T, exporter string) (s *stack, sms *gateway.Server, audit
 	}
 	t.Cleanup(sms.Close)
 	audit = filepath.Join(testservice.Folder(t), "audit.jsonl")
+	records := filepath.Join(t.TempDir(), "records.jsonl")
+	if err := os.WriteFile(records, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return start(t, options{push: "retries 1", site: "tracing", handler: fmt.Sprintf(`
 		audit file %s
+		key_source file %s
 		dispatcher sms webhook {
 			url %s/send
 			address +41790000001
@@ -154,7 +159,7 @@ func traced(t *testing.T, exporter string) (s *stack, sms *gateway.Server, audit
 		}
 		dispatcher push-or-sms fallback {
 			try push sms
-		}`, audit, sms.URL())}), sms, audit
+		}`, audit, records, sms.URL())}), sms, audit
 }
 
 func TestTraces(t *testing.T) {
@@ -170,35 +175,51 @@ func TestTraces(t *testing.T) {
 			p := s.registerAs(device.Options{KeyKind: "P-256", Name: "canary-name"}, device.Registration{})
 
 			s.google.Script(google.Unavailable(""), google.Unavailable(""))
-			a := s.dispatchTraced("push-or-sms", p.TargetID())
+			a := s.dispatchTraced(callersTrace, "push-or-sms", p.TargetID())
 			tree, root := received.tree(t, callersTrace, "oob.dispatch")
-			if want := `oob.dispatch operation=authentication dispatcher=push-or-sms delivered=sms result=dispatched class=delivered encryption=sealed
+			s.wantTree("a dispatch", tree, `
+oob.dispatch operation=authentication dispatcher=push-or-sms delivered=sms result=dispatched class=delivered encryption=sealed
 	oob.store store_operation=load
 	oob.upstream http.response.status_code=200
 	oob.seal
-	oob.attempt dispatcher=push dispatcher_type=fcm reason=unavailable class=temporary failed: unavailable
-	oob.attempt dispatcher=push dispatcher_type=fcm reason=unavailable class=temporary failed: unavailable
+	oob.attempt reason=unavailable dispatcher=push dispatcher_type=fcm class=temporary failed: unavailable
+	oob.attempt reason=unavailable dispatcher=push dispatcher_type=fcm class=temporary failed: unavailable
 	oob.attempt dispatcher=sms dispatcher_type=webhook class=delivered
-`; tree != want {
-				t.Errorf("the trace of a dispatch is\n%s\nwant\n%s", tree, want)
-			}
+`)
 			if got := hex.EncodeToString(root.GetParentSpanId()); got != callersSpan {
 				t.Errorf("the caller's span is %s, want %s", got, callersSpan)
 			}
-
 			s.modify(p, device.Change{Name: "another canary-name"})
 			tree, root = received.tree(t, "", "oob.modify_target")
-			if want := `oob.modify_target
+			s.wantTree("a modification", tree, `
+oob.modify_target
 	oob.store store_operation=update
 	oob.upstream http.response.status_code=204
 	oob.store store_operation=update
-`; tree != want {
-				t.Errorf("the trace of a modification is\n%s\nwant\n%s", tree, want)
-			}
+`)
+			requests, message := s.nevis.Requests(), sms.Messages()[0]
+
+			const unknownTarget = "5bf92f3577b34da6a3ce929d0e0e4736"
+			s.dispatchTraced(unknownTarget, "push", "canary-unknown-target")
+			tree, _ = received.tree(t, unknownTarget, "oob.dispatch")
+			s.wantTree("a dispatch to nobody", tree, `
+oob.dispatch operation=authentication dispatcher=push result=dispatchTargetNotFound class=refused reason=upstream_declined failed: upstream_declined
+	oob.store store_operation=load
+	oob.key_source source=file
+	oob.upstream http.response.status_code=200
+	oob.store store_operation=update
+`)
+			s.changeDevice(p, http.MethodPatch)
+			tree, _ = received.tree(t, "", "oob.modify_device")
+			s.wantTree("a change of a device", tree, `
+oob.modify_device
+	oob.store store_operation=load
+	oob.store store_operation=update
+	oob.upstream http.response.status_code=204
+	oob.store store_operation=update
+`)
 
 			// The receivers' spans are below ours.
-			requests := s.nevis.Requests()
-			message := sms.Messages()[0]
 			for _, r := range []struct {
 				header http.Header
 				trace  string
@@ -243,7 +264,7 @@ func TestTraces(t *testing.T) {
 
 			_, link, _ := strings.Cut(string(message.Body), "https://")
 			s.search(map[string]string{"spans": received.text()}, map[string]string{
-				"the token": a.Token, "the session": a.SessionID, "the target's id": p.TargetID(), "the device's id": p.DeviceID(),
+				"the token": a.Token, "the session": a.SessionID, "the target's id": p.TargetID(), "another target's id": "canary-unknown-target", "the device's id": p.DeviceID(),
 				"the push token": p.pushToken, "the address": "790000001", "a name": "canary-name", "the message": link[len(link)-80:],
 				"the relying party's text": "Confirm payment",
 			})
@@ -254,13 +275,20 @@ func TestTraces(t *testing.T) {
 	}
 }
 
+func (s *stack) wantTree(of, got, want string) {
+	s.t.Helper()
+	if want = strings.TrimPrefix(want, "\n"); got != want {
+		s.t.Errorf("the trace of %s is\n%s\nwant\n%s", of, got, want)
+	}
+}
+
 // dispatchTraced makes the relying party's call within a trace of its own.
-func (s *stack) dispatchTraced(dispatcher, target string) answer {
+func (s *stack) dispatchTraced(trace, dispatcher, target string) answer {
 	s.t.Helper()
 	r := s.send(http.MethodPost, dispatchPath+string(nevisfido.Authentication), request(nevisfido.Authentication, dispatcher, target),
-		"Content-Type", jsonType, "Traceparent", traceparent, "Tracestate", "vendor=canary")
+		"Content-Type", jsonType, "Traceparent", "00-"+trace+"-"+callersSpan+"-01", "Tracestate", "vendor=canary")
 	a := answer{reply: r}
-	if err := json.Unmarshal(r.body, &a); err != nil || a.Result != nevisfido.Dispatched {
+	if err := json.Unmarshal(r.body, &a); err != nil {
 		s.t.Fatalf("%v: %s", err, r)
 	}
 	return a

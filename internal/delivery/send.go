@@ -135,7 +135,7 @@ func (c *Channel) attempts(ctx context.Context, m *dispatchers.Message, tell fun
 // panics is broken; it does not take the server down.
 func (c *Channel) attempt(ctx context.Context, m *dispatchers.Message) (receipt dispatchers.Receipt, failure *dispatchers.Error) {
 	ctx, span := tracing.Start(ctx, tracing.Attempt)
-	defer func() { c.endAttempt(span, failure) }()
+	defer func() { c.traceAttempt(span, failure) }()
 	ctx, cancel := dispatchers.Attempt(ctx, c.Timeout)
 	defer cancel()
 	receipt, err := func() (receipt dispatchers.Receipt, err error) {
@@ -148,20 +148,16 @@ func (c *Channel) attempt(ctx context.Context, m *dispatchers.Message) (receipt 
 	return receipt, nil
 }
 
-func (c *Channel) endAttempt(span tracing.Span, failure *dispatchers.Error) {
-	span.Text(tracing.Dispatcher, c.Name)
-	span.Text(tracing.DispatcherType, c.Type)
-	endSpan(span, failure)
-}
-
-// endSpan ends the span of work that may have failed.
-func endSpan(span tracing.Span, failure *dispatchers.Error) {
+// traceAttempt ends the span of an attempt.
+func (c *Channel) traceAttempt(span tracing.Span, failure *dispatchers.Error) {
 	class := dispatchers.Delivered
 	if failure != nil {
 		class = failure.Class
 		span.Text(tracing.Reason, failure.Reason)
 		span.Fail(failure.Reason)
 	}
+	span.Text(tracing.Dispatcher, c.Name)
+	span.Text(tracing.DispatcherType, c.Type)
 	span.Text(tracing.Class, string(class))
 	span.End()
 }
