@@ -64,6 +64,21 @@ func (t auditTrail) exchanged(r exchange.Record) {
 	})
 }
 
+// noticed writes a notice.
+func (t auditTrail) noticed(n delivery.Notice) {
+	t(time.Now(), "notice", []zap.Field{
+		zap.String("dispatcher", n.Dispatcher),
+		zap.String("about", n.Event),
+		known("user", n.User),
+		known("target", n.Target),
+		zap.String("class", string(n.Class)),
+		known("reason", n.Reason),
+		known("cause", n.Cause),
+		each("attempts", n.Attempts, attemptFields),
+		zap.Int64("ms", n.Took.Milliseconds()),
+	})
+}
+
 func attemptFields(a delivery.Attempt) []zap.Field {
 	return []zap.Field{
 		zap.String("dispatcher", a.Dispatcher), zap.String("class", string(a.Class)),

@@ -48,6 +48,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger, h.noClient = ctx.Slogger(), new(sync.Once)
 	h.health = &health{attempts: make(map[string]lastAttempts)}
+	h.credentials = newCredentials(h.logger)
 	if err := handlerOptions.Provision(h, h.logger); err != nil {
 		return err
 	}
@@ -63,6 +64,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	config := h.config(observer)
+	if config.Shapes, err = h.openShapes(); err != nil {
+		return err
+	}
 	if config.Targets, config.User, err = h.loadTargets(ctx, store, observer); err != nil {
 		return err
 	}
@@ -72,14 +76,21 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if config.Channels, err = h.loadDispatchers(ctx, config.User != nil); err != nil {
 		return err
 	}
-	if config.OnExpired, err = h.loadOnExpired(ctx); err != nil {
+	if config.OnExpired, err = h.loadNotice(ctx, delivery.OnExpired, h.OnExpired, config.User != nil); err != nil {
+		return err
+	}
+	if config.OnKeyChange, err = h.loadNotice(ctx, delivery.OnKeyChange, h.OnKeyChange, config.User != nil); err != nil {
 		return err
 	}
 	if config.Links, err = h.loadShortLinks(store); err != nil {
 		return err
 	}
+	config.Noticed = observer.noticed
 	if h.exchange, err = exchange.New(config); err != nil {
 		return err
+	}
+	if config.OnKeyChange != nil && !h.Observe {
+		observer.keyChanged = h.tellOfKey
 	}
 	h.serveHealth(ctx.GetMetricsRegistry())
 	go config.Targets.Run(ctx)

@@ -95,6 +95,11 @@ type Handler struct {
 	// first weeks, and as a switch back.
 	Observe bool `json:"observe,omitempty"`
 
+	// A file in which `observe` collects what nevisFIDO's calls and answers look
+	// like: names and types of members, never values. `caddy oob doctor` reads it.
+	// Placeholders are resolved when the configuration is loaded. Default: none
+	Shapes string `json:"shapes,omitempty"`
+
 	// How often dispatches may happen, over all dispatchers. Default: 5 in
 	// 5m and 15 in 1h per target
 	Limits []Limit `json:"limits,omitempty"`
@@ -119,16 +124,25 @@ type Handler struct {
 	// options it takes `timeout`, `retries` and `max_concurrent`.
 	OnExpired *Dispatcher `json:"on_expired,omitempty"`
 
+	// Tells a user that a device was added, or has another key, so that he notices
+	// what he did not do: `smtp`, whose mails have a text for that, or `webhook`,
+	// which can tell the relying party. A notice holds no token, and never goes to
+	// the address of the target that changed. Of the common options it takes
+	// `address`, such as `{oob.user.email}`, `timeout`, `retries` and
+	// `max_concurrent`.
+	OnKeyChange *Dispatcher `json:"on_key_change,omitempty"`
+
 	// The dispatchers that callers can name.
 	Dispatchers []*Dispatcher `json:"dispatchers,omitempty"`
 
-	logger   *slog.Logger
-	exchange *exchange.Exchange
-	audit    *auditFile // nil for none
-	hash     *keyedhash.Key
-	health   *health
-	noClient *sync.Once     // tells of requests without the address of a client
-	release  []func() error // gives back what is shared with other handlers
+	logger      *slog.Logger
+	exchange    *exchange.Exchange
+	audit       *auditFile // nil for none
+	hash        *keyedhash.Key
+	health      *health
+	credentials *heldCredentials
+	noClient    *sync.Once     // tells of requests without the address of a client
+	release     []func() error // gives back what is shared with other handlers
 }
 
 // KeyPolicy says which keys of devices are good enough, in addition to what is
@@ -154,13 +168,15 @@ var handlerOptions = conf.Table[Handler]{
 	conf.Size("max_body", func(h *Handler) *int64 { return &h.MaxBody }, 1<<10, 512<<10, 64<<10),
 	conf.Custom("visual_code", readVisualCode, checkVisualCode),
 	conf.Flag("observe", func(h *Handler) *bool { return &h.Observe }),
+	conf.Path("shapes", func(h *Handler) *string { return &h.Shapes }),
 	conf.Custom("store", readStore, nil),
 	conf.Repeated("key_source", readKeySource, nil),
 	conf.Block("key_policy", keyPolicyOptions, func(h *Handler) *KeyPolicy { return &h.KeyPolicy }),
 	limitOption(func(h *Handler) (*[]Limit, *bool) { return &h.Limits, &h.LimitsOff }),
 	conf.Secret("hash_key", func(h *Handler) *string { return &h.HashKey }, checkHashKey),
 	auditOption,
-	conf.Custom(onExpired, readOnExpired, nil),
+	conf.Custom(delivery.OnExpired, readNotice(delivery.OnExpired, "webhook", func(h *Handler) **Dispatcher { return &h.OnExpired }), nil),
+	conf.Custom(delivery.OnKeyChange, readNotice(delivery.OnKeyChange, "smtp", func(h *Handler) **Dispatcher { return &h.OnKeyChange }), nil),
 	conf.Repeated("dispatcher", readDispatcher, nil),
 }
 

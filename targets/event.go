@@ -23,6 +23,22 @@ const (
 	EventUnidentified EventName = "unidentified"
 )
 
+// Events returns what can happen to targets through nevisFIDO's calls, and by which
+// source. Key sources, which have names of their own, come in addition.
+func Events() map[EventName][]string {
+	made := []string{SourceCreate, SourceRegistration}
+	changed := []string{SourceCreate, SourceRegistration, SourceModify, sourceDevice}
+	return map[EventName][]string{
+		EventLearned: made, EventUnidentified: made,
+		EventKeyChanged: changed, EventKeyRefused: changed, EventSignatureKeyRefused: changed,
+		EventModified:  {SourceModify, sourceDevice},
+		EventExpired:   {sourceDispatch},
+		EventStale:     {SourceModify, sourceDelete, sourceDevice},
+		EventForgotten: {sourceDelete, sourceDevice},
+		EventDropped:   {SourceCreate, SourceRegistration, SourceModify, sourceDispatch},
+	}
+}
+
 // Event tells of a change to a target, after it was stored.
 type Event struct {
 	Name   EventName

@@ -19,13 +19,23 @@ const (
 	sourceDispatch     = "dispatch"
 )
 
-// Reasons of events.
+// Reasons of events; internal/reasons says what they mean.
 const (
 	whyUnknown    = "unknown" // to nevisFIDO
 	whyTooLarge   = "too_large"
 	whyUnreadable = "unreadable" // the call, to us
 	whyDamaged    = "damaged"
 	whyUnrecorded = "unrecorded" // the store did not take it when it happened
+	whyUnanswered = "unanswered" // by nevisFIDO
+
+	// Why a change that nevisFIDO accepted is not applied.
+	whySignature      = "signature"
+	whyTargetID       = "target_id"
+	whyUnclearKeys    = "unclear_keys"
+	whyNotFresh       = "not_fresh"
+	whyOlder          = "older"
+	whyConcurrent     = "concurrent"
+	whyDeviceModified = "device_modified"
 )
 
 // BeginLearn tells whether a target can be kept that nevisFIDO is about to

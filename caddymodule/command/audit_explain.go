@@ -200,6 +200,7 @@ type auditLine struct {
 	Reason     string    `json:"reason"`
 	Cause      string    `json:"cause"`
 	Source     string    `json:"source"`
+	About      string    `json:"about"`
 	Milli      int64     `json:"ms"`
 	Lost       int64     `json:"lost"`
 	Attempts   []struct {
@@ -329,9 +330,12 @@ func (q question) answer(out io.Writer, found findings, s selection) error {
 		return w.Flush()
 	}
 	for _, l := range found.lines {
-		if l.Event == "dispatch" {
+		switch l.Event {
+		case "dispatch":
 			explainDispatch(w, l)
-		} else {
+		case "notice":
+			explainNotice(w, l)
+		default:
 			explainTarget(w, l)
 		}
 	}
@@ -444,6 +448,17 @@ func explainTarget(w io.Writer, l *auditLine) {
 		fmt.Fprintf(w, " (%s)", printable(l.Reason))
 	}
 	fmt.Fprintln(w)
+	explainIDs(w, l)
+}
+
+// explainNotice says how a notice went.
+func explainNotice(w io.Writer, l *auditLine) {
+	fmt.Fprintf(w, "%s  notice through %s that %s: ", clock(l.Time), printable(l.Dispatcher), cmp.Or(events[l.About], printable(l.About)))
+	if l.Reason == "" {
+		fmt.Fprintln(w, "delivered")
+	} else {
+		fmt.Fprintf(w, "not delivered (%s): %s\n", printable(l.Reason), printable(l.Cause))
+	}
 	explainIDs(w, l)
 }
 

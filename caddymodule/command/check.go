@@ -135,6 +135,10 @@ func (h *handler) check(ctx context.Context, root caddy.Context, tell func(check
 		h.OnExpired.Name = "on_expired"
 		all = append(all, h.OnExpired)
 	}
+	if h.OnKeyChange != nil {
+		h.OnKeyChange.Name = "on_key_change"
+		all = append(all, h.OnKeyChange)
+	}
 	for _, d := range all {
 		try("dispatcher "+d.Name, func(ctx context.Context) (string, error) { return d.check(ctx, root) })
 	}

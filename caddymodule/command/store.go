@@ -33,6 +33,7 @@ type handler struct {
 	SourcesRaw  []json.RawMessage       `json:"key_sources" caddy:"namespace=oob.key_sources inline_key=type"`
 	Dispatchers []*configuredDispatcher `json:"dispatchers"`
 	OnExpired   *configuredDispatcher   `json:"on_expired"`
+	OnKeyChange *configuredDispatcher   `json:"on_key_change"`
 	KeyPolicy   struct {
 		MinRSABits int `json:"min_rsa_bits"`
 	} `json:"key_policy"`

@@ -70,8 +70,12 @@ func (x *Exchange) readDispatch(w http.ResponseWriter, r *http.Request) ([]byte,
 }
 
 func (x *Exchange) guessed(g nevisfido.Guesses) {
-	if g != 0 {
-		x.Observer.Guessed(g)
+	if g == 0 {
+		return
+	}
+	x.Observer.Guessed(g)
+	if x.ObserveOnly && x.Shapes != nil {
+		x.Shapes.Guessed(g)
 	}
 }
 

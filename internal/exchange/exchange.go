@@ -17,6 +17,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/internal/shapes"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -55,7 +56,8 @@ type Config struct {
 	// 30 seconds.
 	UpstreamTimeout time.Duration
 
-	ObserveOnly bool // learn and report, intercept nothing
+	ObserveOnly bool              // learn and report, intercept nothing
+	Shapes      *shapes.Collector // of what passes while ObserveOnly; nil for none
 
 	Limits  []dispatchers.Limit // of all dispatchers together
 	Limiter targets.SharedCounter
@@ -107,6 +109,10 @@ func New(c Config) (*Exchange, error) {
 // piece takes Deadline at most. It is for servers that are about to exit.
 func (x *Exchange) Wait() { x.courier.Wait() }
 
+// KeyChanged tells users of a target that was learned or has another key, see
+// delivery.Courier.
+func (x *Exchange) KeyChanged(r *http.Request, e targets.Event) { x.courier.KeyChanged(r, e) }
+
 // ServeHTTP handles one request. What is not one of the calls of interest goes
 // straight through, unbuffered.
 func (x *Exchange) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) error {
@@ -129,15 +135,21 @@ func (x *Exchange) serve(w http.ResponseWriter, r *http.Request, next Next) erro
 		return &StatusError{http.StatusBadRequest, err}
 	}
 	if route.Call == nevisfido.Other {
-		if besideBasePath(r) {
-			x.passed(PassedBasePath)
-		}
-		return next(w, r)
+		return x.call(w, r, route, next)
 	}
 	return x.traced(w, r, route, next)
 }
 
+// serveCall handles one of the calls of interest.
 func (x *Exchange) serveCall(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next) error {
+	if x.ObserveOnly && x.Shapes != nil {
+		return x.watch(w, r, route, next)
+	}
+	return x.call(w, r, route, next)
+}
+
+// call handles one of the calls of interest, and any other.
+func (x *Exchange) call(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next) error {
 	switch route.Call {
 	case nevisfido.Dispatch:
 		if x.ObserveOnly {
@@ -160,6 +172,9 @@ func (x *Exchange) serveCall(w http.ResponseWriter, r *http.Request, route nevis
 	case nevisfido.ModifyDevice, nevisfido.DeleteDevice:
 		return x.changeDevice(w, r, route, next)
 	default:
+		if besideBasePath(r) {
+			x.passed(PassedBasePath)
+		}
 		return next(w, r)
 	}
 }

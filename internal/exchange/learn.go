@@ -138,4 +138,7 @@ func (x *Exchange) unidentified(ctx context.Context, l creation, err error) {
 	tracing.Log(ctx, x.Log).Warn("nevisFIDO's answer does not tell which dispatch target it has made; the target stays unknown to this sidecar",
 		slog.String("call", l.source), slog.String("reason", why), slog.Any("error", err))
 	x.Targets.Unidentified(ctx, l.source, why)
+	if x.ObserveOnly && x.Shapes != nil {
+		x.Shapes.Unidentified(l.source, why)
+	}
 }
