@@ -152,6 +152,7 @@ type run struct {
 	tokenHash string // stands for it in logs
 	payload   payload
 	rehearsal bool
+	log       *slog.Logger
 
 	journal *journal
 	user    *userLookup
@@ -161,13 +162,11 @@ type run struct {
 
 func (c *Courier) newRun(d Dispatch, token string) *run {
 	r := &run{courier: c, dispatch: d, token: token, tokenHash: c.Hash.Of("token", token), journal: new(journal), user: new(userLookup)}
+	r.log = tracing.Log(d.HTTP.Context(), c.Log)
 	r.key = sync.OnceValues(r.findKey)
 	r.seal = sync.OnceValues(r.sealPayload)
 	return r
 }
-
-// log returns the log for what concerns this delivery alone.
-func (r *run) log() *slog.Logger { return tracing.Log(r.dispatch.HTTP.Context(), r.courier.Log) }
 
 func (r *run) deliver() Outcome {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.dispatch.HTTP.Context()), r.courier.Deadline)

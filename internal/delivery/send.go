@@ -45,7 +45,7 @@ func (r *run) send(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Re
 	receipt, failure := c.attempts(ctx, m, func(failure *dispatchers.Error, took time.Duration) {
 		r.journal.attempted(c.Name, failure, took)
 		if failure != nil {
-			r.log().Warn("an attempt at a delivery failed", slog.String("dispatcher", c.Name), slog.String("token", r.tokenHash), slog.Any("error", failure))
+			r.log.Warn("an attempt at a delivery failed", slog.String("dispatcher", c.Name), slog.String("token", r.tokenHash), slog.Any("error", failure))
 		}
 	})
 	if failure != nil {
@@ -98,7 +98,7 @@ func (r *run) fellBack(from, to dispatchers.Member, failure *dispatchers.Error) 
 		return
 	}
 	r.journal.fellBack(from.Name, to.Name, failure)
-	r.log().Warn("falling back", slog.String("token", r.tokenHash), slog.String("from", from.Name), slog.String("to", to.Name), slog.Any("error", failure))
+	r.log.Warn("falling back", slog.String("token", r.tokenHash), slog.String("from", from.Name), slog.String("to", to.Name), slog.Any("error", failure))
 }
 
 // Pauses between attempts, unless the third party asks for a longer one.
