@@ -43,6 +43,7 @@ func fileTrail(file *auditfile.File) auditTrail {
 func (t auditTrail) exchanged(r exchange.Record) {
 	t(r.Time.Add(r.Took), "dispatch", []zap.Field{
 		zap.String("operation", string(r.Operation)),
+		onlyTrue("test", r.Test),
 		zap.String("dispatcher", r.Dispatcher),
 		known("delivered", r.Delivered),
 		known("user", r.User),
@@ -109,6 +110,14 @@ func known(key, value string) zap.Field {
 		return zap.Skip()
 	}
 	return zap.String(key, value)
+}
+
+// onlyTrue leaves out false.
+func onlyTrue(key string, value bool) zap.Field {
+	if !value {
+		return zap.Skip()
+	}
+	return zap.Bool(key, value)
 }
 
 // each makes an array of objects, or nothing of none.

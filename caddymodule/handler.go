@@ -4,7 +4,8 @@
 // The life of the handler is in handler.go and its options are in options.go.
 // What it loads follows: dispatcher.go and load_dispatchers.go, load_targets.go
 // (store and key sources), limit.go, shortlinks.go, and observer.go with
-// metrics.go, audit.go and hashkey.go.
+// metrics.go, audit.go and hashkey.go. What operators ask of it is in health.go
+// and admin.go.
 package caddymodule
 
 import (

@@ -44,7 +44,9 @@ func (h *Handler) openObserver(ctx caddy.Context) (*observer, error) {
 
 // Exchanged implements exchange.Observer.
 func (o *observer) Exchanged(r exchange.Record) {
-	o.metrics.Exchanged(r)
+	if !r.Test { // which would spoil rates and alerts
+		o.metrics.Exchanged(r)
+	}
 	o.health.exchanged(r)
 	for _, a := range r.Attempts {
 		if a.Made {

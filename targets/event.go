@@ -15,8 +15,11 @@ const (
 	EventModified            EventName = "modified"
 	EventExpired             EventName = "expired"   // in quarantine until it is modified
 	EventStale               EventName = "stale"     // Reason says why
-	EventForgotten           EventName = "forgotten" // deleted, as nevisFIDO did
+	EventForgotten           EventName = "forgotten" // deleted, as nevisFIDO did, or by an operator
 	EventDropped             EventName = "dropped"   // Reason says why
+
+	EventBlocked   EventName = "blocked" // by an operator
+	EventUnblocked EventName = "unblocked"
 
 	// EventUnidentified: nevisFIDO made a target, and we do not know which.
 	// Reason is a Why… of Unidentified; there is no id.
@@ -44,7 +47,7 @@ type Event struct {
 	Name   EventName
 	Ref    Ref    // log its Hash, not the id
 	User   string // name of the target's user where one is known; log a hash of it
-	Source string // create, registration, modify, delete, device, dispatch, or a key source's name
+	Source string // create, registration, modify, delete, device, dispatch, operator, import, or a key source's name
 	Reason string // from a closed set, often empty
 
 	// Detail says of a refused key which member of the JWK is at fault, and

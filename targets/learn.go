@@ -17,6 +17,9 @@ const (
 	sourceDelete       = "delete"
 	sourceDevice       = "device"
 	sourceDispatch     = "dispatch"
+
+	// SourceImport is that of a target whose imported record names none.
+	SourceImport = "import"
 )
 
 // Reasons of events; internal/reasons says what they mean.
@@ -103,6 +106,7 @@ func (d *Directory) Learn(ctx context.Context, desc *nevisfido.TargetDescription
 			events = append(events, t.event(EventKeyChanged, source, ""))
 		}
 		next := *t
+		next.Blocked = current.blocked()
 		return &next, events
 	})
 	if err != nil {
@@ -131,8 +135,7 @@ func (d *Directory) Invalidate(ctx context.Context, id, source string) error {
 
 func (d *Directory) invalidate(ctx context.Context, ref Ref, source, why string) error {
 	err := d.overwrite(ctx, ref, "dropping target", source, func(ref Ref, current *Target) (*Target, []Event) {
-		next, _ := d.markStale(ref, nil, allMembers(), source, why)
-		return next, []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: source, Reason: why}}
+		return d.giveUp(ref, current, source, why), []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: source, Reason: why}}
 	})
 	if err != nil {
 		d.pending().keepChange(ref, source)

@@ -89,7 +89,7 @@ func (*modification) also(context.Context, *Directory) ([]Ref, error) { return n
 
 func (m *modification) applyTo(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event) {
 	if m.payload == nil {
-		next, _ := c.d.markStale(ref, nil, allMembers(), c.source, "")
+		next := c.d.giveUp(ref, current, c.source, "")
 		if current.empty() {
 			return next, nil
 		}

@@ -202,6 +202,7 @@ type auditLine struct {
 	Source     string    `json:"source"`
 	About      string    `json:"about"`
 	Milli      int64     `json:"ms"`
+	Test       bool      `json:"test"`
 	Lost       int64     `json:"lost"`
 	Attempts   []struct {
 		Dispatcher, Class, Reason, Cause string
@@ -360,7 +361,11 @@ func explainDispatch(w io.Writer, l *auditLine) {
 	if l.Dispatcher == "" {
 		over = "over the dispatcher of its target"
 	}
-	fmt.Fprintf(w, "%s  %s %s: %s\n", clock(l.Time), printable(l.Operation), over, outcomeOf(l))
+	what := printable(l.Operation)
+	if l.Test {
+		what = "test of " + what
+	}
+	fmt.Fprintf(w, "%s  %s %s: %s\n", clock(l.Time), what, over, outcomeOf(l))
 	for _, a := range l.Attempts {
 		if len(l.Attempts) == 1 && len(l.Fallbacks) == 0 {
 			break // it is the outcome
@@ -435,6 +440,8 @@ var events = map[string]string{
 	"stale":                 "a dispatch target may have changed at nevisFIDO: nothing is sent to it until it is modified or registered again",
 	"forgotten":             "a dispatch target was deleted",
 	"dropped":               "a dispatch target was given up",
+	"blocked":               "a dispatch target was blocked: nothing is sent to it until an operator lifts that",
+	"unblocked":             "the block of a dispatch target was lifted",
 	"unidentified":          "nevisFIDO made a dispatch target whose id it does not tell",
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
 // checkTimeout bounds the check of one part, in case a third party does not
@@ -122,7 +121,7 @@ func (h *handler) check(ctx context.Context, root caddy.Context, tell func(check
 		if err != nil {
 			return "", err
 		}
-		return "written and read", (&targets.Directory{Store: s, Namespace: h.Namespace}).Writable(ctx)
+		return "written and read", s.directory().Writable(ctx)
 	})
 	if h.SourcesRaw != nil {
 		try("key sources", func(context.Context) (string, error) {

@@ -33,6 +33,7 @@ type Record struct {
 	Reason     string // of the failure; "" where it delivered
 	Cause      string // what the log says of the failure; "" where it delivered
 	TraceID    string // "" where there is no trace
+	Test       bool   // an operator's, see Exchange.Send
 }
 
 // made returns the number of attempts that were made: a member that failed before
@@ -57,7 +58,7 @@ func (x *Exchange) end(d *delivery.Dispatch, e conclusion) error {
 
 // report tells the log and the observer. The observer waits for members that go
 // on, and is told of all; the log and the caller do not wait.
-func (x *Exchange) report(d *delivery.Dispatch, e conclusion) {
+func (x *Exchange) report(d *delivery.Dispatch, e conclusion) Record {
 	took := time.Since(d.Start)
 	record := x.newRecord(d, e, took)
 	traceOutcome(tracing.Current(d.HTTP.Context()), record)
@@ -65,12 +66,13 @@ func (x *Exchange) report(d *delivery.Dispatch, e conclusion) {
 	rest := e.delivered.Receipt.Rest
 	if rest == nil {
 		x.Observer.Exchanged(record)
-		return
+		return record
 	}
 	x.courier.Background(func() {
 		rest()
 		x.Observer.Exchanged(x.newRecord(d, e, took))
 	})
+	return record
 }
 
 // newRecord is the one place that makes a Record.
@@ -81,7 +83,7 @@ func (x *Exchange) newRecord(d *delivery.Dispatch, e conclusion, took time.Durat
 		User: x.Hash.Of("user", userOf(d)), Target: x.targetHash(d.Request.TargetID),
 		Token: x.Hash.Of("token", e.token), Session: x.Hash.Of("session", e.session),
 		Result: inClosedSet(e.dispatchResult(), nevisfido.DispatchError), // the caller sees nevisFIDO's own
-		Class:  dispatchers.Delivered, TraceID: tracing.ID(d.HTTP.Context()),
+		Class:  dispatchers.Delivered, Test: e.test, TraceID: tracing.ID(d.HTTP.Context()),
 	}
 	if d.Channel != nil {
 		r.Dispatcher = d.Channel.Name
@@ -116,6 +118,9 @@ func inClosedSet(result, otherwise nevisfido.DispatchResult) nevisfido.DispatchR
 
 func (*Exchange) log(log *slog.Logger, r Record, failure *dispatchers.Error) {
 	write := func(level slog.Level, message string, attrs ...slog.Attr) {
+		if r.Test {
+			attrs = append(attrs, slog.Bool("test", true))
+		}
 		log.LogAttrs(context.Background(), level, message, attrs...)
 	}
 	operation, dispatcher, target := slog.String("operation", string(r.Operation)), slog.String("dispatcher", r.Dispatcher), slog.String("target", r.Target)

@@ -22,6 +22,7 @@ var Failures = []Reason{
 	{Name: "bad_address", Classes: classes(refused), Meaning: "The address is not of the channel's kind: no mail address, registration token or push subscription.", Remedy: "Correct the address where it comes from."},
 	{Name: "bad_value", Classes: classes(refused), Meaning: "A value of this message does not fit into `url`.", Remedy: "Percent-encode nothing yourself; take the placeholder to another place."},
 	{Name: "base_url", Classes: classes(broken), Meaning: "There is no link to send, or `base_url` cannot be used for one.", Remedy: "Set `base_url` at the dispatcher."},
+	{Name: "blocked", Classes: classes(refused), Meaning: "An operator has blocked the dispatch target.", Remedy: "`caddy oob targets unblock`."},
 	{Name: "busy", Classes: classes(refused, temporary), Meaning: "All places are taken: of `max_concurrent`, of mail connections, or of the processor.", Remedy: "Raise `max_concurrent` or `connections`, or add replicas."},
 	{Name: "caller_gone", Classes: classes(temporary), Meaning: "The caller left before nevisFIDO had answered.", Remedy: "Raise the caller's timeout above `upstream_timeout`."},
 	{Name: "canceled", Classes: classes(temporary), Meaning: "The attempt was given up, such as because another member had delivered.", Remedy: ""},
