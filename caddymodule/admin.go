@@ -234,12 +234,12 @@ func adminImport(w http.ResponseWriter, r *http.Request) error {
 	im := &transfer.Import{
 		Store: h.exchange.Targets.Store, Namespace: h.Namespace, Policy: h.exchange.Targets.Policy,
 		Overwrite: transfer.Newer, Jobs: importJobs, DryRun: query.Has("dry_run"), Strict: query.Has("strict"),
-		Stored: func(before, t *targets.Target) {
+		Stored: func(ctx context.Context, before, t *targets.Target) {
 			e := targets.Event{Name: targets.EventLearned, Ref: t.Ref(), User: t.Username, Source: targets.SourceImport, Thumbprint: t.Thumbprint}
-			h.exchange.Targets.Events(r.Context(), e)
+			h.exchange.Targets.Events(ctx, e)
 			if before != nil && before.Thumbprint != "" && before.Thumbprint != t.Thumbprint {
 				e.Name = targets.EventKeyChanged
-				h.exchange.Targets.Events(r.Context(), e)
+				h.exchange.Targets.Events(ctx, e)
 			}
 		},
 	}

@@ -30,7 +30,7 @@ type Import struct {
 
 	// Stored, if not nil, is called for every record that was stored, with the
 	// one that it replaced, nil for none, by several goroutines.
-	Stored func(before, t *targets.Target)
+	Stored func(ctx context.Context, before, t *targets.Target)
 
 	// Progress, if not nil, is called between batches with what is done.
 	Progress func(r *Report, bytes int64)
@@ -135,7 +135,7 @@ func (im *Import) put(ctx context.Context, t *targets.Target) (o outcome, err er
 		return 0, fmt.Errorf("storing the target: %w", err)
 	}
 	if im.Stored != nil && (o == added || o == replaced) {
-		im.Stored(before, next)
+		im.Stored(ctx, before, next)
 	}
 	return o, nil
 }
