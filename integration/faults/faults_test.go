@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,9 +15,6 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
-
-// quick are the faults of which cells run wherever the tests do.
-var quick = []string{refused, truncated, doubtful, diskFull}
 
 // TestFaults runs the cells of the table. Each has a site of its own, with its
 // own nevisFIDO, phone and party: dispatches while the party fails, mends the
@@ -54,9 +50,6 @@ func TestFaults(t *testing.T) {
 			for _, b := range benches {
 				if b.cell.party == name {
 					t.Run(b.fault, func(t *testing.T) {
-						if !slices.Contains(quick, b.fault) {
-							testservice.Slow(t, "a party that hangs is waited for")
-						}
 						if name != "IPP" { // a letter takes a processor: one after the other
 							t.Parallel()
 						}
@@ -71,6 +64,12 @@ func TestFaults(t *testing.T) {
 
 // run is one cell.
 func (b *bench) run() {
+	if strings.HasPrefix(b.store, "store redis") {
+		testservice.Need(b.t, "redis-server")
+	}
+	if b.needsMount() {
+		testservice.NeedRoot(b.t, "a small file system is mounted")
+	}
 	if b.process != nil {
 		b.process.start(b)
 	}

