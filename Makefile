@@ -42,7 +42,7 @@ lint: ## the linters of .golangci.yml
 bench: ## rates, parts and memory against their limits; docs/performance.md
 	bench/run
 
-demo: ## Caddy with the module between simulated parties; ARGS=--once for one message over every channel
+demo: ## Caddy with the module between simulated parties, and a page that shows it; ARGS=--once for one message over every channel
 	@echo "building the demo; the first time takes minutes" >&2
 	CGO_ENABLED=0 go run -trimpath -tags $(tags) ./cmd/demo $(ARGS)
 

@@ -81,7 +81,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
-for folder in encrypt/testdata/interop integration/testdata/browser; do
+for folder in encrypt/testdata/interop integration/testdata/browser cmd/demo/testdata/browser; do
 	(cd "$folder" && npm ci --no-audit --no-fund --silent)
 done
 

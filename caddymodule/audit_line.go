@@ -43,6 +43,7 @@ func fileTrail(file *auditfile.File) auditTrail {
 func (t auditTrail) exchanged(r exchange.Record) {
 	t(r.Time.Add(r.Took), "dispatch", []zap.Field{
 		zap.String("operation", string(r.Operation)),
+		onlyTrue("test", r.Test),
 		zap.String("dispatcher", r.Dispatcher),
 		known("delivered", r.Delivered),
 		known("user", r.User),
@@ -60,6 +61,21 @@ func (t auditTrail) exchanged(r exchange.Record) {
 		each("attempts", r.Attempts, attemptFields),
 		each("fallbacks", r.Fallbacks, fallbackFields),
 		zap.Int64("ms", r.Took.Milliseconds()),
+	})
+}
+
+// noticed writes a notice.
+func (t auditTrail) noticed(n delivery.Notice) {
+	t(time.Now(), "notice", []zap.Field{
+		zap.String("dispatcher", n.Dispatcher),
+		zap.String("about", n.Event),
+		known("user", n.User),
+		known("target", n.Target),
+		zap.String("class", string(n.Class)),
+		known("reason", n.Reason),
+		known("cause", n.Cause),
+		each("attempts", n.Attempts, attemptFields),
+		zap.Int64("ms", n.Took.Milliseconds()),
 	})
 }
 
@@ -91,6 +107,14 @@ func known(key, value string) zap.Field {
 		return zap.Skip()
 	}
 	return zap.String(key, value)
+}
+
+// onlyTrue leaves out false.
+func onlyTrue(key string, value bool) zap.Field {
+	if !value {
+		return zap.Skip()
+	}
+	return zap.Bool(key, value)
 }
 
 // each makes an array of objects, or nothing of none.

@@ -42,6 +42,8 @@ type Dispatcher struct {
 
 	lines conf.Lines // in the Caddyfile that it comes from, if any
 	guest any        // as the Caddyfile has it, not provisioned; nil for JSON
+
+	notice string // the option that it comes from, if it has no name
 }
 
 // Addressing holds the options about where a message goes. Composites leave them
@@ -147,16 +149,16 @@ func readDispatcher(h *Handler, d *caddyfile.Dispenser) error {
 	return entry.read(d, entry.checkType)
 }
 
-// onExpired is the option and the name of the dispatcher that tells the relying
-// party of addresses that are gone.
-const onExpired = "on_expired"
-
-func readOnExpired(h *Handler, d *caddyfile.Dispenser) error {
-	if !d.NextArg() {
-		return errors.New("on_expired takes a type of dispatcher, such as: on_expired webhook")
+// readNotice reads the option of a dispatcher of notices; example is a type for it.
+func readNotice(option, example string, of func(*Handler) **Dispatcher) func(*Handler, *caddyfile.Dispenser) error {
+	return func(h *Handler, d *caddyfile.Dispenser) error {
+		if !d.NextArg() {
+			return fmt.Errorf("%s takes a type of dispatcher, such as: %s %s", option, option, example)
+		}
+		entry := &Dispatcher{notice: option}
+		*of(h) = entry
+		return entry.read(d, entry.checkNotice)
 	}
-	h.OnExpired = new(Dispatcher)
-	return h.OnExpired.read(d, h.OnExpired.checkNotice)
 }
 
 // read reads a dispatcher whose type the dispenser is at: the options that all
@@ -182,7 +184,7 @@ func (d *Dispatcher) read(disp *caddyfile.Dispenser, check func(guest any) error
 // fault adds the dispatcher's name and line to an error.
 func (d *Dispatcher) fault(err error) error {
 	if d.Name == "" {
-		return d.lines.Wrap(fmt.Errorf("%s: %w", onExpired, err))
+		return d.lines.Wrap(fmt.Errorf("%s: %w", d.notice, err))
 	}
 	return d.lines.Wrap(fmt.Errorf("dispatcher %q: %w", d.Name, err))
 }
@@ -223,13 +225,36 @@ func (d *Dispatcher) checkEncryptionOfMembers() error {
 	return d.lines.Wrap(conf.Errorf("encryption", "encryption here can only be required; anything else belongs to the dispatchers that it uses"))
 }
 
-// checkNotice refuses what has no meaning in a notice to the relying party.
+// checkNotice refuses what has no meaning in a notice, to the relying party or to a
+// user.
 func (d *Dispatcher) checkNotice(guest any) error {
-	if g, ok := guest.(dispatchers.Dispatcher); !ok || !g.Traits().AddressOptional {
+	const why = "a notice is not a message to a device: remove them"
+	g, ok := guest.(dispatchers.Dispatcher)
+	rest, options := d.Addressing, addressingOptions
+	switch {
+	case d.notice == delivery.OnKeyChange:
+		if !ok || !g.Traits().Notices {
+			return errors.New("it takes a dispatcher that can carry a notice: smtp or webhook")
+		}
+		if err := d.checkNoticeAddress(g.Traits()); err != nil {
+			return err
+		}
+		rest.Address, options = "", options[1:]
+	case !ok || !g.Traits().AddressOptional:
 		return errors.New("it takes a dispatcher that needs no address of a device, such as webhook")
 	}
-	const why = "a notice is not a message to a device: remove them"
-	return cmp.Or(refuse(d.lines, d.Addressing, addressingOptions, why), refuse(d.lines, d.Use, useOptions, why))
+	return cmp.Or(refuse(d.lines, rest, options, why), refuse(d.lines, d.Use, useOptions, why))
+}
+
+// checkNoticeAddress refuses the address of the target that changed.
+func (d *Dispatcher) checkNoticeAddress(traits dispatchers.Traits) error {
+	switch {
+	case slices.Contains(d.Address.Placeholders(), "oob.target"):
+		return conf.Errorf("address", "address: {oob.target} is the target that changed, which must not be told of it; write {oob.user.email} or the like")
+	case d.Address == "" && !traits.AddressOptional:
+		return errors.New("it needs an address, such as: address {oob.user.email}")
+	}
+	return nil
 }
 
 // refuse fails where an option of a group is set.

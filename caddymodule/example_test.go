@@ -51,7 +51,7 @@ func validateCaddyfile(t *testing.T, text string) error {
 
 // commented finds the options of the example that are commented out: a line
 // that begins with a word of the language, up to the brace that closes it.
-var commented = regexp.MustCompile(`(?m)^\t\t# (?:visual_code .*|(?:dispatcher|store) .* \{\n(?:\t\t#\t.*\n)+\t\t# \})$`)
+var commented = regexp.MustCompile(`(?m)^\t\t# (?:visual_code .*|(?:dispatcher|store|on_key_change) .* \{\n(?:\t\t#\t.*\n)+\t\t# \})$`)
 
 func uncommented(block string) string {
 	return regexp.MustCompile(`(?m)^\t\t# ?`).ReplaceAllString(block, "\t\t")
@@ -105,7 +105,7 @@ func TestExampleValidates(t *testing.T) {
 		t.Fatalf("as it stands: %v", err)
 	}
 	blocks := commented.FindAllString(example, -1)
-	if n := len(regexp.MustCompile(`(?m)^\s*# (?:(?:dispatcher|store) \S+ \S+ \{|visual_code \d)`).FindAllString(example, -1)); len(blocks) != n || n < 3 {
+	if n := len(regexp.MustCompile(`(?m)^\s*# (?:(?:dispatcher|store) \S+ \S+ \{|on_key_change \S+ \{|visual_code \d)`).FindAllString(example, -1)); len(blocks) != n || n < 3 {
 		t.Fatalf("found %d of the %d options that are commented out", len(blocks), n)
 	}
 	whole := example

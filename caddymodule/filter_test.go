@@ -27,7 +27,7 @@ func documentedHeaders(t *testing.T) (headers []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	more, err := filepath.Glob("../docs/examples/*")
+	more, err := filepath.Glob("../docs/*/*")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,8 @@
 // The life of the handler is in handler.go and its options are in options.go.
 // What it loads follows: dispatcher.go and load_dispatchers.go, load_targets.go
 // (store and key sources), limit.go, shortlinks.go, and observer.go with
-// metrics.go, audit.go and hashkey.go.
+// metrics.go, audit.go and hashkey.go. What operators ask of it is in health.go
+// and admin.go.
 package caddymodule
 
 import (
@@ -48,6 +49,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger, h.noClient = ctx.Slogger(), new(sync.Once)
 	h.health = &health{attempts: make(map[string]lastAttempts)}
+	h.credentials = newCredentials(h.logger)
 	if err := handlerOptions.Provision(h, h.logger); err != nil {
 		return err
 	}
@@ -75,14 +77,21 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if config.Channels, err = h.loadDispatchers(ctx, config.User != nil); err != nil {
 		return err
 	}
-	if config.OnExpired, err = h.loadOnExpired(ctx); err != nil {
+	if config.OnExpired, err = h.loadNotice(ctx, delivery.OnExpired, h.OnExpired, config.User != nil); err != nil {
+		return err
+	}
+	if config.OnKeyChange, err = h.loadNotice(ctx, delivery.OnKeyChange, h.OnKeyChange, config.User != nil); err != nil {
 		return err
 	}
 	if config.Links, err = h.loadShortLinks(store); err != nil {
 		return err
 	}
+	config.Noticed = observer.noticed
 	if h.exchange, err = exchange.New(config); err != nil {
 		return err
+	}
+	if config.OnKeyChange != nil && !h.Observe {
+		observer.keyChanged = h.tellOfKey
 	}
 	h.serveHealth(ctx.GetMetricsRegistry())
 	go config.Targets.Run(ctx)

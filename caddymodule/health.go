@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,7 +76,12 @@ type handlerState struct {
 	Store       part                    `json:"store"`
 	Audit       *part                   `json:"audit,omitempty"`
 	Unsynced    int                     `json:"unsynced_targets"`
+	KeySources  map[string]sourceState  `json:"key_sources,omitempty"`
 	Dispatchers map[string]lastAttempts `json:"dispatchers"`
+}
+
+type sourceState struct {
+	Credentials credentialState `json:"credentials"`
 }
 
 type part struct {
@@ -83,11 +89,14 @@ type part struct {
 	Error    string `json:"error,omitempty"`
 }
 
-// lastAttempts are those of one dispatcher since the configuration was loaded.
+// lastAttempts are those of one dispatcher since the configuration was loaded, and
+// how its credentials stand.
 type lastAttempts struct {
 	Success *time.Time `json:"last_success,omitempty"`
 	Failure *time.Time `json:"last_failure,omitempty"`
 	Reason  string     `json:"reason,omitempty"` // of the failure
+
+	Credentials *credentialState `json:"credentials,omitempty"` // nil where there are none
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
@@ -129,10 +138,14 @@ var provisioned struct {
 	all []*Handler // in the order of their provisioning
 }
 
-func handlersOf(registry *prometheus.Registry) (handlers []*Handler) {
+func allHandlers() []*Handler {
 	provisioned.mu.Lock()
 	defer provisioned.mu.Unlock()
-	for _, h := range provisioned.all {
+	return slices.Clone(provisioned.all)
+}
+
+func handlersOf(registry *prometheus.Registry) (handlers []*Handler) {
+	for _, h := range allHandlers() {
 		if h.health.registry == registry {
 			handlers = append(handlers, h)
 		}
@@ -190,16 +203,27 @@ func (h *Handler) state(ctx context.Context) handlerState {
 		BasePath: h.BasePath, Namespace: h.Namespace, Observe: h.Observe,
 		Store:       partOf(h.storeWritable(ctx)),
 		Unsynced:    h.exchange.Targets.Unsynced.Len(),
+		KeySources:  make(map[string]sourceState),
 		Dispatchers: make(map[string]lastAttempts, len(h.Dispatchers)),
 	}
 	if h.audit != nil {
 		p := partOf(h.audit.trouble.failure())
 		state.Audit = &p
 	}
+	held := h.credentials.states()
 	h.health.mu.Lock()
 	defer h.health.mu.Unlock()
 	for _, d := range h.Dispatchers {
-		state.Dispatchers[d.Name] = h.health.attempts[d.Name]
+		last := h.health.attempts[d.Name]
+		if c, ok := held[d.Name]; ok {
+			last.Credentials = &c
+		}
+		state.Dispatchers[d.Name] = last
+	}
+	for name, c := range held {
+		if source, ok := strings.CutPrefix(name, ofKeySource); ok {
+			state.KeySources[source] = sourceState{c}
+		}
 	}
 	return state
 }

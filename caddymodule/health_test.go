@@ -15,12 +15,12 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
-// healthOf starts Caddy with options of the handler and returns what asks for
-// its health.
-func healthOf(t *testing.T, options string) (ask func(method, query string) (int, report), site string) {
+// healthOf starts Caddy with options of the handler, and global ones, and returns
+// what asks for its health.
+func healthOf(t *testing.T, options string, global ...string) (ask func(method, query string) (int, report), site string) {
 	t.Helper()
 	site, internal := testservice.FreeAddress(t), testservice.FreeAddress(t)
-	config := adapt(t, loggingTo(t, filepath.Join(t.TempDir(), "log"), "{\n}\nhttp://"+site+" {\n\toob_dispatch {\n\t\tdispatcher open link {\n\t\t\tencryption off\n\t\t\tbase_url https://a.example/open\n\t\t}\n\t\tredeem_url https://a.example/redeem\n"+options+"\n\t}\n"+
+	config := adapt(t, loggingTo(t, filepath.Join(t.TempDir(), "log"), "{\n"+strings.Join(global, "\n")+"\n}\nhttp://"+site+" {\n\toob_dispatch {\n\t\tdispatcher open link {\n\t\t\tencryption off\n\t\t\tbase_url https://a.example/open\n\t\t}\n\t\tredeem_url https://a.example/redeem\n"+options+"\n\t}\n"+
 		"\theader Content-Type application/json\n\trespond `{\"dispatchResult\":\"dispatched\",\"token\":\"0123456789abcdef0123456789abcdef\",\"dispatcherInformation\":{\"name\":\"link\""+
 		"}}`\n}\n"+
 		"http://"+internal+" {\n\toob_health /ready\n}\n"))

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/reasons"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/internal/version"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -287,12 +289,13 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 		"dispatcher": `open|qr|push|`,
 		"operation":  `registration|authentication|deregistration`,
 		"result":     `dispatched|dispatchError|dispatchTargetExpired|dispatchTargetNotFound|dispatcherNotFound|userNotFound|internalError`,
-		"reason":     `[a-z_]*`,
+		"reason":     strings.Join(slices.Concat(reasons.Names(reasons.Failures), reasons.Names(reasons.Passed)), "|") + "|",
 		"outcome":    `[a-z_]+`,
 		"alg":        `RSA-OAEP-256|ECDH-ES\+A256KW|`,
 		"enc":        `A256CBC-HS512|A256GCM|`,
 		"event":      `[a-z_]+`,
 		"guess":      strings.Join(nevisfido.GuessNames(), "|"),
+		"notice":     `on_expired|on_key_change`,
 		"op":         `load|update|devices`,
 		"source":     `create|registration|modify|delete|device|dispatch`,
 		"scope":      `target|user|client`,

@@ -28,23 +28,25 @@ func (h *Handler) loadDispatchers(ctx caddy.Context, knowsUsers bool) (map[strin
 			return nil, d.fault(err)
 		}
 		h.warnOfChannel(log, c)
+		h.credentials.hold(d.Name, c.Dispatcher)
 		channels[d.Name] = c
 	}
 	return channels, nil
 }
 
-// loadOnExpired loads the dispatcher that tells of expired targets; nil where
-// there is none.
-func (h *Handler) loadOnExpired(ctx caddy.Context) (*delivery.Channel, error) {
-	if h.OnExpired == nil {
+// loadNotice loads a dispatcher of notices; nil where there is none.
+func (h *Handler) loadNotice(ctx caddy.Context, option string, d *Dispatcher, knowsUsers bool) (*delivery.Channel, error) {
+	if d == nil {
 		return nil, nil
 	}
-	d := h.OnExpired
+	d.notice = option // which only a Caddyfile has told yet
+	d.warnOfOptions(h.logger.With(slog.String("dispatcher", option)), knowsUsers)
 	c, err := d.load(ctx, d.checkNotice)
 	if err != nil {
 		return nil, d.fault(err)
 	}
-	c.Name = onExpired
+	c.Name = option
+	h.credentials.hold(c.Name, c.Dispatcher)
 	return c, nil
 }
 
@@ -53,7 +55,7 @@ func (d *Dispatcher) load(ctx caddy.Context, check func(guest any) error) (*deli
 	if d.DispatcherRaw == nil {
 		return nil, errors.New("it has no dispatcher module; name its type")
 	}
-	guest, err := ctx.WithValue(dispatchers.NameKey{}, cmp.Or(d.Name, onExpired)).LoadModule(d, "DispatcherRaw")
+	guest, err := ctx.WithValue(dispatchers.NameKey{}, cmp.Or(d.Name, d.notice)).LoadModule(d, "DispatcherRaw")
 	if err != nil {
 		return nil, err
 	}

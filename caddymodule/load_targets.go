@@ -101,6 +101,7 @@ func (h *Handler) loadTargets(ctx caddy.Context, store *kv.Store, o *observer) (
 		if i > 0 {
 			name = fmt.Sprintf("%s-%d", name, i+1)
 		}
+		o.credentials.hold(ofKeySource+name, guest)
 		directory.Sources = append(directory.Sources, targets.NamedSource{Name: name, KeySource: source})
 		if u, ok := guest.(targets.UserSource); ok {
 			users = append(users, u)

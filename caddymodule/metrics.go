@@ -2,13 +2,16 @@ package caddymodule
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/reasons"
 	"github.com/oob-dispatch/oob-dispatch/internal/version"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -25,6 +28,7 @@ type metrics struct {
 	limited     *prometheus.CounterVec
 	fallbacks   *prometheus.CounterVec
 	passed      *prometheus.CounterVec
+	notices     *prometheus.CounterVec
 	guesses     *prometheus.CounterVec
 	storeErrors *prometheus.CounterVec
 	upstream    prometheus.Histogram
@@ -56,6 +60,7 @@ var collectors = sync.OnceValue(func() *metrics {
 		limited:     counter("limited_total", "Counter of dispatches that a limit refused.", "scope"),
 		fallbacks:   counter("fallbacks_total", "Counter of dispatchers that were tried because another failed.", "from", "to", "reason"),
 		passed:      counter("passed_total", "Counter of dispatch calls that were not for a dispatcher of the sidecar.", "reason"),
+		notices:     counter("notices_total", "Counter of notices about expired targets and changed keys.", "notice", "outcome"),
 		guesses:     counter("guesses_total", "Counter of calls and targets that were read with the help of a guess about nevisFIDO.", "guess"),
 		storeErrors: counter("store_errors_total", "Counter of operations on dispatch targets that the store failed.", "op"),
 		upstream: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -90,8 +95,21 @@ var collectors = sync.OnceValue(func() *metrics {
 		Help:        "Always 1; the labels say which versions the binary is made of.",
 		ConstLabels: prometheus.Labels{"version": build.Version, "commit": build.Commit, "caddy": build.Caddy, "go": build.Go},
 	}, func() float64 { return 1 })
-	for _, reason := range passedReasons {
+	for _, reason := range reasons.Names(reasons.Passed) {
 		m.passed.WithLabelValues(reason) // so that the first one shows in a rate
+	}
+	for _, scope := range []dispatchers.Scope{dispatchers.PerTarget, dispatchers.PerUser, dispatchers.PerClient} {
+		m.limited.WithLabelValues(string(scope))
+	}
+	for event, sources := range targets.Events() {
+		for _, source := range sources {
+			m.targets.WithLabelValues(string(event), source)
+		}
+	}
+	for _, notice := range []string{delivery.OnExpired, delivery.OnKeyChange} {
+		for _, class := range dispatchers.Classes() {
+			m.notices.WithLabelValues(notice, string(class))
+		}
 	}
 	for _, guess := range nevisfido.GuessNames() {
 		m.guesses.WithLabelValues(guess)
@@ -102,17 +120,12 @@ var collectors = sync.OnceValue(func() *metrics {
 	return m
 })
 
-// passedReasons are all values of the label of caddy_oob_passed_total.
-var passedReasons = []string{
-	exchange.PassedUpstream, exchange.PassedUnnamed, exchange.PassedUnknown, exchange.PassedMisspelt, exchange.PassedBasePath,
-}
-
 // watch adds what waits for a store to caddy_oob_unsynced_targets.
 func (m *metrics) watch(u *targets.Unsynced) { m.waitingStores.LoadOrStore(u, nil) }
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m := collectors()
-	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.guesses, m.storeErrors, m.upstream, m.keyAge, m.auditFailures, m.unsynced, m.build, inFlight{}} {
+	for _, c := range []prometheus.Collector{m.dispatches, m.duration, m.attempts, m.encryptions, m.targets, m.limited, m.fallbacks, m.passed, m.notices, m.guesses, m.storeErrors, m.upstream, m.keyAge, m.auditFailures, m.unsynced, m.build, inFlight{}, credentialGauges{}} {
 		if err := registry.Register(c); err != nil {
 			if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); !registered {
 				return nil, err
@@ -120,6 +133,25 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+// expect makes the series of dispatchers before they are used, but for those with
+// the reason of a failure.
+func (m *metrics) expect(channels map[string]*delivery.Channel) {
+	for name, c := range channels {
+		m.duration.WithLabelValues(name)
+		for _, op := range nevisfido.Operations() {
+			if len(c.Operations) == 0 || slices.Contains(c.Operations, op) {
+				m.dispatches.WithLabelValues(name, string(op), string(nevisfido.Dispatched), "")
+			}
+		}
+		if c.Composite != nil {
+			continue // its members make the attempts
+		}
+		for _, class := range dispatchers.Classes() {
+			m.attempts.WithLabelValues(name, string(class))
+		}
+	}
 }
 
 // Exchanged implements exchange.Observer.
@@ -160,6 +192,10 @@ func (m *metrics) Guessed(g nevisfido.Guesses) {
 	}
 }
 
+func (m *metrics) noticed(n delivery.Notice) {
+	m.notices.WithLabelValues(n.Dispatcher, string(n.Class)).Inc()
+}
+
 func (m *metrics) storeFailed(op string) { m.storeErrors.WithLabelValues(op).Inc() }
 
 // inFlight is the gauge of the dispatches that use each dispatcher, in all
@@ -174,13 +210,11 @@ func (inFlight) Describe(to chan<- *prometheus.Desc) { to <- inFlightDesc }
 // Collect implements prometheus.Collector.
 func (inFlight) Collect(to chan<- prometheus.Metric) {
 	sums := make(map[string]int)
-	provisioned.mu.Lock()
-	for _, h := range provisioned.all {
+	for _, h := range allHandlers() {
 		for name, channel := range h.exchange.Channels {
 			sums[name] += len(channel.Slots)
 		}
 	}
-	provisioned.mu.Unlock()
 	for name, n := range sums {
 		to <- prometheus.MustNewConstMetric(inFlightDesc, prometheus.GaugeValue, float64(n), name)
 	}

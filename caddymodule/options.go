@@ -124,16 +124,25 @@ type Handler struct {
 	// options it takes `timeout`, `retries` and `max_concurrent`.
 	OnExpired *Dispatcher `json:"on_expired,omitempty"`
 
+	// Tells a user that a device was added, or has another key, so that he notices
+	// what he did not do: `smtp`, whose mails have a text for that, or `webhook`,
+	// which can tell the relying party. A notice holds no token, and never goes to
+	// the address of the target that changed. Of the common options it takes
+	// `address`, such as `{oob.user.email}`, `timeout`, `retries` and
+	// `max_concurrent`.
+	OnKeyChange *Dispatcher `json:"on_key_change,omitempty"`
+
 	// The dispatchers that callers can name.
 	Dispatchers []*Dispatcher `json:"dispatchers,omitempty"`
 
-	logger   *slog.Logger
-	exchange *exchange.Exchange
-	audit    *auditFile // nil for none
-	hash     *keyedhash.Key
-	health   *health
-	noClient *sync.Once     // tells of requests without the address of a client
-	release  []func() error // gives back what is shared with other handlers
+	logger      *slog.Logger
+	exchange    *exchange.Exchange
+	audit       *auditFile // nil for none
+	hash        *keyedhash.Key
+	health      *health
+	credentials *heldCredentials
+	noClient    *sync.Once     // tells of requests without the address of a client
+	release     []func() error // gives back what is shared with other handlers
 }
 
 // KeyPolicy says which keys of devices are good enough, in addition to what is
@@ -166,7 +175,8 @@ var handlerOptions = conf.Table[Handler]{
 	limitOption(func(h *Handler) (*[]Limit, *bool) { return &h.Limits, &h.LimitsOff }),
 	conf.Secret("hash_key", func(h *Handler) *string { return &h.HashKey }, checkHashKey),
 	auditOption,
-	conf.Custom(onExpired, readOnExpired, nil),
+	conf.Custom(delivery.OnExpired, readNotice(delivery.OnExpired, "webhook", func(h *Handler) **Dispatcher { return &h.OnExpired }), nil),
+	conf.Custom(delivery.OnKeyChange, readNotice(delivery.OnKeyChange, "smtp", func(h *Handler) **Dispatcher { return &h.OnKeyChange }), nil),
 	conf.Repeated("dispatcher", readDispatcher, nil),
 }
 

@@ -1,15 +1,18 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/netip"
+	"net/url"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
 // What the reverse proxy tells of a request.
@@ -53,6 +56,13 @@ func lookup(r *http.Request, placeholder string) (string, bool) {
 		return "", false
 	}
 	return replacer.GetString(placeholder)
+}
+
+// tellOfKey has the users told of what changed their keys. There is no request
+// whose placeholders a notice could show, so that it has the server's alone.
+func (h *Handler) tellOfKey(e targets.Event) {
+	ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+	h.exchange.KeyChanged((&http.Request{Header: http.Header{}, URL: new(url.URL)}).WithContext(ctx), e)
 }
 
 // clientIP returns the address that Caddy trusts, see its trusted_proxies. Only

@@ -25,6 +25,8 @@ func (h *Handler) whenRunning(ctx caddy.Context, directory *targets.Directory) {
 			return
 		}
 	}
+	collectors().expect(h.exchange.Channels) // not where a configuration is only tried
+	go h.credentials.watch(ctx)
 	h.warnOfRoute(ctx)
 	if h.audit != nil {
 		if err := auditfile.Try(h.audit.path); err != nil {

@@ -45,6 +45,26 @@ type Prober interface {
 	Probe(ctx context.Context) error
 }
 
+// CredentialHolder is a Dispatcher that has credentials, or can have some. Key
+// sources implement it as well. Which of them a third party refuses the sidecar
+// learns from the outcomes of attempts.
+type CredentialHolder interface {
+	// LoadedCredentials tells how the credentials stand that it has loaded; none for
+	// none. It may look whether files have changed, and asks nobody. It is called
+	// after Provision, several times a minute.
+	LoadedCredentials() []Credential
+}
+
+// Credential tells how one credential stands.
+type Credential struct {
+	Option  string    // that names it, such as "client_cert"
+	Expires time.Time // when its end is known; zero where it has none, or nobody says
+
+	// Err tells why what the option names now cannot be used, so that the last good
+	// one is in use. It holds no secret.
+	Err error
+}
+
 // Composite is a dispatcher made of dispatchers, such as a fallback.
 type Composite interface {
 	// Members returns the configured names of the dispatchers that it uses. It
@@ -132,6 +152,10 @@ type Traits struct {
 	// never a link.
 	PayloadOnly bool
 
+	// Notices is set by channels that can carry a notice of a changed key, which has
+	// neither envelope nor link, see Message.Notice.
+	Notices bool
+
 	// BuiltIn is the nevisFIDO dispatcher that uses the same kind of
 	// address. A target registered for it can be reached over this channel.
 	BuiltIn string
@@ -174,8 +198,7 @@ type Message struct {
 	Address    string // the recipient on this channel; "" where it needs none
 
 	// Envelope is the out-of-band payload, sealed unless the dispatcher's
-	// policy allows clear text. Its Data is empty in a notice of an expired
-	// target, which is for the relying party.
+	// policy allows clear text. Its Data is empty in a notice.
 	Envelope nevisfido.Envelope
 
 	// Link opens the app with the envelope, by way of a page where the
@@ -197,6 +220,11 @@ type Message struct {
 	// EncodingParameters is the request's member of that name as it came;
 	// see nevisfido.ParseEncodingParameters.
 	EncodingParameters []byte
+
+	// Notice is what a notice tells of: "expired", that the address of a target is
+	// gone; "learned", that a user has a new target; "key_changed", that one has
+	// another key. It is "" in a message to a device.
+	Notice string
 
 	// VisualCodePicture is the picture of the visual code for channels that can
 	// show one, as SVG or PNG; nil where there is none. Its digits are the

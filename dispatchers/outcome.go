@@ -31,6 +31,11 @@ const (
 	Broken Class = "broken"
 )
 
+// Classes returns all of them.
+func Classes() []Class {
+	return []Class{Delivered, Expired, NoTarget, NoKey, Refused, Temporary, Broken}
+}
+
 // Result returns what the caller sees of a class.
 func (c Class) Result() nevisfido.DispatchResult {
 	switch c {

@@ -14,7 +14,9 @@ import (
 //	{oob.target_id} {oob.device_id} {oob.name} {oob.notification.title}
 //	{oob.notification.body} {oob.data.<member>} {oob.visual_code}
 //	{oob.link} {oob.message} {oob.user.email} {oob.user.mobile} {oob.user.address}
+//	{oob.event}
 //
+// {oob.event} is what a notice tells of, see Message.Notice.
 // {oob.message} is the out-of-band payload in base64url, as a link carries it.
 //
 // Braces around anything else stay as they are, so that a JSON text can be a
@@ -26,7 +28,7 @@ const oobPrefix = "oob."
 var placeholders = []string{
 	"operation", "dispatcher", "username", "target", "target_id", "device_id", "name",
 	"notification.title", "notification.body", "visual_code", "link", "message",
-	"user.email", "user.mobile", "user.address",
+	"user.email", "user.mobile", "user.address", "event",
 }
 
 // Check fails for a placeholder that begins with "oob." and does not exist, and

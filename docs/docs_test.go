@@ -12,6 +12,9 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
+// pager begins the block of the example's dispatcher, which is in no other binary.
+const pager = "dispatcher on-call pager "
+
 // TestExampleDispatcher builds Caddy with this project and the example, as
 // xcaddy does, and validates a configuration that uses it. It takes minutes.
 func TestExampleDispatcher(t *testing.T) {
@@ -50,16 +53,11 @@ replace (
 	write("go.sum", read("go.sum"))
 	write("main.go", strings.Replace(read("cmd/caddy/main.go"), `	_ "github.com/oob-dispatch/oob-dispatch"`, `	_ "example.com/pager"
 	_ "github.com/oob-dispatch/oob-dispatch"`, 1))
-	write("Caddyfile", `http://127.0.0.1:8080 {
-	oob_dispatch {
-		dispatcher on-call pager pager.example.com:4100 {
-			base_url https://app.example.com/open
-			address {header.X-Pager-Number}
+	for _, f := range (page{"docs/dispatcher.md", read("docs/dispatcher.md")}).fences() {
+		if strings.HasPrefix(f.text, pager) {
+			write("Caddyfile", whole(f.text))
 		}
 	}
-	reverse_proxy 127.0.0.1:9080
-}
-`)
 	run(t, dir, "go", "build", "-mod=mod", "-o", "caddy", ".")
 	if modules := run(t, dir, "./caddy", "list-modules"); !strings.Contains(modules, "oob.dispatchers.pager") {
 		t.Error("the binary lacks oob.dispatchers.pager")

@@ -143,9 +143,9 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 // ticketMember is the first cell of a row of the ticket's table.
 var ticketMember = regexp.MustCompile("(?m)^\\| `([a-z0-9]+)` \\|")
 
-// TestEveryMemberOfTheTicketIsDescribed compares docs/letters.md with the code.
+// TestEveryMemberOfTheTicketIsDescribed compares docs/channels/letter.md with the code.
 func TestEveryMemberOfTheTicketIsDescribed(t *testing.T) {
-	page, err := os.ReadFile("letters.md")
+	page, err := os.ReadFile("channels/letter.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -239,7 +239,7 @@ func (c *Change) settle(ref Ref, current *Target) (*Target, []Event) {
 	case c.retried && !there, c.outcome == refused, c.outcome == unanswered && c.forged, !c.request.concerns(c.d, current):
 		return current, nil
 	case c.outcome == unanswered:
-		return c.d.markStale(ref, current, c.members, c.source, "unanswered")
+		return c.d.markStale(ref, current, c.members, c.source, whyUnanswered)
 	}
 	return c.request.applyTo(c, ref, current, alone)
 }

@@ -10,14 +10,23 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// SchemaVersion is the version of the record that this release writes. A
+// SchemaVersion is the highest version of the record that this release knows. A
+// record has the lowest that has all its members. A
 // record with a higher version was written by a newer release during a rolling
 // upgrade. It tells from which version on it may be read (Target.MinSchema): a
 // release that knows enough leaves the members that it does not know as they
 // are, and to an older one the record is unavailable and never overwritten. A
 // release that adds members raises its version; it writes a MinSchema below it
 // only if readers do right without them.
-const SchemaVersion = 2
+const SchemaVersion = blockedSchema
+
+const (
+	plainSchema = 2
+
+	// blockedSchema has Target.Blocked: a release that does not know it must
+	// not send anything, and records without it are as they were before.
+	blockedSchema = 3
+)
 
 // MaxRecord bounds an encoded record, in bytes.
 const MaxRecord = 64 << 10
@@ -56,18 +65,18 @@ var (
 // has members that its schema has not.
 func (r *Record) Upgrade() error {
 	if r.Schema > 1 {
-		if r.Status != "" || r.Settled != "" || r.Doubt != nil || r.Marks != nil {
+		if r.Status != "" || r.Settled != "" || r.Doubt != nil || r.Marks != nil || r.Schema < blockedSchema && !r.Blocked.IsZero() {
 			return errDamaged
 		}
 		return nil
 	}
-	if r.Fence != nil || r.Unsure != nil || r.Expired != "" || r.MinSchema > 1 {
+	if !r.Blocked.IsZero() || r.Fence != nil || r.Unsure != nil || r.Expired != "" || r.MinSchema > 1 {
 		return errDamaged
 	}
 	if r.Status != Active && r.Status != Expired && r.Status != Stale || r.Settled != "" && r.Settled != Active && r.Settled != Expired {
 		return errDamaged
 	}
-	r.Schema, r.MinSchema, r.Unsure = SchemaVersion, 0, r.Doubt
+	r.Schema, r.MinSchema, r.Unsure = plainSchema, 0, r.Doubt
 	if r.Status == Expired || r.Settled == Expired {
 		r.quarantine()
 	}
@@ -135,8 +144,14 @@ func Encode(t *Target, ref Ref) ([]byte, error) {
 		return nil, fmt.Errorf("encoding dispatch target: %w", err)
 	}
 	record := *t
+	needs := plainSchema
+	if !t.Blocked.IsZero() {
+		needs = blockedSchema
+	}
 	if len(t.unknown) == 0 {
-		record.Schema, record.MinSchema = SchemaVersion, 0
+		record.Schema, record.MinSchema = needs, 0
+	} else {
+		record.MinSchema = max(record.MinSchema, needs)
 	}
 	data, err := json.Marshal(struct {
 		*Target

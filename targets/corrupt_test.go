@@ -84,7 +84,7 @@ func TestDamagedRecordOfDevice(t *testing.T) {
 func TestNewerRecordIsNotOverwritten(t *testing.T) {
 	f := newFixture()
 	f.learn(t, nil)
-	f.rewrite(t, `"schema":2`, `"schema":3`)
+	f.rewrite(t, `"schema":2`, `"schema":4`)
 	before := f.store.Dump()
 	desc := &nevisfido.TargetDescription{EncryptionKey: publicJWK(1)}
 	err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate)
@@ -119,11 +119,11 @@ func TestUnknownMembers(t *testing.T) {
 	} {
 		f := newFixture()
 		f.learn(t, nil)
-		f.rewrite(t, `"schema":2`, `"schema":3,"min_schema":2,"colour":"blue"`)
+		f.rewrite(t, `"schema":2`, `"schema":4,"min_schema":2,"colour":"blue"`)
 		f.mustState(t, targets.Active)
 		c.change(f)
 		dump := string(f.store.Dump())
-		if strings.Contains(dump, `"colour":"blue"`) != c.stay || strings.Contains(dump, `"schema":3,"min_schema":2`) != c.stay {
+		if strings.Contains(dump, `"colour":"blue"`) != c.stay || strings.Contains(dump, `"schema":4,"min_schema":2`) != c.stay {
 			t.Errorf("%s: the record is %s", name, dump)
 		}
 	}

@@ -29,7 +29,7 @@ type DeviceCall struct {
 // it. If nevisFIDO accepts it nevertheless, the same targets become stale then.
 // Device ids are not unique: no other user's target is ever touched.
 func (d *Directory) BeginDevice(ctx context.Context, call DeviceCall) (*Change, error) {
-	asked := &deviceRequest{device: call.Device, why: "signature"}
+	asked := &deviceRequest{device: call.Device, why: whySignature}
 	c := d.newChange(sourceDevice, asked)
 	c.forged = true
 	p := payloadOf(call.Signature)
@@ -54,7 +54,7 @@ func (d *Directory) BeginDevice(ctx context.Context, call DeviceCall) (*Change, 
 	if c.forged {
 		return c, nil
 	}
-	c.refs, asked.why = []Ref{named.Ref()}, "device_modified"
+	c.refs, asked.why = []Ref{named.Ref()}, whyDeviceModified
 	brought := membersOf(p)
 	if !call.Deletes && !call.Body && len(brought) > 0 {
 		c.members = brought

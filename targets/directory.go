@@ -115,7 +115,7 @@ func (d *Directory) ask(ctx context.Context, ref Ref, known *Target) (*Target, e
 func (d *Directory) keep(ctx context.Context, ref Ref, known, found *Target, source string) (*Target, error) {
 	t := *found
 	t.Source, t.Updated = source, d.now()
-	t.Fence, t.Unsure, t.Expired = nil, nil, ""
+	t.Fence, t.Unsure, t.Expired, t.Blocked = nil, nil, "", time.Time{}
 	if known != nil {
 		t.Expired = known.Expired
 	}
@@ -203,7 +203,7 @@ func (d *Directory) swap(ctx context.Context, ref Ref, doing string, edit func(c
 		if next.empty() {
 			next = nil
 		}
-		if next == nil || next.State() == Active { // it is over
+		if next == nil || !next.stale() && !next.Quarantined(next.Address) { // it is over
 			unsynced = nil
 		}
 		events = append(unsynced, edited...)
@@ -230,6 +230,7 @@ func (d *Directory) withUnsynced(ref Ref, t *Target, w *waiting) (*Target, []Eve
 		t, events = d.markStale(ref, t, allMembers(), w.record.Source, whyUnrecorded)
 	default:
 		created := *w.record
+		created.Blocked = t.blocked()
 		t = &created
 	}
 	if t != nil && w.gone == t.Address && t.quarantine() {
@@ -274,6 +275,18 @@ func (d *Directory) markStale(ref Ref, t *Target, members []string, source, why 
 		return t, nil
 	}
 	return t, []Event{t.event(EventStale, source, why)}
+}
+
+// giveUp is what remains of a record, nil for none, that says nothing right any
+// more: that the target is unsure, and blocked if it was.
+func (d *Directory) giveUp(ref Ref, t *Target, source, why string) *Target {
+	var left *Target
+	if since := t.blocked(); !since.IsZero() {
+		left = d.blankRecord(ref)
+		left.Blocked = since
+	}
+	left, _ = d.markStale(ref, left, allMembers(), source, why)
+	return left
 }
 
 func (d *Directory) blankRecord(ref Ref) *Target {

@@ -13,20 +13,39 @@ const (
 	EventModified            EventName = "modified"
 	EventExpired             EventName = "expired"   // in quarantine until it is modified
 	EventStale               EventName = "stale"     // Reason says why
-	EventForgotten           EventName = "forgotten" // deleted, as nevisFIDO did
+	EventForgotten           EventName = "forgotten" // deleted, as nevisFIDO did, or by an operator
 	EventDropped             EventName = "dropped"   // Reason says why
+
+	EventBlocked   EventName = "blocked" // by an operator
+	EventUnblocked EventName = "unblocked"
 
 	// EventUnidentified: nevisFIDO made a target, and we do not know which.
 	// Reason is a Why… of Unidentified; there is no id.
 	EventUnidentified EventName = "unidentified"
 )
 
+// Events returns what can happen to targets through nevisFIDO's calls, and by which
+// source. Key sources, which have names of their own, come in addition.
+func Events() map[EventName][]string {
+	made := []string{SourceCreate, SourceRegistration}
+	changed := []string{SourceCreate, SourceRegistration, SourceModify, sourceDevice}
+	return map[EventName][]string{
+		EventLearned: made, EventUnidentified: made,
+		EventKeyChanged: changed, EventKeyRefused: changed, EventSignatureKeyRefused: changed,
+		EventModified:  {SourceModify, sourceDevice},
+		EventExpired:   {sourceDispatch},
+		EventStale:     {SourceModify, sourceDelete, sourceDevice},
+		EventForgotten: {sourceDelete, sourceDevice},
+		EventDropped:   {SourceCreate, SourceRegistration, SourceModify, sourceDispatch},
+	}
+}
+
 // Event tells of a change to a target, after it was stored.
 type Event struct {
 	Name   EventName
 	Ref    Ref    // log its Hash, not the id
 	User   string // name of the target's user where one is known; log a hash of it
-	Source string // create, registration, modify, delete, device, dispatch, or a key source's name
+	Source string // create, registration, modify, delete, device, dispatch, operator, import, or a key source's name
 	Reason string // from a closed set, often empty
 
 	// Detail says of a refused key which member of the JWK is at fault, and

@@ -17,15 +17,28 @@ const (
 	sourceDelete       = "delete"
 	sourceDevice       = "device"
 	sourceDispatch     = "dispatch"
+
+	// SourceImport is that of a target whose imported record names none.
+	SourceImport = "import"
 )
 
-// Reasons of events.
+// Reasons of events; internal/reasons says what they mean.
 const (
 	whyUnknown    = "unknown" // to nevisFIDO
 	whyTooLarge   = "too_large"
 	whyUnreadable = "unreadable" // the call, to us
 	whyDamaged    = "damaged"
 	whyUnrecorded = "unrecorded" // the store did not take it when it happened
+	whyUnanswered = "unanswered" // by nevisFIDO
+
+	// Why a change that nevisFIDO accepted is not applied.
+	whySignature      = "signature"
+	whyTargetID       = "target_id"
+	whyUnclearKeys    = "unclear_keys"
+	whyNotFresh       = "not_fresh"
+	whyOlder          = "older"
+	whyConcurrent     = "concurrent"
+	whyDeviceModified = "device_modified"
 )
 
 // BeginLearn tells whether a target can be kept that nevisFIDO is about to
@@ -93,6 +106,7 @@ func (d *Directory) Learn(ctx context.Context, desc *nevisfido.TargetDescription
 			events = append(events, t.event(EventKeyChanged, source, ""))
 		}
 		next := *t
+		next.Blocked = current.blocked()
 		return &next, events
 	})
 	if err != nil {
@@ -121,8 +135,7 @@ func (d *Directory) Invalidate(ctx context.Context, id, source string) error {
 
 func (d *Directory) invalidate(ctx context.Context, ref Ref, source, why string) error {
 	err := d.overwrite(ctx, ref, "dropping target", source, func(ref Ref, current *Target) (*Target, []Event) {
-		next, _ := d.markStale(ref, nil, allMembers(), source, why)
-		return next, []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: source, Reason: why}}
+		return d.giveUp(ref, current, source, why), []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: source, Reason: why}}
 	})
 	if err != nil {
 		d.pending().keepChange(ref, source)

@@ -89,7 +89,7 @@ func (*modification) also(context.Context, *Directory) ([]Ref, error) { return n
 
 func (m *modification) applyTo(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event) {
 	if m.payload == nil {
-		next, _ := c.d.markStale(ref, nil, allMembers(), c.source, "")
+		next := c.d.giveUp(ref, current, c.source, "")
 		if current.empty() {
 			return next, nil
 		}
@@ -107,17 +107,17 @@ func (m *modification) objection(c *Change, ref Ref, current *Target, alone bool
 	p := m.payload
 	switch {
 	case c.forged:
-		return "signature", allMembers()
+		return whySignature, allMembers()
 	case p.TargetID != "" && p.TargetID != ref.ID:
-		return "target_id", allMembers()
+		return whyTargetID, allMembers()
 	case p.UnclearKeys:
-		return "unclear_keys", allMembers()
+		return whyUnclearKeys, allMembers()
 	case m.verified && !c.d.fresh(p.CreatedAt):
-		return "not_fresh", c.members
+		return whyNotFresh, c.members
 	case p.CreatedAt != 0 && current != nil && p.CreatedAt < current.Modified:
-		return "older", c.members
+		return whyOlder, c.members
 	case !alone:
-		return "concurrent", c.members // with another change, in an order that is not known
+		return whyConcurrent, c.members // with another change, in an order that is not known
 	}
 	return "", nil
 }
@@ -136,7 +136,7 @@ func (m *modification) takeOver(c *Change, ref Ref, t *Target) (*Target, []Event
 	p, now := m.payload, c.d.now()
 	if t.Created.IsZero() {
 		if p.EncryptionKey == nil {
-			return c.d.markStale(ref, t, c.members, c.source, "unknown")
+			return c.d.markStale(ref, t, c.members, c.source, whyUnknown)
 		}
 		t.Created = now
 	}

@@ -23,13 +23,15 @@ func TestDecode(t *testing.T) {
 	}
 	for name, data := range map[string]string{
 		"damaged":          `{"schema":1`,
-		"newer":            `{"schema":3,"namespace":"bank","id":"one"}`,
+		"newer":            `{"schema":4,"namespace":"bank","id":"one"}`,
 		"unknown":          `{"schema":2,"namespace":"bank","id":"one","colour":"blue"}`,
 		"state of a later": `{"schema":2,"namespace":"bank","id":"one","state":"active"}`,
 		"no state":         `{"schema":1,"namespace":"bank","id":"one"}`,
 		"unknown state":    `{"schema":1,"namespace":"bank","id":"one","state":"good"}`,
 		"settled":          `{"schema":1,"namespace":"bank","id":"one","state":"stale","settled":"stale"}`,
 		"fence of a later": `{"schema":1,"namespace":"bank","id":"one","state":"stale","unsure":["name"]}`,
+		"blocked before":   `{"schema":2,"namespace":"bank","id":"one","blocked":"2026-11-23T12:00:00Z"}`,
+		"blocked long ago": `{"schema":1,"namespace":"bank","id":"one","state":"active","blocked":"2026-11-23T12:00:00Z"}`,
 		"not a table":      `[]`,
 	} {
 		if got, err := targets.Decode([]byte(data), one.Hash()); err == nil {
@@ -61,7 +63,7 @@ func TestRecordOfSchema1(t *testing.T) {
 		`"state":"active","name":"x","modified":7,"dispatcher":"d"`: {Name: "x", Modified: 7, Dispatcher: "d"},
 	} {
 		text := fmt.Sprintf(`{"schema":1,"namespace":"bank","id":"one","source":"create","created":"2026-11-23T12:00:00Z","updated":"2026-11-23T12:00:00Z","target":"a",%s}`, members)
-		want.Schema, want.Namespace, want.ID, want.Source, want.Address = targets.SchemaVersion, "bank", "one", "create", "a"
+		want.Schema, want.Namespace, want.ID, want.Source, want.Address = 2, "bank", "one", "create", "a"
 		want.Created, want.Updated = noon, noon
 		got, err := targets.Decode([]byte(text), one.Hash())
 		if err != nil || !reflect.DeepEqual(got, &want) {

@@ -17,6 +17,9 @@ const (
 	Expired State = "expired"
 	// Stale: nevisFIDO may hold another key or address than the record.
 	Stale State = "stale"
+	// Blocked: an operator wants no message to go to the target, see
+	// Directory.Block.
+	Blocked State = "blocked"
 )
 
 // Target is the record of one dispatch target.
@@ -60,6 +63,11 @@ type Target struct {
 
 	// Expired is the address that the channel reported as gone.
 	Expired string `json:"expired_target,omitempty"`
+
+	// Blocked is when an operator blocked the target, zero where none has. It
+	// stays in whatever becomes of the record, until that is deleted or an
+	// operator takes it away.
+	Blocked time.Time `json:"blocked,omitzero"`
 
 	// unknown holds the members of a newer release, as a JSON object. They
 	// end with the keys that they were written with.
@@ -112,13 +120,26 @@ func (t *Target) Ref() Ref { return Ref{Namespace: t.Namespace, ID: t.ID} }
 
 // empty tells whether the record, nil for none, says nothing.
 func (t *Target) empty() bool {
-	return t == nil || t.Created.IsZero() && t.State() != Stale
+	return t == nil || t.Created.IsZero() && t.State() == Active
+}
+
+// stale tells whether nevisFIDO may hold another key or address than the record.
+func (t *Target) stale() bool { return t.Fence != nil || len(t.Unsure) > 0 }
+
+// blocked returns when the target was blocked, also where there is no record.
+func (t *Target) blocked() time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.Blocked
 }
 
 // State tells whether the target may be used.
 func (t *Target) State() State {
 	switch {
-	case t.Fence != nil || len(t.Unsure) > 0:
+	case !t.Blocked.IsZero():
+		return Blocked
+	case t.stale():
 		return Stale
 	case t.Quarantined(t.Address):
 		return Expired

@@ -198,7 +198,9 @@ type auditLine struct {
 	Reason     string    `json:"reason"`
 	Cause      string    `json:"cause"`
 	Source     string    `json:"source"`
+	About      string    `json:"about"`
 	Milli      int64     `json:"ms"`
+	Test       bool      `json:"test"`
 	Lost       int64     `json:"lost"`
 	Attempts   []struct {
 		Dispatcher, Class, Reason, Cause string
@@ -326,9 +328,12 @@ func (q question) answer(out io.Writer, found findings, s selection) error {
 		return w.Flush()
 	}
 	for _, l := range found.lines {
-		if l.Event == "dispatch" {
+		switch l.Event {
+		case "dispatch":
 			explainDispatch(w, l)
-		} else {
+		case "notice":
+			explainNotice(w, l)
+		default:
 			explainTarget(w, l)
 		}
 	}
@@ -353,7 +358,11 @@ func explainDispatch(w io.Writer, l *auditLine) {
 	if l.Dispatcher == "" {
 		over = "over the dispatcher of its target"
 	}
-	fmt.Fprintf(w, "%s  %s %s: %s\n", clock(l.Time), printable(l.Operation), over, outcomeOf(l))
+	what := printable(l.Operation)
+	if l.Test {
+		what = "test of " + what
+	}
+	fmt.Fprintf(w, "%s  %s %s: %s\n", clock(l.Time), what, over, outcomeOf(l))
 	for _, a := range l.Attempts {
 		if len(l.Attempts) == 1 && len(l.Fallbacks) == 0 {
 			break // it is the outcome
@@ -428,6 +437,8 @@ var events = map[string]string{
 	"stale":                 "a dispatch target may have changed at nevisFIDO: nothing is sent to it until it is modified or registered again",
 	"forgotten":             "a dispatch target was deleted",
 	"dropped":               "a dispatch target was given up",
+	"blocked":               "a dispatch target was blocked: nothing is sent to it until an operator lifts that",
+	"unblocked":             "the block of a dispatch target was lifted",
 	"unidentified":          "nevisFIDO made a dispatch target whose id it does not tell",
 }
 
@@ -441,6 +452,17 @@ func explainTarget(w io.Writer, l *auditLine) {
 		fmt.Fprintf(w, " (%s)", printable(l.Reason))
 	}
 	fmt.Fprintln(w)
+	explainIDs(w, l)
+}
+
+// explainNotice says how a notice went.
+func explainNotice(w io.Writer, l *auditLine) {
+	fmt.Fprintf(w, "%s  notice through %s that %s: ", clock(l.Time), printable(l.Dispatcher), cmp.Or(events[l.About], printable(l.About)))
+	if l.Reason == "" {
+		fmt.Fprintln(w, "delivered")
+	} else {
+		fmt.Fprintf(w, "not delivered (%s): %s\n", printable(l.Reason), printable(l.Cause))
+	}
 	explainIDs(w, l)
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
 // checkTimeout bounds the check of one part, in case a third party does not
@@ -122,7 +121,7 @@ func (h *handler) check(ctx context.Context, root caddy.Context, tell func(check
 		if err != nil {
 			return "", err
 		}
-		return "written and read", (&targets.Directory{Store: s, Namespace: h.Namespace}).Writable(ctx)
+		return "written and read", s.directory().Writable(ctx)
 	})
 	if h.SourcesRaw != nil {
 		try("key sources", func(context.Context) (string, error) {
@@ -134,6 +133,10 @@ func (h *handler) check(ctx context.Context, root caddy.Context, tell func(check
 	if h.OnExpired != nil {
 		h.OnExpired.Name = "on_expired"
 		all = append(all, h.OnExpired)
+	}
+	if h.OnKeyChange != nil {
+		h.OnKeyChange.Name = "on_key_change"
+		all = append(all, h.OnKeyChange)
 	}
 	for _, d := range all {
 		try("dispatcher "+d.Name, func(ctx context.Context) (string, error) { return d.check(ctx, root) })

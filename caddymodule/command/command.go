@@ -27,7 +27,7 @@ func init() {
 func oobCommand(cmd *cobra.Command) {
 	group(cmd)
 	cmd.AddCommand(
-		checkCommand(), doctorCommand(), targetsCommand(), auditCommand(), explainCommand(),
+		checkCommand(), doctorCommand(), sendCommand(), targetsCommand(), auditCommand(), explainCommand(),
 		openCommand(), keygenCommand(), vapidCommand(), convertCommand(), versionCommand(),
 	)
 	nameFlags(cmd)

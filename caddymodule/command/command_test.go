@@ -21,6 +21,7 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch/caddymodule"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/link"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/caddystore"
@@ -198,7 +199,7 @@ func TestListAndShow(t *testing.T) {
 			}
 		}
 		for object := range strings.Lines(s.mustRun(t, append([]string{"list", "--json"}, tt.args...)...)) {
-			var v targetView
+			var v operate.View
 			if err := json.Unmarshal([]byte(object), &v); err != nil {
 				t.Fatal(err)
 			}
@@ -213,7 +214,7 @@ func TestListAndShow(t *testing.T) {
 	if row := s.mustRun(t, "list", "--user", "mary"); !strings.Contains(row, "P-256") || !strings.Contains(row, "2d") || !strings.Contains(row, "fcm") {
 		t.Errorf("listed %s", row)
 	}
-	var v targetView
+	var v operate.View
 	if err := json.Unmarshal([]byte(s.mustRun(t, "show", "one", "--json")), &v); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +228,7 @@ func TestListAndShow(t *testing.T) {
 	if r := s.run(t, "show", "nobody"); r.err == nil || !strings.Contains(r.err.Error(), `no target "nobody" in namespace ""`) {
 		t.Errorf("error %v", r.err)
 	}
-	if r := s.run(t, "list", "--state", "gone"); r.err == nil || !strings.Contains(r.err.Error(), "use active, expired or stale") {
+	if r := s.run(t, "list", "--state", "gone"); r.err == nil || !strings.Contains(r.err.Error(), "use active, expired, stale or blocked") {
 		t.Errorf("error %v", r.err)
 	}
 }
@@ -499,32 +500,13 @@ func TestConfigurationIsFound(t *testing.T) {
 	}
 }
 
-func TestViewHelpers(t *testing.T) {
+func TestPrintable(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "-", "jeff": "jeff", "Jürg 山": "Jürg 山", "a\x1b[2J": `"a\x1b[2J"`, "a\nb": `"a\nb"`, "\u202ea": `"\u202ea"`, "\x9b1m": `"\x9b1m"`,
 	} {
 		if got := printable(text); got != want {
 			t.Errorf("%q is printed as %s, want %s", text, got, want)
 		}
-	}
-	for d, want := range map[time.Duration]string{
-		-time.Hour: "0m", 59 * time.Second: "0m", 59 * time.Minute: "59m", time.Hour: "1h", 24*time.Hour - 1: "23h", 400 * 24 * time.Hour: "400d",
-	} {
-		if got := age(d); got != want {
-			t.Errorf("%s: age %s, want %s", d, got, want)
-		}
-	}
-	for _, kind := range []string{"RSA-2048", "RSA-3072", "RSA-4096", "P-256", "P-384", "P-521"} {
-		key, err := devicekey.GenerateKey(kind)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := keyKind(key.Public().JWK()); got != kind {
-			t.Errorf("%s is called %s", kind, got)
-		}
-	}
-	if got := keyKind([]byte("{")); got != "unreadable" {
-		t.Errorf("a damaged key is called %s", got)
 	}
 }
 

@@ -15,9 +15,10 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 )
 
-// deviceKinds are the types of keys that messages are sealed for, as keyKind
+// deviceKinds are the types of keys that messages are sealed for, as operate.KeyKind
 // names them. nevisFIDO documents RSA keys only.
 var deviceKinds = []string{"RSA-2048", "RSA-3072", "RSA-4096", "P-256", "P-384", "P-521"}
 
@@ -95,7 +96,7 @@ var (
 
 // open decrypts a compact JWE. No error quotes it.
 func (k *deviceKey) open(v *jweView, compact string) ([]byte, error) {
-	if kind := keyKind(k.public); v.For != "" && v.For != kind {
+	if kind := operate.KeyKind(k.public); v.For != "" && v.For != kind {
 		return nil, fmt.Errorf("it is for a key of type %s, the private key is one of %s", v.For, kind)
 	}
 	if !slices.Contains(openAlgs, jose.KeyAlgorithm(v.Alg)) || !slices.Contains(openEncs, jose.ContentEncryption(v.Enc)) {

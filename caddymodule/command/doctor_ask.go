@@ -125,7 +125,7 @@ func (u *upstream) prepare() (*httpclient.Transport, error) {
 	if u.cert != "" {
 		o.ClientCert = &httpclient.ClientCert{Cert: u.cert, Key: u.key}
 	}
-	transport, err := httpclient.NewTransport(o, slog.New(slog.DiscardHandler))
+	transport, err := httpclient.NewTransport(&o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

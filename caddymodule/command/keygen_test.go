@@ -11,6 +11,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 )
 
@@ -47,7 +48,7 @@ func TestKeygenDevice(t *testing.T) {
 			t.Errorf("%s: %v", kind, err)
 			continue
 		}
-		if got := keyKind(public.JWK()); got != kind {
+		if got := operate.KeyKind(public.JWK()); got != kind {
 			t.Errorf("%s: made %s", kind, got)
 		}
 		sealed, err := public.Seal([]byte("message"))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -16,17 +17,17 @@ func listCommand() *cobra.Command {
 	var user, device, state string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "list [--user <name>] [--device <id>] [--state active|expired|stale] [--json]",
+		Use:   "list [--user <name>] [--device <id>] [--state active|expired|stale|blocked] [--json]",
 		Short: "Lists dispatch targets, without their addresses and keys",
 		Long: `
 Lists dispatch targets, in no order: id, username, device, dispatcher, state,
-kind of key, and age of the key since the target was registered. Addresses and
-keys are not shown. Records that cannot be read are reported on standard error.`,
+kind of key, age of the key since the target was registered, and the key's
+thumbprint. Addresses and keys are not shown. Records that cannot be read are reported on standard error.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&user, "user", "", "Only those of this user")
 	cmd.Flags().StringVar(&device, "device", "", "Only those of the device with this id")
-	cmd.Flags().StringVar(&state, "state", "", "Only those in this state: active, expired or stale")
+	cmd.Flags().StringVar(&state, "state", "", "Only those in this state: active, expired, stale or blocked")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a JSON object for each, one a line")
 	cmd.RunE = withStore(func(ctx context.Context, cmd *cobra.Command, s *openStore, _ []string) error {
 		if err := checkState(state); err != nil {
@@ -35,18 +36,18 @@ keys are not shown. Records that cannot be read are reported on standard error.`
 		out := bufio.NewWriter(cmd.OutOrStdout())
 		table := newTable(out)
 		if !asJSON {
-			printRow(table, "ID", "USERNAME", "DEVICE", "DISPATCHER", "STATE", "KEY", "AGE")
+			printRow(table, "ID", "USERNAME", "DEVICE", "DISPATCHER", "STATE", "KEY", "AGE", "THUMBPRINT")
 		}
 		now, shown := time.Now(), 0
 		damaged, err := eachTarget(ctx, cmd, s, func(t *targets.Target) error {
 			if user != "" && t.Username != user || device != "" && t.DeviceID != device || state != "" && string(t.State()) != state {
 				return nil
 			}
-			v := viewOf(t, now)
+			v := operate.ViewOf(t, now)
 			if asJSON {
 				return printJSON(out, v)
 			}
-			printRow(table, v.ID, v.Username, v.DeviceID, v.Dispatcher, v.State, v.Key, v.KeyAge)
+			printRow(table, v.ID, v.Username, v.DeviceID, v.Dispatcher, v.State, v.Key, v.KeyAge, v.Thumbprint)
 			if shown++; shown%rowsAligned == 0 {
 				return table.Flush()
 			}
@@ -66,10 +67,10 @@ const rowsAligned = 1000
 
 func checkState(state string) error {
 	switch targets.State(state) {
-	case "", targets.Active, targets.Expired, targets.Stale:
+	case "", targets.Active, targets.Expired, targets.Stale, targets.Blocked:
 		return nil
 	}
-	return fmt.Errorf("--state %q: use active, expired or stale", state)
+	return fmt.Errorf("--state %q: use active, expired, stale or blocked", state)
 }
 
 func unreadable(n int) error {
@@ -95,11 +96,11 @@ func showCommand() *cobra.Command {
 		case err != nil:
 			return fmt.Errorf("loading target %q: %w", args[0], err)
 		}
-		v := viewOf(t, time.Now())
+		v := operate.ViewOf(t, time.Now())
 		if asJSON {
 			return printJSON(cmd.OutOrStdout(), v)
 		}
-		return printTable(cmd.OutOrStdout(), v.rows())
+		return printTable(cmd.OutOrStdout(), v.Rows())
 	})
 	return cmd
 }

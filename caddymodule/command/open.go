@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
@@ -56,7 +57,7 @@ is 1.`,
 			if o.key, err = parseDeviceKey(text); err != nil {
 				return fmt.Errorf("reading the private key %s: %w", keyFile, err)
 			}
-			o.Key = &keyView{Type: keyKind(o.key.public), Thumbprint: o.key.thumbprint}
+			o.Key = &keyView{Type: operate.KeyKind(o.key.public), Thumbprint: o.key.thumbprint}
 			if o.key.refused != nil {
 				o.problem("no sidecar seals for this key: %v", o.key.refused)
 			}
@@ -139,7 +140,7 @@ type (
 		Header json.RawMessage `json:"protected_header"`
 		Alg    string          `json:"-"`
 		Enc    string          `json:"-"`
-		For    string          `json:"key_type,omitempty"` // as keyKind names it
+		For    string          `json:"key_type,omitempty"` // as operate.KeyKind names it
 		Size   int             `json:"size"`
 		Sealed int             `json:"ciphertext_size"`
 	}

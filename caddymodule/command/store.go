@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
@@ -33,6 +33,7 @@ type handler struct {
 	SourcesRaw  []json.RawMessage       `json:"key_sources" caddy:"namespace=oob.key_sources inline_key=type"`
 	Dispatchers []*configuredDispatcher `json:"dispatchers"`
 	OnExpired   *configuredDispatcher   `json:"on_expired"`
+	OnKeyChange *configuredDispatcher   `json:"on_key_change"`
 	KeyPolicy   struct {
 		MinRSABits int `json:"min_rsa_bits"`
 	} `json:"key_policy"`
@@ -141,39 +142,32 @@ func findHandlers(part json.RawMessage) (found []*handler, err error) {
 // chooseHandler returns the handler that the flags name. Handlers that share
 // store and namespace are one.
 func chooseHandler(cmd *cobra.Command, all []*handler) (*handler, error) {
-	var fit []*handler
-	for _, h := range all {
-		if h.named(cmd) && !slices.ContainsFunc(fit, h.sharesTargets) {
-			fit = append(fit, h)
-		}
-	}
-	switch {
-	case len(all) == 0:
+	if len(all) == 0 {
 		return nil, errors.New("the configuration has no oob_dispatch handler: name another one with --config")
-	case len(fit) == 0:
-		return nil, fmt.Errorf("no oob_dispatch handler has this namespace and base path; there are %s", names(all))
-	case len(fit) > 1:
-		return nil, fmt.Errorf("several oob_dispatch handlers keep targets of their own; choose one with --namespace or --base-path: %s", names(fit))
 	}
-	return fit[0], nil
+	return operate.Choose(choice(cmd), all, (*handler).name, (*handler).sharesTargets)
+}
+
+func choice(cmd *cobra.Command) operate.Choice {
+	value := func(flag string) *string {
+		if f := cmd.Flag(flag); f.Changed {
+			text := f.Value.String()
+			return &text
+		}
+		return nil
+	}
+	return operate.Choice{Namespace: value("namespace"), BasePath: value("base-path"), How: "--namespace or --base-path"}
+}
+
+func (h *handler) name() operate.Name {
+	return operate.Name{Namespace: h.Namespace, BasePath: h.BasePath}
 }
 
 // named reports whether the flags name the handler, or none.
-func (h *handler) named(cmd *cobra.Command) bool {
-	namespace, base := cmd.Flag("namespace"), cmd.Flag("base-path")
-	return (!namespace.Changed || namespace.Value.String() == h.Namespace) && (!base.Changed || base.Value.String() == h.BasePath)
-}
+func (h *handler) named(cmd *cobra.Command) bool { return choice(cmd).Fits(h.name()) }
 
 func (h *handler) sharesTargets(other *handler) bool {
 	return h.Namespace == other.Namespace && bytes.Equal(h.StoreRaw, other.StoreRaw)
-}
-
-func names(all []*handler) string {
-	list := make([]string, 0, len(all))
-	for _, h := range all {
-		list = append(list, fmt.Sprintf("namespace %q with base_path %s", h.Namespace, h.BasePath))
-	}
-	return strings.Join(list, ", ")
 }
 
 // open provisions the handler's store, and nothing else of the configuration
@@ -221,6 +215,12 @@ func (h *handler) load(ctx caddy.Context) (*openStore, error) {
 		Store: kv.Open(store), namespace: h.Namespace,
 		policy: encrypt.Policy{MinRSABits: h.KeyPolicy.MinRSABits}, raw: raw,
 	}, nil
+}
+
+// directory is the store with the rules of package targets. Nothing of a command
+// waits in a process.
+func (s *openStore) directory() *targets.Directory {
+	return &targets.Directory{Store: s, Namespace: s.namespace, Policy: s.policy}
 }
 
 func (s *openStore) ref(id string) targets.Ref {

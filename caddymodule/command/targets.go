@@ -12,7 +12,7 @@ import (
 func targetsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "targets",
-		Short: "Lists, shows, imports, exports and forgets dispatch targets",
+		Short: "Lists, shows, imports, exports, forgets and blocks dispatch targets",
 		Long: `
 Works on the dispatch targets in the store of an oob_dispatch handler: what
 Caddy's storage holds, or Redis, as the configuration says. No server is
@@ -23,11 +23,12 @@ stores, --namespace or --base-path chooses one.`,
 		Example: `  caddy oob targets list --user jeff
   caddy oob targets export --output targets.ndjson
   caddy oob targets import targets.ndjson --dry-run
-  caddy oob targets forget --user jeff`,
+  caddy oob targets forget --user jeff
+  caddy oob targets block --user jeff --address unix//var/lib/oob-dispatch/oob-dispatch.sock`,
 	}
 	group(cmd)
 	configFlags(cmd)
-	cmd.AddCommand(listCommand(), showCommand(), importCommand(), exportCommand(), forgetCommand(), resealCommand())
+	cmd.AddCommand(listCommand(), showCommand(), importCommand(), exportCommand(), forgetCommand(), blockCommand(), unblockCommand(), resealCommand())
 	return cmd
 }
 

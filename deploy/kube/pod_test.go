@@ -181,7 +181,7 @@ func (k *kubelet) kill(t *testing.T) string {
 // firstLines are those that somebody reads.
 func firstLines(log string) string {
 	lines := strings.SplitAfter(log, "\n")
-	return strings.Join(lines[:min(len(lines), 15)], "")
+	return strings.Join(lines[:min(len(lines), 20)], "")
 }
 
 func serviceAccount(t *testing.T) map[string][]byte {

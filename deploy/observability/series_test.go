@@ -1,6 +1,8 @@
 package observability
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -8,6 +10,8 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,6 +26,7 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch" // the module
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
@@ -46,6 +51,7 @@ http://%[2]s {
 		}
 		dispatcher sms webhook {
 			url http://%[4]s/
+			client_cert %[6]s/cert.pem %[6]s/key.pem
 			address +41790000000
 			base_url https://app.example.com/open
 			retries 0
@@ -62,9 +68,31 @@ http://%[5]s {
 }
 `
 
-// labels are the names of the labels of each series that a sidecar has once
-// everything has happened that it counts.
-func labels(t *testing.T) map[string][]string {
+// clientCertificate returns the folder of one.
+func clientCertificate(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	pair, certificate, err := double.NewCertificate(double.Certificate{CommonName: "sidecar"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{
+		"cert.pem": certificate, "key.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// scrape returns the metrics of a sidecar once everything has happened that it
+// counts.
+func scrape(t *testing.T) string {
 	t.Helper()
 	fido, err := nevis.Start(nevis.Options{Mode: nevis.LTS21}) // which leaves the encryption of links to us
 	if err != nil {
@@ -72,7 +100,7 @@ func labels(t *testing.T) map[string][]string {
 	}
 	t.Cleanup(fido.Close)
 	site, internal := testservice.FreeAddress(t), testservice.FreeAddress(t)
-	config := fmt.Sprintf(caddyfile, testservice.Folder(t), site, fido.Addr(), testservice.FreeAddress(t), internal)
+	config := fmt.Sprintf(caddyfile, testservice.Folder(t), site, fido.Addr(), testservice.FreeAddress(t), internal, clientCertificate(t))
 	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -120,8 +148,13 @@ func labels(t *testing.T) map[string][]string {
 	if err != nil || answer.StatusCode != http.StatusOK {
 		t.Fatalf("/metrics: %s, %v", answer.Status, err)
 	}
+	return string(text)
+}
+
+// labels are the names of the labels of each series.
+func labels(text string) map[string][]string {
 	all := make(map[string][]string)
-	for _, series := range regexp.MustCompile(`(?m)^(\w+)(\{.*\})? `).FindAllStringSubmatch(string(text), -1) {
+	for _, series := range regexp.MustCompile(`(?m)^(\w+)(\{.*\})? `).FindAllStringSubmatch(text, -1) {
 		all[series[1]] = []string{} // it may have none
 		for _, l := range regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(series[2], -1) {
 			all[series[1]] = append(all[series[1]], l[1])
@@ -138,9 +171,12 @@ var (
 )
 
 // What the alerts and the dashboard ask for is what a sidecar counts: its series,
-// their labels, and values that the code knows.
+// their labels, and values that the code knows. Prometheus' linter likes all that
+// the sidecar adds to Caddy's own.
 func TestQueriesAskForSeriesThatExist(t *testing.T) {
-	live, words := labels(t), literals(t)
+	text := scrape(t)
+	lint(t, text)
+	live, words := labels(text), literals(t)
 	check := func(where, expr, text string) {
 		known := []string{"namespace", "job", "instance"} // which Prometheus adds
 		for _, s := range selector.FindAllStringSubmatch(expr, -1) {
@@ -183,6 +219,21 @@ func TestQueriesAskForSeriesThatExist(t *testing.T) {
 	}
 	for _, q := range queries(t) {
 		check(q.panel, q.expr, q.legend)
+	}
+}
+
+func lint(t *testing.T, text string) {
+	t.Helper()
+	var ours strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "caddy_oob_") {
+			ours.WriteString(line)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), testservice.Need(t, "promtool"), "check", "metrics")
+	cmd.Stdin = strings.NewReader(ours.String())
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 || ours.Len() == 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
 	}
 }
 

@@ -50,14 +50,14 @@ func (f *FCM) loadCredentials(logger *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		f.Project, f.source = file.Value().project, file.Value
+		f.Project, f.source, f.file = file.Value().project, file.Value, file
 		return checkProject(f.Project)
 	}
 	if f.Project == "" {
 		return errors.New("project <id> is needed: GOOGLE_APPLICATION_CREDENTIALS names no file that could tell it")
 	}
 	// The metadata server is part of the machine: no proxy leads to it.
-	transport, err := httpclient.NewTransport(httpclient.Options{}, logger)
+	transport, err := httpclient.NewTransport(new(httpclient.Options), logger)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
+	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -89,7 +90,8 @@ type FCM struct {
 	sendURL string
 	service *httpsend.Service
 	oauth   *httpsend.Service
-	source  func() *tokenSource // of the credentials as they are now
+	source  func() *tokenSource             // of the credentials as they are now
+	file    *watchedfile.File[*tokenSource] // they come from; nil for none
 }
 
 var options = conf.Join(conf.Table[FCM]{
@@ -174,7 +176,7 @@ func (f *FCM) Provision(ctx caddy.Context) error {
 		return err
 	}
 	f.Title, f.Body = cmp.Or(f.Title, DefaultTitle), cmp.Or(f.Body, DefaultBody)
-	transport, err := httpclient.NewTransport(f.Options, logger)
+	transport, err := httpclient.NewTransport(&f.Options, logger)
 	if err != nil {
 		return err
 	}
@@ -228,11 +230,21 @@ func (f *FCM) Probe(ctx context.Context) error {
 	return err
 }
 
+// LoadedCredentials implements dispatchers.CredentialHolder.
+func (f *FCM) LoadedCredentials() []dispatchers.Credential {
+	all := f.Options.LoadedCredentials()
+	if f.file != nil {
+		all = append(all, dispatchers.Credential{Option: "credentials", Err: f.file.Err()})
+	}
+	return all
+}
+
 // Interface guards
 var (
-	_ caddy.Provisioner      = (*FCM)(nil)
-	_ caddy.CleanerUpper     = (*FCM)(nil)
-	_ caddyfile.Unmarshaler  = (*FCM)(nil)
-	_ dispatchers.Dispatcher = (*FCM)(nil)
-	_ conf.Checker           = (*FCM)(nil)
+	_ caddy.Provisioner            = (*FCM)(nil)
+	_ caddy.CleanerUpper           = (*FCM)(nil)
+	_ caddyfile.Unmarshaler        = (*FCM)(nil)
+	_ dispatchers.Dispatcher       = (*FCM)(nil)
+	_ dispatchers.CredentialHolder = (*FCM)(nil)
+	_ conf.Checker                 = (*FCM)(nil)
 )

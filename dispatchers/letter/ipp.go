@@ -34,7 +34,7 @@ type printer struct {
 	service *httpsend.Service
 }
 
-func newPrinter(text string, o httpclient.Options, logger *slog.Logger) (*printer, error) {
+func newPrinter(text string, o *httpclient.Options, logger *slog.Logger) (*printer, error) {
 	uri, web, err := printerURLs(text)
 	if err != nil {
 		return nil, err

@@ -187,7 +187,7 @@ func (l *Letter) Provision(ctx caddy.Context) error {
 		}
 	}
 	if l.Printer != "" {
-		l.printer, err = newPrinter(l.Printer, l.Options, l.logger)
+		l.printer, err = newPrinter(l.Printer, &l.Options, l.logger)
 	}
 	return err
 }
@@ -262,8 +262,9 @@ func (l *Letter) Probe(ctx context.Context) error {
 
 // Interface guards
 var (
-	_ caddyfile.Unmarshaler  = (*Letter)(nil)
-	_ caddy.Provisioner      = (*Letter)(nil)
-	_ conf.Checker           = (*Letter)(nil)
-	_ dispatchers.Dispatcher = (*Letter)(nil)
+	_ caddyfile.Unmarshaler        = (*Letter)(nil)
+	_ caddy.Provisioner            = (*Letter)(nil)
+	_ conf.Checker                 = (*Letter)(nil)
+	_ dispatchers.Dispatcher       = (*Letter)(nil)
+	_ dispatchers.CredentialHolder = (*Letter)(nil)
 )

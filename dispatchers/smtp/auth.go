@@ -65,6 +65,8 @@ func resolveAuth(s *Mailer, logger *slog.Logger) (err error) {
 	if s.login.Username, err = placeholder.Resolve(optionUser, s.Auth.Username); err != nil {
 		return err
 	}
-	s.login.Password, err = watchedfile.Secret(optionPassword, s.Auth.Password, watchedfile.ParseLine, logger)
+	if s.password, err = watchedfile.OpenSecret(optionPassword, s.Auth.Password, watchedfile.ParseLine, logger); err == nil {
+		s.login.Password = s.password.Value
+	}
 	return err
 }

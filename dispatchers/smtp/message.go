@@ -43,18 +43,22 @@ func (s *Mailer) write(ctx context.Context, m *dispatchers.Message) (*mailserver
 	id += s.from.Address[strings.LastIndexByte(s.from.Address, '@'):]
 	v := texts.Of(m, time.Now())
 	v.Sender, v.Subject = s.from.Name, m.Expand(s.Subject, nil)
-	code, err := qr.PNG(ctx, m.CodeContent(), qr.Options{})
-	switch {
-	case err == nil:
-		v.Picture = "qr." + id
-	case errors.Is(err, qr.ErrTooLong) && m.Link != "": // the link alone has to do
-	default:
-		return nil, failure(ctx, "drawing the QR code", dispatchers.ReasonEncoding, err)
+	render, code := s.texts.Notice, []byte(nil)
+	if m.Notice == "" {
+		render = s.texts.Render
+		code, err = qr.PNG(ctx, m.CodeContent(), qr.Options{})
+		switch {
+		case err == nil:
+			v.Picture = "qr." + id
+		case errors.Is(err, qr.ErrTooLong) && m.Link != "": // the link alone has to do
+		default:
+			return nil, failure(ctx, "drawing the QR code", dispatchers.ReasonEncoding, err)
+		}
 	}
 	if m.VisualCodePicture != nil {
 		v.VisualCodePicture = "code." + id
 	}
-	t, err := s.texts.Render(s.texts.Language(m), v)
+	t, err := render(s.texts.Language(m), v)
 	if err != nil {
 		return nil, failure(ctx, "filling in the texts of the mail", reasonTemplate, err)
 	}
@@ -111,7 +115,9 @@ func (s *Mailer) encode(to, id string, t map[texts.Part]string, pictures []pictu
 	msg.SetGenHeader("X-Auto-Response-Suppress", "OOF, AutoReply")
 	setSubject(msg, t[texts.Subject])
 	msg.SetBodyString(gomail.TypeTextPlain, t[texts.Text]+"\n")
-	msg.AddAlternativeString(gomail.TypeTextHTML, t[texts.HTML])
+	if t[texts.HTML] != "" {
+		msg.AddAlternativeString(gomail.TypeTextHTML, t[texts.HTML])
+	}
 	for _, p := range pictures {
 		if p.png != nil {
 			msg.EmbedReadSeeker(p.name, bytes.NewReader(p.png),

@@ -20,6 +20,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
+	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 )
 
 func init() { caddy.RegisterModule(Mailer{}) }
@@ -75,10 +76,11 @@ type Mailer struct {
 	texts.Config
 	httpclient.Options
 
-	from   *mail.Address
-	texts  *texts.Set
-	login  *mailserver.Login // nil for none
-	server *mailserver.Server
+	from     *mail.Address
+	texts    *texts.Set
+	login    *mailserver.Login   // nil for none
+	password *watchedfile.Secret // of login
+	server   *mailserver.Server
 }
 
 var defaultPorts = map[string]string{mailserver.Implicit: "465", mailserver.STARTTLS: "587", mailserver.Off: "25"}
@@ -175,7 +177,7 @@ func (s *Mailer) newServer(logger *slog.Logger) (*mailserver.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := httpclient.NewTLS(s.Options, logger)
+	config, err := httpclient.NewTLS(&s.Options, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +207,7 @@ func (s *Mailer) Cleanup() error {
 }
 
 // Traits implements dispatchers.Dispatcher.
-func (*Mailer) Traits() dispatchers.Traits { return dispatchers.Traits{} }
+func (*Mailer) Traits() dispatchers.Traits { return dispatchers.Traits{Notices: true} }
 
 // ceiling ends an attempt whose context has no deadline.
 const ceiling = time.Minute
@@ -232,11 +234,21 @@ func (s *Mailer) Probe(ctx context.Context) error {
 	return s.server.Probe(ctx)
 }
 
+// LoadedCredentials implements dispatchers.CredentialHolder.
+func (s *Mailer) LoadedCredentials() []dispatchers.Credential {
+	all := s.Options.LoadedCredentials()
+	if s.password != nil {
+		all = append(all, dispatchers.Credential{Option: "auth", Err: s.password.Err()})
+	}
+	return all
+}
+
 // Interface guards
 var (
-	_ caddyfile.Unmarshaler  = (*Mailer)(nil)
-	_ caddy.Provisioner      = (*Mailer)(nil)
-	_ caddy.CleanerUpper     = (*Mailer)(nil)
-	_ conf.Checker           = (*Mailer)(nil)
-	_ dispatchers.Dispatcher = (*Mailer)(nil)
+	_ caddyfile.Unmarshaler        = (*Mailer)(nil)
+	_ caddy.Provisioner            = (*Mailer)(nil)
+	_ caddy.CleanerUpper           = (*Mailer)(nil)
+	_ conf.Checker                 = (*Mailer)(nil)
+	_ dispatchers.Dispatcher       = (*Mailer)(nil)
+	_ dispatchers.CredentialHolder = (*Mailer)(nil)
 )

@@ -92,7 +92,8 @@ func (p *plan) content(m *dispatchers.Message, own map[string]string) ([]byte, e
 		Text:       own[textPlaceholder],
 		Link:       m.Link,
 	}
-	if len(m.Envelope.Data) == 0 { // a notice of an expired target
+	if len(m.Envelope.Data) == 0 { // a notice
+		b.Event = m.Notice
 		b.TargetID, b.DeviceID = m.Expand("{oob.target_id}", nil), m.Expand("{oob.device_id}", nil)
 		b.Username = m.Expand("{oob.username}", nil)
 	} else {
@@ -121,6 +122,7 @@ type defaultBody struct {
 	Link       string            `json:"link,omitempty"`
 	Expires    time.Time         `json:"expires,omitzero"`
 	Message    map[string]string `json:"message,omitempty"`
+	Event      string            `json:"event,omitempty"`
 	TargetID   string            `json:"target_id,omitempty"`
 	DeviceID   string            `json:"device_id,omitempty"`
 	Username   string            `json:"username,omitempty"`

@@ -71,8 +71,8 @@ type Webhook struct {
 	// `message`; the last is an object with the members `nma_data`,
 	// `nma_data_content_type` and `nma_data_version`, all strings, as a push
 	// message carries them. Empty members are left out, and `message` where
-	// the link is a short one (`handle`). As `on_expired` it has `target_id`,
-	// `device_id` and `username` in their place.
+	// the link is a short one (`handle`). As `on_expired` and `on_key_change` it
+	// has `event`, `target_id`, `device_id` and `username` in their place.
 	Body *dispatchers.Template `json:"body,omitempty"`
 
 	// The text of a short message, a template, for `{webhook.text}`.
@@ -221,7 +221,7 @@ func (w *Webhook) Provision(ctx caddy.Context) error {
 		w.plan.keys = append(w.plan.keys, key)
 	}
 	w.warnLiterals(logger)
-	transport, err := httpclient.NewTransport(w.Options, logger)
+	transport, err := httpclient.NewTransport(&w.Options, logger)
 	if err != nil {
 		return err
 	}
@@ -253,7 +253,7 @@ func (w *Webhook) Cleanup() error {
 
 // Traits implements dispatchers.Dispatcher.
 func (w *Webhook) Traits() dispatchers.Traits {
-	return dispatchers.Traits{AddressOptional: w.plan == nil || !w.plan.used[addressPlaceholder]}
+	return dispatchers.Traits{Notices: true, AddressOptional: w.plan == nil || !w.plan.used[addressPlaceholder]}
 }
 
 // Dispatch implements dispatchers.Dispatcher.
@@ -271,9 +271,10 @@ func (w *Webhook) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatc
 
 // Interface guards
 var (
-	_ caddy.Provisioner      = (*Webhook)(nil)
-	_ caddy.CleanerUpper     = (*Webhook)(nil)
-	_ caddyfile.Unmarshaler  = (*Webhook)(nil)
-	_ dispatchers.Dispatcher = (*Webhook)(nil)
-	_ conf.Checker           = (*Webhook)(nil)
+	_ caddy.Provisioner            = (*Webhook)(nil)
+	_ caddy.CleanerUpper           = (*Webhook)(nil)
+	_ caddyfile.Unmarshaler        = (*Webhook)(nil)
+	_ dispatchers.Dispatcher       = (*Webhook)(nil)
+	_ conf.Checker                 = (*Webhook)(nil)
+	_ dispatchers.CredentialHolder = (*Webhook)(nil)
 )

@@ -123,7 +123,7 @@ func (p *WebPush) Provision(ctx caddy.Context) error {
 	if p.hosts, err = parseRules(p.Allow); err != nil {
 		return err
 	}
-	transport, err := httpclient.NewTransport(p.Options, logger)
+	transport, err := httpclient.NewTransport(&p.Options, logger)
 	if err != nil {
 		return err
 	}
@@ -167,11 +167,17 @@ func (p *WebPush) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatc
 	return dispatchers.Receipt{}, p.service.Failed(answer)
 }
 
+// LoadedCredentials implements dispatchers.CredentialHolder.
+func (p *WebPush) LoadedCredentials() []dispatchers.Credential {
+	return append(p.Options.LoadedCredentials(), dispatchers.Credential{Option: "vapid", Err: p.vapid.Err()})
+}
+
 // Interface guards
 var (
-	_ caddy.Provisioner      = (*WebPush)(nil)
-	_ caddy.CleanerUpper     = (*WebPush)(nil)
-	_ caddyfile.Unmarshaler  = (*WebPush)(nil)
-	_ dispatchers.Dispatcher = (*WebPush)(nil)
-	_ conf.Checker           = (*WebPush)(nil)
+	_ caddy.Provisioner            = (*WebPush)(nil)
+	_ caddy.CleanerUpper           = (*WebPush)(nil)
+	_ caddyfile.Unmarshaler        = (*WebPush)(nil)
+	_ dispatchers.Dispatcher       = (*WebPush)(nil)
+	_ dispatchers.CredentialHolder = (*WebPush)(nil)
+	_ conf.Checker                 = (*WebPush)(nil)
 )

@@ -1,8 +1,9 @@
 // Package delivery brings the message of one dispatch to the device: it makes
 // the message for each channel (payload.go, compile.go, recipient.go, seal.go,
 // placeholders.go), makes the attempts, also by way of composites (send.go),
-// keeps messages from addresses that are gone (quarantine.go), and keeps on
-// record how the attempts went (journal.go). It knows nothing of HTTP calls
+// keeps messages from addresses that are gone (quarantine.go), tells of those and
+// of changed keys (notice.go), and keeps on record how the attempts went
+// (journal.go). It knows nothing of HTTP calls
 // between the relying party and nevisFIDO.
 package delivery
 
@@ -25,10 +26,12 @@ import (
 
 // Config is what all deliveries have in common. It must not change after New.
 type Config struct {
-	Channels  map[string]*Channel // by name
-	OnExpired *Channel            // told when a target is quarantined; nil for none
-	Targets   *targets.Directory
-	Links     *shortlink.Links // nil where no channel has short links
+	Channels    map[string]*Channel // by name
+	OnExpired   *Channel            // told when a target is quarantined; nil for none
+	OnKeyChange *Channel            // for what KeyChanged tells; nil for none
+	Noticed     func(Notice)        // is told how notices went; must not block; nil for nobody
+	Targets     *targets.Directory
+	Links       *shortlink.Links // nil where no channel has short links
 
 	// RedeemURL is where devices redeem tokens; "/<operation>" is appended. It
 	// is "" where nevisFIDO's link tells.
@@ -68,6 +71,9 @@ func New(c Config) (*Courier, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Noticed == nil {
+		c.Noticed = func(Notice) {}
 	}
 	if c.Lookup == nil {
 		c.Lookup = func(*http.Request, string) (string, bool) { return "", false }

@@ -106,12 +106,18 @@ func (j *journal) encrypted(how string, key *encrypt.Key, age time.Duration) {
 
 func (j *journal) sealing(outcome string) { j.write(func(r *Report) { r.Sealing = outcome }) }
 
-// attempted puts an attempt on record.
-func (j *journal) attempted(channel string, failure *dispatchers.Error, took time.Duration) {
+// attemptOf tells of an attempt.
+func attemptOf(channel string, failure *dispatchers.Error, took time.Duration) Attempt {
 	attempt := Attempt{Dispatcher: channel, Class: dispatchers.Delivered, Took: took, Made: true}
 	if failure != nil {
 		attempt.Class, attempt.Reason, attempt.Cause = failure.Class, failure.Reason, Cause(failure)
 	}
+	return attempt
+}
+
+// attempted puts an attempt on record.
+func (j *journal) attempted(channel string, failure *dispatchers.Error, took time.Duration) {
+	attempt := attemptOf(channel, failure, took)
 	j.write(func(r *Report) { r.Attempts = append(r.Attempts, attempt) })
 }
 

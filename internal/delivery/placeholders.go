@@ -32,6 +32,8 @@ func (r *run) lookup(ctx context.Context, m *dispatchers.Message, placeholder st
 	switch name {
 	case "operation":
 		return string(r.dispatch.Operation), true
+	case "event":
+		return m.Notice, true
 	case "dispatcher":
 		return m.Dispatcher, true
 	case "username":
@@ -97,8 +99,7 @@ func (r *run) findUser(ctx context.Context) (*targets.User, error) {
 	return user, err
 }
 
-// leastForUser is for the notice of an expired target, whose dispatch may be
-// over.
+// leastForUser is for the notice of an expired target, whose dispatch may be over.
 const leastForUser = time.Second
 
 func (r *run) userValue(ctx context.Context, name string) (string, bool) {

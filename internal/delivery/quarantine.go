@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -43,28 +42,5 @@ func (r *run) quarantine(ctx context.Context, c *Channel, to recipient, failure 
 	if err := r.courier.Targets.Expire(ctx, r.dispatch.Target); err != nil {
 		r.courier.Log.Warn("quarantining a dispatch target whose address is gone", slog.String("dispatcher", c.Name), target, slog.Any("error", err))
 	}
-	r.giveNotice(ctx, target)
-}
-
-// giveNotice tells the relying party that the address of the target is gone.
-// The caller does not wait for that: it learns the same from its answer.
-func (r *run) giveNotice(ctx context.Context, target slog.Attr) {
-	c := r.courier.OnExpired
-	if c == nil {
-		return
-	}
-	release := c.Acquire()
-	if release == nil {
-		r.courier.Log.Warn("too many notices of expired targets are under way; this one is left out", target)
-		return
-	}
-	m := r.baseMessage(ctx, c)
-	r.courier.Background(func() {
-		defer release()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.courier.Deadline)
-		defer cancel()
-		if _, failure := c.attempts(ctx, m, func(*dispatchers.Error, time.Duration) {}); failure != nil {
-			r.courier.Log.Warn("the notice of an expired target was not delivered", target, slog.Any("error", failure))
-		}
-	})
+	r.giveNotice() //nolint:contextcheck // it does not end with the dispatch
 }

@@ -13,6 +13,7 @@ type conclusion struct {
 	token     string                   // "" where nevisFIDO made none
 	session   string                   // "" where nevisFIDO made none
 	delivered delivery.Outcome         // zero where it did not come to a delivery
+	test      bool                     // by Send
 
 	// reply answers the caller.
 	reply func(nevisfido.Outcome) error

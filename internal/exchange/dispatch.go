@@ -81,7 +81,7 @@ func (x *Exchange) guessed(g nevisfido.Guesses) {
 
 // choose finds the channel that was asked for: by name, or by the default of
 // the stored target. It is nil, without a failure, where the call is
-// nevisFIDO's.
+// nevisFIDO's. No channel serves a blocked target.
 func (x *Exchange) choose(r *http.Request, op nevisfido.Operation, request *nevisfido.DispatchRequest) (*delivery.Dispatch, *dispatchers.Error) {
 	d := &delivery.Dispatch{HTTP: r, Operation: op, Request: request, Start: time.Now(), Channel: x.Channels[request.Dispatcher]}
 	if request.Dispatcher != "" && d.Channel == nil {
@@ -95,8 +95,14 @@ func (x *Exchange) choose(r *http.Request, op nevisfido.Operation, request *nevi
 	if d.Channel == nil && target != nil {
 		d.Channel = x.Channels[target.Dispatcher]
 	}
+	if d.Channel != nil && target != nil && target.State() == targets.Blocked {
+		return d, errBlocked
+	}
 	return d, nil
 }
+
+// errBlocked is like any other refusal to the caller.
+var errBlocked = dispatchers.Fail(dispatchers.Refused, "blocked", "an operator has blocked the dispatch target")
 
 // findTarget loads the target of the request; nil for one that nobody knows.
 // Trouble with the store is never taken for a target that does not exist.

@@ -109,6 +109,10 @@ func New(c Config) (*Exchange, error) {
 // piece takes Deadline at most. It is for servers that are about to exit.
 func (x *Exchange) Wait() { x.courier.Wait() }
 
+// KeyChanged tells users of a target that was learned or has another key, see
+// delivery.Courier.
+func (x *Exchange) KeyChanged(r *http.Request, e targets.Event) { x.courier.KeyChanged(r, e) }
+
 // ServeHTTP handles one request. What is not one of the calls of interest goes
 // straight through, unbuffered.
 func (x *Exchange) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) error {

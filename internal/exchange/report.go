@@ -31,6 +31,7 @@ type Record struct {
 	Class      dispatchers.Class
 	Reason     string // of the failure; "" where it delivered
 	Cause      string // what the log says of the failure; "" where it delivered
+	Test       bool   // an operator's, see Exchange.Send
 }
 
 // made returns the number of attempts that were made: a member that failed before
@@ -55,19 +56,20 @@ func (x *Exchange) end(d *delivery.Dispatch, e conclusion) error {
 
 // report tells the log and the observer. The observer waits for members that go
 // on, and is told of all; the log and the caller do not wait.
-func (x *Exchange) report(d *delivery.Dispatch, e conclusion) {
+func (x *Exchange) report(d *delivery.Dispatch, e conclusion) Record {
 	took := time.Since(d.Start)
 	record := x.newRecord(d, e, took)
 	x.log(record, e.failure)
 	rest := e.delivered.Receipt.Rest
 	if rest == nil {
 		x.Observer.Exchanged(record)
-		return
+		return record
 	}
 	x.courier.Background(func() {
 		rest()
 		x.Observer.Exchanged(x.newRecord(d, e, took))
 	})
+	return record
 }
 
 // newRecord is the one place that makes a Record.
@@ -78,7 +80,7 @@ func (x *Exchange) newRecord(d *delivery.Dispatch, e conclusion, took time.Durat
 		User: x.Hash.Of("user", userOf(d)), Target: x.targetHash(d.Request.TargetID),
 		Token: x.Hash.Of("token", e.token), Session: x.Hash.Of("session", e.session),
 		Result: inClosedSet(e.dispatchResult(), nevisfido.DispatchError), // the caller sees nevisFIDO's own
-		Class:  dispatchers.Delivered,
+		Class:  dispatchers.Delivered, Test: e.test,
 	}
 	if d.Channel != nil {
 		r.Dispatcher = d.Channel.Name
@@ -113,6 +115,9 @@ func inClosedSet(result, otherwise nevisfido.DispatchResult) nevisfido.DispatchR
 
 func (x *Exchange) log(r Record, failure *dispatchers.Error) {
 	write := func(level slog.Level, message string, attrs ...slog.Attr) {
+		if r.Test {
+			attrs = append(attrs, slog.Bool("test", true))
+		}
 		x.Log.LogAttrs(context.Background(), level, message, attrs...)
 	}
 	operation, dispatcher, target := slog.String("operation", string(r.Operation)), slog.String("dispatcher", r.Dispatcher), slog.String("target", r.Target)

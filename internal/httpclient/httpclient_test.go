@@ -94,7 +94,7 @@ func pemOf(c *x509.Certificate) []byte {
 // get makes one request on a new transport.
 func get(t *testing.T, o Options, url string) (string, error) {
 	t.Helper()
-	transport, err := NewTransport(o, silent)
+	transport, err := NewTransport(&o, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestClientCertificate(t *testing.T) {
 	cert, key := newPair(t, "first")
 	put(t, o.ClientCert.Cert, cert)
 	put(t, o.ClientCert.Key, key)
-	transport, err := NewTransport(o, silent)
+	transport, err := NewTransport(&o, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func provision(o Options, logger *slog.Logger) error {
 	if err := Table.Provision(&o, logger); err != nil {
 		return err
 	}
-	_, err := NewTransport(o, logger)
+	_, err := NewTransport(&o, logger)
 	return err
 }
 

@@ -36,6 +36,8 @@ type Options struct {
 	// The certificate to present to servers that ask for one. Changed files
 	// are used for new connections without a restart.
 	ClientCert *ClientCert `json:"client_cert,omitempty"`
+
+	pair *keyPair // of ClientCert, once it is loaded
 }
 
 // ClientCert names the PEM files of a client certificate.

@@ -1,11 +1,13 @@
 package httpclient
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 )
 
@@ -30,7 +33,7 @@ const (
 // NewTransport returns a transport with these options, whose placeholders are
 // resolved. It dials nothing, asks for no compression and has no state shared
 // with others; its user closes it in the end.
-func NewTransport(o Options, logger *slog.Logger) (*Transport, error) {
+func NewTransport(o *Options, logger *slog.Logger) (*Transport, error) {
 	config, err := NewTLS(o, logger)
 	if err != nil {
 		return nil, err
@@ -81,7 +84,7 @@ func refuseProxyError(_ context.Context, _ *url.URL, _ *http.Request, answer *ht
 
 // NewTLS returns the TLS part of the options, whose placeholders are resolved,
 // for protocols other than HTTP.
-func NewTLS(o Options, logger *slog.Logger) (*tls.Config, error) {
+func NewTLS(o *Options, logger *slog.Logger) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.CA != "" {
 		file, err := watchedfile.OpenPublic("ca", o.CA, parseCertificates, logger)
@@ -95,6 +98,7 @@ func NewTLS(o Options, logger *slog.Logger) (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
+		o.pair = pair
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return pair.current(), nil
 		}
@@ -121,6 +125,28 @@ type keyPair struct {
 	faulty bool // a later pair does not match, which was logged
 }
 
+// LoadedCredentials implements dispatchers.CredentialHolder for who embeds the
+// options and has loaded them.
+func (o *Options) LoadedCredentials() []dispatchers.Credential {
+	if o.pair == nil {
+		return nil
+	}
+	return []dispatchers.Credential{o.pair.state()}
+}
+
+var errNoPair = errors.New("the certificate and the private key do not fit together")
+
+// state tells of the pair that is in use.
+func (k *keyPair) state() dispatchers.Credential {
+	c := dispatchers.Credential{Option: "client_cert", Expires: k.current().Leaf.NotAfter, Err: cmp.Or(k.cert.Err(), k.key.Err())}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c.Err == nil && k.faulty {
+		c.Err = errNoPair
+	}
+	return c
+}
+
 func openKeyPair(c ClientCert, logger *slog.Logger) (*keyPair, error) {
 	k := &keyPair{logger: logger}
 	var err error
@@ -131,7 +157,7 @@ func openKeyPair(c ClientCert, logger *slog.Logger) (*keyPair, error) {
 		return nil, err
 	}
 	if k.good, err = tls.X509KeyPair(k.cert.Value(), k.key.Value()); err != nil {
-		return nil, errors.New("client_cert: the certificate and the private key do not fit together")
+		return nil, fmt.Errorf("client_cert: %w", errNoPair)
 	}
 	return k, nil
 }
@@ -155,7 +181,7 @@ func (k *keyPair) current() *tls.Certificate {
 	case !k.faulty:
 		k.faulty = true
 		k.logger.Error("a changed client certificate cannot be used; the last good one stays in force",
-			slog.String("error", "the certificate and the private key do not fit together"))
+			slog.Any("error", errNoPair))
 	}
 	good := k.good
 	return &good

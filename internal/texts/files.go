@@ -91,12 +91,13 @@ func cause(err error) error {
 func checkName(name string, m Medium) error {
 	forms := "<operation>.<language>.txt"
 	if m == Mail {
-		forms += ", <operation>.<language>.html or " + layout
+		forms += ", <operation>.<language>.html, key_change.<language>.txt or " + layout
 	}
 	parts := strings.Split(name, ".")
 	switch {
 	case m == Mail && name == layout:
 		return nil
+	case m == Mail && len(parts) == 3 && parts[0] == string(keyChange) && parts[2] == "txt":
 	case len(parts) != 3, !slices.Contains(nevisfido.Operations(), nevisfido.Operation(parts[0])),
 		parts[2] != "txt" && (parts[2] != "html" || m != Mail):
 		return fmt.Errorf("%s: a %s has no template of this name; write %s, where the operations are %q",

@@ -104,7 +104,44 @@ func Load(m Medium, c Config) (*Set, error) {
 			}
 		}
 	}
+	if err := s.loadNotices(); err != nil {
+		return nil, inFolder(s.dir, err)
+	}
 	return s, checkFallback(s.fallback, s.matcher.languages)
+}
+
+// keyChange stands in place of an operation for the notice of a changed key, which
+// mails have in plain text only. A language may lack it: noticeFallback is there.
+const (
+	keyChange      = nevisfido.Operation("key_change")
+	noticeFallback = "en"
+)
+
+func (s *Set) loadNotices() error {
+	for _, lang := range s.matcher.languages {
+		key := textKey{lang, keyChange}
+		if _, there := s.files[key.file("txt")]; !there {
+			continue
+		}
+		if err := s.parseText(key); err != nil {
+			return err
+		}
+		for _, v := range Samples(keyChange) {
+			if _, err := s.Render(lang, v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Notice renders the notice of a changed key. Only mails have one.
+func (s *Set) Notice(lang string, v Values) (map[Part]string, error) {
+	v.Operation = keyChange
+	if s.texts[textKey{lang, keyChange}] == nil {
+		lang = noticeFallback
+	}
+	return s.Render(lang, v)
 }
 
 // load reads the texts of a language and an operation, and tries them.

@@ -463,3 +463,50 @@ func FuzzRender(f *testing.F) {
 		}
 	})
 }
+
+// The notice of a changed key is there in every built-in language, says which of the
+// two happened, names the device and has no link. An own one replaces it; a language
+// without one has English.
+func TestNoticeOfAChangedKey(t *testing.T) {
+	files := map[string]string{"key_change.fr.txt": `{{define "subject"}}propre{{end}}{{define "text"}}{{.Notice}}{{end}}`}
+	for _, operation := range nevisfido.Operations() {
+		for _, extension := range []string{"txt", "html"} {
+			content, err := defaults.ReadFile("defaults/mail/" + string(operation) + ".it." + extension)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[string(operation)+".rm."+extension] = string(content)
+		}
+	}
+	builtIn, own := load(t, Mail, ""), load(t, Mail, folder(t, files))
+	notice := func(s *Set, lang, about string) map[Part]string {
+		t.Helper()
+		v := full("")
+		v.Notice, v.Subject = about, ""
+		parts, err := s.Notice(lang, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parts
+	}
+	for _, lang := range builtIn.Languages() {
+		learned, changed := notice(builtIn, lang, "learned"), notice(builtIn, lang, "key_changed")
+		if learned[Subject] == changed[Subject] || learned[Text] == changed[Text] || learned[Subject] == "" {
+			t.Errorf("%s: the two notices are the same: %q", lang, learned)
+		}
+		for _, parts := range []map[Part]string{learned, changed} {
+			if !strings.Contains(parts[Text], "Pixel 12") || !strings.Contains(parts[Text], "Beispielbank") || strings.Contains(parts[Text], "://") || parts[HTML] != "" {
+				t.Errorf("%s: %q", lang, parts)
+			}
+		}
+	}
+	if got := notice(own, "fr", "learned"); got[Subject] != "propre" || got[Text] != "learned" {
+		t.Errorf("the own notice is not used: %q", got)
+	}
+	if got, want := notice(own, "rm", "learned"), notice(builtIn, "en", "learned"); got[Text] != want[Text] {
+		t.Errorf("without one it is %q, want %q", got, want)
+	}
+	if _, err := Load(Mail, Config{Templates: folder(t, map[string]string{"key_change.de.html": "x"})}); err == nil {
+		t.Error("a file that would never be used is accepted")
+	}
+}

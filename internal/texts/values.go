@@ -27,6 +27,7 @@ type Values struct {
 	Title      string // of the request's notification
 	Body       string // of the request's notification; may have several lines
 	VisualCode string
+	Notice     string // what a notice tells of, "learned" or "key_changed"; "" in messages
 	Link       string // opens the app; a URL of any scheme that runs no script
 	Sender     string // who writes, from the configuration
 	Subject    string // in place of that of the texts; "" for theirs
@@ -58,6 +59,7 @@ func Of(m *dispatchers.Message, now time.Time) Values {
 		Title:      get("notification.title"),
 		Body:       get("notification.body"),
 		VisualCode: get("visual_code"),
+		Notice:     m.Notice,
 		Link:       m.Link,
 		Date:       now,
 		Expires:    m.Expires.In(now.Location()),
@@ -70,7 +72,7 @@ func Of(m *dispatchers.Message, now time.Time) Values {
 func Samples(operation nevisfido.Operation) []Values {
 	full := Values{
 		Operation: operation, Username: "amuster", Name: "Phone", Title: "Title", Body: "First line\nSecond line",
-		VisualCode: "1234", Link: "https://app.example.com/open?dispatchTokenResponse=eyJ9", Sender: "Example Bank",
+		VisualCode: "1234", Notice: "learned", Link: "https://app.example.com/open?dispatchTokenResponse=eyJ9", Sender: "Example Bank",
 		Picture: "qr@example.com", VisualCodePicture: "code@example.com", Date: time.Unix(1.8e9, 0).UTC(), Expires: time.Unix(1.8e9, 0).UTC(),
 		Member: func(string) string { return "value" },
 	}

@@ -38,17 +38,38 @@ func Read(option, path string, logger *slog.Logger) ([]byte, error) {
 	return file.value, nil
 }
 
-// Secret returns what tells the present value of a secret: of a text that is
-// {file./path} as a whole, that file is followed by the rules of Open;
-// otherwise placeholders are resolved once. parse checks the value; its errors
-// must not quote it.
-func Secret(option, text string, parse func([]byte) (string, error), logger *slog.Logger) (func() string, error) {
+// A Secret is the value of an option that may be in a file.
+type Secret struct {
+	file  *File[string] // nil for none
+	value string        // without a file
+}
+
+// Value returns the present value.
+func (s *Secret) Value() string {
+	if s.file != nil {
+		return s.file.Value()
+	}
+	return s.value
+}
+
+// Err is that of the file, see File.Err.
+func (s *Secret) Err() error {
+	if s.file != nil {
+		return s.file.Err()
+	}
+	return nil
+}
+
+// OpenSecret reads a secret: of a text that is {file./path} as a whole, that file
+// is followed by the rules of Open; otherwise placeholders are resolved once.
+// parse checks the value; its errors must not quote it.
+func OpenSecret(option, text string, parse func([]byte) (string, error), logger *slog.Logger) (*Secret, error) {
 	if path, ok := strings.CutPrefix(text, "{file."); ok && strings.IndexByte(path, '}') == len(path)-1 {
 		file, err := Open(option, strings.TrimSuffix(path, "}"), parse, logger)
 		if err != nil {
 			return nil, err
 		}
-		return file.Value, nil
+		return &Secret{file: file}, nil
 	}
 	value, err := placeholder.ResolveSecret(option, text, logger)
 	if err != nil {
@@ -57,7 +78,7 @@ func Secret(option, text string, parse func([]byte) (string, error), logger *slo
 	if value, err = parse([]byte(value)); err != nil {
 		return nil, fmt.Errorf("%s: %w", option, err)
 	}
-	return func() string { return value }, nil
+	return &Secret{value: value}, nil
 }
 
 // ParseLine is the parse of passwords and tokens: one line without control

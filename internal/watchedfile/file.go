@@ -62,6 +62,15 @@ func (f *File[T]) Value() (value T) {
 	return value
 }
 
+// Err returns why the file as it is now cannot be used, so that the last good one
+// is; nil where it is in use.
+func (f *File[T]) Err() error {
+	_ = f.refresh(context.Background()) // whose context does not end
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.err
+}
+
 // Use calls a function with the value, which is not released before it returns.
 // The only error is that of a context that ends while a changed file is read.
 func (f *File[T]) Use(ctx context.Context, use func(T)) error {
@@ -80,10 +89,7 @@ func (f *File[T]) Adopt(logger *slog.Logger) error {
 	f.mu.Lock()
 	f.logger = logger
 	f.mu.Unlock()
-	_ = f.refresh(context.Background()) // whose context does not end
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return f.err
+	return f.Err()
 }
 
 // Destruct releases the value for good.

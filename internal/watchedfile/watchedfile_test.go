@@ -125,21 +125,22 @@ func TestChangesArePickedUp(t *testing.T) {
 		change func()
 		want   string
 		logs   int // lines that the change adds, however often the file is used
+		faulty bool
 	}{
-		{"unchanged", func() {}, "good 1", 0},
-		{"replaced", func() { put(t, path, "good 2", 0o600) }, "good 2", 1},
+		{"unchanged", func() {}, "good 1", 0, false},
+		{"replaced", func() { put(t, path, "good 2", 0o600) }, "good 2", 1, false},
 		{"rewritten in place", func() {
 			_ = os.WriteFile(path, []byte("good 2"), 0o600)
 			_ = os.WriteFile(path, []byte("good 3"), 0o600)
 			_ = os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour))
-		}, "good 3", 1},
-		{"broken", func() { put(t, path, "canary", 0o600) }, "good 3", 1},
-		{"broken in another way", func() { put(t, path, "good 4", 0o606) }, "good 3", 1},
-		{"gone", func() { _ = os.Remove(path) }, "good 3", 1},
-		{"back", func() { put(t, path, "good 5", 0o600) }, "good 5", 1},
-		{"opened to writers", func() { _ = os.Chmod(path, 0o666) }, "good 5", 1},
-		{"closed again", func() { _ = os.Chmod(path, 0o600) }, "good 5", 1},
-		{"opened once more", func() { _ = os.Chmod(path, 0o666) }, "good 5", 1},
+		}, "good 3", 1, false},
+		{"broken", func() { put(t, path, "canary", 0o600) }, "good 3", 1, true},
+		{"broken in another way", func() { put(t, path, "good 4", 0o606) }, "good 3", 1, true},
+		{"gone", func() { _ = os.Remove(path) }, "good 3", 1, true},
+		{"back", func() { put(t, path, "good 5", 0o600) }, "good 5", 1, false},
+		{"opened to writers", func() { _ = os.Chmod(path, 0o666) }, "good 5", 1, true},
+		{"closed again", func() { _ = os.Chmod(path, 0o600) }, "good 5", 1, false},
+		{"opened once more", func() { _ = os.Chmod(path, 0o666) }, "good 5", 1, true},
 	}
 	for _, step := range steps {
 		step.change()
@@ -148,6 +149,9 @@ func TestChangesArePickedUp(t *testing.T) {
 			if got := f.Value(); got != step.want {
 				t.Errorf("%s: got %q, want %q", step.name, got, step.want)
 			}
+		}
+		if err := f.Err(); (err != nil) != step.faulty {
+			t.Errorf("%s: error %v", step.name, err)
 		}
 		if n := strings.Count(logged.String(), "\n"); n != step.logs {
 			t.Errorf("%s: %d log lines, want %d: %s", step.name, n, step.logs, logged)
@@ -239,25 +243,25 @@ func TestSecret(t *testing.T) {
 		"{env.OOB_TEST_SECRET}": "from the environment",
 		"x{file." + path + "}":  "xfirst",
 	} {
-		if secret, err := Secret("password", text, ParseLine, logger); err != nil || secret() != want {
+		if secret, err := OpenSecret("password", text, ParseLine, logger); err != nil || secret.Value() != want {
 			t.Errorf("%s: error %v", text, err)
 		}
 	}
 	if logged.Len() > 0 {
 		t.Errorf("logged %s", logged)
 	}
-	secret, err := Secret("password", "{file."+path+"}", ParseLine, logger)
+	secret, err := OpenSecret("password", "{file."+path+"}", ParseLine, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct{ content, want string }{{"second", "second"}, {"\n", "second"}, {"third\r\n", "third"}} {
 		put(t, path, step.content, 0o600)
-		if got := secret(); got != step.want {
+		if got := secret.Value(); got != step.want {
 			t.Errorf("after a change to %q it is %q", step.content, got)
 		}
 	}
 	for _, text := range []string{"{env.OOB_TEST_LINES}", "{file." + path + ".missing}", "{env.OOB_TEST_UNSET}", ""} {
-		_, err := Secret("password", text, ParseLine, logger)
+		_, err := OpenSecret("password", text, ParseLine, logger)
 		wantError(t, err, "password")
 	}
 }

@@ -170,7 +170,7 @@ func TestBadFiles(t *testing.T) {
 		"unknown member":        {line(target("one"), `"canary":1`), "line 1: "},
 		"unknown user member":   {line(target("one"), `"user":{"canary":1}`), "line 1: "},
 		"user without username": {line(nameless, withUser("canary")), "line 1: it has a user"},
-		"newer schema":          {good + `{"schema":3,"id":"canary"}`, "line 2: schema 3"},
+		"newer schema":          {good + `{"schema":4,"id":"canary"}`, "line 2: schema 4"},
 		"no schema":             {`{"id":"canary"}`, "line 1: "},
 		"no id":                 {strings.Replace(good, `"id":"one"`, `"id":""`, 1), "line 1: "},
 		"unknown state":         {strings.Replace(good, `"schema":2`, `"schema":1,"state":"canary"`, 1), "line 1: "},

@@ -52,8 +52,9 @@ func (s *Source) setAuth(logger *slog.Logger) error {
 		s.authorize = func(*http.Request) {}
 		return nil
 	case a.Bearer != "":
-		token, err := watchedfile.Secret("auth bearer", a.Bearer, watchedfile.ParseLine, logger)
-		s.authorize = func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token()) }
+		token, err := watchedfile.OpenSecret("auth bearer", a.Bearer, watchedfile.ParseLine, logger)
+		s.secret = token
+		s.authorize = func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token.Value()) }
 		return err
 	}
 	user, err := placeholder.Resolve("auth basic (user)", a.Username)
@@ -63,7 +64,8 @@ func (s *Source) setAuth(logger *slog.Logger) error {
 	if strings.Contains(user, ":") {
 		return errors.New("auth basic (user): it cannot hold a colon")
 	}
-	password, err := watchedfile.Secret("auth basic (password)", a.Password, watchedfile.ParseLine, logger)
-	s.authorize = func(r *http.Request) { r.SetBasicAuth(user, password()) }
+	password, err := watchedfile.OpenSecret("auth basic (password)", a.Password, watchedfile.ParseLine, logger)
+	s.secret = password
+	s.authorize = func(r *http.Request) { r.SetBasicAuth(user, password.Value()) }
 	return err
 }

@@ -21,8 +21,10 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -101,6 +103,7 @@ type Source struct {
 
 	base      string // URL up to the API's version, without a trailing slash
 	authorize func(*http.Request)
+	secret    *watchedfile.Secret // of Auth; nil for none
 	transport *httpclient.Transport
 	flights   *singleflight.Group // of targets and users
 	lookups   *semaphore.Weighted
@@ -197,7 +200,7 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	}
 	u.Path, u.RawPath = cmp.Or(strings.TrimRight(u.Path, "/"), defaultPath), ""
 	s.base = u.String() + corePath
-	if s.transport, err = httpclient.NewTransport(s.Options, logger); err != nil {
+	if s.transport, err = httpclient.NewTransport(&s.Options, logger); err != nil {
 		return err
 	}
 	s.flights, s.lookups, s.scans = new(singleflight.Group), semaphore.NewWeighted(maxLookups), semaphore.NewWeighted(1)
@@ -217,12 +220,22 @@ func (s *Source) Cleanup() error {
 // dispatch targets.
 func (*Source) Live() bool { return true }
 
+// LoadedCredentials implements dispatchers.CredentialHolder.
+func (s *Source) LoadedCredentials() []dispatchers.Credential {
+	all := s.Options.LoadedCredentials()
+	if s.secret != nil {
+		all = append(all, dispatchers.Credential{Option: "auth", Err: s.secret.Err()})
+	}
+	return all
+}
+
 // Interface guards
 var (
-	_ caddy.Provisioner     = (*Source)(nil)
-	_ caddy.CleanerUpper    = (*Source)(nil)
-	_ caddyfile.Unmarshaler = (*Source)(nil)
-	_ conf.Checker          = (*Source)(nil)
-	_ targets.LiveSource    = (*Source)(nil)
-	_ targets.UserSource    = (*Source)(nil)
+	_ caddy.Provisioner            = (*Source)(nil)
+	_ caddy.CleanerUpper           = (*Source)(nil)
+	_ caddyfile.Unmarshaler        = (*Source)(nil)
+	_ conf.Checker                 = (*Source)(nil)
+	_ targets.LiveSource           = (*Source)(nil)
+	_ targets.UserSource           = (*Source)(nil)
+	_ dispatchers.CredentialHolder = (*Source)(nil)
 )

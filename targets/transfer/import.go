@@ -28,6 +28,10 @@ type Import struct {
 	Strict    bool             // end with the first line that is refused
 	Now       func() time.Time // nil means time.Now
 
+	// Stored, if not nil, is called for every record that was stored, with the
+	// one that it replaced, nil for none, by several goroutines.
+	Stored func(before, t *targets.Target)
+
 	// Progress, if not nil, is called between batches with what is done.
 	Progress func(r *Report, bytes int64)
 }
@@ -114,22 +118,36 @@ func (im *Import) put(ctx context.Context, t *targets.Target) (o outcome, err er
 		if err != nil && !errors.Is(err, targets.ErrNotFound) {
 			return 0, fmt.Errorf("loading the target that is there: %w", err)
 		}
-		return im.Overwrite.of(present, t), nil
+		return im.Overwrite.of(present, blockedAs(present, t)), nil
 	}
+	var before, next *targets.Target
 	err = im.Store.Update(ctx, t.Ref(), func(present *targets.Target) (*targets.Target, error) {
-		if o = im.Overwrite.of(present, t); o != added && o != replaced {
+		before, next = present, blockedAs(present, t)
+		if o = im.Overwrite.of(present, next); o != added && o != replaced {
 			return present, nil
 		}
-		next := *t
 		if byHand(t) {
 			next.Created, next.Updated = im.now(), im.now()
 		}
-		return &next, nil
+		return next, nil
 	})
 	if err != nil {
 		return 0, fmt.Errorf("storing the target: %w", err)
 	}
+	if im.Stored != nil && (o == added || o == replaced) {
+		im.Stored(before, next)
+	}
 	return o, nil
+}
+
+// blockedAs returns a copy of a record that is blocked if the present one is: no
+// import lifts what an operator has blocked.
+func blockedAs(present, t *targets.Target) *targets.Target {
+	next := *t
+	if next.Blocked.IsZero() && present != nil {
+		next.Blocked = present.Blocked
+	}
+	return &next
 }
 
 func (im *Import) now() time.Time {

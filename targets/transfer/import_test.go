@@ -75,7 +75,7 @@ func TestRefusedLines(t *testing.T) {
 		{"thumbprint without key", with(t, record, map[string]any{"encryption_key": nil}), "not_a_record"},
 		{"bad time", with(t, record, map[string]any{"updated": "secret"}), "not_a_record"},
 		{"too large a record", with(t, record, map[string]any{"name": strings.Repeat("x", targets.MaxRecord)}), "not_a_record"},
-		{"newer schema", with(t, record, map[string]any{"schema": 3, "color": "secret"}), "newer_schema"},
+		{"newer schema", with(t, record, map[string]any{"schema": targets.SchemaVersion + 1, "color": "secret"}), "newer_schema"},
 		{"other namespace", with(t, record, map[string]any{"namespace": "secret"}), "other_namespace"},
 		{"updated in the future", with(t, record, map[string]any{"updated": noon.Add(2 * time.Hour)}), "in_the_future"},
 		{"created in the future", with(t, record, map[string]any{"created": noon.Add(2 * time.Hour)}), "in_the_future"},
@@ -158,7 +158,7 @@ func TestRecordMadeByHand(t *testing.T) {
 	now := noon.Add(time.Hour)
 	got := load(t, store, "a")
 	want := &targets.Target{
-		Schema: targets.SchemaVersion, ID: "a", Address: "token", EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(),
+		Schema: 2, ID: "a", Address: "token", EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(),
 		Source: "import", Created: now, Updated: now,
 	}
 	if report.Users != 1 || !reflect.DeepEqual(got, want) {

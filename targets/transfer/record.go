@@ -15,9 +15,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-// sourceImport is the source of a record that names none.
-const sourceImport = "import"
-
 // clockSkew is by how much another machine's clock may be ahead.
 const clockSkew = 5 * time.Minute
 
@@ -92,7 +89,7 @@ func (im *Import) check(t *targets.Target) *refusal {
 	if byHand(t) {
 		t.Created = time.Time{}
 		if t.Source == "" {
-			t.Source = sourceImport
+			t.Source = targets.SourceImport
 		}
 	}
 	if latest := im.now().Add(clockSkew); t.Created.After(latest) || t.Updated.After(latest) {

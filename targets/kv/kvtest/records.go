@@ -24,16 +24,16 @@ func unreadable(t *testing.T, s *store) {
 		}
 		return string(data)
 	}
-	const schema = `"schema":2`
+	const schema = `"schema":3`
 	for name, change := range map[string]struct{ from, to string }{ // "" stands for the whole record
-		"newer release":                {schema, `"schema":3,"colour":"blue"`},
-		"newer, same members":          {schema, `"schema":3`},
-		"newer, demands more":          {schema, `"schema":4,"min_schema":3`},
-		"demands nothing":              {schema, `"schema":3,"min_schema":0`},
+		"newer release":                {schema, `"schema":4,"colour":"blue"`},
+		"newer, same members":          {schema, `"schema":4`},
+		"newer, demands more":          {schema, `"schema":5,"min_schema":4`},
+		"demands nothing":              {schema, `"schema":4,"min_schema":0`},
 		"demands more than it has":     {schema, `"schema":0,"min_schema":1`},
 		"older, with members of today": {schema, `"schema":1,"state":"active"`},
-		"members of an older one":      {schema, `"schema":2,"state":"active"`},
-		"one more member":              {schema, `"schema":2,"colour":"blue"`},
+		"members of an older one":      {schema, `"schema":3,"state":"active"`},
+		"one more member":              {schema, `"schema":3,"colour":"blue"`},
 		"older than any":               {schema, `"schema":0`},
 		"unknown member":               {`"name"`, `"Name"`},
 		"duplicate member":             {`{`, `{"id":"x",`},
@@ -80,7 +80,7 @@ func Target(ref targets.Ref) *targets.Target {
 		Created: at, Updated: at.Add(time.Hour), Modified: 1<<53 + 1,
 		Fence:   &targets.Fence{Changes: []targets.FencedChange{{ID: "change-1", Since: at}}, Members: []string{"name"}, Shared: true},
 		Unsure:  []string{"target"},
-		Expired: "token:1",
+		Expired: "token:1", Blocked: at,
 	}
 }
 

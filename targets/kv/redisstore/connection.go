@@ -141,16 +141,16 @@ func (s *Store) prepare(logger *slog.Logger) (key string, newClient func() redis
 		MaxRetries:    3, MaxRetryBackoff: 100 * time.Millisecond,
 	}
 	if s.Password != "" {
-		password, err := watchedfile.Secret("password", s.Password, watchedfile.ParseLine, logger)
+		password, err := watchedfile.OpenSecret("password", s.Password, watchedfile.ParseLine, logger)
 		if err != nil {
 			return "", nil, err
 		}
-		o.CredentialsProvider = func() (string, string) { return s.Username, password() }
+		o.CredentialsProvider = func() (string, string) { return s.Username, password.Value() }
 	}
 	var ca []byte
 	o.Dialer = dialer(nil, timeout)
 	if where.tls {
-		config, err := httpclient.NewTLS(httpclient.Options{CA: s.CA, ClientCert: s.ClientCert}, logger)
+		config, err := httpclient.NewTLS(&httpclient.Options{CA: s.CA, ClientCert: s.ClientCert}, logger)
 		if err != nil {
 			return "", nil, err
 		}

@@ -1,4 +1,7 @@
-package command
+// Package operate is what the commands `caddy oob …` and the admin API have in
+// common: what they show, how they choose a handler, and how they talk to each
+// other.
+package operate
 
 import (
 	"encoding/base64"
@@ -10,9 +13,8 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-// targetView is what commands show of a target: neither its address nor its
-// keys.
-type targetView struct {
+// View is what is shown of a target: neither its address nor its keys.
+type View struct {
 	ID           string   `json:"id"`
 	Namespace    string   `json:"namespace,omitempty"`
 	ExtID        string   `json:"ext_id,omitempty"`
@@ -22,6 +24,7 @@ type targetView struct {
 	Dispatcher   string   `json:"dispatcher,omitempty"`
 	HasAddress   bool     `json:"has_address"`
 	State        string   `json:"state"`
+	Blocked      string   `json:"blocked,omitempty"` // since when
 	Changes      int      `json:"changes_under_way,omitempty"`
 	Doubt        []string `json:"doubt,omitempty"`
 	Key          string   `json:"key,omitempty"`         // such as RSA-2048
@@ -35,11 +38,12 @@ type targetView struct {
 	Hash         string   `json:"hash"` // as in logs of unreadable records
 }
 
-func viewOf(t *targets.Target, now time.Time) targetView {
-	v := targetView{
+// ViewOf makes the view of a target.
+func ViewOf(t *targets.Target, now time.Time) View {
+	v := View{
 		ID: t.ID, Namespace: t.Namespace, ExtID: t.ExtID, Username: t.Username, DeviceID: t.DeviceID, Name: t.Name,
-		Dispatcher: t.Dispatcher, HasAddress: t.Address != "", State: string(t.State()), Doubt: t.Unsure,
-		Key: keyKind(t.EncryptionKey), KeyRefused: t.KeyRefused, Thumbprint: t.Thumbprint, SignatureKey: keyKind(t.SignatureKey),
+		Dispatcher: t.Dispatcher, HasAddress: t.Address != "", State: string(t.State()), Blocked: moment(t.Blocked), Doubt: t.Unsure,
+		Key: KeyKind(t.EncryptionKey), KeyRefused: t.KeyRefused, Thumbprint: t.Thumbprint, SignatureKey: KeyKind(t.SignatureKey),
 		Source: t.Source, Created: moment(t.Created), Updated: moment(t.Updated), Hash: t.Ref().Hash(),
 	}
 	if t.Fence != nil {
@@ -55,8 +59,8 @@ func viewOf(t *targets.Target, now time.Time) targetView {
 	return v
 }
 
-// rows are the view as a table.
-func (v targetView) rows() [][]string {
+// Rows are the view as a table.
+func (v View) Rows() [][]string {
 	return [][]string{
 		{"id", v.ID},
 		{"namespace", v.Namespace},
@@ -67,6 +71,7 @@ func (v targetView) rows() [][]string {
 		{"dispatcher", v.Dispatcher},
 		{"address", map[bool]string{true: "known"}[v.HasAddress]},
 		{"state", v.State},
+		{"blocked", v.Blocked},
 		{"in doubt", strings.Join(v.Doubt, ", ")},
 		{"key", v.Key},
 		{"key refused", v.KeyRefused},
@@ -80,9 +85,9 @@ func (v targetView) rows() [][]string {
 	}
 }
 
-// keyKind names the type and size of a public key, as the demo and the tests
+// KeyKind names the type and size of a public key, as the demo and the tests
 // do: RSA-2048, P-256, Ed25519.
-func keyKind(jwk []byte) string {
+func KeyKind(jwk []byte) string {
 	if len(jwk) == 0 {
 		return ""
 	}
