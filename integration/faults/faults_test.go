@@ -20,6 +20,7 @@ import (
 // own nevisFIDO, phone and party: dispatches while the party fails, mends the
 // party, and dispatches again.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	shared := newServices(t)
 	sidecar := freeAddress(t)
 	dir := testservice.Folder(t)
