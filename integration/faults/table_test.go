@@ -212,7 +212,6 @@ var table = []cell{
 	{"Redis", wrongName, "internalError", 0, 0, "store_unavailable", 503},
 	{"Redis", unknownCA, "internalError", 0, 0, "store_unavailable", 503},
 	{"Redis", dnsFails, "internalError", 0, 0, "store_unavailable", 503},
-	{"Redis", emfile, "internalError", 0, 0, "store_unavailable", 503},
 
 	{"file storage", refused, "internalError", 0, 0, "store_unavailable", 503},
 	{"file storage", hangs, "internalError", 0, 0, "store_unavailable", 503},
@@ -233,7 +232,7 @@ var notThere = map[string]map[string][]string{
 	"webhook":      {"network": disk},
 	"web push":     {"network": disk},
 	"IPP":          {"HTTP/1.1": {goAway}, "network": disk},
-	"Redis":        {"read": {doubtful}, "HTTP": {tooManyRA, goAway}, "network": disk},
+	"Redis":        {"pooled": {emfile}, "read": {doubtful}, "HTTP": {tooManyRA, goAway}, "network": disk},
 	"file storage": {"local": {resets, halfClosed, drips, lying, endless, tooMany, tooManyRA, failing, doubtful, goAway, expired, wrongName, unknownCA, dnsFails}},
 	"nevisIDM":     {"network": disk},
 }
