@@ -182,7 +182,9 @@ func (p *printer) send(ctx context.Context, r *goipp.Message, pdf []byte) (answe
 	case err != nil:
 		return nil, sent, err
 	case slices.Contains(undecided, got.Status), got.Status >= http.StatusInternalServerError:
-		return nil, sent, dispatchers.Fail(dispatchers.Temporary, reasonNotIPP, "%s", text)
+		failure := dispatchers.Fail(dispatchers.Temporary, reasonNotIPP, "%s", text)
+		failure.RetryAfter = httpsend.RetryAfter(got.Header, time.Now())
+		return nil, sent, failure
 	case got.Status != http.StatusOK:
 		return nil, sent, printerFailure(dispatchers.Broken, text+": check its URL and who may print")
 	case answer.DecodeBytes(got.Body) != nil, answer.RequestID != ippID:
