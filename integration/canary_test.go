@@ -264,7 +264,7 @@ func (a *aviary) startParties() {
 		ExtID: canaryExtID, LoginID: canaryUser, FirstName: "Canary", FamilyName: "Person", Email: canaryIDMMail, Mobile: canaryMobile,
 		Address: idm.Address{Street: "Rue de l'Oiseau", HouseNumber: "4711", PostalCode: "1200", City: "Canaryville"},
 	})
-	a.mail, err = mail.Start(mail.Options{TLS: mail.STARTTLS, User: "login@bank.example.com", Password: canarySMTPPassword})
+	a.mail, err = mail.Start(mail.Options{TLS: mail.STARTTLS, User: "login", Password: canarySMTPPassword})
 	must(err)
 	t.Cleanup(a.mail.Close)
 	secret := make([]byte, 32)
@@ -290,6 +290,11 @@ func (a *aviary) startProduct() {
 	a.product = &exampleProcess{
 		process:  &process{dir: dir, address: a.address},
 		internal: testservice.FreeAddress(t), config: filepath.Join(a.keys, "Caddyfile"), socket: filepath.Join(dir, "admin.sock"),
+	}
+	for _, folder := range []string{"audit", "spool"} {
+		if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	seal, hash := make([]byte, 32), make([]byte, 32)
 	_, _ = rand.Read(seal)
@@ -321,20 +326,21 @@ func (a *aviary) startProduct() {
 		return response.StatusCode == http.StatusOK
 	}
 	p.cmd = exec.Command(program) // whose environment the commands below have
-	a.vapid = a.command("vapid", "oob", "vapid", filepath.Join(a.keys, "vapid.json"), "--subject", "mailto:ops@example.com")
+	a.command("vapid", "oob", "vapid", filepath.Join(a.keys, "vapid.json"), "--subject", "mailto:ops@example.com")
 	a.keep("audit.pub", a.command("audit keygen", "oob", "audit", "keygen", "fido-1", filepath.Join(a.keys, "audit.key")))
 	a.canaries["signing key of the audit trail"] = strings.TrimSpace(a.secret("audit.key"))
 	var vapid struct {
-		PrivateKey string `json:"privateKey"`
+		PublicKey, PrivateKey string
 	}
 	if err := json.Unmarshal([]byte(a.secret("vapid.json")), &vapid); err != nil {
 		t.Fatal(err)
 	}
-	a.canaries["VAPID key"] = vapid.PrivateKey
+	a.vapid, a.canaries["VAPID key"] = vapid.PublicKey, vapid.PrivateKey
 	if m := regexp.MustCompile(`-----\\n([^\\]{40})`).FindStringSubmatch(a.secret("firebase.json")); m != nil {
 		a.canaries["key of the service account"] = m[1]
 	}
 	t.Cleanup(func() { p.finish(t) })
+	t.Cleanup(func() { os.WriteFile("/tmp/product.log", []byte(p.log(t)), 0o600) }) //DEBUG
 	p.start(t)
 }
 
@@ -370,7 +376,7 @@ func (a *aviary) command(sink string, args ...string) string {
 // phone registers one, and knows its secrets from then on.
 func (a *aviary) phone(name string, o device.Options, how device.Registration) *phone {
 	a.t.Helper()
-	o.Username, o.Name = canaryUser, canaryPhone
+	o.Username, o.Name = canaryUser, canaryPhone+name
 	o.Header = http.Header{"Authorization": {canaryAuthorization}, "Sectoken": {canarySecToken}, "X-Token": {canaryXToken}, "Cookie": {"s=" + canaryCookie}}
 	p := a.registerAs(o, how)
 	a.canaries["push token of "+name], a.canaries["target id of "+name] = p.pushToken, p.TargetID()
@@ -467,8 +473,8 @@ func (a *aviary) deliver(p, browser *phone) {
 		refuse(name, "push", p)
 	}
 	a.google.RevokeTokens()
-	a.google.ScriptFor(p.pushToken, google.ExpiredToken)
 	a.google.ScriptOAuth(google.OAuthError("invalid_grant"))
+	refuse("access token revoked", "push", p)
 	refuse("no access token", "push", p)
 	for name, at := range map[string]mail.Point{"no login": mail.AtAUTH, "no such user": mail.AtRCPT, "not taken": mail.AtEnd} {
 		for _, channel := range []string{"mail", "idm-mail"} {
@@ -524,7 +530,7 @@ func (a *aviary) misbehave(p *phone) {
 	}
 
 	private := string(p.Keys()[0].JWK())
-	good, err := p.Sign(device.Change{Name: canaryPhone, Target: p.pushToken})
+	good, err := p.Sign(device.Change{Target: p.pushToken})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -537,7 +543,6 @@ func (a *aviary) misbehave(p *phone) {
 			a.post(http.MethodPatch, "/nevisfido/devices/credentials/"+id, body, "application/jose")
 		}
 		a.post(http.MethodDelete, "/nevisfido/devices/credentials/"+id, "", "")
-		a.post(http.MethodDelete, "/nevisfido/token/dispatch/targets/"+id+"/", "", "")
 		a.send(http.MethodDelete, "/nevisfido/token/dispatch/targets/"+id, "") // without a login
 	}
 	body := a.body(nevisfido.Authentication, "push", target)
@@ -563,9 +568,13 @@ func (a *aviary) misbehave(p *phone) {
 		t.Fatal(err)
 	}
 	a.knowKey("new key", p.Keys()[0].JWK())
-	a.ask("the last", "push", target)
+	if got := a.ask("the last", "push", target); got.Result != nevisfido.Dispatched {
+		t.Errorf("with a new key: %s", got.body)
+	}
 	a.google.ScriptFor(p.pushToken, google.Unregistered)
-	a.ask("uninstalled", "push", target)
+	if got := a.ask("uninstalled", "push", target); got.Result != nevisfido.DispatchTargetExpired {
+		t.Errorf("uninstalled: %s", got.body)
+	}
 	waitFor(t, "the notice of the expired target", func() bool {
 		return slices.ContainsFunc(a.gateway.Messages(), func(m gateway.Message) bool { return m.Path == "/expired" })
 	})
@@ -637,7 +646,7 @@ func (a *aviary) read(p *phone) {
 	a.command("targets show", append([]string{"oob", "targets", "show", p.TargetID()}, bank...)...)
 	a.command("targets show", append([]string{"oob", "targets", "show", "--json", p.TargetID()}, bank...)...)
 	for _, question := range [][]string{
-		{}, {"--user", canaryUser}, {"--target", p.TargetID()}, {"--session", a.canaries["session id of push"]}, {"--user", canaryUser, "--json"},
+		{"--since", "1h"}, {"--user", canaryUser}, {"--target", p.TargetID()}, {"--session", a.canaries["session id of push"]}, {"--user", canaryUser, "--json"},
 	} {
 		a.command("explain", slices.Concat([]string{"oob", "explain"}, question, bank)...)
 	}
@@ -660,7 +669,7 @@ func (a *aviary) crash(p *phone) {
 	before, done := len(a.nevis.Requests()), make(chan bool)
 	go func() {
 		defer close(done)
-		_, _ = a.tryPost(http.MethodPost, authentication, a.body(nevisfido.Authentication, "push", p.TargetID()), jsonType)
+		_, _ = a.tryPost(http.MethodPost, authentication, a.body(nevisfido.Authentication, "app-link", p.TargetID()), jsonType)
 	}()
 	waitFor(t, "the dispatch that hangs", func() bool { return len(a.nevis.Requests()) > before })
 	product.signal(t, syscall.SIGABRT)
@@ -710,7 +719,7 @@ func TestSecretsStayOut(t *testing.T) {
 	a := startAviary(t)
 	p := a.phone("a phone", device.Options{DeviceID: canaryDeviceID}, device.Registration{})
 	a.phone("a phone with RSA", device.Options{KeyKind: "RSA-2048"}, device.Registration{Way: device.InRegistration})
-	browser := a.phone("a browser", device.Options{}, device.Registration{})
+	browser := a.phone("a browser", device.Options{Dispatcher: "browser"}, device.Registration{})
 	subscription, err := a.browsers.Subscribe(a.vapid)
 	if err != nil {
 		t.Fatal(err)
@@ -723,7 +732,7 @@ func TestSecretsStayOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.canaries["auth of the subscription"], a.canaries["key of the subscription"], a.canaries["endpoint of the subscription"] = parts.Keys.Auth, parts.Keys.P256dh, parts.Endpoint
-	if err := browser.Modify(t.Context(), device.Change{Target: subscription.JSON(), Dispatcher: "browser"}); err != nil {
+	if err := browser.Modify(t.Context(), device.Change{Target: subscription.JSON()}); err != nil {
 		t.Fatal(err)
 	}
 	a.deliver(p, browser)
