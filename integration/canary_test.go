@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -179,6 +180,9 @@ http://%[12]s {
 	import site
 	oob_dispatch {
 		namespace seen
+		store caddy {
+			seal %[6]s/seal.key
+		}
 		observe
 		shapes %[1]s/shapes.json
 		dispatcher app-link link
@@ -340,7 +344,6 @@ func (a *aviary) startProduct() {
 		a.canaries["key of the service account"] = m[1]
 	}
 	t.Cleanup(func() { p.finish(t) })
-	t.Cleanup(func() { os.WriteFile("/tmp/product.log", []byte(p.log(t)), 0o600) }) //DEBUG
 	p.start(t)
 }
 
@@ -380,6 +383,9 @@ func (a *aviary) phone(name string, o device.Options, how device.Registration) *
 	o.Header = http.Header{"Authorization": {canaryAuthorization}, "Sectoken": {canarySecToken}, "X-Token": {canaryXToken}, "Cookie": {"s=" + canaryCookie}}
 	p := a.registerAs(o, how)
 	a.canaries["push token of "+name], a.canaries["target id of "+name] = p.pushToken, p.TargetID()
+	if target, ok := a.nevis.Target(p.TargetID()); ok {
+		a.canaries["ext id of "+name] = target.ExtID
+	}
 	for i, key := range p.Keys() {
 		a.knowKey(fmt.Sprintf("key %d of %s", i, name), key.JWK())
 	}
@@ -710,8 +716,18 @@ func (a *aviary) readFiles() {
 	}
 }
 
-// shown is what commands and calls show on purpose.
-var shown = map[string][]string{}
+// shown is what commands and calls show on purpose: an operator has to tell one
+// target from another, and find that of a user or a device.
+var shown = map[string][]string{
+	"output of targets list": {
+		"user name", "device id", "name of a device", "target id of a phone", "target id of a browser", "target id of a phone with RSA",
+		"ext id of a phone", "ext id of a browser",
+	},
+	"output of targets show":                         aTarget,
+	"answer of GET /oob/targets/<id>?namespace=bank": aTarget,
+}
+
+var aTarget = []string{"user name", "device id", "name of a device", "target id of a phone", "ext id of a phone"}
 
 // Nothing secret or personal stands in a log at DEBUG, a metric, a file or an
 // answer, however things go, if logs are set up as in Caddyfile.example.
@@ -761,11 +777,29 @@ func TestSecretsStayOut(t *testing.T) {
 		}
 		a.search(map[string]string{sink: text}, hidden)
 	}
+	for _, canary := range a.canaries {
+		wantFound(t, canary)
+	}
 }
 
-// What is written in any form, also within another text, is found.
+// What is written in any form, also within another text, is found, and nothing
+// else.
 func TestEveryFormOfACanaryIsFound(t *testing.T) {
-	for _, canary := range []string{canaryUser, canaryPhone, canaryAddress, canaryData, canarySMTPPassword, canaryRedisPassword, canaryText} {
+	for _, canary := range []string{
+		canaryUser, canaryPhone, canaryAddress, canaryData, canarySMTPPassword, canaryIDMPassword, canaryRedisPassword, canaryText, canaryMobile,
+	} {
+		wantFound(t, canary)
+	}
+}
+
+// wantFound writes a canary in each form into a text and looks for it there.
+func wantFound(t *testing.T, canary string) {
+	t.Helper()
+	forms := map[string]string{
+		"plain": canary, "hex": hex.EncodeToString([]byte(canary)), "HEX": fmt.Sprintf("%X", canary),
+		"query": url.Values{"a": {canary}}.Encode(), "segment": url.PathEscape(canary),
+	}
+	if utf8.ValidString(canary) { // others have no form in JSON
 		inJSON, err := json.Marshal(map[string]string{"name": canary})
 		if err != nil {
 			t.Fatal(err)
@@ -774,25 +808,23 @@ func TestEveryFormOfACanaryIsFound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = twice
-		for name, form := range map[string]string{
-			"plain": canary, "JSON": string(inJSON), "hex": hex.EncodeToString([]byte(canary)), "HEX": fmt.Sprintf("%X", canary),
-			"query": url.Values{"a": {canary}}.Encode(), "path": (&url.URL{Path: "/a/" + canary}).EscapedPath(), "segment": url.PathEscape(canary),
-			"Go": fmt.Sprintf("%q", canary), "ASCII": fmt.Sprintf("%+q", canary),
-		} {
-			if find("before "+form+" after", canary) < 0 {
-				t.Errorf("%q is not found as %s: %s", canary, name, form)
-			}
+		forms["JSON"], forms["JSON in JSON"] = string(inJSON), string(twice)
+		forms["Go"], forms["ASCII"] = fmt.Sprintf("%q", canary), fmt.Sprintf("%+q", canary)
+	}
+	for name, encoding := range map[string]*base64.Encoding{
+		"base64": base64.StdEncoding, "base64 without padding": base64.RawStdEncoding,
+		"base64url": base64.URLEncoding, "base64url without padding": base64.RawURLEncoding,
+	} {
+		for _, before := range []string{"", "a", "bc", "def", `{"token":"`} {
+			forms[name+" after "+before] = encoding.EncodeToString([]byte(before + canary + `"}`))
 		}
-		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
-			for _, before := range []string{"", "a", "bc", "def", `{"token":"`} {
-				if form := encoding.EncodeToString([]byte(before + canary + `"}`)); find(form, canary) < 0 {
-					t.Errorf("%q is not found in %s", canary, form)
-				}
-			}
+	}
+	for name, form := range forms {
+		if find("before "+form+" after", canary) < 0 {
+			t.Errorf("%q is not found in %s, %s", canary, name, form)
 		}
-		if find("something else "+canary[1:], canary) >= 0 {
-			t.Errorf("%q is found where it is not", canary)
-		}
+	}
+	if find("something else "+canary[1:], canary) >= 0 {
+		t.Errorf("%q is found where it is not", canary)
 	}
 }

@@ -66,9 +66,13 @@ func spellings(secret string) []string {
 	for _, unit := range utf16.Encode([]rune(secret)) {
 		fmt.Fprintf(&escaped, `\u%04x`, unit)
 	}
-	inJSON, _ := json.Marshal(secret) // strings can always be encoded
+	inner := func(quoted string) string { return quoted[1 : len(quoted)-1] }
+	inJSON := func(text string) string {
+		quoted, _ := json.Marshal(text) // strings can always be encoded
+		return inner(string(quoted))
+	}
 	all := []string{
-		secret, strings.Trim(string(inJSON), `"`), strings.Trim(strconv.Quote(secret), `"`), strings.Trim(strconv.QuoteToASCII(secret), `"`),
+		secret, inJSON(secret), inJSON(inJSON(secret)), inner(strconv.Quote(secret)), inner(strconv.QuoteToASCII(secret)),
 		strings.ReplaceAll(secret, "/", `\/`), escaped.String(),
 		url.QueryEscape(secret), url.PathEscape(secret), percent.String(), strings.ToLower(percent.String()),
 		hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
