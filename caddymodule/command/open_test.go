@@ -264,9 +264,12 @@ func TestOpenAnswersOfNevisFIDO(t *testing.T) {
 	}
 }
 
-// What an app may stumble over is listed, the rest is shown, and the exit code
-// tells.
-func TestOpenProblems(t *testing.T) {
+// openProblem is a message for the phone with something that an app may stumble
+// over.
+type openProblem struct{ in, want string }
+
+func openProblems(t *testing.T) (phone, map[string]openProblem) {
+	t.Helper()
 	p, other, ec := newPhone(t, "RSA-2048"), newPhone(t, "RSA-2048"), newPhone(t, "P-256")
 	jwe := p.sealed(t, openPlain)
 	e := plainEnvelope().Sealed(jwe)
@@ -275,9 +278,7 @@ func TestOpenProblems(t *testing.T) {
 	withHeader := new(jose.EncrypterOptions).WithHeader("kid", "one")
 	tampered := jwe[:len(jwe)-8] + "AAAAAAAA"
 	push := func(data string) string { return `{"message":{"notification":{"title":"a"},"data":` + data + `}}` }
-	for name, tt := range map[string]struct {
-		in, want string
-	}{
+	return p, map[string]openProblem{
 		"padding":             {nevisfido.Link(openBase, e) + "==", "base64url without padding"},
 		"percent-encoding":    {link + "%3D", "base64url without padding"},
 		"http link":           {"http" + strings.TrimPrefix(link, "https"), "the link is http"},
@@ -307,7 +308,15 @@ func TestOpenProblems(t *testing.T) {
 		"no redeem URL":       {content(`{"token":"` + openToken + `"}`), "no redeem_url"},
 		"http redeem URL":     {content(strings.Replace(openPlain, "https", "http", 1)), "redeem_url is not https"},
 		"path as redeem URL":  {content(strings.Replace(openPlain, "https://fido.example.com", "", 1)), "not the URL of a server"},
-	} {
+	}
+}
+
+// What an app may stumble over is listed, the rest is shown, and the exit code
+// tells.
+func TestOpenProblems(t *testing.T) {
+	p, problems := openProblems(t)
+	jwe := p.sealed(t, openPlain)
+	for name, tt := range problems {
 		t.Run(name, func(t *testing.T) {
 			v, r := openJSON(t, tt.in, "--key", p.file)
 			if r.err == nil || !strings.Contains(strings.Join(v.Problems, "\n"), tt.want) {

@@ -2,17 +2,22 @@
 // oob_dispatch module, a simulated nevisFIDO behind it, a simulated Google and
 // a simulated phone.
 //
-//	make demo                  serves on 127.0.0.1:8080 and prints what to try
+//	make demo                  serves a page on 127.0.0.1:8080 that shows it all,
+//	                           and prints what to try
 //	make demo ARGS=--once      takes one message over every channel, and exits
 //	                           with 0 only if the phone could read all of them
+//	make demo ARGS="--only nevisfido,google,phone"
+//	                           starts parts alone, for a Caddyfile of your own
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -32,7 +37,10 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
-	listen := flags.String("listen", "127.0.0.1:8080", "address to serve on, of this machine's loopback")
+	listen := flags.String("listen", "", "address to serve on (default 127.0.0.1:8080; with --only 127.0.0.1:9080 for the first part, and the next ports for the others)")
+	only := flags.String("only", "", "start these parts alone, for a Caddyfile of your own: nevisfido,google,mail,gateway,nevisidm,phone")
+	sidecar := flags.String("sidecar", "http://127.0.0.1:8080", "with --only: where your Caddy listens")
+	files := flags.String("files", "", "with --only: folder for the files that your Caddyfile names (default a temporary one)")
 	once := flags.Bool("once", false, "take one message over every channel, on free ports, and exit")
 	release := flags.String("nevisfido", "LTS21", "release that the simulated nevisFIDO follows, LTS21 (links in clear) or 8.2511 (sealed links)")
 	if err := flags.Parse(args); err != nil {
@@ -45,10 +53,20 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if !ok {
 		return fmt.Errorf("there is no release %q: name LTS21 or 8.2511", *release)
 	}
-	return serve(ctx, out, *listen, mode)
+	if *only != "" {
+		names, err := readParts(*only)
+		if err != nil {
+			return err
+		}
+		return serveOnly(ctx, out, names, cmp.Or(*listen, "127.0.0.1:9080"), *sidecar, *files, mode)
+	}
+	return serve(ctx, out, cmp.Or(*listen, "127.0.0.1:8080"), mode)
 }
 
-var modes = map[string]nevis.Mode{"LTS21": nevis.LTS21, "8.2511": nevis.V8_2511}
+var (
+	modes    = map[string]nevis.Mode{"LTS21": nevis.LTS21, "8.2511": nevis.V8_2511}
+	releases = map[nevis.Mode]string{nevis.LTS21: "LTS21", nevis.V8_2511: "8.2511"}
+)
 
 // serve runs the stack until the context ends, with one phone that prints what
 // it receives.
@@ -62,16 +80,26 @@ func serve(ctx context.Context, out io.Writer, listen string, mode nevis.Mode) e
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\noob-dispatch runs on %s, in front of a simulated nevisFIDO.\n", s.url())
-	fmt.Fprintf(out, "The user jeff has registered a phone. Try, from another terminal:\n\n")
+	fmt.Fprintf(out, "\nOpen %s in a browser, and see a message on its way.\n", s.url())
+	if host, _, err := net.SplitHostPort(listen); err != nil || !isLoopback(host) {
+		fmt.Fprintf(out, "Other machines can reach it, and nobody has to log in: use it in a network that you trust. The phone's part needs 127.0.0.1.\n")
+	}
+	fmt.Fprintf(out, "\nThe user jeff has a second phone, in this terminal. Try, from another one:\n\n")
 	for _, c := range channels {
 		fmt.Fprintf(out, "# %s\n%s\n\n", c.title, c.curl(s.url(), p.TargetID(), p.browser.JSON()))
 	}
 	fmt.Fprintf(out, "End with Ctrl-C.\n\n")
+	go s.report(ctx, out)
+	s.answer(ctx, out, p)
+	return nil
+}
+
+// answer has the phone take every push message, until the context ends.
+func (s *stack) answer(ctx context.Context, out io.Writer, p *phone) {
 	for {
 		message, err := s.google.Wait(ctx, p.pushToken)
 		if err != nil {
-			return nil // the context ended: that is the way out
+			return
 		}
 		fmt.Fprintf(out, "phone: push %q arrived, %s\n", message.Notification.Title, take(ctx, p.Device, message.Data))
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 	"github.com/oob-dispatch/oob-dispatch/simulator/pushservice"
@@ -40,19 +41,21 @@ const visualCodeDigits = 4
 type stack struct {
 	address string // of Caddy, host:port
 	folder  string // for what Caddy keeps and reads
+	files   string // where files go that a Caddyfile names, with --only
 
 	nevis   *nevis.Server
 	google  *google.Server
 	mail    *mail.Server
 	gateway *gateway.Server
 	browser *pushservice.Server
-	vapid   string // the public key that browsers subscribe with
+	idm     *idm.Server // with --only
+	vapid   string      // the public key that browsers subscribe with
+	page    *page
 }
 
-// start runs the stack, Caddy on the given address of the loopback interface:
-// nobody has to log in to the simulated parties.
+// start runs the stack, Caddy on the given address.
 func start(address string, mode nevis.Mode, logLevel string) (s *stack, err error) {
-	host, err := loopbackHost(address)
+	site, host, err := siteOf(address)
 	if err != nil {
 		return nil, err
 	}
@@ -68,21 +71,25 @@ func start(address string, mode nevis.Mode, logLevel string) (s *stack, err erro
 	if s.folder, err = os.MkdirTemp("", "oob-dispatch-demo-"); err != nil {
 		return s, err
 	}
+	hash := rand.Text() + rand.Text()
 	secret := "whsec_" + base64.StdEncoding.EncodeToString([]byte(rand.Text()+rand.Text()))
 	if err := s.startThirdParties(secret); err != nil {
 		return s, err
 	}
-	if err := s.writeFiles(secret); err != nil {
+	if err := s.writeFiles(secret, hash); err != nil {
+		return s, err
+	}
+	if s.page, err = startPage(s, hash, mode); err != nil {
 		return s, err
 	}
 	gone := s.google.Register()
 	s.google.Unregister(gone)
 	return s, load(map[string]any{
-		"Address": address, "Host": host, "LogLevel": logLevel, "VisualCode": visualCodeDigits,
-		"Folder": s.folder, "Storage": filepath.Join(s.folder, "storage"),
+		"Site": site, "Host": host, "LogLevel": logLevel, "VisualCode": visualCodeDigits,
+		"Folder": s.folder, "Storage": s.storage(),
 		"Google": s.google.URL(), "GoneToken": gone,
 		"Mail": s.mail.Addr(), "Gateway": s.gateway.URL(), "PushService": s.browser.Host(),
-		"NevisFIDO": s.nevis.Addr(),
+		"Page": s.page.addr(),
 	})
 }
 
@@ -104,7 +111,7 @@ func (s *stack) startThirdParties(secret string) (err error) {
 }
 
 // writeFiles writes what the Caddyfile names.
-func (s *stack) writeFiles(secret string) error {
+func (s *stack) writeFiles(secret, hash string) error {
 	vapid, err := webpush.NewVAPID("mailto:login@bank.example.com")
 	if err != nil {
 		return err
@@ -125,6 +132,7 @@ func (s *stack) writeFiles(secret string) error {
 		"push-ca.pem":    s.browser.CA(),
 		"vapid.json":     vapid,
 		"webhook-secret": []byte(secret),
+		"hash.key":       []byte(hash),
 	} {
 		if err := os.WriteFile(filepath.Join(s.folder, name), content, 0o600); err != nil {
 			return err
@@ -152,12 +160,21 @@ func load(values map[string]any) error {
 	return nil
 }
 
-// stop ends everything and removes the folder.
+// stop ends everything. The page goes first: its events
+// would have Caddy wait.
 func (s *stack) stop() {
+	if s.page != nil {
+		s.page.Close()
+	}
 	if err := caddy.Stop(); err != nil {
 		log.Print(err)
 	}
-	for _, party := range []interface{ Close() }{s.nevis, s.google, s.mail, s.gateway, s.browser} {
+	s.close()
+}
+
+// close ends the simulated parties and removes the folder.
+func (s *stack) close() {
+	for _, party := range []interface{ Close() }{s.nevis, s.google, s.mail, s.gateway, s.browser, s.idm} {
 		if !reflect.ValueOf(party).IsNil() {
 			party.Close()
 		}
@@ -171,16 +188,27 @@ func (s *stack) stop() {
 
 func (s *stack) url() string { return "http://" + s.address }
 
-// loopbackHost returns the host of an address as a URL has it.
-func loopbackHost(address string) (string, error) {
+// siteOf returns the addresses of a site in a Caddyfile, and where it binds. A
+// site on the loopback interface answers to that host and to localhost only, so
+// that no page of another site reaches it under a name of its own.
+func siteOf(address string) (sites, host string, err error) {
 	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", fmt.Errorf("--listen takes host:port, such as 127.0.0.1:8080: %w", err)
+	if err != nil || host == "" {
+		return "", "", fmt.Errorf("--listen %s: it takes host:port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for all interfaces", address)
 	}
-	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return "", fmt.Errorf("--listen %s: the demo listens on this machine only; write 127.0.0.1, [::1] or localhost", address)
+	host = strings.TrimSuffix(address, ":"+port) // as in a URL
+	switch {
+	case !isLoopback(strings.Trim(host, "[]")):
+		return "http://:" + port, host, nil
+	case host == "localhost":
+		return "http://" + address, host, nil
 	}
-	return strings.TrimSuffix(address, ":"+port), nil
+	return "http://" + address + ", http://localhost:" + port, host, nil
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // freeAddress finds a free port of the loopback interface.

@@ -149,6 +149,9 @@ func (s *stack) register(ctx context.Context, way device.Way) (*phone, error) {
 	if err := d.Register(ctx, s.url()+"/nevisfido", device.Registration{Way: way}); err != nil {
 		return nil, fmt.Errorf("registering the phone: %w", err)
 	}
+	if s.browser == nil {
+		return &phone{d, pushToken, nil}, nil
+	}
 	browser, err := s.browser.Subscribe(s.vapid)
 	return &phone{d, pushToken, browser}, err
 }

@@ -5,6 +5,7 @@ package double
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/pem"
 	"fmt"
@@ -74,6 +75,10 @@ func NewIntake(regular http.Handler) *Intake { return &Intake{regular: regular} 
 // Script appends faults for the next requests, one each, in order.
 func (i *Intake) Script(faults ...fault.Fault) { i.script.Add("", faults...) }
 
+// Always sets the fault of every request for which Script left none;
+// [fault.None] ends that.
+func (i *Intake) Always(f fault.Fault) { i.script.Always("", f) }
+
 // Requests returns what arrived, in order, whatever became of it; of very many
 // the latest.
 func (i *Intake) Requests() []Request {
@@ -108,16 +113,17 @@ func Keep[T any](list []T, v T) []T {
 	return append(list, v)
 }
 
-// Server is a double that listens on a free port of 127.0.0.1.
+// Server is a double that listens.
 type Server struct {
 	*Intake
 	web *httptest.Server
 }
 
-// Listen returns a server; [Serve] has to follow. With a configuration, which has
-// to have a certificate, it speaks HTTPS and HTTP/2.
-func Listen(config *tls.Config) (*Server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// Listen returns a server on an address, host:port; "" is a free port of
+// 127.0.0.1. [Serve] has to follow. With a configuration, which has to have a
+// certificate, it speaks HTTPS and HTTP/2.
+func Listen(address string, config *tls.Config) (*Server, error) {
+	l, err := net.Listen("tcp", cmp.Or(address, "127.0.0.1:0"))
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}

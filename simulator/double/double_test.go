@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func start(t *testing.T, config *tls.Config) *Server {
 	t.Helper()
-	s, err := Listen(config)
+	s, err := Listen("", config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,8 @@ import (
 
 // Options configure a Server. The zero value takes every message.
 type Options struct {
+	// Address is where to listen, host:port. Default: a free port of 127.0.0.1.
+	Address string
 	// Secrets are keys of the form whsec_<base64>. Where there are any, every
 	// message has to bear a fresh signature by one of them.
 	Secrets []string
@@ -52,7 +54,7 @@ func Start(o Options) (*Server, error) {
 		s.keys = append(s.keys, key)
 	}
 	var err error
-	if s.Server, err = double.Listen(nil); err != nil {
+	if s.Server, err = double.Listen(o.Address, nil); err != nil {
 		return nil, err
 	}
 	double.Serve(s.Server, http.HandlerFunc(s.serve))

@@ -12,6 +12,10 @@ import (
 // test can see where a registration token (or an assertion) ends up.
 func (s *Server) Script(faults ...fault.Fault) { s.script.Add(atSend, faults...) }
 
+// Always sets the fault of every send that is in order and for which neither
+// Script nor ScriptFor left one; [fault.None] ends that.
+func (s *Server) Always(f fault.Fault) { s.script.Always(atSend, f) }
+
 // ScriptFor sets the faults of the next sends to a registration token. They
 // come before those of Script.
 func (s *Server) ScriptFor(token string, faults ...fault.Fault) { s.script.Add(token, faults...) }

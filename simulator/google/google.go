@@ -22,6 +22,8 @@ import (
 
 // Options configure a Server. The zero value is a server without TLS.
 type Options struct {
+	// Address is where to listen, host:port. Default: a free port of 127.0.0.1.
+	Address string
 	// TLS makes the server speak HTTPS and HTTP/2, with a certificate for
 	// 127.0.0.1 and localhost that CA vouches for.
 	TLS bool
@@ -68,7 +70,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Server, err = double.Listen(config); err != nil {
+	if s.Server, err = double.Listen(o.Address, config); err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()

@@ -40,6 +40,8 @@ const (
 
 // Options configure a Server. The zero value asks for no login.
 type Options struct {
+	// Address is where to listen, host:port. Default: a free port of 127.0.0.1.
+	Address string
 	// ClientCA, PEM certificates, makes the server speak HTTPS and ask for a
 	// client certificate that one of them vouches for.
 	ClientCA []byte
@@ -106,7 +108,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Server, err = double.Listen(config); err != nil {
+	if s.Server, err = double.Listen(o.Address, config); err != nil {
 		return nil, err
 	}
 	double.Serve(s.Server, http.HandlerFunc(s.answer))

@@ -47,6 +47,10 @@ func Reply(answer string) Fault { return Fault{answer: answer} }
 // each fault.
 func (s *Server) Script(at Point, faults ...Fault) { s.script.Add(string(at), faults...) }
 
+// Always sets the fault for every time that the dialogue comes to a point for
+// which Script left none; [Pass] ends that.
+func (s *Server) Always(at Point, f Fault) { s.script.Always(string(at), f) }
+
 // strike has a fault happen, if there is one. It reports whether there was,
 // and whether the dialogue can go on.
 func (d *dialogue) strike(at Point) (struck, goOn bool) {

@@ -66,7 +66,7 @@ func (s *Server) envelopeFor(q *dispatchRequest, token string, target Target) (e
 	content["token"] = encode(token)
 	content["redeem_url"] = encode(frontend + basePath + "/token/redeem/" + string(q.operation))
 	key := target.sealingKey()
-	if key == nil || s.options.Mode == LTS21 && q.Dispatcher != nevisfido.BuiltInFCM {
+	if key == nil || s.is(LTS21) && q.Dispatcher != nevisfido.BuiltInFCM {
 		return envelope{content, mediaJSON, "1"}, nil
 	}
 	jwe, err := key.Seal(encode(content))

@@ -153,13 +153,13 @@ func (s *Server) resolve(q *dispatchRequest) (Target, nevisfido.DispatchResult) 
 }
 
 // hasDispatcher reports whether a dispatcher is configured: all that are built
-// in.
+// in. s.mu must be held.
 func (s *Server) hasDispatcher(name string) bool {
 	switch name {
 	case nevisfido.BuiltInFCM, nevisfido.BuiltInLink, nevisfido.BuiltInQRCode:
 		return true
 	case nevisfido.BuiltInLinkQR:
-		return s.options.Mode != LTS21
+		return s.mode != LTS21
 	}
 	return false
 }

@@ -43,6 +43,8 @@ const (
 
 // Options configure a Server. The zero value is a working nevisFIDO.
 type Options struct {
+	// Address is where to listen, host:port. Default: a free port of 127.0.0.1.
+	Address string
 	// Mode is the release to be. Default: V8_2511.
 	Mode Mode
 	// Users are the names of the known users. Default: "jeff".
@@ -60,6 +62,7 @@ type Server struct {
 	mux     *http.ServeMux
 
 	mu       sync.Mutex
+	mode     Mode
 	targets  map[string]*Target   // by id
 	owned    map[string][]*Target // by user, in the order of creation
 	seen     map[string]bool      // request ids of signed modifications
@@ -77,6 +80,7 @@ func Start(o Options) (*Server, error) {
 	}
 	s := &Server{
 		options: o,
+		mode:    o.Mode,
 		targets: map[string]*Target{},
 		owned:   map[string][]*Target{},
 		seen:    map[string]bool{},
@@ -84,7 +88,7 @@ func Start(o Options) (*Server, error) {
 	}
 	s.mux = s.routes()
 	var err error
-	if s.Server, err = double.Listen(nil); err != nil {
+	if s.Server, err = double.Listen(o.Address, nil); err != nil {
 		return nil, err
 	}
 	double.Serve(s.Server, http.HandlerFunc(s.serve))
@@ -100,6 +104,20 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	r = r.Clone(r.Context())
 	r.URL.Path, r.URL.RawPath = path.Clean("/"+strings.Join(segments, "/")), ""
 	s.mux.ServeHTTP(w, r)
+}
+
+// SetMode makes it another release from now on; what it keeps stays.
+func (s *Server) SetMode(m Mode) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mode = m
+}
+
+// is reports whether the server is the release.
+func (s *Server) is(m Mode) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mode == m
 }
 
 // Tokens returns how many tokens were created and how many of them redeemed.

@@ -22,29 +22,27 @@ const (
 type service struct {
 	consumes, produces string
 	protected          bool // for relying parties: asks for Options.Authorization
+	notLTS21           bool
 	serve              func(r *http.Request, body []byte) (status int, answer any)
 }
 
 func (s *Server) routes() *http.ServeMux {
-	services := map[string]service{
-		"POST /token/dispatch/{operation}": {mediaJSON, mediaJSON, true, s.dispatch},
-		"POST /token/dispatch/targets":     {mediaJSON, mediaJSON, true, s.createTarget},
-		"GET /token/dispatch/targets":      {"", mediaJSON, true, s.queryTargets},
-		// The body is signed: no session is needed.
-		"PATCH /token/dispatch/targets/{id}":  {mediaJOSE, "", false, s.modifyTarget},
-		"DELETE /token/dispatch/targets/{id}": {"", "", true, s.deleteTarget},
-		"POST /token/redeem/{operation}":      {mediaJSON, mediaUAF, false, s.redeem},
-		"POST /status":                        {mediaJSON, mediaJSON, false, s.status},
-		"POST /uaf/1.1/request/{operation}":   {mediaUAF, mediaUAF, true, s.requestInBand},
-		"POST /uaf/1.1/registration":          {mediaUAF, mediaUAF, false, s.answerRegistration},
-		"POST /uaf/1.1/authentication":        {mediaUAF, mediaUAF, false, s.answerAuthentication},
-	}
-	if s.options.Mode != LTS21 {
-		services["PATCH /devices/credentials/{id}"] = service{"", "", false, s.modifyDevice}
-		services["DELETE /devices/credentials/{id}"] = service{"", "", false, s.deleteDevice}
-	}
 	mux := http.NewServeMux()
-	for pattern, v := range services {
+	for pattern, v := range map[string]service{
+		"POST /token/dispatch/{operation}": {mediaJSON, mediaJSON, true, false, s.dispatch},
+		"POST /token/dispatch/targets":     {mediaJSON, mediaJSON, true, false, s.createTarget},
+		"GET /token/dispatch/targets":      {"", mediaJSON, true, false, s.queryTargets},
+		// The body is signed: no session is needed.
+		"PATCH /token/dispatch/targets/{id}":  {mediaJOSE, "", false, false, s.modifyTarget},
+		"DELETE /token/dispatch/targets/{id}": {"", "", true, false, s.deleteTarget},
+		"POST /token/redeem/{operation}":      {mediaJSON, mediaUAF, false, false, s.redeem},
+		"POST /status":                        {mediaJSON, mediaJSON, false, false, s.status},
+		"POST /uaf/1.1/request/{operation}":   {mediaUAF, mediaUAF, true, false, s.requestInBand},
+		"POST /uaf/1.1/registration":          {mediaUAF, mediaUAF, false, false, s.answerRegistration},
+		"POST /uaf/1.1/authentication":        {mediaUAF, mediaUAF, false, false, s.answerAuthentication},
+		"PATCH /devices/credentials/{id}":     {"", "", false, true, s.modifyDevice},
+		"DELETE /devices/credentials/{id}":    {"", "", false, true, s.deleteDevice},
+	} {
 		method, below, _ := strings.Cut(pattern, " ")
 		mux.HandleFunc(method+" "+basePath+below, s.guard(v))
 	}
@@ -58,6 +56,8 @@ func (s *Server) guard(v service) http.HandlerFunc {
 		var answer any
 		op := nevisfido.Operation(r.PathValue("operation"))
 		switch {
+		case v.notLTS21 && s.is(LTS21):
+			status = http.StatusNotFound
 		case v.protected && s.options.Authorization != "" && r.Header.Get("Authorization") != s.options.Authorization:
 			status = http.StatusUnauthorized
 		case v.produces != "" && !accepts(r.Header.Values("Accept"), v.produces):

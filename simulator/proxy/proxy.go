@@ -63,7 +63,7 @@ func Start(o Options) (*Server, error) {
 	}
 	s := &Server{options: o, forward: &http.Transport{DisableCompression: true}}
 	s.closing, s.end = context.WithCancel(context.Background())
-	if s.Server, err = double.Listen(config); err != nil {
+	if s.Server, err = double.Listen("", config); err != nil {
 		return nil, err
 	}
 	double.Serve(s.Server, fault.Handler(&s.refusal, http.HandlerFunc(s.serve), ""))

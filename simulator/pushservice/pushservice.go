@@ -34,7 +34,7 @@ func Start() (*Server, error) {
 	s := &Server{subscriptions: map[string]*Subscription{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /push/{id}", s.servePush)
-	if s.Server, err = double.Listen(config); err != nil {
+	if s.Server, err = double.Listen("", config); err != nil {
 		return nil, err
 	}
 	double.Serve(s.Server, mux)
