@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -77,6 +78,9 @@ const canaryConfig = `{
 }
 (site) {
 	bind 127.0.0.1
+	tracing {
+		span fido
+	}
 	log {
 		level DEBUG
 		%[3]s
@@ -217,6 +221,7 @@ type aviary struct {
 	mail     *mail.Server
 	gateway  *gateway.Server
 	browsers *pushservice.Server
+	spans    spans
 	vapid    string // public key
 
 	canaries map[string]string // by their kind
@@ -282,6 +287,10 @@ func (a *aviary) startParties() {
 	a.browsers, err = pushservice.Start()
 	must(err)
 	t.Cleanup(a.browsers.Close)
+	collector := httptest.NewServer(&a.spans)
+	t.Cleanup(collector.Close)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20") // milliseconds
 	a.redis.args = append(a.redis.args, "--requirepass", canaryRedisPassword)
 	a.redis.start(t)
 }
@@ -621,6 +630,7 @@ func (a *aviary) read(p *phone) {
 		}
 		a.sinks["answer of "+path] = string(text)
 	}
+	waitFor(t, "the spans", func() bool { return slices.Contains(a.spans.names(), "oob.attempt") })
 	of := "/oob/targets/" + p.TargetID()
 	for _, call := range [][3]string{
 		{"GET", "/config/"},
@@ -764,6 +774,7 @@ func TestSecretsStayOut(t *testing.T) {
 	a.read(p)
 	a.crash(p)
 	a.readFiles()
+	a.sinks["traces"] = a.spans.text()
 	for sink, text := range a.sinks {
 		if text == "" {
 			t.Errorf("%s is empty", sink)
