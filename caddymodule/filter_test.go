@@ -65,8 +65,8 @@ func TestExampleFiltersLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	send := func(query, header string) {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/status?a=shown"+query, nil)
+	sendTo := func(path, header string) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,12 +79,18 @@ func TestExampleFiltersLogs(t *testing.T) {
 		}
 		answer.Body.Close()
 	}
+	send := func(query, header string) { sendTo("/status?a=shown"+query, header) }
 	for _, header := range append(documentedHeaders(t), "Sectoken", "X-Token", "Device-Signature", "Authorization") {
 		send("", header)
 		send("", strings.ToLower(header))
 	}
 	for _, member := range []string{"username", "Username", "USERNAME", "userId", "extId", "loginId", "dispatchTokenResponse", "%75sername"} {
 		send("&"+member+"=hunter2-"+member+"&b=shown", "")
+	}
+	for _, path := range []string{"/nevisfido/token/dispatch/targets/", "/nevisfido/token/dispatch/Targets//", "/nevisfido/devices/credentials/"} {
+		for _, end := range []string{"", "/", "/?c=shown", ";v=1"} {
+			sendTo(path+"hunter2-%2F+1"+end, "")
+		}
 	}
 	send("&last=one", "")
 	if !appears(path, "last=one", 5*time.Second) {
@@ -96,7 +102,7 @@ func TestExampleFiltersLogs(t *testing.T) {
 			t.Errorf("logged: %s", line)
 		}
 	}
-	if !strings.Contains(content, "b=shown") {
+	if !strings.Contains(content, "b=shown") || !strings.Contains(content, "c=shown") {
 		t.Error("what is not secret is masked as well")
 	}
 }
