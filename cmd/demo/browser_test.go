@@ -33,6 +33,7 @@ type sight struct {
 	Result, TookOver, Story, Channels string
 	TokenFound                        string // "no" or "yes" for each thing that left
 	Parts                             int    // of JWEs
+	Timeline                          []int  // milliseconds: the whole, before the attempts, each attempt
 	Health, Step3                     string
 
 	Failure, LaptopCode, PhoneCode string
@@ -47,8 +48,12 @@ type visits struct {
 	Channels   map[string]sight
 	Operations map[string]sight
 	Switches   map[string]sight
-	Nonsense   map[string]string
-	Twice      struct {
+	Storeless  struct {
+		Opened, Unregistered, Registering, Notice string
+		After                                     sight
+	}
+	Nonsense map[string]string
+	Twice    struct {
 		Told  []string
 		First sight
 		Other int
@@ -79,6 +84,7 @@ var turns = []turned{
 	{Name: "FCM says 429", Turns: map[string]string{"fcm": "429"}, Channel: "push", result: "dispatchError", story: "429"},
 	{Name: "FCM says 503, with a fallback", Turns: map[string]string{"fcm": "503"}, Channel: "push-then-mail", Look: true, result: "dispatched", by: "mail", story: "push failed"},
 	{Name: "FCM is silent, with a fallback", Turns: map[string]string{"fcm": "silent"}, Channel: "push-then-mail", result: "dispatched", by: "mail", story: "push failed (timeout)"},
+	{Name: "FCM is silent, in a fan-out", Turns: map[string]string{"fcm": "silent"}, Channel: "everywhere", result: "dispatchError", story: "push"},
 	{Name: "FCM fails, and the mail server refuses", Turns: map[string]string{"fcm": "503", "mail": "refuses"}, Channel: "push-then-mail", result: "dispatched", by: "sms", story: "554"},
 	{Name: "the mail server refuses", Turns: map[string]string{"mail": "refuses"}, Channel: "mail", result: "dispatchError", story: "554"},
 	{Name: "the gateway says no", Turns: map[string]string{"sms": "rejected"}, Channel: "sms", result: "dispatchError", story: "sms"},
@@ -162,6 +168,17 @@ func TestPageInABrowser(t *testing.T) {
 	}
 	if got := v.Switches["nevisFIDO seals"].Step3; !strings.Contains(got, "nevisFIDO had sealed it") {
 		t.Errorf("nevisFIDO seals: step 3 is %q", got)
+	}
+
+	if got := v.Switches["FCM is silent, in a fan-out"].Timeline; len(got) < 5 || got[1] > got[0]/2 {
+		t.Errorf("FCM is silent, in a fan-out: of %v ms most went by before the attempts", got)
+	}
+	wantSentence(t, "opened without a store", v.Storeless.Opened)
+	wantSentence(t, "a phone that is not registered", v.Storeless.Unregistered)
+	wantSentence(t, "registering without a store", v.Storeless.Registering)
+	wantDelivered(t, "with the store again", v.Storeless.After)
+	if v.Storeless.Notice != "" {
+		t.Errorf("with the store again the page says %q", v.Storeless.Notice)
 	}
 
 	for what := range nonsense {

@@ -43,7 +43,6 @@ async function phoneFor(kind) {
     try {
       made.targetId = await nevisfido.register(made, handset.pushToken, key);
     } catch (error) {
-      if (error.status === 503) throw new Error('The phone cannot be registered: the sidecar cannot write its store, and takes no registration.');
       throw new Error(`The phone cannot be registered. ${error.message}`);
     }
     made.condition = condition;
@@ -121,6 +120,7 @@ async function ask(form) {
   const what = form.get('operation');
   const channel = form.get('channel');
   laptop.stopWatching();
+  notice();
   clearSteps();
   clearPhone();
   show('shown');
@@ -132,7 +132,7 @@ async function ask(form) {
   const since = Date.now();
   const body = nevisfido.request(what, channel, targetId);
   answer = await nevisfido.dispatch(what, body, channel === 'browser' ? { 'X-Subscription': JSON.stringify(handset.subscription) } : {});
-  laptop.showAnswer(answer, channel);
+  laptop.showAnswer(answer, channel, what);
   if (answer.sessionId && answer.dispatchResult === 'dispatched') {
     laptop.watch(answer.sessionId);
   }
@@ -263,6 +263,8 @@ async function connect() {
     phone = await phoneFor('RSA');
     showOwner(phone);
   } catch (error) {
+    phone = undefined;
+    show('owner', 'This phone is not registered yet.');
     notice(error.message);
   }
   $('start').disabled = false;
@@ -271,6 +273,7 @@ async function connect() {
 // byHand opens what the user gives to the phone.
 async function byHand(find, via) {
   try {
+    if (!phone) throw new Error('This phone is not registered yet. Send a message first.');
     await openArtefact(await find(), via, context());
   } catch (error) {
     show('opened', h('p', { class: 'failure', role: 'alert', id: 'phone-failure' }, error.message));
@@ -279,13 +282,13 @@ async function byHand(find, via) {
 
 async function renew() {
   try {
+    if (!phone) throw new Error('This phone is not registered yet. Send a message first.');
     const { pushToken } = await post(`/demo/handsets/${handset.id}/token`, {});
     handset.pushToken = pushToken;
     await nevisfido.modify(phone, { target: pushToken });
     show('opened', h('p', { role: 'status', id: 'renewed' }, 'The app was installed again. nevisFIDO and the sidecar know its new push token.'));
   } catch (error) {
-    show('opened', h('p', { class: 'failure', role: 'alert', id: 'phone-failure' }, error.status === 503
-      ? 'The sidecar cannot write its store: the new push token is not known. Try again later.' : error.message));
+    show('opened', h('p', { class: 'failure', role: 'alert', id: 'phone-failure' }, error.message));
   }
 }
 

@@ -59,6 +59,7 @@ async function send(page, channel, { operation = 'login', target = 'RSA' } = {})
     result: await page.locator('[data-result]').getAttribute('data-result'),
     tookOver: (await texts(page, '.took-over')).trim(),
     story,
+    timeline: await page.locator('#timeline h3, #timeline .ms').evaluateAll((all) => all.map((m) => Number(m.innerText.replace(/[^0-9]/g, '')))),
     channels: await page.locator('#artefacts article').evaluateAll((all) => all.map((a) => a.dataset.channel).sort().join(' ')),
     tokenFound: await page.locator('[data-found]').evaluateAll((all) => all.map((p) => p.dataset.found).join(' ')),
     parts: await page.locator('.jwe tbody tr').count(),
@@ -142,6 +143,30 @@ const scenes = {
       expected = /(?!)/;
     }
     return seen;
+  },
+
+  // A page that is opened while the store fails, and goes on when it works.
+  async storeless(page) {
+    expected = /demo\/health|targets|registration/;
+    await turn(page, 'store', 'fails');
+    await page.waitForSelector('#health.bad');
+    await page.reload();
+    await page.waitForSelector('#notice:visible');
+    await ready(page);
+    const opened = await texts(page, '#notice');
+    await page.locator('details.extras').evaluate((d) => { d.open = true; });
+    await page.click('#renew');
+    const unregistered = await texts(page, '#phone-failure');
+    await send(page, 'app-qr', { operation: 'registration' });
+    await take(page);
+    await page.click('#confirm');
+    await page.waitForSelector('#redeemed.failure');
+    const registering = await texts(page, '#redeemed');
+    await turn(page, 'store', 'works');
+    await page.waitForSelector('#health.good');
+    expected = /(?!)/;
+    const after = { ...await send(page, 'push'), ...await take(page), ...await confirm(page) };
+    return { opened, unregistered, registering, after, notice: await texts(page, '#notice') };
   },
 
   // What nobody should give to the phone.
