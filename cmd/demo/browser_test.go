@@ -283,12 +283,13 @@ func browse(t *testing.T) (v visits) {
 var pageChannels = []string{"push", "mail", "paper", "sms", "app-qr", "app-link", "browser", "push-then-mail", "everywhere"}
 
 // wantScreen checks that the QR code on the screen, as jsQR reads it from a
-// picture of the screen, is the one that the caller got.
+// picture of the screen, is the one that the caller got, and that the page's
+// camera reads it.
 func wantScreen(t *testing.T, output []byte) {
 	t.Helper()
 	var v struct {
 		Channels struct {
-			QR struct{ Screen, Answered string }
+			QR struct{ Screen, Answered, Refused, Camera string }
 		}
 	}
 	if err := json.Unmarshal(output, &v); err != nil {
@@ -301,6 +302,10 @@ func wantScreen(t *testing.T, output []byte) {
 	answered, err := scan(picture)
 	if err != nil || answered != v.Channels.QR.Screen || !strings.HasPrefix(answered, "https://app.example.com/open?dispatchTokenResponse=") {
 		t.Errorf("the screen shows a QR code of %q, answered was %q (%v)", v.Channels.QR.Screen, answered, err)
+	}
+	wantSentence(t, "a camera that it may not use", v.Channels.QR.Refused)
+	if !strings.Contains(v.Channels.QR.Camera, "by camera") {
+		t.Errorf("with the camera step 8 is %q", v.Channels.QR.Camera)
 	}
 }
 

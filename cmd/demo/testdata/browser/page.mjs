@@ -2,7 +2,7 @@
 // there. The job comes on the standard input and the result goes to the
 // standard output, in JSON; see browser_test.go.
 
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -14,9 +14,11 @@ const job = JSON.parse(await text(process.stdin));
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const began = Date.now();
 
+const video = join(job.pictures, 'camera.y4m'); // what the camera sees
 const browser = await chromium.launch({
   executablePath: job.chromium,
-  args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+    '--use-fake-device-for-media-stream', `--use-file-for-fake-video-capture=${video}`],
 });
 
 const complaints = [];
@@ -104,7 +106,7 @@ const scenes = {
     const seen = {};
     for (const channel of job.channels) {
       seen[channel] = { ...await send(page, channel), ...await take(page) };
-      if (channel === 'app-qr') seen.qr = await readScreen(page);
+      if (channel === 'app-qr') seen.qr = { ...await readScreen(page), ...await useCamera(page) };
       Object.assign(seen[channel], await confirm(page));
       if (['push', 'mail', 'paper', 'app-qr'].includes(channel)) await check(page, channel);
     }
@@ -240,6 +242,30 @@ async function readScreen(page) {
     screen: jsQR(new Uint8ClampedArray(picture.data), picture.width, picture.height)?.data ?? '',
     answered: (await page.locator('#qr').getAttribute('src')).split(',')[1],
   };
+}
+
+// useCamera has the page's camera look at the QR code on the laptop's screen,
+// at first without being allowed to.
+async function useCamera(page) {
+  const code = PNG.sync.read(Buffer.from((await page.locator('#qr').getAttribute('src')).split(',')[1], 'base64'));
+  const margin = 40;
+  const zoom = 2;
+  const [width, height] = [code.width, code.height].map((side) => side * zoom + 2 * margin);
+  const luma = Buffer.alloc(width * height, 255);
+  for (let y = 0; y < code.height * zoom; y++) {
+    for (let x = 0; x < code.width * zoom; x++) {
+      luma[(y + margin) * width + x + margin] = code.data[4 * (Math.floor(y / zoom) * code.width + Math.floor(x / zoom))];
+    }
+  }
+  await writeFile(video, Buffer.concat([Buffer.from(`YUV4MPEG2 W${width} H${height} F5:1 Ip A1:1 C420\nFRAME\n`), luma, Buffer.alloc(width * height / 2, 128)]));
+  await page.locator('details.extras').evaluate((d) => { d.open = true; });
+  await page.click('#camera');
+  await page.waitForSelector('#phone-failure');
+  const refused = await texts(page, '#phone-failure');
+  await page.context().grantPermissions(['camera']);
+  await page.click('#camera');
+  await page.waitForSelector('#confirm');
+  return { refused, camera: await texts(page, '#step-8') };
 }
 
 // keyboard is a user without a mouse, in the dark.
