@@ -1,6 +1,6 @@
 # The words that people try. test.sh and xcaddy.sh do the work; see
 # CONTRIBUTING.md and docs/install.md.
-.PHONY: build test test-all lint bench demo third-party image release context sbom vulncheck
+.PHONY: build test test-all lint bench demo third-party image demo-image release context sbom vulncheck
 
 # Tools of the release, built by go run at these versions.
 cyclonedx   = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
@@ -19,6 +19,7 @@ DIST        ?= dist
 ARCHS        = amd64 arm64
 ARCH        ?= $(shell go env GOARCH)
 IMAGE       ?= oob-dispatch:$(VERSION:v%=%)
+DEMO_IMAGE  ?= oob-dispatch-demo:latest
 BUILD_IMAGE ?= buildah bud
 CA_BUNDLE   ?= /etc/ssl/certs/ca-certificates.crt
 
@@ -53,6 +54,11 @@ image: $(DIST)/image/$(ARCH)/caddy context ## the container image, as IMAGE; BUI
 	$(BUILD_IMAGE) --platform linux/$(ARCH) --build-arg TARGETARCH=$(ARCH) \
 		--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \
 		-t $(IMAGE) -f deploy/image/Containerfile $(DIST)/image
+
+demo-image: context ## the simulated parties of deploy/compose, as DEMO_IMAGE
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -tags $(tags) -o $(DIST)/image/$(ARCH)/demo ./cmd/demo
+	$(BUILD_IMAGE) --platform linux/$(ARCH) --build-arg TARGETARCH=$(ARCH) \
+		-t $(DEMO_IMAGE) -f deploy/compose/Containerfile $(DIST)/image
 
 $(DIST)/image/%/caddy: FORCE
 	GOOS=linux GOARCH=$* ./xcaddy.sh --output $@

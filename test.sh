@@ -95,8 +95,9 @@ step "the binary and Caddyfile.example"
 
 export OOB_TEST_ALL=1 # a test that cannot run is a failure here
 
-step "what deploy/ is checked with"
+step "what deploy/ and traces are checked with"
 go -C deploy/kube/apiserver build -trimpath -o /dev/null . # minutes with a cold cache, none with a warm one
+go -C integration/collector build -trimpath -o /dev/null .
 
 step "tests"
 go test -race -count=1 -timeout 30m ./...

@@ -236,10 +236,10 @@ func adminImport(w http.ResponseWriter, r *http.Request) error {
 		Overwrite: transfer.Newer, Jobs: importJobs, DryRun: query.Has("dry_run"), Strict: query.Has("strict"),
 		Stored: func(before, t *targets.Target) {
 			e := targets.Event{Name: targets.EventLearned, Ref: t.Ref(), User: t.Username, Source: targets.SourceImport, Thumbprint: t.Thumbprint}
-			h.exchange.Targets.Events(e)
+			h.exchange.Targets.Events(r.Context(), e)
 			if before != nil && before.Thumbprint != "" && before.Thumbprint != t.Thumbprint {
 				e.Name = targets.EventKeyChanged
-				h.exchange.Targets.Events(e)
+				h.exchange.Targets.Events(r.Context(), e)
 			}
 		},
 	}

@@ -50,6 +50,7 @@ func (t auditTrail) exchanged(r exchange.Record) {
 		known("target", r.Target),
 		known("token", r.Token),
 		known("session", r.Session),
+		known("trace_id", r.TraceID),
 		known("thumbprint", r.Thumbprint),
 		known("alg", r.Alg),
 		known("enc", r.Enc),
@@ -90,11 +91,13 @@ func fallbackFields(f delivery.Fallback) []zap.Field {
 	return []zap.Field{zap.String("from", f.From), zap.String("to", f.To), known("reason", f.Reason)}
 }
 
-// target writes a change of a dispatch target. target and user are keyed hashes.
-func (t auditTrail) target(e targets.Event, target, user string) {
+// target writes a change of a dispatch target. target and user are keyed hashes;
+// traceID is "" where there is no trace.
+func (t auditTrail) target(e targets.Event, target, user, traceID string) {
 	t(time.Now(), string(e.Name), []zap.Field{
 		known("user", user),
 		known("target", target),
+		known("trace_id", traceID),
 		zap.String("source", e.Source),
 		known("reason", e.Reason),
 		known("thumbprint", e.Thumbprint),

@@ -74,7 +74,7 @@ func unlost(t *testing.T) func(int64, error) {
 var fullRecord = exchange.Record{
 	Time:      time.Date(2026, 3, 4, 5, 6, 7, 890e6, time.FixedZone("", 3600)),
 	Operation: nevisfido.Authentication, Dispatcher: "chain", Delivered: "mail",
-	User: "userHash", Target: "targetHash", Token: "tokenHash", Session: "sessionHash",
+	User: "userHash", Target: "targetHash", Token: "tokenHash", Session: "sessionHash", TraceID: "traceID",
 	Result: nevisfido.Dispatched, Class: dispatchers.Delivered,
 	Took: 112 * time.Millisecond,
 	Report: delivery.Report{
@@ -106,7 +106,7 @@ func TestAuditLineMembers(t *testing.T) {
 	trail := fileTrail(file)
 	trail.exchanged(fullRecord)
 	trail.exchanged(limitedRecord)
-	trail.target(keyEvent, "targetHash", "userHash")
+	trail.target(keyEvent, "targetHash", "userHash", "traceID")
 	file.Close()
 
 	chained := regexp.MustCompile(`(?m)^\{"seq":\d+,(.*),"prev":"[0-9a-f]{64}","hash":"[0-9a-f]{64}"\}$`)
@@ -116,7 +116,7 @@ func TestAuditLineMembers(t *testing.T) {
 	}
 	want := []string{
 		`"time":"2026-03-04T04:06:08.002Z","event":"dispatch","operation":"authentication","dispatcher":"chain","delivered":"mail",` +
-			`"user":"userHash","target":"targetHash","token":"tokenHash","session":"sessionHash","thumbprint":"thumbprint","alg":"ECDH-ES+A256KW","enc":"A256GCM","encryption":"sealed",` +
+			`"user":"userHash","target":"targetHash","token":"tokenHash","session":"sessionHash","trace_id":"traceID","thumbprint":"thumbprint","alg":"ECDH-ES+A256KW","enc":"A256GCM","encryption":"sealed",` +
 			`"result":"dispatched","class":"delivered",` +
 			`"attempts":[{"dispatcher":"push","class":"temporary","reason":"timeout","cause":"it took too long","ms":70},{"dispatcher":"mail","class":"delivered","ms":30}],` +
 			`"fallbacks":[{"from":"push","to":"mail","reason":"timeout"}],"ms":112`,
@@ -131,7 +131,7 @@ func TestAuditLineMembers(t *testing.T) {
 			t.Errorf("line\n%s\nwant\n%s", got[i+1], line)
 		}
 	}
-	event := regexp.MustCompile(`^"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","event":"key_changed","user":"userHash","target":"targetHash","source":"create","reason":"reason","thumbprint":"thumbprint"$`)
+	event := regexp.MustCompile(`^"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","event":"key_changed","user":"userHash","target":"targetHash","trace_id":"traceID","source":"create","reason":"reason","thumbprint":"thumbprint"$`)
 	if !event.MatchString(got[3]) {
 		t.Errorf("the line of a key change is %s", got[3])
 	}
@@ -160,7 +160,7 @@ func TestAuditLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	trail.exchanged(fullRecord)
-	trail.target(keyEvent, "targetHash", "userHash")
+	trail.target(keyEvent, "targetHash", "userHash", "traceID")
 	entries := logged.All()
 	if len(entries) != 2 || entries[0].LoggerName != "http.handlers.oob_dispatch.trail" || entries[0].Message != "dispatch" || entries[1].Message != "key_changed" {
 		t.Fatalf("%+v", entries)

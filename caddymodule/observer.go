@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
 	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -69,18 +71,19 @@ func (o *observer) noticed(n delivery.Notice) {
 }
 
 // target takes a change of a dispatch target.
-func (o *observer) target(e targets.Event) {
+func (o *observer) target(ctx context.Context, e targets.Event) {
 	o.metrics.target(e)
 	target, user := o.hash.Of("target", e.Ref.ID), o.hash.Of("user", e.User)
 	if o.trail != nil {
-		o.trail.target(e, target, user)
+		o.trail.target(e, target, user, tracing.ID(ctx))
 	}
 	o.emit.target(e, target, user)
 	o.keyChanged(e)
-	write := o.log.Info
+	log := tracing.Log(ctx, o.log)
+	write := log.Info
 	switch e.Name {
 	case targets.EventKeyRefused, targets.EventSignatureKeyRefused, targets.EventKeyChanged, targets.EventStale, targets.EventDropped:
-		write = o.log.Warn
+		write = log.Warn
 	default:
 	}
 	attrs := []any{

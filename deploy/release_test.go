@@ -81,6 +81,7 @@ func TestRelease(t *testing.T) {
 	t.Run("package", func(t *testing.T) { install(t, native+".deb", binary) })
 	t.Run("bill of materials", func(t *testing.T) { materials(t, native+".cdx.json") })
 	t.Run("image", func(t *testing.T) { runImage(t, machine, native+".oci.tar") })
+	t.Run("compose", func(t *testing.T) { runCompose(t, machine, dist) })
 }
 
 // unpack returns the files of an archive by name.
@@ -131,10 +132,7 @@ func inEmptyRoot(t *testing.T, binary []byte) {
 func install(t *testing.T, file string, binary []byte) {
 	root := t.TempDir()
 	for _, program := range []string{"/bin/sh", "/usr/bin/id", "/usr/sbin/useradd"} {
-		libraries := command{}.run(t, "ldd", program)
-		for _, name := range append(regexp.MustCompile(`/\S+`).FindAllString(libraries, -1), program) {
-			write(t, filepath.Join(root, name), string(read(t, name)), 0o755)
-		}
+		copyProgram(t, root, program)
 	}
 	write(t, filepath.Join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n", 0o644)
 	write(t, filepath.Join(root, "etc/group"), "root:x:0:\n", 0o644)
@@ -170,6 +168,15 @@ func install(t *testing.T, file string, binary []byte) {
 		if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is there after a purge: %v", left, err)
 		}
+	}
+}
+
+// copyProgram copies a program with its libraries into another root.
+func copyProgram(t *testing.T, root, program string) {
+	t.Helper()
+	libraries := command{}.run(t, "ldd", program)
+	for _, name := range append(regexp.MustCompile(`/\S+`).FindAllString(libraries, -1), program) {
+		write(t, filepath.Join(root, name), string(read(t, name)), 0o755)
 	}
 }
 

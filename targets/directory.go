@@ -28,7 +28,10 @@ type Directory struct {
 	Unsynced  *Unsynced        // nil for one of its own
 	MaxKeyAge time.Duration    // 0 for any
 	Now       func() time.Time // nil means time.Now
-	Events    func(Event)      // may be nil; called by whichever goroutine made the change
+
+	// Events may be nil. It is called by whichever goroutine made the change, with
+	// the context of the call.
+	Events func(context.Context, Event)
 
 	keys keyCache
 	own  Unsynced
@@ -100,7 +103,7 @@ func (d *Directory) ask(ctx context.Context, ref Ref, known *Target) (*Target, e
 		if known != nil && !s.live() {
 			continue
 		}
-		t, err := s.Find(ctx, ref)
+		t, err := s.find(ctx, ref)
 		switch {
 		case err == nil:
 			return d.keep(ctx, ref, known, t, s.Name)
@@ -214,7 +217,7 @@ func (d *Directory) swap(ctx context.Context, ref Ref, doing string, edit func(c
 		return unavailable(doing, err)
 	}
 	d.pending().written(ref, waiting)
-	d.emit(events)
+	d.emit(ctx, events)
 	return nil
 }
 

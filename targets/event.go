@@ -1,5 +1,7 @@
 package targets
 
+import "context"
+
 // EventName is what happened to a target. The set is closed, so a name is fit
 // for a metric label.
 type EventName string
@@ -56,11 +58,11 @@ type Event struct {
 	Thumbprint string
 }
 
-func (d *Directory) emit(events []Event) {
+func (d *Directory) emit(ctx context.Context, events []Event) {
 	if d.Events == nil {
 		return
 	}
 	for _, e := range events {
-		d.Events(e)
+		d.Events(ctx, e)
 	}
 }

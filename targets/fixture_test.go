@@ -1,6 +1,7 @@
 package targets_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -64,7 +65,7 @@ func newFixture(sources ...targets.NamedSource) *fixture {
 	f.Directory = &targets.Directory{
 		Store: f.store, Sources: sources, Namespace: "bank", Unsynced: new(targets.Unsynced),
 		Now:    func() time.Time { return f.now },
-		Events: func(e targets.Event) { f.events = append(f.events, e) },
+		Events: func(_ context.Context, e targets.Event) { f.events = append(f.events, e) },
 	}
 	return f
 }

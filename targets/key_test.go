@@ -163,7 +163,7 @@ func unspoken(jwk []byte) json.RawMessage {
 
 func TestUnidentified(t *testing.T) {
 	f := newFixture()
-	f.Unidentified(targets.SourceRegistration, targets.WhyNoID)
+	f.Unidentified(t.Context(), targets.SourceRegistration, targets.WhyNoID)
 	want := targets.Event{Name: targets.EventUnidentified, Ref: targets.Ref{Namespace: "bank"}, Source: "registration", Reason: "no_id"}
 	if len(f.events) != 1 || f.events[0] != want {
 		t.Errorf("events %+v", f.events)

@@ -111,7 +111,7 @@ func (d *Directory) Learn(ctx context.Context, desc *nevisfido.TargetDescription
 	})
 	if err != nil {
 		d.pending().create(t)
-		d.emit(events)
+		d.emit(ctx, events)
 	}
 	return err
 }
@@ -152,8 +152,8 @@ const (
 
 // Unidentified takes in that nevisFIDO has made a target of which the answer
 // does not tell the id, so that it stays unknown.
-func (d *Directory) Unidentified(source, why string) {
-	d.emit([]Event{{Name: EventUnidentified, Ref: d.ref(""), Source: source, Reason: why}})
+func (d *Directory) Unidentified(ctx context.Context, source, why string) {
+	d.emit(ctx, []Event{{Name: EventUnidentified, Ref: d.ref(""), Source: source, Reason: why}})
 }
 
 // Expire puts the address of a target in quarantine that the channel reported as

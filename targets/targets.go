@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 )
 
 // Caddy module namespaces of the guests.
@@ -109,6 +111,18 @@ type LiveSource interface {
 type NamedSource struct {
 	Name string
 	KeySource
+}
+
+// find asks the source, see KeySource.
+func (s NamedSource) find(ctx context.Context, ref Ref) (*Target, error) {
+	ctx, span := tracing.Start(ctx, tracing.KeySource)
+	defer span.End()
+	span.Text(tracing.Source, s.Name)
+	t, err := s.Find(ctx, ref)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		span.Fail("")
+	}
+	return t, err
 }
 
 func (s NamedSource) live() bool {

@@ -23,17 +23,17 @@ import (
 
 // question is what the flags of explain ask for.
 type question struct {
-	user, target, token, session, thumbprint string
-	since, until                             string
-	hashKey                                  string
-	asJSON                                   bool
+	user, target, token, session, thumbprint, trace string
+	since, until                                    string
+	hashKey                                         string
+	asJSON                                          bool
 }
 
 func explainCommand() *cobra.Command {
 	var q question
 	cmd := &cobra.Command{
 		Use: "explain [<file>…] [--user <name>] [--target <id>] [--token <hash>] [--session <id>] [--thumbprint <thumbprint>] " +
-			"[--since <time>] [--until <time>] [--hash-key <file>] [--json]",
+			"[--trace <id>] [--since <time>] [--until <time>] [--hash-key <file>] [--json]",
 		Short: "Says in words what happened to dispatches",
 		Long: `
 Reads audit files, those that the configuration names or those that are given,
@@ -57,6 +57,7 @@ two hours ago. The files are not verified: see caddy oob audit verify.`,
 	flags.StringVar(&q.token, "token", "", "Hash of the token")
 	flags.StringVar(&q.session, "session", "", "nevisFIDO's session id")
 	flags.StringVar(&q.thumbprint, "thumbprint", "", "Thumbprint of the device's key")
+	flags.StringVar(&q.trace, "trace", "", "Id of the trace, where Caddy's tracing is on")
 	flags.StringVar(&q.since, "since", "", "Only from this time on")
 	flags.StringVar(&q.until, "until", "", "Only up to this time")
 	flags.StringVar(&q.hashKey, "hash-key", "", "File with the key of the hashes (default: the configuration's)")
@@ -80,12 +81,12 @@ two hours ago. The files are not verified: see caddy oob audit verify.`,
 }
 
 func (q question) selection() (s selection, err error) {
-	s.token, s.thumbprint = q.token, q.thumbprint
+	s.token, s.thumbprint, s.trace = q.token, q.thumbprint, q.trace
 	if len(s.token) > keyedhash.Length && s.token[keyedhash.Length] == '_' {
 		s.token = s.token[:keyedhash.Length] // what follows in the id of a message is the dispatcher
 	}
-	if q.user+q.target+q.token+q.session+q.thumbprint+q.since+q.until == "" {
-		return s, errors.New("say what to explain: --user, --target, --token, --session, --thumbprint, --since or --until")
+	if q.user+q.target+q.token+q.session+q.thumbprint+q.trace+q.since+q.until == "" {
+		return s, errors.New("say what to explain: --user, --target, --token, --session, --thumbprint, --trace, --since or --until")
 	}
 	return s, parseTimes(q.since, q.until, &s.since, &s.until)
 }
@@ -191,6 +192,7 @@ type auditLine struct {
 	Token      string    `json:"token"`
 	Session    string    `json:"session"`
 	Thumbprint string    `json:"thumbprint"`
+	TraceID    string    `json:"trace_id"`
 	Encryption string    `json:"encryption"`
 	Alg        string    `json:"alg"`
 	Result     string    `json:"result"`
@@ -215,6 +217,7 @@ type auditLine struct {
 // selection says which lines are asked for; "" and zero stand for any.
 type selection struct {
 	user, target, token, session, thumbprint string // hashes
+	trace                                    string // id
 	targetAsGiven                            string // which may be a hash of the log's
 	since, until                             time.Time
 }
@@ -224,7 +227,7 @@ func (s selection) inTime(l *auditLine) bool {
 }
 
 func (s selection) fits(l *auditLine) bool {
-	for _, m := range [][2]string{{s.user, l.User}, {s.token, l.Token}, {s.session, l.Session}, {s.thumbprint, l.Thumbprint}} {
+	for _, m := range [][2]string{{s.user, l.User}, {s.token, l.Token}, {s.session, l.Session}, {s.thumbprint, l.Thumbprint}, {s.trace, l.TraceID}} {
 		if m[0] != "" && m[0] != m[1] {
 			return false
 		}
@@ -469,7 +472,7 @@ func explainNotice(w io.Writer, l *auditLine) {
 // explainIDs prints what leads on to other lines, and to the log.
 func explainIDs(w io.Writer, l *auditLine) {
 	var ids []string
-	for _, m := range [][2]string{{"token", l.Token}, {"session", l.Session}, {"target", l.Target}, {"user", l.User}, {"thumbprint", l.Thumbprint}} {
+	for _, m := range [][2]string{{"token", l.Token}, {"session", l.Session}, {"target", l.Target}, {"user", l.User}, {"thumbprint", l.Thumbprint}, {"trace", l.TraceID}} {
 		if m[1] != "" {
 			ids = append(ids, m[0]+" "+printable(m[1]))
 		}

@@ -431,6 +431,19 @@ func TestExplainWithAHashKey(t *testing.T) {
 	}
 }
 
+// From a trace to the words about it.
+func TestExplainATrace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	writeFile(t, path, `{"time":"2026-03-04T04:06:08Z","event":"dispatch","dispatcher":"one","trace_id":"4bf92f35","class":"refused"}
+{"time":"2026-03-04T04:06:09Z","event":"dispatch","dispatcher":"other","trace_id":"b7ad6b71","class":"refused"}
+{"time":"2026-03-04T04:06:10Z","event":"dispatch","dispatcher":"untraced","class":"refused"}
+`)
+	r := caddyOOB(t, "", "explain", "--trace", "4bf92f35", path)
+	if r.err != nil || !strings.Contains(r.out, "trace 4bf92f35") || !strings.Contains(r.out, "over one") || strings.Contains(r.out, "other") || strings.Contains(r.out, "untraced") {
+		t.Error(r.text())
+	}
+}
+
 // What cannot be read is told of, and nothing is changed.
 func TestExplainRefuses(t *testing.T) {
 	fresh := newSidecar(t, "")

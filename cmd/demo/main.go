@@ -40,6 +40,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	listen := flags.String("listen", "", "address to serve on (default 127.0.0.1:8080; with --only 127.0.0.1:9080 for the first part, and the next ports for the others)")
 	only := flags.String("only", "", "start these parts alone, for a Caddyfile of your own: nevisfido,google,mail,gateway,nevisidm,phone")
 	sidecar := flags.String("sidecar", "http://127.0.0.1:8080", "with --only: where your Caddy listens")
+	files := flags.String("files", "", "with --only: folder for the files that your Caddyfile names (default a temporary one)")
 	once := flags.Bool("once", false, "take one message over every channel, on free ports, and exit")
 	release := flags.String("nevisfido", "LTS21", "release that the simulated nevisFIDO follows, LTS21 (links in clear) or 8.2511 (sealed links)")
 	if err := flags.Parse(args); err != nil {
@@ -60,7 +61,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return serveOnly(ctx, out, names, cmp.Or(*listen, "127.0.0.1:9080"), *sidecar, mode)
+		return serveOnly(ctx, out, names, cmp.Or(*listen, "127.0.0.1:9080"), *sidecar, *files, mode)
 	}
 	return serve(ctx, out, cmp.Or(*listen, "127.0.0.1:8080"), mode)
 }

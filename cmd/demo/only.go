@@ -50,7 +50,7 @@ func readParts(list string) (names []string, err error) {
 
 // serveOnly runs parts until the context ends, the first on an address and each
 // further one on the next port. The phone registers through the sidecar.
-func serveOnly(ctx context.Context, out io.Writer, names []string, listen, sidecar string, mode nevis.Mode) error {
+func serveOnly(ctx context.Context, out io.Writer, names []string, listen, sidecar, files string, mode nevis.Mode) error {
 	host, first, err := net.SplitHostPort(listen)
 	port, err2 := strconv.Atoi(first)
 	if err := errors.Join(err, err2); err != nil || host == "" {
@@ -58,8 +58,11 @@ func serveOnly(ctx context.Context, out io.Writer, names []string, listen, sidec
 	}
 	s := &stack{address: strings.TrimPrefix(sidecar, "http://")}
 	defer s.close()
-	if s.folder, err = os.MkdirTemp("", "oob-dispatch-demo-"); err != nil {
-		return err
+	if s.files = files; files == "" {
+		if s.folder, err = os.MkdirTemp("", "oob-dispatch-demo-"); err != nil {
+			return err
+		}
+		s.files = s.folder
 	}
 	var options, after strings.Builder
 	for _, name := range names {
@@ -140,7 +143,7 @@ func (s *stack) onlyNevisIDM(address string, _ nevis.Mode) (lines string, err er
 
 // write writes a file that a Caddyfile names.
 func (s *stack) write(name string, content []byte) (path string, err error) {
-	path = filepath.Join(s.folder, name)
+	path = filepath.Join(s.files, name)
 	return path, os.WriteFile(path, content, 0o600)
 }
 

@@ -42,6 +42,7 @@ const visualCodeDigits = 4
 type stack struct {
 	address string // of Caddy, host:port
 	folder  string // for what Caddy keeps and reads
+	files   string // where files go that a Caddyfile names, with --only
 
 	nevis   *nevis.Server
 	google  *google.Server

@@ -20,6 +20,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 )
 
 func init() { caddy.RegisterModule(Webhook{}) }
@@ -262,6 +263,7 @@ func (w *Webhook) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatc
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}
+	tracing.Inject(ctx, r.Header)
 	answer, err := w.service.Do(ctx, r)
 	if err := w.plan.answers.judge(w.service, answer, err); err != nil {
 		return dispatchers.Receipt{}, err

@@ -20,6 +20,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -151,6 +152,7 @@ type run struct {
 	tokenHash string // stands for it in logs
 	payload   payload
 	rehearsal bool
+	log       *slog.Logger
 
 	journal *journal
 	user    *userLookup
@@ -160,6 +162,7 @@ type run struct {
 
 func (c *Courier) newRun(d Dispatch, token string) *run {
 	r := &run{courier: c, dispatch: d, token: token, tokenHash: c.Hash.Of("token", token), journal: new(journal), user: new(userLookup)}
+	r.log = tracing.Log(d.HTTP.Context(), c.Log)
 	r.key = sync.OnceValues(r.findKey)
 	r.seal = sync.OnceValues(r.sealPayload)
 	return r

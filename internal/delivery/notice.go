@@ -90,7 +90,7 @@ func (c *Courier) prepareKeyNotice(ctx context.Context, r *http.Request, e targe
 	}
 	others := *target
 	others.Address = ""
-	run := c.newRun(Dispatch{
+	run := c.newRun(Dispatch{ //nolint:contextcheck // its log is for r
 		HTTP: r, Request: &nevisfido.DispatchRequest{TargetID: e.Ref.ID, Username: e.User}, Target: &others, Start: time.Now(),
 	}, "")
 	run.tokenHash = rand.Text() // for the ids at third parties

@@ -3,11 +3,13 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -92,7 +94,12 @@ func (r *run) findUser(ctx context.Context) (*targets.User, error) {
 	if u.done {
 		return u.user, u.err
 	}
+	ctx, span := tracing.Start(ctx, tracing.KeySource)
+	defer span.End()
 	user, err := r.courier.User(ctx, username)
+	if err != nil && !errors.Is(err, targets.ErrNotFound) {
+		span.Fail("")
+	}
 	if err == nil || ctx.Err() == nil {
 		u.done, u.user, u.err = true, user, err
 	}

@@ -40,7 +40,7 @@ func (r *run) quarantine(ctx context.Context, c *Channel, to recipient, failure 
 	}
 	target := slog.String("target", r.courier.Hash.Of("target", r.dispatch.Target.ID))
 	if err := r.courier.Targets.Expire(ctx, r.dispatch.Target); err != nil {
-		r.courier.Log.Warn("quarantining a dispatch target whose address is gone", slog.String("dispatcher", c.Name), target, slog.Any("error", err))
+		r.log.Warn("quarantining a dispatch target whose address is gone", slog.String("dispatcher", c.Name), target, slog.Any("error", err))
 	}
 	r.giveNotice() //nolint:contextcheck // it does not end with the dispatch
 }

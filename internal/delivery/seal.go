@@ -5,6 +5,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -34,8 +35,11 @@ func (r *run) sealPayload() (nevisfido.Envelope, *dispatchers.Error) {
 	if failure != nil {
 		return nevisfido.Envelope{}, failure
 	}
+	_, span := tracing.Start(r.dispatch.HTTP.Context(), tracing.Seal)
+	defer span.End()
 	jwe, err := key.Seal(r.payload.envelope.Data)
 	if err != nil {
+		span.Fail("seal")
 		r.sealingFailed("failed")
 		return nevisfido.Envelope{}, dispatchers.Fail(dispatchers.Broken, "seal", "encrypting the message: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 )
 
 // deliverVia delivers over one channel. With mustSeal the message may not leave
@@ -44,7 +45,7 @@ func (r *run) send(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Re
 	receipt, failure := c.attempts(ctx, m, func(failure *dispatchers.Error, took time.Duration) {
 		r.journal.attempted(c.Name, failure, took)
 		if failure != nil {
-			r.courier.Log.Warn("an attempt at a delivery failed", slog.String("dispatcher", c.Name), slog.String("token", r.tokenHash), slog.Any("error", failure))
+			r.log.Warn("an attempt at a delivery failed", slog.String("dispatcher", c.Name), slog.String("token", r.tokenHash), slog.Any("error", failure))
 		}
 	})
 	if failure != nil {
@@ -97,7 +98,7 @@ func (r *run) fellBack(from, to dispatchers.Member, failure *dispatchers.Error) 
 		return
 	}
 	r.journal.fellBack(from.Name, to.Name, failure)
-	r.courier.Log.Warn("falling back", slog.String("token", r.tokenHash), slog.String("from", from.Name), slog.String("to", to.Name), slog.Any("error", failure))
+	r.log.Warn("falling back", slog.String("token", r.tokenHash), slog.String("from", from.Name), slog.String("to", to.Name), slog.Any("error", failure))
 }
 
 // Pauses between attempts, unless the third party asks for a longer one.
@@ -132,7 +133,9 @@ func (c *Channel) attempts(ctx context.Context, m *dispatchers.Message, tell fun
 
 // attempt makes one attempt within the channel's timeout. A guest module that
 // panics is broken; it does not take the server down.
-func (c *Channel) attempt(ctx context.Context, m *dispatchers.Message) (dispatchers.Receipt, *dispatchers.Error) {
+func (c *Channel) attempt(ctx context.Context, m *dispatchers.Message) (receipt dispatchers.Receipt, failure *dispatchers.Error) {
+	ctx, span := tracing.Start(ctx, tracing.Attempt)
+	defer func() { c.traceAttempt(span, failure) }()
 	ctx, cancel := dispatchers.Attempt(ctx, c.Timeout)
 	defer cancel()
 	receipt, err := func() (receipt dispatchers.Receipt, err error) {
@@ -143,6 +146,20 @@ func (c *Channel) attempt(ctx context.Context, m *dispatchers.Message) (dispatch
 		return receipt, failureOf(err)
 	}
 	return receipt, nil
+}
+
+// traceAttempt ends the span of an attempt.
+func (c *Channel) traceAttempt(span tracing.Span, failure *dispatchers.Error) {
+	class := dispatchers.Delivered
+	if failure != nil {
+		class = failure.Class
+		span.Text(tracing.Reason, failure.Reason)
+		span.Fail(failure.Reason)
+	}
+	span.Text(tracing.Dispatcher, c.Name)
+	span.Text(tracing.DispatcherType, c.Type)
+	span.Text(tracing.Class, string(class))
+	span.End()
 }
 
 // catchPanic turns the panic of a guest module into an error. The value is not

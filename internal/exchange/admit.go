@@ -9,6 +9,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -73,7 +74,7 @@ func (x *Exchange) giveBack(r *http.Request, l *lease) {
 	ctx, cancel := x.detached(r)
 	defer cancel()
 	if err := x.Limiter.GiveBack(ctx, l.counted); err != nil {
-		x.Log.Warn("a dispatch that failed counts against the dispatcher's limits", slog.Any("error", err))
+		tracing.Log(ctx, x.Log).Warn("a dispatch that failed counts against the dispatcher's limits", slog.Any("error", err))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -74,7 +75,7 @@ func (x *Exchange) changeDevice(w http.ResponseWriter, r *http.Request, route ne
 		Signature: r.Header.Get(deviceSignature), Body: upstream.ContentLength != 0,
 	}
 	return x.change(w, upstream, changeCall{
-		subject: slog.String("device", x.Hash.Of("device", route.ID)),
+		subject: slog.String("device", x.deviceHash(route.ID)),
 		begin: func(ctx context.Context) (*targets.Change, error) {
 			return x.Targets.BeginDevice(ctx, call)
 		},
@@ -117,7 +118,7 @@ func (x *Exchange) prepare(ctx context.Context, c changeCall) (*targets.Change, 
 	case err == nil:
 	case x.ObserveOnly:
 		change.Unrecorded()
-		x.Log.Error("the store cannot be told of a change that is let through; if nevisFIDO makes it, nothing is sent to its dispatch targets until they are registered again, or a key source repairs them",
+		tracing.Log(ctx, x.Log).Error("the store cannot be told of a change that is let through; if nevisFIDO makes it, nothing is sent to its dispatch targets until they are registered again, or a key source repairs them",
 			c.subject, slog.Any("error", err))
 	default:
 		return nil, statusError(http.StatusServiceUnavailable, "preparing the change of the dispatch target; nothing was forwarded: %w", err)
@@ -135,7 +136,7 @@ func (x *Exchange) appliesOurDispatcher(r *http.Request, c changeCall, change *t
 	ctx, cancel := x.detached(r)
 	defer cancel()
 	if err := change.ApplyDispatcher(ctx); err != nil {
-		x.Log.Error("changing the dispatcher of a dispatch target", c.subject, slog.Any("error", err))
+		tracing.Log(ctx, x.Log).Error("changing the dispatcher of a dispatch target", c.subject, slog.Any("error", err))
 		return false
 	}
 	return true
@@ -150,7 +151,7 @@ func (x *Exchange) finish(r *http.Request, c changeCall, change *targets.Change,
 		status = targets.Unsent
 	}
 	if err := change.Finish(ctx, status); err != nil {
-		x.Log.Error("a dispatch target stays stale after a change", c.subject, slog.Int("status", status), slog.Any("error", err))
+		tracing.Log(ctx, x.Log).Error("a dispatch target stays stale after a change", c.subject, slog.Int("status", status), slog.Any("error", err))
 	}
 }
 

@@ -134,7 +134,15 @@ func (x *Exchange) serve(w http.ResponseWriter, r *http.Request, next Next) erro
 	if err != nil && !x.ObserveOnly {
 		return &StatusError{http.StatusBadRequest, err}
 	}
-	if x.ObserveOnly && x.Shapes != nil && route.Call != nevisfido.Other {
+	if route.Call == nevisfido.Other {
+		return x.call(w, r, route, next)
+	}
+	return x.traced(w, r, route, next)
+}
+
+// serveCall handles one of the calls of interest.
+func (x *Exchange) serveCall(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next) error {
+	if x.ObserveOnly && x.Shapes != nil {
 		return x.watch(w, r, route, next)
 	}
 	return x.call(w, r, route, next)
@@ -179,3 +187,6 @@ func (x *Exchange) detached(r *http.Request) (context.Context, context.CancelFun
 
 // targetHash stands for the id of a dispatch target in logs.
 func (x *Exchange) targetHash(id string) string { return x.Hash.Of("target", id) }
+
+// deviceHash stands for the id of a device in logs.
+func (x *Exchange) deviceHash(id string) string { return x.Hash.Of("device", id) }

@@ -1,10 +1,12 @@
 package exchange
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -87,7 +89,7 @@ func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Nex
 	}
 	if rec.state != holding {
 		if rec.status == l.success {
-			x.unidentified(l, errUnreadAnswer)
+			x.unidentified(upstream.Context(), l, errUnreadAnswer)
 		}
 		return rec.relay()
 	}
@@ -96,7 +98,7 @@ func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Nex
 		return rec.relay()
 	}
 	if err != nil {
-		x.unidentified(l, err)
+		x.unidentified(upstream.Context(), l, err)
 		return rec.relay()
 	}
 	x.guessed(created.Guesses)
@@ -111,7 +113,7 @@ func (x *Exchange) learn(w http.ResponseWriter, upstream *http.Request, next Nex
 		err = x.Targets.Learn(ctx, l.description, created, l.source)
 	}
 	if err != nil {
-		x.Log.Error("learning a dispatch target: until the store takes it, only this process knows of it",
+		tracing.Log(ctx, x.Log).Error("learning a dispatch target: until the store takes it, only this process knows of it",
 			slog.String("call", l.source), slog.String("target", x.targetHash(created.ID)), slog.Any("error", err))
 	}
 	return rec.relay()
@@ -122,7 +124,7 @@ var errUnreadAnswer = errors.New("the answer is too large, or content-coded")
 // unidentified tells the operator of a target whose id is not known to us,
 // although nevisFIDO has made it. Messages to it end with
 // dispatchTargetNotFound.
-func (x *Exchange) unidentified(l creation, err error) {
+func (x *Exchange) unidentified(ctx context.Context, l creation, err error) {
 	if !l.carried {
 		return
 	}
@@ -133,9 +135,9 @@ func (x *Exchange) unidentified(l creation, err error) {
 	case errors.Is(err, nevisfido.ErrSeveralIDs):
 		why = targets.WhySeveralIDs
 	}
-	x.Log.Warn("nevisFIDO's answer does not tell which dispatch target it has made; the target stays unknown to this sidecar",
+	tracing.Log(ctx, x.Log).Warn("nevisFIDO's answer does not tell which dispatch target it has made; the target stays unknown to this sidecar",
 		slog.String("call", l.source), slog.String("reason", why), slog.Any("error", err))
-	x.Targets.Unidentified(l.source, why)
+	x.Targets.Unidentified(ctx, l.source, why)
 	if x.ObserveOnly && x.Shapes != nil {
 		x.Shapes.Unidentified(l.source, why)
 	}

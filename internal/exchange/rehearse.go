@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -13,10 +14,11 @@ import (
 // have become of it. Limits are not counted, and what nevisFIDO and third
 // parties answer cannot be known.
 func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.Operation, next Next) error {
+	log := tracing.Log(r.Context(), x.Log)
 	body, err := readBody(w, r, x.MaxBody)
 	switch {
 	case errors.Is(err, errTooLarge):
-		x.Log.Info("observed a dispatch request that would have been refused", "error", err)
+		log.Info("observed a dispatch request that would have been refused", "error", err)
 		return next(w, r)
 	case err != nil:
 		return statusError(http.StatusBadRequest, "reading the dispatch request: %w", err)
@@ -29,7 +31,7 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 		err = errors.New("its headers announce something else")
 	}
 	if err != nil {
-		x.Log.Info("observed a dispatch request that would have been refused: it is not plain JSON", "error", err)
+		log.Info("observed a dispatch request that would have been refused: it is not plain JSON", "error", err)
 		return nil
 	}
 	x.guessed(request.Guesses)
@@ -40,7 +42,7 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 		return nil
 	}
 	if request.ByteOrderMark {
-		x.Log.Info("observed a dispatch request that would have been refused: it is not plain JSON", "error", errByteOrderMark)
+		log.Info("observed a dispatch request that would have been refused: it is not plain JSON", "error", errByteOrderMark)
 		return nil
 	}
 	if failure == nil && !x.courier.Serves(d.Channel, op) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -31,6 +32,7 @@ type Record struct {
 	Class      dispatchers.Class
 	Reason     string // of the failure; "" where it delivered
 	Cause      string // what the log says of the failure; "" where it delivered
+	TraceID    string // "" where there is no trace
 	Test       bool   // an operator's, see Exchange.Send
 }
 
@@ -59,7 +61,8 @@ func (x *Exchange) end(d *delivery.Dispatch, e conclusion) error {
 func (x *Exchange) report(d *delivery.Dispatch, e conclusion) Record {
 	took := time.Since(d.Start)
 	record := x.newRecord(d, e, took)
-	x.log(record, e.failure)
+	traceOutcome(tracing.Current(d.HTTP.Context()), record)
+	x.log(tracing.Log(d.HTTP.Context(), x.Log), record, e.failure)
 	rest := e.delivered.Receipt.Rest
 	if rest == nil {
 		x.Observer.Exchanged(record)
@@ -80,7 +83,7 @@ func (x *Exchange) newRecord(d *delivery.Dispatch, e conclusion, took time.Durat
 		User: x.Hash.Of("user", userOf(d)), Target: x.targetHash(d.Request.TargetID),
 		Token: x.Hash.Of("token", e.token), Session: x.Hash.Of("session", e.session),
 		Result: inClosedSet(e.dispatchResult(), nevisfido.DispatchError), // the caller sees nevisFIDO's own
-		Class:  dispatchers.Delivered, Test: e.test,
+		Class:  dispatchers.Delivered, Test: e.test, TraceID: tracing.ID(d.HTTP.Context()),
 	}
 	if d.Channel != nil {
 		r.Dispatcher = d.Channel.Name
@@ -113,12 +116,12 @@ func inClosedSet(result, otherwise nevisfido.DispatchResult) nevisfido.DispatchR
 	}
 }
 
-func (x *Exchange) log(r Record, failure *dispatchers.Error) {
+func (*Exchange) log(log *slog.Logger, r Record, failure *dispatchers.Error) {
 	write := func(level slog.Level, message string, attrs ...slog.Attr) {
 		if r.Test {
 			attrs = append(attrs, slog.Bool("test", true))
 		}
-		x.Log.LogAttrs(context.Background(), level, message, attrs...)
+		log.LogAttrs(context.Background(), level, message, attrs...)
 	}
 	operation, dispatcher, target := slog.String("operation", string(r.Operation)), slog.String("dispatcher", r.Dispatcher), slog.String("target", r.Target)
 	encryption, reason := slog.String("encryption", r.Encryption), slog.String("reason", r.Reason)
@@ -153,7 +156,7 @@ func (x *Exchange) outcome(d *delivery.Dispatch, e conclusion) nevisfido.Outcome
 	}
 	response, err := json.Marshal(e.delivered.Receipt.Response)
 	if err != nil {
-		x.Log.Error("the dispatcher's response cannot be encoded", slog.String("type", fmt.Sprintf("%T", e.delivered.Receipt.Response)))
+		tracing.Log(d.HTTP.Context(), x.Log).Error("the dispatcher's response cannot be encoded", slog.String("type", fmt.Sprintf("%T", e.delivered.Receipt.Response)))
 		response = []byte(`""`)
 	}
 	out.Dispatcher.Name, out.Dispatcher.Response = e.delivered.Receipt.Dispatcher, response

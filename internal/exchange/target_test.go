@@ -257,7 +257,7 @@ func TestUnidentifiedTarget(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t)
 			var events []targets.Event
-			h.Targets.Events = func(e targets.Event) { events = append(events, e) }
+			h.Targets.Events = func(_ context.Context, e targets.Event) { events = append(events, e) }
 			before := string(h.store.Dump())
 			h.upstream.answer = c.next
 			h.send(newRequest(t, http.MethodPost, c.path, c.body))
@@ -290,7 +290,7 @@ func TestSourceOfADroppedRecord(t *testing.T) {
 	for source, path := range map[string]string{targets.SourceCreate: targetsPath, targets.SourceRegistration: registrationPath} {
 		h := newHarness(t)
 		var events []targets.Event
-		h.Targets.Events = func(e targets.Event) { events = append(events, e) }
+		h.Targets.Events = func(_ context.Context, e targets.Event) { events = append(events, e) }
 		h.upstream.answer = h.created()
 		if path == registrationPath {
 			h.upstream.answer = respond(http.StatusOK, `{"statusCode":1200,"dispatchTargetId":"`+h.targetID+`"}`)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -139,6 +140,6 @@ func (x *Exchange) forget(d *delivery.Dispatch) {
 	ctx, cancel := x.detached(d.HTTP)
 	defer cancel()
 	if err := x.Targets.Drop(ctx, d.Request.TargetID); err != nil {
-		x.Log.Warn("forgetting a dispatch target that nevisFIDO does not know", slog.Any("error", err))
+		tracing.Log(ctx, x.Log).Warn("forgetting a dispatch target that nevisFIDO does not know", slog.Any("error", err))
 	}
 }
