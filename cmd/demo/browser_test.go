@@ -59,8 +59,8 @@ type visits struct {
 		Other int
 	}
 	Restart struct {
-		Away, Back string
-		Sent       sight
+		Away, Renewing, Back string
+		Sent                 sight
 	}
 	Keyboard, Pocket sight
 	Complaints       []string
@@ -196,6 +196,7 @@ func TestPageInABrowser(t *testing.T) {
 	}
 	wantDelivered(t, "beside another page", v.Twice.First)
 	wantSentence(t, "away", v.Restart.Away)
+	wantSentence(t, "installed again while away", v.Restart.Renewing)
 	if !strings.Contains(v.Restart.Back, "started again") {
 		t.Errorf("back: %q", v.Restart.Back)
 	}

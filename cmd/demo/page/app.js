@@ -297,6 +297,7 @@ async function look() {
 
 async function renew() {
   try {
+    if (!handset) throw new Error('The demo does not answer. Wait until it is back.');
     if (!phone) throw new Error('This phone is not registered yet. Send a message first.');
     const { pushToken } = await post(`/demo/handsets/${handset.id}/token`, {});
     handset.pushToken = pushToken;

@@ -227,11 +227,18 @@ const scenes = {
     await fetch(`${job.control}/stop`, { method: 'POST' });
     await page.waitForSelector('#notice:visible');
     const away = await texts(page, '#notice');
+    await page.evaluate(() => {
+      document.getElementById('opened').replaceChildren();
+      document.querySelector('details.extras').open = true;
+    });
+    await page.click('#renew');
+    await page.waitForSelector('#phone-failure');
+    const renewing = await texts(page, '#phone-failure');
     await fetch(`${job.control}/start`, { method: 'POST' });
     await ready(page);
     const back = await texts(page, '#notice');
     expected = /(?!)/;
-    return { away, back, sent: { ...await send(page, 'push'), ...await take(page), ...await confirm(page) } };
+    return { away, renewing, back, sent: { ...await send(page, 'push'), ...await take(page), ...await confirm(page) } };
   },
 };
 
