@@ -33,6 +33,7 @@ type sight struct {
 	Result, TookOver, Story, Channels string
 	TokenFound                        string // "no" or "yes" for each thing that left
 	Parts                             int    // of JWEs
+	Timeline                          []int  // milliseconds: the whole, before the attempts, each attempt
 	Health, Step3                     string
 
 	Failure, LaptopCode, PhoneCode string
@@ -47,15 +48,19 @@ type visits struct {
 	Channels   map[string]sight
 	Operations map[string]sight
 	Switches   map[string]sight
-	Nonsense   map[string]string
-	Twice      struct {
+	Storeless  struct {
+		Opened, Unregistered, Registering, Notice string
+		After                                     sight
+	}
+	Nonsense map[string]string
+	Twice    struct {
 		Told  []string
 		First sight
 		Other int
 	}
 	Restart struct {
-		Away, Back string
-		Sent       sight
+		Away, Renewing, Back string
+		Sent                 sight
 	}
 	Keyboard, Pocket sight
 	Complaints       []string
@@ -79,6 +84,7 @@ var turns = []turned{
 	{Name: "FCM says 429", Turns: map[string]string{"fcm": "429"}, Channel: "push", result: "dispatchError", story: "429"},
 	{Name: "FCM says 503, with a fallback", Turns: map[string]string{"fcm": "503"}, Channel: "push-then-mail", Look: true, result: "dispatched", by: "mail", story: "push failed"},
 	{Name: "FCM is silent, with a fallback", Turns: map[string]string{"fcm": "silent"}, Channel: "push-then-mail", result: "dispatched", by: "mail", story: "push failed (timeout)"},
+	{Name: "FCM is silent, in a fan-out", Turns: map[string]string{"fcm": "silent"}, Channel: "everywhere", result: "dispatchError", story: "push"},
 	{Name: "FCM fails, and the mail server refuses", Turns: map[string]string{"fcm": "503", "mail": "refuses"}, Channel: "push-then-mail", result: "dispatched", by: "sms", story: "554"},
 	{Name: "the mail server refuses", Turns: map[string]string{"mail": "refuses"}, Channel: "mail", result: "dispatchError", story: "554"},
 	{Name: "the gateway says no", Turns: map[string]string{"sms": "rejected"}, Channel: "sms", result: "dispatchError", story: "sms"},
@@ -164,6 +170,17 @@ func TestPageInABrowser(t *testing.T) {
 		t.Errorf("nevisFIDO seals: step 3 is %q", got)
 	}
 
+	if got := v.Switches["FCM is silent, in a fan-out"].Timeline; len(got) < 5 || got[1] > got[0]/2 {
+		t.Errorf("FCM is silent, in a fan-out: of %v ms most went by before the attempts", got)
+	}
+	wantSentence(t, "opened without a store", v.Storeless.Opened)
+	wantSentence(t, "a phone that is not registered", v.Storeless.Unregistered)
+	wantSentence(t, "registering without a store", v.Storeless.Registering)
+	wantDelivered(t, "with the store again", v.Storeless.After)
+	if v.Storeless.Notice != "" {
+		t.Errorf("with the store again the page says %q", v.Storeless.Notice)
+	}
+
 	for what := range nonsense {
 		wantSentence(t, what, v.Nonsense[what])
 	}
@@ -179,6 +196,7 @@ func TestPageInABrowser(t *testing.T) {
 	}
 	wantDelivered(t, "beside another page", v.Twice.First)
 	wantSentence(t, "away", v.Restart.Away)
+	wantSentence(t, "installed again while away", v.Restart.Renewing)
 	if !strings.Contains(v.Restart.Back, "started again") {
 		t.Errorf("back: %q", v.Restart.Back)
 	}
@@ -266,12 +284,13 @@ func browse(t *testing.T) (v visits) {
 var pageChannels = []string{"push", "mail", "paper", "sms", "app-qr", "app-link", "browser", "push-then-mail", "everywhere"}
 
 // wantScreen checks that the QR code on the screen, as jsQR reads it from a
-// picture of the screen, is the one that the caller got.
+// picture of the screen, is the one that the caller got, and that the page's
+// camera reads it.
 func wantScreen(t *testing.T, output []byte) {
 	t.Helper()
 	var v struct {
 		Channels struct {
-			QR struct{ Screen, Answered string }
+			QR struct{ Screen, Answered, Refused, Camera string }
 		}
 	}
 	if err := json.Unmarshal(output, &v); err != nil {
@@ -284,6 +303,10 @@ func wantScreen(t *testing.T, output []byte) {
 	answered, err := scan(picture)
 	if err != nil || answered != v.Channels.QR.Screen || !strings.HasPrefix(answered, "https://app.example.com/open?dispatchTokenResponse=") {
 		t.Errorf("the screen shows a QR code of %q, answered was %q (%v)", v.Channels.QR.Screen, answered, err)
+	}
+	wantSentence(t, "a camera that it may not use", v.Channels.QR.Refused)
+	if !strings.Contains(v.Channels.QR.Camera, "by camera") {
+		t.Errorf("with the camera step 8 is %q", v.Channels.QR.Camera)
 	}
 }
 

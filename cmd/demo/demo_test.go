@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -24,12 +26,38 @@ func TestListensAsItIsTold(t *testing.T) {
 		"0.0.0.0:8080":   {"http://:8080", "0.0.0.0"},
 		"192.0.2.1:8080": {"http://:8080", "192.0.2.1"},
 		":8080":          {},
+		"127.0.0.1:":     {},
+		"127.0.0.1:0":    {},
+		"127.0.0.1:http": {},
 		"8080":           {},
 		"":               {},
 	} {
 		if site, host, err := siteOf(address); (err == nil) != (want[0] != "") || err == nil && want != [2]string{site, host} {
 			t.Errorf("%s: got %q, %q and %v, want %q", address, site, host, err, want)
 		}
+	}
+}
+
+// A demo that cannot do what it was told ends: on an address where another
+// program listens each would get some of the requests.
+func TestEndsWhereItCannotDoAsItIsTold(t *testing.T) {
+	other, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it ends with the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for _, args := range [][]string{
+		{"--listen", other.Addr().String()},
+		{"--only", "nevisfido", "--listen", other.Addr().String()},
+		{"--once", "push"},
+		{"nevisfido"},
+		{"--nevisfido", "7"},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		if err := run(ctx, args, io.Discard); err == nil {
+			t.Errorf("%q: no error", args)
+		}
+		cancel()
 	}
 }
 

@@ -46,6 +46,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%s: the demo takes flags only; --help lists them", flags.Arg(0))
+	}
 	if *once {
 		return walkAll(ctx, out)
 	}

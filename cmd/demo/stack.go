@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"text/template"
 
@@ -57,6 +58,9 @@ type stack struct {
 func start(address string, mode nevis.Mode, logLevel string) (s *stack, err error) {
 	site, host, err := siteOf(address)
 	if err != nil {
+		return nil, err
+	}
+	if err := unused(address); err != nil {
 		return nil, err
 	}
 	s = &stack{address: address}
@@ -193,7 +197,7 @@ func (s *stack) url() string { return "http://" + s.address }
 // that no page of another site reaches it under a name of its own.
 func siteOf(address string) (sites, host string, err error) {
 	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" {
+	if n, numberErr := strconv.ParseUint(port, 10, 16); err != nil || host == "" || numberErr != nil || n == 0 {
 		return "", "", fmt.Errorf("--listen %s: it takes host:port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for all interfaces", address)
 	}
 	host = strings.TrimSuffix(address, ":"+port) // as in a URL
@@ -204,6 +208,16 @@ func siteOf(address string) (sites, host string, err error) {
 		return "http://" + address, host, nil
 	}
 	return "http://" + address + ", http://localhost:" + port, host, nil
+}
+
+// unused returns an error if another program listens on an address. Caddy would
+// share it, and each of two demos would get some of the requests.
+func unused(address string) error {
+	l, err := net.Listen("tcp", address) //nolint:noctx // it ends at once
+	if err != nil {
+		return fmt.Errorf("--listen %s cannot be used: %w", address, err)
+	}
+	return l.Close()
 }
 
 func isLoopback(host string) bool {

@@ -5,7 +5,7 @@ import { canWork, makeKey, makePhone } from './keys.js';
 import * as laptop from './laptop.js';
 import * as nevisfido from './nevisfido.js';
 import { arrived, clearPhone, openArtefact, showOwner } from './phone.js';
-import { readPicture } from './qr.js';
+import { readCamera, readPicture } from './qr.js';
 import { clearSteps, step, stepsOf, timeline } from './steps.js';
 import { addContent, showWire } from './wire.js';
 
@@ -43,7 +43,6 @@ async function phoneFor(kind) {
     try {
       made.targetId = await nevisfido.register(made, handset.pushToken, key);
     } catch (error) {
-      if (error.status === 503) throw new Error('The phone cannot be registered: the sidecar cannot write its store, and takes no registration.');
       throw new Error(`The phone cannot be registered. ${error.message}`);
     }
     made.condition = condition;
@@ -72,10 +71,10 @@ const context = () => ({
 
 const openWith = (via, find) => async () => openArtefact(await find(), via, context());
 
-// scan has the phone's camera look at a picture.
-async function scan(picture) {
+// scan returns what the phone's camera reads.
+async function scan(reading) {
   try {
-    return (await readPicture(picture)).text;
+    return (await reading).text;
   } catch (fault) {
     throw new Error(`The camera finds no message: ${fault.message}.`);
   }
@@ -89,7 +88,7 @@ function offer(artefacts) {
     if (a.channel === 'letter') arrived('got-letter', 'In the letter', 'A code on paper', 'Scan the code', openWith('letter', () => a.content));
     if (a.channel === 'webhook') arrived('got-sms', 'SMS', 'Please confirm', 'Tap the link', openWith('SMS', () => a.content));
     if (a.channel === 'link') arrived('got-link', 'A link', 'on this phone', 'Tap the link', openWith('link', () => a.content));
-    if (a.channel === 'qr_code') arrived('got-qr', 'Camera', 'The laptop shows a code', 'Scan the code', openWith('QR code', () => scan(new Blob([a.raw]))));
+    if (a.channel === 'qr_code') arrived('got-qr', 'Camera', 'The laptop shows a code', 'Scan the code', openWith('QR code', () => scan(readPicture(new Blob([a.raw])))));
   }
 }
 
@@ -98,7 +97,7 @@ async function ownScreen() {
   const { response } = answer.dispatcherInformation ?? {};
   if (laptop.isPicture(answer)) {
     const raw = Uint8Array.from(atob(response), (c) => c.charCodeAt(0));
-    return [{ channel: 'qr_code', times: 1, raw, content: await scan(new Blob([raw])) }];
+    return [{ channel: 'qr_code', times: 1, raw, content: await scan(readPicture(new Blob([raw]))) }];
   }
   if (laptop.isLink(answer)) return [{ channel: 'link', times: 1, raw: new TextEncoder().encode(response), content: response }];
   return [];
@@ -121,6 +120,7 @@ async function ask(form) {
   const what = form.get('operation');
   const channel = form.get('channel');
   laptop.stopWatching();
+  notice();
   clearSteps();
   clearPhone();
   show('shown');
@@ -132,7 +132,7 @@ async function ask(form) {
   const since = Date.now();
   const body = nevisfido.request(what, channel, targetId);
   answer = await nevisfido.dispatch(what, body, channel === 'browser' ? { 'X-Subscription': JSON.stringify(handset.subscription) } : {});
-  laptop.showAnswer(answer, channel);
+  laptop.showAnswer(answer, channel, what);
   if (answer.sessionId && answer.dispatchResult === 'dispatched') {
     laptop.watch(answer.sessionId);
   }
@@ -263,6 +263,8 @@ async function connect() {
     phone = await phoneFor('RSA');
     showOwner(phone);
   } catch (error) {
+    phone = undefined;
+    show('owner', 'This phone is not registered yet.');
     notice(error.message);
   }
   $('start').disabled = false;
@@ -271,21 +273,38 @@ async function connect() {
 // byHand opens what the user gives to the phone.
 async function byHand(find, via) {
   try {
+    if (!phone) throw new Error('This phone is not registered yet. Send a message first.');
     await openArtefact(await find(), via, context());
   } catch (error) {
     show('opened', h('p', { class: 'failure', role: 'alert', id: 'phone-failure' }, error.message));
   }
 }
 
+let looking; // aborts the camera
+
+// look reads a QR code with the camera of this machine. A second click stops it.
+async function look() {
+  if (looking) return looking.abort();
+  looking = new AbortController();
+  $('camera').textContent = 'Stop the camera';
+  $('viewfinder').hidden = false;
+  show('opened');
+  await byHand(() => scan(readCamera($('viewfinder'), looking.signal)), 'camera');
+  $('viewfinder').hidden = true;
+  $('camera').textContent = 'Use the camera';
+  looking = undefined;
+}
+
 async function renew() {
   try {
+    if (!handset) throw new Error('The demo does not answer. Wait until it is back.');
+    if (!phone) throw new Error('This phone is not registered yet. Send a message first.');
     const { pushToken } = await post(`/demo/handsets/${handset.id}/token`, {});
     handset.pushToken = pushToken;
     await nevisfido.modify(phone, { target: pushToken });
     show('opened', h('p', { role: 'status', id: 'renewed' }, 'The app was installed again. nevisFIDO and the sidecar know its new push token.'));
   } catch (error) {
-    show('opened', h('p', { class: 'failure', role: 'alert', id: 'phone-failure' }, error.status === 503
-      ? 'The sidecar cannot write its store: the new push token is not known. Try again later.' : error.message));
+    show('opened', h('p', { class: 'failure', role: 'alert', id: 'phone-failure' }, error.message));
   }
 }
 
@@ -294,9 +313,10 @@ showSwitches();
 clearSteps();
 $('ask').addEventListener('submit', submit);
 $('renew').addEventListener('click', renew);
+$('camera').addEventListener('click', look);
 $('picture').addEventListener('change', (e) => {
   const [file] = e.target.files;
-  if (file) byHand(() => scan(file), 'picture');
+  if (file) byHand(() => scan(readPicture(file)), 'picture');
 });
 $('open-pasted').addEventListener('click', () => byHand(() => $('pasted').value, 'hand'));
 if (canWork()) {

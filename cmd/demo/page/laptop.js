@@ -38,12 +38,13 @@ export const isPicture = (answer) => typeof answer.dispatcherInformation?.respon
 export const isLink = (answer) => typeof answer.dispatcherInformation?.response === 'string' && answer.dispatcherInformation.response.includes('dispatchTokenResponse=');
 
 // showAnswer shows what the user of the laptop sees.
-export function showAnswer(answer, asked) {
+export function showAnswer(answer, asked, what) {
   const by = answer.dispatcherInformation?.name;
   const ok = answer.dispatchResult === 'dispatched';
   show('shown',
     h('p', { class: ok ? 'result' : 'result failed', 'data-result': answer.dispatchResult },
       h('strong', {}, answer.dispatchResult), ` ${sentences[answer.dispatchResult] ?? ''}`,
+      !ok && what === 'registration' && ' A new phone has no key and no address yet: register it by the QR code or the link.',
       ok && by && by !== asked && h('span', { class: 'took-over' }, ` ${by} delivered it.`)),
     ok && isPicture(answer) && h('img', { id: 'qr', class: 'qr', alt: 'QR code for the phone', src: `data:image/png;base64,${answer.dispatcherInformation.response}` }),
     ok && isLink(answer) && h('p', { class: 'bubble', id: 'link' }, shorten(answer.dispatcherInformation.response, 80)),

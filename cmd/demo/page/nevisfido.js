@@ -39,16 +39,26 @@ const describe = (phone, pushToken, key, dispatcher) => ({
   signatureKey: phone.signatureKey, ...(key && { encryptionKey: key }),
 });
 
+// taken awaits the answer to what the sidecar has to write into its store.
+async function taken(answer) {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error.status === 503) throw new Error('The sidecar cannot write its store, and takes no registration. Try again later.');
+    throw error;
+  }
+}
+
 // register makes the phone a dispatch target, with the key that arrives at
 // nevisFIDO, and returns the target's id.
 export async function register(phone, pushToken, key) {
-  return (await post(`${base}/token/dispatch/targets/`, { username: user, ...describe(phone, pushToken, key, 'push') })).id;
+  return (await taken(post(`${base}/token/dispatch/targets/`, { username: user, ...describe(phone, pushToken, key, 'push') }))).id;
 }
 
 // modify changes the dispatch target by a request that the phone signs.
 export async function modify(phone, changes) {
   const body = await sign(phone, { ...requestHead(phone.targetId), ...changes });
-  await call('PATCH', `${base}/token/dispatch/targets/${phone.targetId}`, { headers: { 'Content-Type': 'application/jose' }, body });
+  await taken(call('PATCH', `${base}/token/dispatch/targets/${phone.targetId}`, { headers: { 'Content-Type': 'application/jose' }, body }));
 }
 
 const uaf = (url, content) => call('POST', url, {
@@ -85,8 +95,8 @@ export const approve = (answer) => respond(`${base}/uaf/1.1/authentication/`, an
 // enrol answers a registration; the phone becomes a dispatch target with it. Apps
 // know the names of nevisFIDO's own dispatchers only.
 export async function enrol(phone, pushToken, answer) {
-  const done = await respond(`${base}/uaf/1.1/registration/`, answer.uafRequest, {
+  const done = await taken(respond(`${base}/uaf/1.1/registration/`, answer.uafRequest, {
     asmStatusCode: 0, dispatchTarget: describe(phone, pushToken, phone.encryptionKey, 'firebase-cloud-messaging'),
-  });
+  }));
   return JSON.parse(done.description).dispatchTargetId;
 }

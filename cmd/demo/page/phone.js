@@ -14,7 +14,7 @@ export function showOwner(phone) {
 }
 
 export function clearPhone() {
-  show('incoming');
+  show('incoming', h('p', { class: 'empty' }, 'Messages arrive here.'));
   show('opened');
 }
 
@@ -22,6 +22,7 @@ export function clearPhone() {
 export function arrived(id, title, text, button, take) {
   if ($(id)) return;
   const failed = h('p', { class: 'failure', role: 'alert' });
+  $('incoming').querySelector('.empty')?.remove();
   $('incoming').append(h('article', { class: 'notification', id }, h('h3', {}, title), h('p', {}, text),
     h('button', {
       type: 'button', class: 'primary',

@@ -16,15 +16,45 @@ export async function readPicture(blob) {
   const { width, height } = bitmap;
   if (width * height > maxPixels) throw new Fault(`the picture has ${width} x ${height} pixels: cut the code out of it`);
   const scale = Math.min(1, maxSide / Math.max(width, height));
+  const code = await read(pixels(bitmap, Math.round(width * scale), Math.round(height * scale)));
+  return { ...code, ...legibility(code.modules, code.module / scale), width, height, module: code.module / scale };
+}
+
+// pixels draws a picture, or what a video shows.
+function pixels(source, width, height) {
   const canvas = document.createElement('canvas');
-  canvas.width = Math.round(width * scale);
-  canvas.height = Math.round(height * scale);
+  Object.assign(canvas, { width, height });
   const drawing = canvas.getContext('2d');
   drawing.fillStyle = '#fff'; // behind what is transparent
-  drawing.fillRect(0, 0, canvas.width, canvas.height);
-  drawing.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  const code = await read(drawing.getImageData(0, 0, canvas.width, canvas.height));
-  return { ...code, ...legibility(code.modules, code.module / scale), width, height, module: code.module / scale };
+  drawing.fillRect(0, 0, width, height);
+  drawing.drawImage(source, 0, 0, width, height);
+  return drawing.getImageData(0, 0, width, height);
+}
+
+/** Looks through the camera, which the video shows, until it reads a QR code as read does, or the signal aborts. */
+export async function readCamera(video, signal) {
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment', width: { ideal: videoPixels } } });
+  } catch (e) {
+    throw new Fault(e.name === 'NotAllowedError' ? 'this page may not use it; allow it in the browser' : 'this machine has none that can be used');
+  }
+  try {
+    video.srcObject = stream;
+    await video.play();
+    while (!signal.aborted) {
+      try {
+        return await read(pixels(video, video.videoWidth, video.videoHeight));
+      } catch (e) {
+        if (!(e instanceof Fault)) throw e;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 150)); // no code yet
+    }
+    throw new Fault('it was stopped');
+  } finally {
+    stream.getTracks().forEach((track) => track.stop());
+    video.srcObject = null;
+  }
 }
 
 /**

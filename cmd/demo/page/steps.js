@@ -53,7 +53,7 @@ export function stepsOf(line, health, answer) {
   else step(4, 'failed', 'Nothing was handed over.', audit);
   const last = line.delivered && health?.dispatchers?.[line.delivered]?.last_success;
   step(5, delivered ? 'done' : 'failed', delivered
-    ? `Delivered by ${line.delivered}${last ? `, whose last success is of ${new Date(last).toLocaleTimeString('en-GB')}` : ''}.` : reason(line),
+    ? `Delivered by ${line.delivered}${last ? `, which reports its last success at ${new Date(last).toLocaleTimeString('en-GB')}` : ''}.` : reason(line),
   last ? 'Audit line and health' : audit);
   if (answer?.token && line.token) step(6, 'done', ['Token ', hash(line.token), ', session ', hash(line.session), '.'], audit);
   else step(6, 'failed', 'There is no session.', audit);
@@ -67,16 +67,17 @@ const reason = (line) => `${line.result}: ${line.cause || line.reason || line.cl
 export function timeline(line) {
   if (!line) return;
   const attempts = line.attempts ?? [];
-  const sum = attempts.reduce((total, a) => total + a.ms, 0);
-  const sideBySide = line.dispatcher === 'everywhere';
-  const longest = Math.max(0, ...attempts.map((a) => a.ms));
-  const before = Math.max(0, line.ms - (sideBySide ? longest : sum));
-  const waited = !sideBySide && attempts.some((a) => a.class === 'temporary');
+  const laneOf = (a) => (line.dispatcher === 'everywhere' ? a.dispatcher : '');
+  const lanes = {}; // the time that each takes
+  for (const a of attempts) lanes[laneOf(a)] = (lanes[laneOf(a)] ?? 0) + a.ms;
+  const before = Math.max(0, line.ms - Math.max(0, ...Object.values(lanes)));
+  const waited = attempts.some((a) => a.class === 'temporary');
   const rows = [{ name: waited ? 'nevisFIDO, key, sealing, pauses' : 'nevisFIDO, key, sealing', start: 0, ms: before }];
-  let at = before;
+  const at = {};
   for (const a of attempts) {
-    rows.push({ name: `${a.dispatcher}: ${a.class}`, start: at, ms: a.ms, failed: a.class !== 'delivered' });
-    if (!sideBySide) at += a.ms;
+    const start = at[laneOf(a)] ?? before;
+    rows.push({ name: `${a.dispatcher}: ${a.class}`, start, ms: a.ms, failed: a.class !== 'delivered' });
+    at[laneOf(a)] = start + a.ms;
   }
   const whole = Math.max(line.ms, 1);
   show('timeline', h('h3', {}, `Where ${number(line.ms)} ms went`), h('ul', { class: 'bars' }, rows.map((r) => {

@@ -49,7 +49,8 @@ function jweTable(jwe) {
 function searchResult(a, token, sealed) {
   const texts = [latin1(a.raw), a.content ?? ''];
   const { found, decoded } = search(token, texts);
-  const where = `${number(a.raw.length)} bytes and in ${decoded === 1 ? 'the base64 text' : `the ${number(decoded)} base64 texts`} in them`;
+  const inside = { 0: '', 1: ', and in the base64 text in them' }[decoded] ?? `, and in the ${number(decoded)} base64 texts in them`;
+  const where = `${number(a.raw.length)} bytes${inside}`;
   if (found) {
     return h('p', { class: 'verdict bad', 'data-found': 'yes' }, h('strong', {}, 'The token can be read here. '),
       sealed ? '' : 'This message is in clear: there is no key to seal it with yet. So it goes to the caller’s own screen only.');

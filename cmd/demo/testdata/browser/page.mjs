@@ -2,7 +2,7 @@
 // there. The job comes on the standard input and the result goes to the
 // standard output, in JSON; see browser_test.go.
 
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -14,9 +14,11 @@ const job = JSON.parse(await text(process.stdin));
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const began = Date.now();
 
+const video = join(job.pictures, 'camera.y4m'); // what the camera sees
 const browser = await chromium.launch({
   executablePath: job.chromium,
-  args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+    '--use-fake-device-for-media-stream', `--use-file-for-fake-video-capture=${video}`],
 });
 
 const complaints = [];
@@ -59,6 +61,7 @@ async function send(page, channel, { operation = 'login', target = 'RSA' } = {})
     result: await page.locator('[data-result]').getAttribute('data-result'),
     tookOver: (await texts(page, '.took-over')).trim(),
     story,
+    timeline: await page.locator('#timeline h3, #timeline .ms').evaluateAll((all) => all.map((m) => Number(m.innerText.replace(/[^0-9]/g, '')))),
     channels: await page.locator('#artefacts article').evaluateAll((all) => all.map((a) => a.dataset.channel).sort().join(' ')),
     tokenFound: await page.locator('[data-found]').evaluateAll((all) => all.map((p) => p.dataset.found).join(' ')),
     parts: await page.locator('.jwe tbody tr').count(),
@@ -103,7 +106,7 @@ const scenes = {
     const seen = {};
     for (const channel of job.channels) {
       seen[channel] = { ...await send(page, channel), ...await take(page) };
-      if (channel === 'app-qr') seen.qr = await readScreen(page);
+      if (channel === 'app-qr') seen.qr = { ...await readScreen(page), ...await useCamera(page) };
       Object.assign(seen[channel], await confirm(page));
       if (['push', 'mail', 'paper', 'app-qr'].includes(channel)) await check(page, channel);
     }
@@ -142,6 +145,30 @@ const scenes = {
       expected = /(?!)/;
     }
     return seen;
+  },
+
+  // A page that is opened while the store fails, and goes on when it works.
+  async storeless(page) {
+    expected = /demo\/health|targets|registration/;
+    await turn(page, 'store', 'fails');
+    await page.waitForSelector('#health.bad');
+    await page.reload();
+    await page.waitForSelector('#notice:visible');
+    await ready(page);
+    const opened = await texts(page, '#notice');
+    await page.locator('details.extras').evaluate((d) => { d.open = true; });
+    await page.click('#renew');
+    const unregistered = await texts(page, '#phone-failure');
+    await send(page, 'app-qr', { operation: 'registration' });
+    await take(page);
+    await page.click('#confirm');
+    await page.waitForSelector('#redeemed.failure');
+    const registering = await texts(page, '#redeemed');
+    await turn(page, 'store', 'works');
+    await page.waitForSelector('#health.good');
+    expected = /(?!)/;
+    const after = { ...await send(page, 'push'), ...await take(page), ...await confirm(page) };
+    return { opened, unregistered, registering, after, notice: await texts(page, '#notice') };
   },
 
   // What nobody should give to the phone.
@@ -200,11 +227,18 @@ const scenes = {
     await fetch(`${job.control}/stop`, { method: 'POST' });
     await page.waitForSelector('#notice:visible');
     const away = await texts(page, '#notice');
+    await page.evaluate(() => {
+      document.getElementById('opened').replaceChildren();
+      document.querySelector('details.extras').open = true;
+    });
+    await page.click('#renew');
+    await page.waitForSelector('#phone-failure');
+    const renewing = await texts(page, '#phone-failure');
     await fetch(`${job.control}/start`, { method: 'POST' });
     await ready(page);
     const back = await texts(page, '#notice');
     expected = /(?!)/;
-    return { away, back, sent: { ...await send(page, 'push'), ...await take(page), ...await confirm(page) } };
+    return { away, renewing, back, sent: { ...await send(page, 'push'), ...await take(page), ...await confirm(page) } };
   },
 };
 
@@ -215,6 +249,30 @@ async function readScreen(page) {
     screen: jsQR(new Uint8ClampedArray(picture.data), picture.width, picture.height)?.data ?? '',
     answered: (await page.locator('#qr').getAttribute('src')).split(',')[1],
   };
+}
+
+// useCamera has the page's camera look at the QR code on the laptop's screen,
+// at first without being allowed to.
+async function useCamera(page) {
+  const code = PNG.sync.read(Buffer.from((await page.locator('#qr').getAttribute('src')).split(',')[1], 'base64'));
+  const margin = 40;
+  const zoom = 2;
+  const [width, height] = [code.width, code.height].map((side) => side * zoom + 2 * margin);
+  const luma = Buffer.alloc(width * height, 255);
+  for (let y = 0; y < code.height * zoom; y++) {
+    for (let x = 0; x < code.width * zoom; x++) {
+      luma[(y + margin) * width + x + margin] = code.data[4 * (Math.floor(y / zoom) * code.width + Math.floor(x / zoom))];
+    }
+  }
+  await writeFile(video, Buffer.concat([Buffer.from(`YUV4MPEG2 W${width} H${height} F5:1 Ip A1:1 C420\nFRAME\n`), luma, Buffer.alloc(width * height / 2, 128)]));
+  await page.locator('details.extras').evaluate((d) => { d.open = true; });
+  await page.click('#camera');
+  await page.waitForSelector('#phone-failure');
+  const refused = await texts(page, '#phone-failure');
+  await page.context().grantPermissions(['camera']);
+  await page.click('#camera');
+  await page.waitForSelector('#confirm');
+  return { refused, camera: await texts(page, '#step-8') };
 }
 
 // keyboard is a user without a mouse, in the dark.
