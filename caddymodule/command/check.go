@@ -42,7 +42,7 @@ Loads the oob_dispatch handlers of a configuration, running or not, and tries
 what they depend on, without sending anything: the store is written to and read;
 fcm fetches an access token and has FCM refuse a message to nobody; smtp opens a
 connection and logs in; letter writes to its spool and asks the printer whether
-it takes PDF; nevisidm asks for a user that cannot exist. Templates and
+it takes PDF; nevisidm is asked for a user that cannot exist. Templates and
 credential files are read. Of dispatchers that can
 find out nothing without sending a message, such as webhook and web_push, the
 configuration is all that is checked.

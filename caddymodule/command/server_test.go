@@ -187,7 +187,7 @@ func TestSend(t *testing.T) {
 		"--header takes a name and a value":                  {"--address", address, "--dispatcher", "link", "--target", "one", "--header", "nonsense"},
 		"no server can be reached at unix//nonexistent.sock": {"--address", "unix//nonexistent.sock", "--dispatcher", "link", "--target", "one"},
 		"has no admin API of oob_dispatch":                   {"--address", listener.Addr().String(), "--dispatcher", "link", "--target", "one"},
-		"the configuration has admin off":                   {"--config", adminOff, "--dispatcher", "link", "--target", "one"},
+		"the configuration has admin off":                    {"--config", adminOff, "--dispatcher", "link", "--target", "one"},
 		"adapting config":                                    {"--config", broken(t), "--dispatcher", "link", "--target", "one"},
 	} {
 		if r := send(args...); r.err == nil || !strings.Contains(r.err.Error(), want) || r.out != "" {

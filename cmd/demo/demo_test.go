@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -42,6 +43,7 @@ func TestPartsServeACaddyfileOfOnesOwn(t *testing.T) {
 	go func() {
 		ended <- run(ctx, []string{
 			"--only", "nevisfido,google,mail,gateway,nevisidm,phone", "--listen", testservice.FreeAddress(t), "--sidecar", sidecar,
+			"--files", filepath.Join(testservice.Folder(t), "made", "anew"),
 		}, in)
 		_ = in.Close()
 	}()
