@@ -39,7 +39,8 @@ type Dispatcher interface {
 }
 
 // Prober is a Dispatcher that can find out whether it would deliver: whether the
-// third party is there and takes its credentials. It sends nothing.
+// third party is there and takes its credentials. It sends nothing. Key sources can
+// implement it as well.
 type Prober interface {
 	// Probe returns nil, or an error as Dispatch does.
 	Probe(ctx context.Context) error

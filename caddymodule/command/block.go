@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,9 @@ func blocking(verb, short, long string, act func(operator, context.Context, stri
 		ids, damaged, err := idsOf(ctx, cmd, s, args, cmd.Flag("user").Value.String())
 		if err != nil {
 			return err
+		}
+		if user := cmd.Flag("user").Value.String(); len(ids) == 0 {
+			return cmp.Or(whoseUnknown(damaged), fmt.Errorf("no target in the store is one of user %q, so nothing was %sed: check the name, as caddy oob targets list shows it", user, verb))
 		}
 		done, unknown := 0, 0
 		for _, id := range ids {

@@ -42,7 +42,8 @@ Loads the oob_dispatch handlers of a configuration, running or not, and tries
 what they depend on, without sending anything: the store is written to and read;
 fcm fetches an access token and has FCM refuse a message to nobody; smtp opens a
 connection and logs in; letter writes to its spool and asks the printer whether
-it takes PDF. Templates and credential files are read. Of dispatchers that can
+it takes PDF; nevisidm is asked for a user that cannot exist. Templates and
+credential files are read. Of dispatchers that can
 find out nothing without sending a message, such as webhook and web_push, the
 configuration is all that is checked.
 
@@ -124,9 +125,18 @@ func (h *handler) check(ctx context.Context, root caddy.Context, tell func(check
 		return "written and read", s.directory().Writable(ctx)
 	})
 	if h.SourcesRaw != nil {
-		try("key sources", func(context.Context) (string, error) {
-			_, err := root.LoadModule(h, "SourcesRaw")
-			return "configuration and credentials read", err
+		try("key sources", func(ctx context.Context) (string, error) {
+			loaded, err := root.LoadModule(h, "SourcesRaw")
+			if err != nil {
+				return "", err
+			}
+			text := "configuration read"
+			for _, source := range loaded.([]any) {
+				if prober, ok := source.(dispatchers.Prober); ok {
+					text, err = "tried", errors.Join(err, prober.Probe(ctx))
+				}
+			}
+			return text, err
 		})
 	}
 	all := h.Dispatchers

@@ -12,7 +12,9 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/smtp"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
+	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/nevisidm"
 )
 
 // Each part that would not work is found, and the others are tried all the same.
@@ -27,6 +29,11 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer fcm.Close()
+	nevisIDM, err := idm.Start(idm.Options{Login: idm.Login{Username: "sidecar", Password: "hunter2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nevisIDM.Close()
 	folder := t.TempDir()
 	account, ca := filepath.Join(folder, "firebase.json"), filepath.Join(folder, "ca.pem")
 	writeFile(t, account, string(fcm.ServiceAccountJSON()))
@@ -38,6 +45,9 @@ func TestCheck(t *testing.T) {
 		return fmt.Sprintf("dispatcher post smtp {\n server %s\n tls starttls\n ca %s\n auth sidecar %s\n from bank@example.com\n address a@example.com\n base_url https://a.example.com/o\n}\n",
 			server.Addr(), ca, password)
 	}
+	source := func(password string) string {
+		return fmt.Sprintf("key_source nevisidm %s {\n client 100\n auth basic sidecar %s\n}\n", nevisIDM.URL(), password)
+	}
 	letter := func(spool string) string {
 		return fmt.Sprintf("token_lifetime registration 200h\ndispatcher paper letter {\n operations registration\n spool %s\n sender \"Bank | Street 1 | 8000 Zurich\"\n address \"A|B|C\"\n base_url https://a.example.com/o\n}\n", spool)
 	}
@@ -46,8 +56,9 @@ func TestCheck(t *testing.T) {
 		store   func(t *testing.T, path string)
 		wrong   string // the part that is
 	}{
-		"all well":           {options: push(account) + sendMail("hunter2") + letter(folder)},
+		"all well":           {options: source("hunter2") + push(account) + sendMail("hunter2") + letter(folder)},
 		"a wrong password":   {options: push(account) + sendMail("other"), wrong: "dispatcher post"},
+		"nevisIDM refuses":   {options: source("other") + push(account), wrong: "key sources"},
 		"no such credential": {options: push("/no/such/file") + sendMail("hunter2"), wrong: "dispatcher push"},
 		"no such spool":      {options: push(account) + letter(filepath.Join(folder, "none")), wrong: "dispatcher paper"},
 		"a store that is no folder": {
@@ -79,7 +90,7 @@ func TestCheck(t *testing.T) {
 					t.Errorf("%+v", c)
 				}
 			}
-			if want := 2 + strings.Count(tt.options, "dispatcher "); parts != want { // the store, and the link of all
+			if want := 2 + strings.Count(tt.options, "dispatcher ") + strings.Count(tt.options, "key_source "); parts != want { // the store, and the link of all
 				t.Errorf("%d parts were tried, want %d:\n%s", parts, want, got.text())
 			}
 			if text := caddyOOB(t, "", "check", "--config", s.config); (tt.wrong == "") == strings.Contains(text.out, "WRONG") || strings.Contains(text.text(), "hunter2") {

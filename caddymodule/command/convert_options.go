@@ -58,26 +58,35 @@ func endpointOption(c *conversion, o *fidoOption) string {
 // the proxy from.
 const proxyPassword = "OOB_PROXY_PASSWORD" //nolint:gosec // the name of a variable
 
-// proxyOption puts user and password into the URL.
+// loginInURL is what stands before the @ of a URL: a user, in which ${env:NAME}
+// may stand, and a password.
+var loginInURL = regexp.MustCompile(`^((?:\$\{[^}]*\}|[^:])*):(.*)$`)
+
+// proxyOption puts user and password into the URL. A password that stands there
+// already is not taken over either.
 func proxyOption(c *conversion, o *fidoOption) string {
-	address := o.value
-	if user := o.dispatcher.option("proxy-user"); user != nil {
-		scheme, host, ok := strings.Cut(address, "://")
-		if !ok {
-			scheme, host = "http", address
+	scheme, host, ok := strings.Cut(o.value, "://")
+	if !ok {
+		scheme, host = "http", o.value
+	}
+	login := ""
+	if at := strings.LastIndex(host, "@"); at >= 0 {
+		login, host = host[:at], host[at+1:]
+		if parts := loginInURL.FindStringSubmatch(login); parts != nil {
+			login = parts[1] + ":" + c.proxyPassword(parts[2])
 		}
-		login := url.User(user.value).String()
+	}
+	if user := o.dispatcher.option("proxy-user"); user != nil {
+		login = url.User(user.value).String()
 		if variable, ok := onlyVariable(user.value); ok {
 			login = "{env." + variable + "}"
 		}
 		if password := o.dispatcher.option("proxy-password"); password != nil {
-			variable, ok := onlyVariable(password.value)
-			if !ok {
-				variable = proxyPassword
-				c.Remarks = append(c.Remarks, "put the password of the proxy into the environment variable "+proxyPassword+": it is not taken over")
-			}
-			login += ":{env." + variable + "}"
+			login += ":" + c.proxyPassword(password.value)
 		}
+	}
+	address := o.value
+	if login != "" {
 		address = scheme + "://" + login + "@" + host
 	}
 	value, ok := c.word(o, address)
@@ -85,6 +94,16 @@ func proxyOption(c *conversion, o *fidoOption) string {
 		return ""
 	}
 	return "proxy " + value
+}
+
+// proxyPassword returns the placeholder that stands for a password.
+func (c *conversion) proxyPassword(password string) string {
+	variable, ok := onlyVariable(password)
+	if !ok {
+		variable = proxyPassword
+		c.Remarks = append(c.Remarks, "put the password of the proxy into the environment variable "+proxyPassword+": it is not taken over")
+	}
+	return "{env." + variable + "}"
 }
 
 // partOfProxy is what proxyOption has taken, if there is a proxy.

@@ -73,6 +73,29 @@ func handlerOf(t *testing.T, block string) (h struct {
 	return h
 }
 
+// A password in the URL of the proxy is not printed.
+func TestConvertProxyWithLogin(t *testing.T) {
+	t.Setenv("PROXY_USER", "mia")
+	for given, want := range map[string]string{
+		"http://jeff:secret1@proxy.example.com:3128":                     "http://jeff:{env.OOB_PROXY_PASSWORD}@proxy.example.com:3128",
+		"jeff:secret1@proxy.example.com:3128":                            "http://jeff:{env.OOB_PROXY_PASSWORD}@proxy.example.com:3128",
+		"http://${env:PROXY_USER}:secret1@proxy.example.com":             "http://mia:{env.OOB_PROXY_PASSWORD}@proxy.example.com",
+		"http://jeff:${env:PROXY_PASSWORD}@proxy.example.com":            "http://jeff:{env.PROXY_PASSWORD}@proxy.example.com",
+		"http://jeff@proxy.example.com":                                  "http://jeff@proxy.example.com",
+		"http://jeff:secret1@proxy.example.com\n      proxy-user: other": "http://other@proxy.example.com",
+	} {
+		r := caddyOOB(t, "fido-uaf:\n  dispatchers:\n    - type: firebase-cloud-messaging\n      service-account-json: /a.json\n      proxy-url: "+given+"\n", "convert", "-")
+		if r.err != nil || strings.Contains(r.text(), "secret1") {
+			t.Errorf("%s: %s", given, r.text())
+			continue
+		}
+		h := handlerOf(t, r.out)
+		if got := h.Dispatchers[0].Dispatcher["proxy"]; got != want {
+			t.Errorf("%s became %v, want %s", given, got, want)
+		}
+	}
+}
+
 // The block means what nevisfido.yml said, under the names that callers use.
 func TestConvert(t *testing.T) {
 	t.Setenv("APP_LINK", "https://app.example.com/env")

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,12 +27,33 @@ type server struct {
 	handler url.Values // which of its handlers is meant
 }
 
-// serverOf returns the server that a command's flags name, in the way of Caddy's
-// own commands: by --address, or else by a configuration, or else at Caddy's usual
-// address.
-func serverOf(cmd *cobra.Command) (server, error) {
+// adminAddress returns the admin address that a command's flags name: --address,
+// or else that of the configuration, which is the Caddyfile in the current folder
+// by default, or else Caddy's usual one.
+func adminAddress(cmd *cobra.Command) (string, error) {
 	flag := func(name string) string { return cmd.Flag(name).Value.String() }
-	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), nil, flag("config"), flag("adapter"))
+	if address := flag("address"); address != "" {
+		return address, nil
+	}
+	config, _, _, err := caddycmd.LoadConfig(flag("config"), flag("adapter"))
+	if err != nil {
+		return "", err
+	}
+	var c struct{ Admin caddy.AdminConfig }
+	if config != nil {
+		if err := json.Unmarshal(config, &c); err != nil {
+			return "", fmt.Errorf("reading the configuration: %w", err)
+		}
+	}
+	if c.Admin.Disabled {
+		return "", errors.New("the configuration has admin off, so that its server cannot be asked: make it a unix socket, as docs/admin.md says")
+	}
+	return cmp.Or(c.Admin.Listen, caddy.DefaultAdminListen), nil
+}
+
+// serverOf returns the server that a command's flags name.
+func serverOf(cmd *cobra.Command) (server, error) {
+	address, err := adminAddress(cmd)
 	if err != nil {
 		return server{}, err
 	}

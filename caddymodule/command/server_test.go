@@ -98,6 +98,9 @@ func TestBlock(t *testing.T) {
 			if r := run("forget", "one", "--yes"); r.err == nil {
 				t.Errorf("forgetting again: %s", r.text())
 			}
+			if r := run("block", "--user", "nobody"); r.err == nil || !strings.Contains(r.err.Error(), "nothing was blocked") {
+				t.Errorf("a user without targets: %s", r.text())
+			}
 			for _, args := range [][]string{{"block"}, {"block", "one", "--user", "jeff"}, {"unblock", "--user", ""}} {
 				if r := run(args...); r.err == nil || !strings.Contains(r.err.Error(), "give ids, or a user's name") {
 					t.Errorf("%q: %s", args, r.text())
@@ -153,6 +156,10 @@ func TestSend(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.out), &got); r.err != nil || err != nil || got.Delivered != "link" || len(got.Attempts) != 1 {
 		t.Errorf("as JSON: %s", r.text())
 	}
+	t.Chdir(filepath.Dir(s.config))
+	if r := send("--dispatcher", "link", "--target", "one"); r.err != nil || !strings.Contains(r.out, "delivered by link") {
+		t.Errorf("by the Caddyfile in the current folder: %s", r.text())
+	}
 	s.mustRun(t, "block", "one")
 	r = send(byConfig...)
 	if r.err == nil || !strings.Contains(r.err.Error(), "was not delivered: it was refused (blocked)") || !strings.Contains(r.out, "a caller would be told dispatchError") {
@@ -162,6 +169,8 @@ func TestSend(t *testing.T) {
 		t.Errorf("the audit trail says %q", out)
 	}
 
+	adminOff := filepath.Join(t.TempDir(), "Caddyfile")
+	writeFile(t, adminOff, "{\n\tadmin off\n}\n")
 	other := http.Server{Handler: http.NotFoundHandler()}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -178,6 +187,7 @@ func TestSend(t *testing.T) {
 		"--header takes a name and a value":                  {"--address", address, "--dispatcher", "link", "--target", "one", "--header", "nonsense"},
 		"no server can be reached at unix//nonexistent.sock": {"--address", "unix//nonexistent.sock", "--dispatcher", "link", "--target", "one"},
 		"has no admin API of oob_dispatch":                   {"--address", listener.Addr().String(), "--dispatcher", "link", "--target", "one"},
+		"the configuration has admin off":                    {"--config", adminOff, "--dispatcher", "link", "--target", "one"},
 		"adapting config":                                    {"--config", broken(t), "--dispatcher", "link", "--target", "one"},
 	} {
 		if r := send(args...); r.err == nil || !strings.Contains(r.err.Error(), want) || r.out != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,7 @@ func TestPartsServeACaddyfileOfOnesOwn(t *testing.T) {
 	go func() {
 		ended <- run(ctx, []string{
 			"--only", "nevisfido,google,mail,gateway,nevisidm,phone", "--listen", testservice.FreeAddress(t), "--sidecar", sidecar,
+			"--files", filepath.Join(testservice.Folder(t), "made", "anew"),
 		}, in)
 		_ = in.Close()
 	}()

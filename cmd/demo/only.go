@@ -63,6 +63,8 @@ func serveOnly(ctx context.Context, out io.Writer, names []string, listen, sidec
 			return err
 		}
 		s.files = s.folder
+	} else if err := os.MkdirAll(files, 0o700); err != nil {
+		return fmt.Errorf("--files: %w", err)
 	}
 	var options, after strings.Builder
 	for _, name := range names {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
@@ -100,6 +101,28 @@ func TestFindNothing(t *testing.T) {
 			s := newSource(t, server, test.change)
 			if found, err := s.Find(of(t, test.user), one); !errors.Is(err, targets.ErrNotFound) {
 				t.Errorf("found %+v, error %v", found, err)
+			}
+		})
+	}
+}
+
+// A probe tells whether nevisIDM is there and takes the credentials.
+func TestProbe(t *testing.T) {
+	wrong := func(s *Source) { s.Auth = &Auth{Bearer: "wrong"} }
+	for name, test := range map[string]struct {
+		change func(*Source)
+		works  bool
+	}{
+		"all well":       {nil, true},
+		"by login id":    {func(s *Source) { s.Username = usernameLoginID }, true},
+		"wrong token":    {wrong, false},
+		"nobody listens": {func(s *Source) { s.URL = "http://" + testservice.FreeAddress(t) }, false},
+		"another path":   {func(s *Source) { s.URL += "/elsewhere" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSource(t, start(t, idm.Options{Login: idm.Login{Bearer: "token"}}), test.change)
+			if err := s.Probe(t.Context()); (err == nil) != test.works {
+				t.Errorf("the probe ended with %v", err)
 			}
 		})
 	}

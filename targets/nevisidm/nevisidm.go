@@ -10,6 +10,7 @@ package nevisidm
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -220,6 +221,18 @@ func (s *Source) Cleanup() error {
 // dispatch targets.
 func (*Source) Live() bool { return true }
 
+// probedUser is the name of a user that cannot exist.
+const probedUser = "oob-dispatch-check"
+
+// Probe implements dispatchers.Prober: nevisIDM is asked for a user that cannot
+// exist, and has to say so.
+func (s *Source) Probe(ctx context.Context) error {
+	if _, err := s.user(ctx, probedUser); err != nil && !errors.Is(err, targets.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
 // LoadedCredentials implements dispatchers.CredentialHolder.
 func (s *Source) LoadedCredentials() []dispatchers.Credential {
 	all := s.Options.LoadedCredentials()
@@ -232,6 +245,7 @@ func (s *Source) LoadedCredentials() []dispatchers.Credential {
 // Interface guards
 var (
 	_ caddy.Provisioner            = (*Source)(nil)
+	_ dispatchers.Prober           = (*Source)(nil)
 	_ caddy.CleanerUpper           = (*Source)(nil)
 	_ caddyfile.Unmarshaler        = (*Source)(nil)
 	_ conf.Checker                 = (*Source)(nil)
