@@ -42,7 +42,7 @@ func TestListensAsItIsTold(t *testing.T) {
 // A demo that cannot do what it was told ends: on an address where another
 // program listens each would get some of the requests.
 func TestEndsWhereItCannotDoAsItIsTold(t *testing.T) {
-	other, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it ends with the test
+	other, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
