@@ -45,6 +45,26 @@ func series(t *testing.T, registry *prometheus.Registry, name string) (n int, su
 	return n, sum
 }
 
+// A letter in the folder while the printer is away is a success, so the operator
+// has to be told of it.
+func TestFolderInPlaceOfAPrinterIsCounted(t *testing.T) {
+	s := startSite(t, fmt.Sprintf(`		dispatcher post letter {
+			spool %s
+			printer ipp://%s/ipp/print
+			sender "Bank | Main Street 1"
+			address "Jeff | Main Street 2 | 8000 Zurich"
+			min_lifetime 1m
+			encryption off
+		}
+`, t.TempDir(), testservice.FreeAddress(t)))
+	if result := s.dispatch("post", "jeff"); result != "dispatched" {
+		t.Fatal(result)
+	}
+	if n := s.metric(`caddy_oob_fallbacks_total{from="post",reason="connection",to="spool"}`); n != 1 {
+		t.Errorf("counted %v times", n)
+	}
+}
+
 // Every guess has a series before it hits, and counts.
 func TestGuessesAreCounted(t *testing.T) {
 	registry := prometheus.NewRegistry()

@@ -111,10 +111,22 @@ type Receipt struct {
 	// that of the member that delivered.
 	Dispatcher string
 
+	// StandIn is set where something of the dispatcher's own took the place of
+	// its usual way, such as a folder that of a printer. It is on record as a
+	// fallback from the dispatcher to that.
+	StandIn *StandIn
+
 	// Rest is set by composites that do not wait for all of their members,
 	// also together with an error. It returns when the last has ended; the
 	// audit trail waits for that. It is called once.
 	Rest func()
+}
+
+// StandIn tells what took the place of a dispatcher's usual way, in one word that
+// is always the same, and what was wrong with that way.
+type StandIn struct {
+	Name    string
+	Failure *Error
 }
 
 // After calls f when everything has ended: at once, unless members go on.

@@ -163,7 +163,7 @@ func TestPrinterAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFakePrinter(t, tt.answer)
 			l := provision(t, &Letter{Printer: f.uri()})
-			err := l.submit(t.Context(), sampleJob("id", 50_000))
+			_, err := l.submit(t.Context(), sampleJob("id", 50_000))
 			if tt.want == printed && err != nil {
 				t.Error(err)
 			} else if tt.want != printed {
@@ -309,7 +309,7 @@ func TestPrinterThatDoesNotAnswer(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		defer l.printer.service.Transport.CloseIdleConnections() // ends the dialing
-		if err := l.submit(ctx, sampleJob("id_post", 1000)); err != nil {
+		if _, err := l.submit(ctx, sampleJob("id_post", 1000)); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -207,22 +207,24 @@ func (l *Letter) Dispatch(ctx context.Context, m *dispatchers.Message) (dispatch
 	if err != nil {
 		return dispatchers.Receipt{}, err
 	}
-	if err := l.submit(ctx, job); err != nil {
+	standIn, err := l.submit(ctx, job)
+	if err != nil {
 		return dispatchers.Receipt{}, err
 	}
-	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
+	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch, StandIn: standIn}, nil
 }
 
 // submit gives the letter to the printer, or to the spool folder where there is
 // no printer or it certainly has not taken the letter. With the letter in the
 // folder the dispatch is a success, so that the log has to tell of the printer.
-func (l *Letter) submit(ctx context.Context, job *job) error {
+func (l *Letter) submit(ctx context.Context, job *job) (standIn *dispatchers.StandIn, err error) {
 	if l.printer != nil {
 		err := l.print(ctx, job)
 		failure := dispatchers.AsError(err)
 		if err == nil || l.spool == nil || failure.Reason == reasonUncertain {
-			return err
+			return nil, err
 		}
+		standIn = &dispatchers.StandIn{Name: "spool", Failure: failure}
 		if ctx.Err() == nil {
 			l.logger.WarnContext(ctx, "the printer did not take a letter, which goes to the spool folder instead: "+
 				"look after the printer, and see that somebody prints what is in the folder",
@@ -231,9 +233,9 @@ func (l *Letter) submit(ctx context.Context, job *job) error {
 		}
 	}
 	if err := ctx.Err(); err != nil { // the exchange has given up the attempt
-		return dispatchers.AsError(err)
+		return nil, dispatchers.AsError(err)
 	}
-	return l.spool.put(job)
+	return standIn, l.spool.put(job)
 }
 
 // print gives the letter to the printer. Where a folder stands in for it, one

@@ -52,6 +52,9 @@ func (r *run) send(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Re
 		r.quarantine(ctx, c.Channel, p.recipient, failure)
 		return receipt, failure
 	}
+	if s := receipt.StandIn; s != nil {
+		r.journal.fellBack(c.Name, s.Name, s.Failure)
+	}
 	return receipt, nil
 }
 
