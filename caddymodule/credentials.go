@@ -27,15 +27,21 @@ type heldCredentials struct {
 	holders map[string]dispatchers.CredentialHolder // by the name of the dispatcher; they do not change once the configuration is loaded
 
 	mu      sync.Mutex
-	refused map[string]string // the reason by which a third party refuses those of a dispatcher
-	told    map[string]string // what is told of each that fails
+	refused map[string]string  // the reason by which a third party refuses those of a dispatcher
+	told    map[string]trouble // what is told of each that fails
 }
 
 func newCredentials(log *slog.Logger) *heldCredentials {
 	return &heldCredentials{
 		log: log, emit: nowhere,
-		holders: make(map[string]dispatchers.CredentialHolder), refused: make(map[string]string), told: make(map[string]string),
+		holders: make(map[string]dispatchers.CredentialHolder), refused: make(map[string]string), told: make(map[string]trouble),
 	}
+}
+
+// trouble is why credentials fail, and since when.
+type trouble struct {
+	reason string
+	since  time.Time
 }
 
 // hold follows the credentials of a guest module, if it can have any.
@@ -50,6 +56,7 @@ type credentialState struct {
 	Loaded  bool       `json:"loaded"`            // what the options name now is in use
 	Expires *time.Time `json:"expires,omitempty"` // the first of them
 	Error   string     `json:"error,omitempty"`
+	Since   *time.Time `json:"since,omitempty"` // when the error was first found
 
 	reason string // "" where they are in order
 }
@@ -75,6 +82,11 @@ func (c *heldCredentials) states() map[string]credentialState {
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		c.tell(name, all[name])
+		if failing, ok := c.told[name]; ok {
+			state := all[name]
+			state.Since = &failing.since
+			all[name] = state
+		}
 	}
 	for name := range c.told {
 		if _, known := all[name]; !known { // they were refused, and are not any more
@@ -107,7 +119,7 @@ func stateOf(loaded []dispatchers.Credential, now time.Time) credentialState {
 // tell logs a change, and emits an event.
 func (c *heldCredentials) tell(name string, state credentialState) {
 	before := c.told[name]
-	if before == state.reason {
+	if before.reason == state.reason {
 		return
 	}
 	dispatcher := slog.String("dispatcher", name)
@@ -116,7 +128,7 @@ func (c *heldCredentials) tell(name string, state credentialState) {
 		c.log.Info("the credentials of a dispatcher work again", dispatcher)
 		return
 	}
-	c.told[name] = state.reason
+	c.told[name] = trouble{state.reason, time.Now().UTC()}
 	c.log.Warn("the credentials of a dispatcher fail", dispatcher, slog.String("reason", state.reason), slog.String("error", state.Error))
 	c.emit(eventCredentialsFailed, func() map[string]any {
 		return map[string]any{"dispatcher": name, "reason": state.reason}

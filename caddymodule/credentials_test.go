@@ -126,7 +126,7 @@ func TestCredentials(t *testing.T) {
 		step.do()
 		_, all := ask(http.MethodGet, "")
 		got := all.Dispatch[0].Dispatchers["push"].Credentials
-		if got == nil || got.Loaded != step.loaded || !strings.Contains(got.Error, step.error) || (step.error == "") != (got.Error == "") || strings.Contains(got.Error, "canary") {
+		if got == nil || got.Loaded != step.loaded || !strings.Contains(got.Error, step.error) || (step.error == "") != (got.Error == "") || (step.error == "") != (got.Since == nil) || strings.Contains(got.Error, "canary") {
 			t.Fatalf("%s: health has %+v", step.name, got)
 		}
 		if step.loaded && !got.Expires.Equal(ends) {

@@ -85,8 +85,9 @@ type sourceState struct {
 }
 
 type part struct {
-	Writable bool   `json:"writable"`
-	Error    string `json:"error,omitempty"`
+	Writable bool       `json:"writable"`
+	Error    string     `json:"error,omitempty"`
+	Since    *time.Time `json:"since,omitempty"` // when Health first found the error
 }
 
 // lastAttempts are those of one dispatcher since the configuration was loaded, and
@@ -159,6 +160,8 @@ type health struct {
 
 	mu       sync.Mutex
 	attempts map[string]lastAttempts // by dispatcher
+	store    failing
+	audit    failing
 
 	asking sync.Mutex // the store
 	asked  time.Time
@@ -199,20 +202,21 @@ func (h *health) exchanged(r exchange.Record) {
 }
 
 func (h *Handler) state(ctx context.Context) handlerState {
+	storeErr := h.storeWritable(ctx)
+	held := h.credentials.states()
+	h.health.mu.Lock()
+	defer h.health.mu.Unlock()
 	state := handlerState{
 		BasePath: h.BasePath, Namespace: h.Namespace, Observe: h.Observe,
-		Store:       partOf(h.storeWritable(ctx)),
+		Store:       h.health.store.part(storeErr),
 		Unsynced:    h.exchange.Targets.Unsynced.Len(),
 		KeySources:  make(map[string]sourceState),
 		Dispatchers: make(map[string]lastAttempts, len(h.Dispatchers)),
 	}
 	if h.audit != nil {
-		p := partOf(h.audit.trouble.failure())
+		p := h.health.audit.part(h.audit.trouble.failure())
 		state.Audit = &p
 	}
-	held := h.credentials.states()
-	h.health.mu.Lock()
-	defer h.health.mu.Unlock()
 	for _, d := range h.Dispatchers {
 		last := h.health.attempts[d.Name]
 		if c, ok := held[d.Name]; ok {
@@ -228,11 +232,19 @@ func (h *Handler) state(ctx context.Context) handlerState {
 	return state
 }
 
-func partOf(err error) part {
-	if err != nil {
-		return part{Error: err.Error()}
+// failing is since when a part fails, zero for one that works.
+type failing time.Time
+
+func (f *failing) part(err error) part {
+	if err == nil {
+		*f = failing{}
+		return part{Writable: true}
 	}
-	return part{Writable: true}
+	if time.Time(*f).IsZero() {
+		*f = failing(time.Now().UTC())
+	}
+	since := time.Time(*f)
+	return part{Error: err.Error(), Since: &since}
 }
 
 // healthInterval is how often health checks reach the store at most.

@@ -69,11 +69,15 @@ func TestHealthFollowsTheStore(t *testing.T) {
 	if status, _ := ask(http.MethodGet, "?live"); status != http.StatusOK {
 		t.Errorf("live: %d", status)
 	}
+	since := all.Dispatch[0].Store.Since
+	if _, all = ask(http.MethodGet, ""); since == nil || all.Dispatch[0].Store.Since == nil || !since.Equal(*all.Dispatch[0].Store.Since) {
+		t.Errorf("it fails since %v, and then since %v", since, all.Dispatch[0].Store.Since)
+	}
 	if err := os.Remove(root); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(healthInterval + 100*time.Millisecond)
-	if status, all = ask(http.MethodGet, ""); status != http.StatusOK || !all.Ready || !all.Dispatch[0].Store.Writable {
+	if status, all = ask(http.MethodGet, ""); status != http.StatusOK || !all.Ready || !all.Dispatch[0].Store.Writable || all.Dispatch[0].Store.Since != nil {
 		t.Errorf("once the store works: %d %+v", status, all)
 	}
 	if status, _ := ask(http.MethodHead, ""); status != http.StatusOK {
