@@ -210,6 +210,9 @@ func TestListAndShow(t *testing.T) {
 		if !slices.Equal(rows, tt.want) || !slices.Equal(objects, tt.want) {
 			t.Errorf("list %q: rows %q, objects %q, want %q", tt.args, rows, objects, tt.want)
 		}
+		if r := s.run(t, append([]string{"list"}, tt.args...)...); (tt.want == nil) != strings.Contains(r.errOut, "no such target") {
+			t.Errorf("list %q says %q", tt.args, r.errOut)
+		}
 	}
 	if row := s.mustRun(t, "list", "--user", "mary"); !strings.Contains(row, "P-256") || !strings.Contains(row, "2d") || !strings.Contains(row, "fcm") {
 		t.Errorf("listed %s", row)

@@ -44,17 +44,21 @@ thumbprint. Addresses and keys are not shown. Records that cannot be read are re
 				return nil
 			}
 			v := operate.ViewOf(t, now)
+			shown++
 			if asJSON {
 				return printJSON(out, v)
 			}
 			printRow(table, v.ID, v.Username, v.DeviceID, v.Dispatcher, v.State, v.Key, v.KeyAge, v.Thumbprint)
-			if shown++; shown%rowsAligned == 0 {
+			if shown%rowsAligned == 0 {
 				return table.Flush()
 			}
 			return nil
 		})
 		if err := errors.Join(err, table.Flush(), out.Flush()); err != nil {
 			return fmt.Errorf("listing targets: %w", err)
+		}
+		if shown == 0 && damaged == 0 {
+			fmt.Fprintf(cmd.ErrOrStderr(), "There is no such target in namespace %q. If you expect some, run this as the server's user, with its --config and its environment (HOME, XDG_DATA_HOME): they say where the store is.\n", s.namespace)
 		}
 		return unreadable(damaged)
 	})
