@@ -299,11 +299,11 @@ func TestRollingUpgrade(t *testing.T) {
 		}
 		s.write(path, strings.Replace(content, `"schema":2`, version+`,"colour":"blue"`, 1))
 	}
-	later(`"schema":3,"min_schema":2`)
+	later(`"schema":4,"min_schema":2`)
 	s.take(p, nevisfido.Authentication, "push")
 	s.modify(p, device.Change{Name: "another"})
 	s.take(p, nevisfido.Authentication, "push")
-	if content := s.stored()[path]; !strings.Contains(content, `"schema":3,"min_schema":2`) || !strings.Contains(content, `"colour":"blue"`) || !strings.Contains(content, "another") {
+	if content := s.stored()[path]; !strings.Contains(content, `"schema":4,"min_schema":2`) || !strings.Contains(content, `"colour":"blue"`) || !strings.Contains(content, "another") {
 		t.Errorf("the later release finds %s", content)
 	}
 	s.modify(p, device.Change{NewKey: "P-384"})
@@ -311,7 +311,7 @@ func TestRollingUpgrade(t *testing.T) {
 	if content := s.stored()[path]; strings.Contains(content, "colour") {
 		t.Errorf("another key, and the old one's members: %s", content)
 	}
-	later(`"schema":4,"min_schema":3`)
+	later(`"schema":4,"min_schema":4`)
 	s.wantBroken("a record that demands more", p)
 	s.wantStatus(p.Delete(t.Context()), http.StatusServiceUnavailable)
 }
