@@ -13,20 +13,33 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch/caddymodule/command"
 )
 
-var update = flag.Bool("update", false, "write the generated part of commands.md again")
+var update = flag.Bool("update", false, "write the generated parts of pages again")
 
-// TestCommandsPage compares commands.md with the commands that are registered:
-// each has a section, which is its help, and there is no other section.
-func TestCommandsPage(t *testing.T) {
-	const page, marker = "commands.md", "<!-- from here on: go test ./docs -run CommandsPage -update -->\n"
+// wantGenerated compares the end of a page, below its marker, with what the code
+// says, or writes it. test is the name that -run takes.
+func wantGenerated(t *testing.T, page, test, want string) {
+	t.Helper()
+	marker := "<!-- from here on: go test ./docs -run " + test + " -update -->\n"
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	head, written, found := strings.Cut(string(text), marker)
-	if !found {
+	switch {
+	case !found:
 		t.Fatalf("%s lacks the line %s", page, marker)
+	case *update:
+		if err := os.WriteFile(page, []byte(head+marker+want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	case written != want:
+		t.Errorf("%s is not what the code says: run go test ./docs -run %s -update", page, test)
 	}
+}
+
+// TestCommandsPage compares commands.md with the commands that are registered:
+// each has a section, which is its help, and there is no other section.
+func TestCommandsPage(t *testing.T) {
 	oob := &cobra.Command{Use: "oob"}
 	registered := caddycmd.Commands()["oob"]
 	registered.CobraFunc(oob)
@@ -37,15 +50,7 @@ func TestCommandsPage(t *testing.T) {
 	for _, cmd := range oob.Commands() {
 		writeSections(&want, cmd)
 	}
-	if *update {
-		if err := os.WriteFile(page, []byte(head+marker+want.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if written != want.String() {
-		t.Errorf("%s is not what the commands say of themselves: run go test ./docs -run CommandsPage -update", page)
-	}
+	wantGenerated(t, "commands.md", "CommandsPage", want.String())
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)

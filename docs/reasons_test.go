@@ -2,7 +2,6 @@ package docs
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -12,30 +11,13 @@ import (
 
 // TestReasonsPage compares reasons.md with the list in the code.
 func TestReasonsPage(t *testing.T) {
-	const page, marker = "reasons.md", "<!-- from here on: go test ./docs -run ReasonsPage -update -->\n"
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, written, found := strings.Cut(string(text), marker)
-	if !found {
-		t.Fatalf("%s lacks the line %s", page, marker)
-	}
 	var want strings.Builder
 	writeReasons(&want, "Of dispatches, attempts and notices that failed", reasons.Failures)
 	writeReasons(&want, "Of dispatch calls that passed", reasons.Passed)
 	writeReasons(&want, "Of targets that are stale, dropped or unknown", reasons.Targets)
 	writeReasons(&want, "Of keys that are refused", reasons.Keys)
 	writeReasons(&want, "Of credentials, in the event `credentials_failed`", reasons.Credentials)
-	if *update {
-		if err := os.WriteFile(page, []byte(head+marker+want.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if written != want.String() {
-		t.Errorf("%s is not the list of internal/reasons: run go test ./docs -run ReasonsPage -update", page)
-	}
+	wantGenerated(t, "reasons.md", "ReasonsPage", want.String())
 }
 
 // writeReasons writes a table, with the dispatchResult where the reasons have one.
