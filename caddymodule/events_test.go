@@ -107,6 +107,20 @@ func TestEventOfADispatchThatFailed(t *testing.T) {
 	events.none(t)
 }
 
+// A reload cleans the handler up while events of it still go to their subscribers.
+func TestEventsWhileTheHandlerEnds(t *testing.T) {
+	healthOf(t, "", "events {\non dispatch_failed oob_test\n}")
+	events := subscribe(t)
+	emit := allHandlers()[0].exchange.Observer.(*observer).emit
+	for range 10 {
+		emit(eventDispatchFailed, func() map[string]any { return map[string]any{} })
+	}
+	events.next(t)
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Changes of targets are events of the name that says it, with hashes alone.
 func TestEventsOfTargets(t *testing.T) {
 	type emitted struct {

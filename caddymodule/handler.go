@@ -27,7 +27,7 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(Handler{})
+	caddy.RegisterModule(new(Handler))
 	httpcaddyfile.RegisterHandlerDirective("oob_dispatch", parseCaddyfile)
 	httpcaddyfile.RegisterDirectiveOrder("oob_dispatch", httpcaddyfile.After, "encode")
 }
@@ -37,8 +37,9 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 	return h, h.UnmarshalCaddyfile(helper.Dispenser)
 }
 
-// CaddyModule returns the Caddy module information.
-func (Handler) CaddyModule() caddy.ModuleInfo {
+// CaddyModule returns the Caddy module information. It has a pointer receiver, as
+// events ask for it while the handler is provisioned and cleaned up.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "http.handlers.oob_dispatch",
 		New: func() caddy.Module { return new(Handler) },

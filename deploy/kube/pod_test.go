@@ -34,7 +34,7 @@ type kubelet struct {
 	site     string // host:port in place of port 8080
 	internal string // and of port 2020
 	cmd      *exec.Cmd
-	log      bytes.Buffer
+	log      string // the file
 	ended    chan error
 }
 
@@ -130,7 +130,11 @@ func (k *kubelet) start(t *testing.T) {
 		Chroot:     k.root,
 		Credential: &syscall.Credential{Uid: as.RunAsUser, Gid: as.RunAsGroup, Groups: []uint32{as.FSGroup}},
 	}
-	k.cmd.Stdout, k.cmd.Stderr = &k.log, &k.log
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	do(t, err)
+	defer log.Close()
+	k.log = log.Name()
+	k.cmd.Stdout, k.cmd.Stderr = log, log
 	do(t, k.cmd.Start())
 	go func() { k.ended <- k.cmd.Wait() }()
 	t.Cleanup(func() {
@@ -160,7 +164,7 @@ func (k *kubelet) until(t *testing.T, status int) {
 	for k.ready() != status {
 		select {
 		case err := <-k.ended:
-			t.Fatalf("the pod ended: %v\n%s", err, &k.log)
+			t.Fatalf("the pod ended: %v\n%s", err, k.firstLines(t))
 		case <-ctx.Done():
 			t.Fatalf("the readiness probe got no %d in time", status)
 		case <-time.After(50 * time.Millisecond):
@@ -168,19 +172,12 @@ func (k *kubelet) until(t *testing.T, status int) {
 	}
 }
 
-// kill ends the pod, so that its log can be read.
-func (k *kubelet) kill(t *testing.T) string {
+// firstLines are those of the log that somebody reads.
+func (k *kubelet) firstLines(t *testing.T) string {
 	t.Helper()
-	do(t, k.cmd.Process.Kill())
-	if err := <-k.ended; err == nil {
-		t.Error("the pod ended by itself")
-	}
-	return k.log.String()
-}
-
-// firstLines are those that somebody reads.
-func firstLines(log string) string {
-	lines := strings.SplitAfter(log, "\n")
+	log, err := os.ReadFile(k.log)
+	do(t, err)
+	lines := strings.SplitAfter(string(log), "\n")
 	return strings.Join(lines[:min(len(lines), 20)], "")
 }
 
@@ -253,7 +250,7 @@ func TestPodDispatchesAndEndsInTime(t *testing.T) {
 			select {
 			case err := <-k.ended:
 				if err != nil {
-					t.Errorf("the pod ended with %v\n%s", err, &k.log)
+					t.Errorf("the pod ended with %v\n%s", err, k.firstLines(t))
 				}
 			case <-time.After(time.Duration(k.pod.TerminationGracePeriodSeconds) * time.Second):
 				t.Errorf("the pod is still there after its %d seconds", k.pod.TerminationGracePeriodSeconds)
@@ -323,7 +320,6 @@ func TestPodWithAMistakeIsNotReadyAndSaysWhy(t *testing.T) {
 				test.spoil(t, k)
 			}
 			k.start(t)
-			var log string
 			if test.ready == 0 {
 				select {
 				case err := <-k.ended:
@@ -333,13 +329,13 @@ func TestPodWithAMistakeIsNotReadyAndSaysWhy(t *testing.T) {
 				case <-time.After(30 * time.Second):
 					t.Fatal("the process runs")
 				}
-				log = k.log.String()
 			} else {
 				k.until(t, test.ready)
-				log = k.kill(t)
 			}
-			if !strings.Contains(firstLines(log), test.want) {
-				t.Errorf("no %q in the first lines of\n%s", test.want, log)
+			for end := time.Now().Add(10 * time.Second); !strings.Contains(k.firstLines(t), test.want); time.Sleep(50 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("no %q in the first lines of\n%s", test.want, k.firstLines(t))
+				}
 			}
 		})
 	}
