@@ -95,7 +95,8 @@ func (e Envelope) Sealed(jwe string) Envelope {
 
 // JSON returns the envelope as the SDK expects it.
 func (e Envelope) JSON() []byte {
-	out := append([]byte(`{"nma_data":`), e.Data...)
+	out := make([]byte, 0, len(e.Data)+128) // mostly the data
+	out = append(append(out, `{"nma_data":`...), e.Data...)
 	out = append(append(out, `,"nma_data_content_type":`...), strictjson.Quote(e.ContentType)...)
 	out = append(append(out, `,"nma_data_version":`...), strictjson.Quote(e.Version)...)
 	return append(out, '}')
