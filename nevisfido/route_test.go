@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/pathsafe"
 )
 
 func TestRecogniseCalls(t *testing.T) {
@@ -60,6 +62,7 @@ func TestAmbiguousPathsAreRefused(t *testing.T) {
 	const call = "/nevisfido/token/dispatch/authentication"
 	for _, path := range []string{
 		"/nevisfido/./token/dispatch/authentication",
+		"/" + strings.Repeat("x", pathsafe.MaxLength),
 		"/nevisfido/token/x/../dispatch/authentication",
 		"/x/../nevisfido/token/dispatch/authentication",
 		"/nevisfido/%2e/token/dispatch/authentication",

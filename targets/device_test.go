@@ -179,6 +179,20 @@ func TestDevicePayloadModifiesTheTarget(t *testing.T) {
 	f.mustState(t, targets.Stale)
 }
 
+// What the key of one device signs modifies nothing in the name of another device.
+func TestDevicePayloadForAnotherDevice(t *testing.T) {
+	f := newFixture()
+	f.learn(t, nil)
+	f.learnAs(t, "other device", "jeff", "device-2")
+	before := f.store.Dump()
+	call := f.deviceCall(newKey(2), false)
+	call.Device = "device-2"
+	finish(t, must(f.BeginDevice(t.Context(), call)), 204)
+	if !bytes.Equal(before, f.store.Dump()) {
+		t.Errorf("the record is %+v", f.find(t))
+	}
+}
+
 // Without the user's name nobody knows whose the other targets of the device are.
 func TestChangeOfDeviceOfAnUnnamedUser(t *testing.T) {
 	f := newFixture()
