@@ -41,28 +41,24 @@ func run(pattern *regexp.Regexp) error {
 		return err
 	}
 	programs := make(map[string]string) // by package
-	killed, all, i, title := 0, 0, -1, ""
+	killed, all, number := 0, 0, -1
 	for _, p := range properties {
+		title := "\n" + p.name + "\n"
 		for _, m := range p.guards {
-			if i++; !pattern.MatchString(p.name + "\n" + m.file + "\n" + m.removes) {
+			if number++; !pattern.MatchString(p.name + "\n" + m.file + "\n" + m.removes) {
 				continue
 			}
-			if title != p.name {
-				title = p.name
-				fmt.Printf("\n%s\n", title)
-			}
-			in, tests, _ := strings.Cut(m.tests, " ")
-			if programs[in] == "" {
-				if programs[in], err = compile(overlay, folder, in); err != nil {
+			if programs[m.in] == "" {
+				if programs[m.in], err = compile(overlay, folder, m.in); err != nil {
 					return err
 				}
 			}
-			all++
-			verdict := try(programs[in], in, tests, i)
-			if strings.HasPrefix(verdict, "killed") {
+			verdict := try(programs[m.in], m.in, m.tests, number)
+			fmt.Printf("%s  %s: %s\n\t%s\n", title, m.file, m.removes, verdict)
+			title = ""
+			if all++; strings.HasPrefix(verdict, "killed") {
 				killed++
 			}
-			fmt.Printf("  %s: %s\n\t%s\n", m.file, m.removes, verdict)
 		}
 	}
 	fmt.Printf("\n%d of %d mutations killed\n", killed, all)
@@ -74,15 +70,14 @@ func run(pattern *regexp.Regexp) error {
 
 // writeOverlay returns the file that tells the compiler which files to read in
 // place of others.
-func writeOverlay(folder string) (string, error) {
+func writeOverlay(folder string) (path string, err error) {
 	woven, err := weave()
 	if err != nil {
 		return "", err
 	}
 	replace := make(map[string]string)
 	for file, text := range woven {
-		path, err := filepath.Abs(file)
-		if err != nil {
+		if path, err = filepath.Abs(file); err != nil {
 			return "", err
 		}
 		replace[path] = filepath.Join(folder, strings.ReplaceAll(file, "/", "_"))
@@ -90,12 +85,9 @@ func writeOverlay(folder string) (string, error) {
 			return "", err
 		}
 	}
-	text, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return "", err
-	}
-	overlay := filepath.Join(folder, "overlay.json")
-	return overlay, os.WriteFile(overlay, text, 0o600)
+	text, _ := json.Marshal(map[string]any{"Replace": replace}) // strings alone
+	path = filepath.Join(folder, "overlay.json")
+	return path, os.WriteFile(path, text, 0o600)
 }
 
 // compile makes the program of a package's tests, and runs those that have to
@@ -106,13 +98,13 @@ func compile(overlay, folder, in string) (program string, err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("compiling the tests of %s: %w\n%s", in, err, out)
 	}
-	var names []string
+	var tests []string
 	for _, m := range mutations() {
-		if where, tests, _ := strings.Cut(m.tests, " "); where == in {
-			names = append(names, tests)
+		if m.in == in {
+			tests = append(tests, m.tests)
 		}
 	}
-	if verdict := try(program, in, strings.Join(names, "|"), -1); verdict != survived {
+	if verdict := try(program, in, strings.Join(tests, "|"), -1); verdict != survived {
 		return "", fmt.Errorf("the tests of %s without a mutation: %s", in, verdict)
 	}
 	return program, nil
@@ -122,8 +114,8 @@ const survived = "SURVIVED"
 
 var failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 
-// try runs tests, divided by bars, with a mutation, and says what came of it.
-func try(program, in, tests string, number int) string {
+// try runs tests with a mutation, and says what came of it.
+func try(program, in, tests string, number int) (verdict string) {
 	test := exec.Command(program, "-test.run=^("+tests+")$", "-test.failfast", "-test.timeout=5m") //nolint:gosec,noctx // it has a timeout
 	test.Dir, test.Env = in, append(os.Environ(), fmt.Sprintf("%s=%d", chooses, number))
 	out, err := test.CombinedOutput()
@@ -135,8 +127,6 @@ func try(program, in, tests string, number int) string {
 		return "TIMED OUT"
 	case name != nil:
 		return "killed by " + string(name[1])
-	case bytes.Contains(out, []byte("panic: ")):
-		return "killed by a panic"
 	}
 	return fmt.Sprintf("NO TEST FAILED: %v\n%s", err, out)
 }

@@ -27,10 +27,9 @@ func TestMutationsApply(t *testing.T) {
 		if n := bytes.Count(text, []byte(m.old)); err != nil || n != 1 {
 			t.Errorf("%s: %s: %v, the text occurs %d times: %s", m.file, m.removes, err, n, m.old)
 		}
-		folder, tests, _ := strings.Cut(m.tests, " ")
-		for name := range strings.SplitSeq(tests, "|") {
-			if !bytes.Contains(testsOf(t, folder), []byte("func "+name+"(")) {
-				t.Errorf("%s: %s has no test %s", m.removes, folder, name)
+		for name := range strings.SplitSeq(m.tests, "|") {
+			if !bytes.Contains(testsOf(t, m.in), []byte("func "+name+"(")) {
+				t.Errorf("%s: %s has no test %s", m.removes, m.in, name)
 			}
 		}
 	}

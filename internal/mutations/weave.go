@@ -28,7 +28,7 @@ func weave() (map[string][]byte, error) {
 		numbers[m.file] = append(numbers[m.file], i)
 	}
 	for file, those := range numbers {
-		text, err := os.ReadFile(file)
+		text, err := os.ReadFile(file) //nolint:gosec // of our own list
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +43,7 @@ func weave() (map[string][]byte, error) {
 			}
 		}
 		if w.placed != len(those) {
-			return nil, fmt.Errorf("%s: %d of %d mutations are in a function, and each once", file, w.placed, len(those))
+			return nil, fmt.Errorf("%s: %d of %d mutations can be woven: each has to be in a function, once, and in none that recovers", file, w.placed, len(those))
 		}
 		woven[file] = append(w.changed, w.added.Bytes()...)
 		woven[filepath.Join(filepath.Dir(file), "chosen_mutation.go")] = fmt.Appendf(nil,
@@ -59,66 +59,52 @@ type weaver struct {
 	placed  int
 }
 
-// function adds the copies of a function, from the last one of the file to the first.
+// function adds the copies of a function. Start with the last one of the file.
 func (w *weaver) function(f *ast.FuncDecl, numbers []int) {
-	start, name, end := int(f.Pos())-1, int(f.Name.End())-1, int(f.End())-1
-	text, before := string(w.text[start:end]), string(w.text[start:name])
+	name := int(f.Name.End()) - 1
+	text, head := w.of(f), string(w.text[f.Pos()-1:name])
+	signature, call := w.signature(f)
 	var cases strings.Builder
-	call, last := w.calls(f)
 	for _, i := range numbers {
 		m := mutations()[i]
-		if bytes.Count(w.text, []byte(m.old)) != 1 || strings.Count(text, m.old) != 1 {
+		once := bytes.Count(w.text, []byte(m.old)) == 1 && strings.Count(text, m.old) == 1
+		if !once || strings.Contains(text, "recover()") { // which has no effect in a copy that is called
 			continue
 		}
 		w.placed++
 		mutated := strings.Replace(text, m.old, m.new, 1)
-		fmt.Fprintf(&w.added, "\n%s_%d%s\n", before, i, mutated[len(before):])
-		fmt.Fprintf(&cases, "\tcase \"%d\":\n\t\t%s\n", i, fmt.Sprintf(call, i)+last)
+		fmt.Fprintf(&w.added, "\n%s_%d%s\n", head, i, mutated[len(head):])
+		fmt.Fprintf(&cases, "\tcase \"%d\":\n\t\t%s\n", i, fmt.Sprintf(call, i))
 	}
-	if cases.Len() == 0 {
-		return
+	if cases.Len() > 0 {
+		w.changed = slices.Insert(w.changed, name, []byte("_as_it_is")...)
+		fmt.Fprintf(&w.added, "\n%s {\n\tswitch chosenMutation {\n%s\t}\n\t%s\n}\n", signature, cases.String(), fmt.Sprintf(call, "as_it_is"))
 	}
-	w.changed = slices.Insert(w.changed, name, []byte("_as_it_is")...)
-	fmt.Fprintf(&w.added, "\n%s {\n\tswitch chosenMutation {\n%s\t}\n\t%s\n}\n", w.header(f), cases.String(), fmt.Sprintf(call, "as_it_is"))
 }
 
 func (w *weaver) of(n ast.Node) string { return string(w.text[n.Pos()-1 : n.End()-1]) }
 
-// header is that of the function, with names of our own for all parameters.
-func (w *weaver) header(f *ast.FuncDecl) string {
-	var receiver, results string
-	if f.Recv != nil {
-		receiver = "(self " + w.of(f.Recv.List[0].Type) + ") "
-	}
-	if f.Type.Results != nil {
-		results = " " + w.of(f.Type.Results)
-	}
-	var parameters []string
+// signature is that of a function, with names of our own for all parameters. With
+// it comes the format of a call of a copy.
+func (w *weaver) signature(f *ast.FuncDecl) (signature, call string) {
+	var parameters, arguments []string
 	for _, field := range f.Type.Params.List {
 		for range max(1, len(field.Names)) {
-			parameters = append(parameters, fmt.Sprintf("p%d %s", len(parameters), w.of(field.Type)))
+			name := fmt.Sprintf("p%d", len(parameters))
+			parameters = append(parameters, name+" "+w.of(field.Type))
+			if _, variadic := field.Type.(*ast.Ellipsis); variadic {
+				name += "..."
+			}
+			arguments = append(arguments, name)
 		}
 	}
-	return "func " + receiver + f.Name.Name + "(" + strings.Join(parameters, ", ") + ")" + results
-}
-
-// calls returns the format of a call of a copy, and what follows it within a switch.
-func (w *weaver) calls(f *ast.FuncDecl) (call, last string) {
-	var arguments []string
-	for _, field := range f.Type.Params.List {
-		for range max(1, len(field.Names)) {
-			arguments = append(arguments, fmt.Sprintf("p%d", len(arguments)))
-		}
-		if _, ok := field.Type.(*ast.Ellipsis); ok {
-			arguments[len(arguments)-1] += "..."
-		}
-	}
-	call, last = f.Name.Name+"_%v("+strings.Join(arguments, ", ")+")", "\n\t\treturn"
+	signature = f.Name.Name + "(" + strings.Join(parameters, ", ") + ")"
+	call = f.Name.Name + "_%v(" + strings.Join(arguments, ", ") + ")"
 	if f.Recv != nil {
-		call = "self." + call
+		signature, call = "(self "+w.of(f.Recv.List[0].Type)+") "+signature, "self."+call
 	}
-	if f.Type.Results != nil {
-		call, last = "return "+call, ""
+	if f.Type.Results == nil {
+		return "func " + signature, call + "\n\t\treturn"
 	}
-	return call, last
+	return "func " + signature + " " + w.of(f.Type.Results), "return " + call
 }
