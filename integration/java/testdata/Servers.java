@@ -176,6 +176,7 @@ public class Servers {
       matcher.setTrimTokens(lenient);
       UrlPathHelper paths = new UrlPathHelper();
       paths.setAlwaysUseFullPath(lenient);
+      paths.setDefaultEncoding("UTF-8"); // as Spring Boot's CharacterEncodingFilter does
       mapping.setPathMatcher(matcher);
       mapping.setUrlPathHelper(paths);
       mapping.setApplicationContext(new StaticWebApplicationContext());
