@@ -250,7 +250,7 @@ type row struct {
 	target string // as it stands in the request line
 	header string // lines, each with CRLF
 	body   string
-	raw    string // in place of all of these
+	raw    string // in place of these, with {case} for the number
 
 	// What became of it at the sidecar.
 	number    string
@@ -261,7 +261,7 @@ type row struct {
 
 func (r *row) request() string {
 	if r.raw != "" {
-		return strings.ReplaceAll(r.raw, "\n\r\n", "\nCase: "+r.number+"\r\n\r\n")
+		return strings.ReplaceAll(r.raw, "{case}", r.number)
 	}
 	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip\r\nCase: %s\r\n%sContent-Length: %d\r\n\r\n%s",
 		r.method, r.target, r.number, r.header, len(r.body), r.body)
@@ -291,12 +291,13 @@ func run(t *testing.T, rows []*row) map[string][]reading {
 	servers := startServers(t)
 	rec, upstream := startRecorder(t)
 	sidecar := startSidecar(t, upstream)
-	each(4, func(worker int) {
+	// In blocks, as changes of the same target would wait for each other.
+	blocks := slices.Collect(slices.Chunk(rows, len(rows)/4+1))
+	each(len(blocks), func(worker int) {
 		c := &client{address: sidecar}
 		defer c.close()
-		for i := worker; i < len(rows); i += 4 {
-			r := rows[i]
-			r.number = fmt.Sprint(i)
+		for i, r := range blocks[worker] {
+			r.number = fmt.Sprintf("%d-%d", worker, i)
 			if r.raw != "" {
 				c.close()
 			}
