@@ -35,6 +35,10 @@ type Route struct {
 // calls and others would not.
 var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it without dot segments, backslashes, encoded slashes, suffixes, dots in an id and the like")
 
+// ErrAmbiguousMethod reports a POST that some servers would take for the PATCH or
+// DELETE of one of the calls.
+var ErrAmbiguousMethod = errors.New("a server may take this POST for a PATCH or DELETE: send it with the method that is meant")
+
 // Recognise tells which call a request is. The path is the escaped path as it
 // was received; it is normalised for recognition only: percent-decoded once,
 // ";parameters" cut from each segment, repeated slashes folded, one trailing
@@ -45,7 +49,25 @@ var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it with
 // suffix, such as authentication.json: servers that match by suffix patterns
 // route it to the call, and cut an ID at its last dot, so that an ID with a dot is
 // refused, and one that is not UTF-8. So is a path of more than 8 KiB.
+//
+// A POST to the path of a call that is a PATCH or DELETE is refused with
+// ErrAmbiguousMethod: nevisFIDO documents none, and Spring's
+// HiddenHttpMethodFilter, which Spring Boot has by default before 2.2, takes it
+// for what its parameter _method says.
 func Recognise(base, method, escapedPath string) (Route, error) {
+	route, err := recognise(base, method, escapedPath)
+	if method != http.MethodPost || route.Call != Other || err != nil {
+		return route, err
+	}
+	for _, other := range []string{http.MethodPatch, http.MethodDelete} {
+		if route, err := recognise(base, other, escapedPath); route.Call != Other || err != nil {
+			return Route{}, ErrAmbiguousMethod
+		}
+	}
+	return Route{}, nil
+}
+
+func recognise(base, method, escapedPath string) (Route, error) {
 	if !knownMethod(method) {
 		return Route{}, nil
 	}

@@ -155,10 +155,25 @@ func TestAmbiguousIDs(t *testing.T) {
 func TestDotsThatAreNoSuffix(t *testing.T) {
 	for _, path := range []string{
 		"status.json", "token/dispatch.json", "token/dispatch/other.json", "favicon.ico", "uaf/1.1/request/registration.json",
-		"token.json/dispatch/authentication", "token/dispatch/.json", "token/dispatch/targets/x.json",
+		"token.json/dispatch/authentication", "token/dispatch/.json",
 	} {
 		route, err := Recognise("/nevisfido", http.MethodPost, "/nevisfido/"+path)
 		if err != nil || route.Call != Other {
+			t.Errorf("%s: got %+v, %v", path, route, err)
+		}
+	}
+}
+
+// Spring takes a POST with a parameter _method, of the query or of a form, for
+// that method.
+func TestPostsToChangesAreRefused(t *testing.T) {
+	for _, path := range []string{"token/dispatch/targets/4711", "devices/credentials/d1", "devices/credentials/d1/", "x/../devices/credentials/d1", "devices/credentials/d1.json"} {
+		if route, err := Recognise("/nevisfido", http.MethodPost, "/nevisfido/"+path); !errors.Is(err, ErrAmbiguousMethod) {
+			t.Errorf("%s: got %+v, %v", path, route, err)
+		}
+	}
+	for _, path := range []string{"devices/credentials", "devices/credentials/d1/x", "devices/oob/d1"} {
+		if route, err := Recognise("/nevisfido", http.MethodPost, "/nevisfido/"+path); err != nil || route.Call != Other {
 			t.Errorf("%s: got %+v, %v", path, route, err)
 		}
 	}
