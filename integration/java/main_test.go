@@ -326,11 +326,16 @@ func run(t *testing.T, rows []*row) map[string][]reading {
 		c, of := &client{address: servers[names[worker]]}, readings[names[worker]]
 		defer c.close()
 		for i, r := range rows {
+			if r.body != "" && strings.Contains(r.header, "Read:") && strings.Contains(names[worker], ", ") {
+				continue // Jackson is the same in the lenient ones
+			}
 			status, body := c.ask(r.asked())
-			if status == http.StatusOK && json.Unmarshal(body, &of[i]) != nil {
+			if status == http.StatusOK && len(body) > 0 && json.Unmarshal(body, &of[i]) != nil {
 				t.Errorf("%s answers %q", names[worker], body)
 			}
-			of[i].twice = r.raw != "" && r.forwarded != "" && c.another()
+			if r.raw != "" {
+				of[i].twice = c.another() && r.forwarded != ""
+			}
 		}
 	})
 	return readings
@@ -345,9 +350,10 @@ func each(n int, work func(worker int)) {
 	all.Wait()
 }
 
-// expected is the call that the sidecar takes a request for, as the servers
-// name it, and the id.
-func expected(t *testing.T, r *row) (call, id string) {
+// expected is the call that the sidecar takes a request for, as the servers name
+// it, and the id. read tells that it reads the body, and may then leave the call
+// to nevisFIDO.
+func expected(t *testing.T, r *row) (call, id string, read bool) {
 	t.Helper()
 	request, err := http.ReadRequest(bufio.NewReader(strings.NewReader(r.forwarded)))
 	if err != nil {
@@ -358,11 +364,11 @@ func expected(t *testing.T, r *row) (call, id string) {
 		t.Fatal(err)
 	}
 	if route.Call == nevisfido.Dispatch {
-		return string(route.Operation), ""
+		return string(route.Operation), "", true
 	}
 	return map[nevisfido.Call]string{
 		nevisfido.CreateTarget: "create", nevisfido.QueryTargets: "query", nevisfido.ModifyTarget: "modify",
 		nevisfido.DeleteTarget: "delete", nevisfido.RegisterResponse: "register",
 		nevisfido.ModifyDevice: "modify device", nevisfido.DeleteDevice: "delete device",
-	}[route.Call], route.ID
+	}[route.Call], route.ID, route.Call == nevisfido.RegisterResponse
 }

@@ -60,7 +60,9 @@ func requests() []*row {
 // are wrong about its length see a second call in its body, or none.
 func framings(c call) []*row {
 	var rows []*row
-	add := func(kind, raw string) { rows = append(rows, &row{kind: kind, method: c.method, target: c.path(), raw: raw}) }
+	add := func(kind, raw string) {
+		rows = append(rows, &row{kind: kind, method: c.method, target: c.path(), raw: raw})
+	}
 	first := c.method + " " + c.path() + " HTTP/1.1\r\n"
 	common := "Accept-Encoding: gzip\r\nRead: 1\r\nCase: {case}\r\n" + c.header
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(c.body))

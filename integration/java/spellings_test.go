@@ -2,7 +2,9 @@ package java
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -81,7 +83,8 @@ var names = map[string]func(string) []string{
 	},
 	"letters alike": func(s string) []string {
 		var all []string
-		for letter, other := range map[string]string{"k": "\u212a", "s": "\u017f", "i": "\u0131", "I": "\u0130", "o": "\u043e", "a": "\u0430"} {
+		for _, pair := range []string{"k\u212a", "s\u017f", "i\u0131", "I\u0130", "o\u043e", "a\u0430"} {
+			letter, other := pair[:1], pair[1:]
 			for _, base := range []string{s, strings.ToUpper(s)} {
 				alike := strings.Replace(base, letter, other, 1)
 				all = append(all, alike, hex(alike, 0, len(alike), "%%%02x"))
@@ -121,23 +124,23 @@ type change struct {
 // changes lists what can be written otherwise in a path.
 func changes(segments []string) []change {
 	var all []change
-	for kind, list := range separators {
-		for _, s := range list {
+	for _, kind := range slices.Sorted(maps.Keys(separators)) {
+		for _, s := range separators[kind] {
 			for at := range len(segments) + 1 {
 				all = append(all, change{kind, func(p spelling) { p.separators[at] = s }})
 			}
 		}
 	}
 	for at := range segments {
-		for kind, list := range affixes {
-			for _, s := range list {
+		for _, kind := range slices.Sorted(maps.Keys(affixes)) {
+			for _, s := range affixes[kind] {
 				all = append(all,
 					change{kind, func(p spelling) { p.segments[at] += s }},
 					change{kind, func(p spelling) { p.segments[at] = s + p.segments[at] }})
 			}
 		}
-		for kind, write := range names {
-			for _, s := range write(segments[at]) {
+		for _, kind := range slices.Sorted(maps.Keys(names)) {
+			for _, s := range names[kind](segments[at]) {
 				all = append(all, change{kind, func(p spelling) { p.segments[at] = s }})
 			}
 		}
@@ -145,9 +148,12 @@ func changes(segments []string) []change {
 	return all
 }
 
-// spellings writes the path of each call in every way of one change, and in so
-// many of two or three changes that are drawn.
-func spellings(drawn int) []*row {
+// drawn is how many spellings of each call have two or three changes.
+const drawn = 150
+
+// spellings writes the path of each call in every way of one change, and in some
+// of two or three.
+func spellings() []*row {
 	var rows []*row
 	seen := make(map[string]bool)
 	draw := rand.New(rand.NewPCG(1, 2))

@@ -334,8 +334,8 @@ public class Servers {
         members.put("name", t.name);
         members.put("target", t.target);
         members.put("dispatcher", t.dispatcher);
-        members.put("encryptionKey", t.encryptionKey);
-        members.put("signatureKey", t.signatureKey);
+        members.put("encryptionKey", t.encryptionKey == null || !t.encryptionKey.isObject() ? null : t.encryptionKey);
+        members.put("signatureKey", t.signatureKey == null || !t.signatureKey.isObject() ? null : t.signatureKey);
       } else {
         Dispatch d = r.read(Dispatch.class);
         members.put("dispatcher", d.dispatcher);
