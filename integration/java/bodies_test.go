@@ -22,7 +22,8 @@ func bodies() []*row {
 	}
 	for _, dispatcher := range []string{ours, "link"} {
 		outer := []member{
-			{"dispatcher", `"` + dispatcher + `"`}, {"dispatchTargetId", `"4711"`},
+			{"dispatcher", `"` + dispatcher + `"`},
+			{"dispatchTargetId", `"4711"`},
 			{"dispatchInformation", `{"notification":{"title":"A","body":"B"},"data":{"n":1}}`},
 			{"getUafRequest", `{"op":"Auth","context":"{\"username\":\"jeff\"}"}`},
 		}
@@ -43,8 +44,13 @@ func bodies() []*row {
 		oddTypes(object(outer), func(header, body string) { add("content type", calls[0], header, body) })
 	}
 	created := []member{
-		{"username", `"jeff"`}, {"deviceId", `"d-1"`}, {"name", `"Phone"`}, {"target", `"token-1"`}, {"dispatcher", `"` + ours + `"`},
-		{"encryptionKey", `{"kty":"EC","crv":"P-256","x":"a","y":"b"}`}, {"signatureKey", `{"kty":"EC","crv":"P-256","x":"c","y":"d"}`},
+		{"username", `"jeff"`},
+		{"deviceId", `"d-1"`},
+		{"name", `"Phone"`},
+		{"target", `"token-1"`},
+		{"dispatcher", `"` + ours + `"`},
+		{"encryptionKey", `{"kty":"EC","crv":"P-256","x":"a","y":"b"}`},
+		{"signatureKey", `{"kty":"EC","crv":"P-256","x":"c","y":"d"}`},
 	}
 	oddMembers(created, func(kind, body string) { add("target: "+kind, calls[1], jsonHeader, body) })
 	oddTexts(object(created), func(kind, body string) { add("target: "+kind, calls[1], jsonHeader, body) })
