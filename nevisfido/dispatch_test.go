@@ -102,10 +102,10 @@ func TestMalformedDispatchRequests(t *testing.T) {
 
 func TestByteOrderMarkIsTold(t *testing.T) {
 	r, err := ParseDispatchRequest([]byte("\ufeff{\"dispatcher\":\"push\"}"))
-	if err != nil || r.Dispatcher != "push" || !r.ByteOrderMark {
+	if err != nil || r.Dispatcher != "push" || r.Doubt == nil {
 		t.Errorf("got %+v, %v", r, err)
 	}
-	if r, err := ParseDispatchRequest([]byte(`{}`)); err != nil || r.ByteOrderMark {
+	if r, err := ParseDispatchRequest([]byte(`{}`)); err != nil || r.Doubt != nil {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -130,16 +130,28 @@ func TestPlausibleFormsAreAccepted(t *testing.T) {
 }
 
 // Jackson reads a user name out of each of these, or another one than we would.
-func TestAmbiguousUserNamesAreRefused(t *testing.T) {
+func TestAmbiguousUserNamesAreDoubted(t *testing.T) {
 	for _, context := range []string{
 		`"{\"username\":\"jeff\",\"username\":\"joe\"}"`, `"{\"username\":\"jeff\"} x"`, `"/**/{\"username\":\"jeff\"}"`, `"{'username':'jeff'}"`,
-		`"{\"Username\":\"jeff\"}"`, `"{\"username\":4711}"`, `"{\"username\":true}"`, `"{\"username\":\"jeff\\ud800\"}"`, `"{"`, `["{\"username\":\"jeff\"}"]`, `{"username":"jeff"}`,
+		`"{\"Username\":\"jeff\"}"`, `"{\"username\":true}"`, `"{\"username\":\"jeff\\ud800\"}"`, `"{"`, `["{\"username\":\"jeff\"}"]`,
 		`"{}","Context":"{\"username\":\"jeff\"}"`,
 	} {
-		if r, err := ParseDispatchRequest([]byte(`{"getUafRequest":{"op":"Auth","context":` + context + `}}`)); err == nil {
-			t.Errorf("%s: the user is %q", context, r.Username)
+		r, err := ParseDispatchRequest([]byte(`{"getUafRequest":{"op":"Auth","context":` + context + `}}`))
+		if err != nil || r.Doubt == nil {
+			t.Errorf("%s: the user is %q, %v", context, r.Username, err)
 		}
 	}
+	for context, want := range map[string]string{
+		`"{\"username\":\"jeff\"}"`: "jeff", `{"username":"jeff"}`: "jeff", `"{\"username\":4711}"`: "4711", `"hello"`: "", `null`: "",
+	} {
+		r, err := ParseDispatchRequest([]byte(`{"getUafRequest":{"op":"Auth","context":` + context + `}}`))
+		if err != nil || r.Doubt != nil || r.Username != want {
+			t.Errorf("%s: the user is %q, %v, %v", context, r.Username, r.Doubt, err)
+		}
+	}
+}
+
+func TestVariantsOfNotificationsAreRefused(t *testing.T) {
 	for _, member := range []string{`"Title":"A"`, `"title":"A","BODY":"B"`} {
 		if _, err := ParseDispatchRequest([]byte(`{"dispatchInformation":{"notification":{` + member + `}}}`)); err == nil {
 			t.Errorf("a notification with %s is read", member)
