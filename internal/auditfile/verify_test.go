@@ -102,13 +102,16 @@ func FuzzEnd(f *testing.F) {
 	f.Add(append(bytes.Clone(genuine), "\n\ntorn"...))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		end, err := findEnd(bytes.NewReader(content), int64(len(content)))
-		if err != nil || len(content) == 0 || NewVerifier(Expectation{}).Read(t.Context(), bytes.NewReader(content)) != nil {
+		if err != nil || len(content) == 0 {
+			return
+		}
+		if end.newline {
+			content = append(bytes.Clone(content), '\n')
+		}
+		if NewVerifier(Expectation{}).Read(t.Context(), bytes.NewReader(content)) != nil {
 			return
 		}
 		line, _ := end.last.seal(opening(end))
-		if end.newline {
-			content = append(content, '\n')
-		}
 		content = append(append(bytes.Clone(content), line...), '\n')
 		if err := verifyAll(Expectation{}, content); err != nil {
 			t.Errorf("%v, in:\n%s", err, content)
