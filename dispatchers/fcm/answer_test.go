@@ -107,7 +107,7 @@ func FuzzToken(f *testing.F) {
 		token, err := source.fetch(t.Context())
 		if err != nil {
 			e := failure(t, err)
-			if !slices.Contains([]dispatchers.Class{dispatchers.Broken, dispatchers.Temporary}, e.Class) && status/100 != 4 || token != (accessToken{}) {
+			if !slices.Contains([]dispatchers.Class{dispatchers.Broken, dispatchers.Temporary}, e.Class) && status/100 != 4 && status < 600 || token != (accessToken{}) {
 				t.Errorf("status %d: %v with token %v", status, e, token)
 			}
 			return
