@@ -182,7 +182,8 @@ func TestValidToken(t *testing.T) {
 
 func FuzzDispatchRequest(f *testing.F) {
 	f.Add([]byte(requestBody))
-	for _, seed := range []string{`{}`, `{"dispatcher":null}`, `{"dispatchInformation":{"data":"x","encodingParameters":{"width":1}}}`, `{"a":"\ud83d\ude00"}`,
+	for _, seed := range []string{
+		`{}`, `{"dispatcher":null}`, `{"dispatchInformation":{"data":"x","encodingParameters":{"width":1}}}`, `{"a":"\ud83d\ude00"}`,
 		`{"width":"300","height":200,"foregroundColor":"` + secret + `"}`, `{"dispatcher":["` + secret + `"]}`, `{"getUafRequest":{"context":"{\"username\":\"` + secret + `\"}"},"` + secret + `":{`,
 	} {
 		f.Add([]byte(seed))

@@ -45,10 +45,18 @@ func FuzzAnswer(f *testing.F) {
 		body   string
 		retry  string
 	}{
-		{200, `{"name":"projects/p/messages/0:1500415314455276%` + canary + `"}`, ""}, {200, `{"name":"` + canary + `"}`, ""},
-		{404, errorBody("UNREGISTERED"), ""}, {403, errorBody("SENDER_ID_MISMATCH"), ""}, {401, errorBody("THIRD_PARTY_AUTH_ERROR"), ""}, {429, retryBody("30.5s"), "7"},
-		{503, retryBody("-5s"), "Wed, 21 Oct 2065 07:28:00 GMT"}, {503, retryBody("9999999h"), "99999999999999999999"}, {401, `{"error":{"message":"` + canary + `","details":[null,1]}}`, canary},
-		{400, `{"error":{"code":400,"details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"` + canary + `"},{"@type":"` + canary + `"}]}}`, "-1"}, {407, "", ""}, {302, "<html>", ""},
+		{200, `{"name":"projects/p/messages/0:1500415314455276%` + canary + `"}`, ""},
+		{200, `{"name":"` + canary + `"}`, ""},
+		{404, errorBody("UNREGISTERED"), ""},
+		{403, errorBody("SENDER_ID_MISMATCH"), ""},
+		{401, errorBody("THIRD_PARTY_AUTH_ERROR"), ""},
+		{429, retryBody("30.5s"), "7"},
+		{503, retryBody("-5s"), "Wed, 21 Oct 2065 07:28:00 GMT"},
+		{503, retryBody("9999999h"), "99999999999999999999"},
+		{401, `{"error":{"message":"` + canary + `","details":[null,1]}}`, canary},
+		{400, `{"error":{"code":400,"details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"` + canary + `"},{"@type":"` + canary + `"}]}}`, "-1"},
+		{407, "", ""},
+		{302, "<html>", ""},
 	} {
 		f.Add(seed.status, []byte(seed.body), seed.retry)
 	}
@@ -88,9 +96,17 @@ func FuzzToken(f *testing.F) {
 		status int
 		body   string
 	}{
-		{200, `{"access_token":"` + canary + `","expires_in":3599,"token_type":"Bearer"}`}, {200, `{"access_token":"x","expires_in":"1.5"}`}, {200, `{"access_token":"x","expires_in":1e300}`},
-		{200, `{"access_token":"x","expires_in":"-Inf"}`}, {200, `{"access_token":"x","expires_in":"NaN"}`}, {200, `{"access_token":"","expires_in":{}}`}, {400, `{"error":"invalid_grant","error_description":"` + canary + `"}`},
-		{401, `{"error":"` + canary + `"}`}, {503, canary}, {429, ``}, {307, `<html>`},
+		{200, `{"access_token":"` + canary + `","expires_in":3599,"token_type":"Bearer"}`},
+		{200, `{"access_token":"x","expires_in":"1.5"}`},
+		{200, `{"access_token":"x","expires_in":1e300}`},
+		{200, `{"access_token":"x","expires_in":"-Inf"}`},
+		{200, `{"access_token":"x","expires_in":"NaN"}`},
+		{200, `{"access_token":"","expires_in":{}}`},
+		{400, `{"error":"invalid_grant","error_description":"` + canary + `"}`},
+		{401, `{"error":"` + canary + `"}`},
+		{503, canary},
+		{429, ``},
+		{307, `<html>`},
 	} {
 		f.Add(seed.status, []byte(seed.body))
 	}
