@@ -1,6 +1,6 @@
 # The words that people try. test.sh and xcaddy.sh do the work; see
 # CONTRIBUTING.md and docs/install.md.
-.PHONY: build test test-all lint mutations bench demo third-party image demo-image release context sbom vulncheck
+.PHONY: build test test-all lint mutations bench fuzz demo third-party image demo-image release context sbom vulncheck
 
 # Tools of the release, built by go run at these versions.
 cyclonedx   = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
@@ -45,6 +45,9 @@ mutations: ## takes one guard after the other out, and tells which test notices;
 
 bench: ## rates, parts and memory against their limits; docs/performance.md
 	bench/run
+
+fuzz: ## every fuzz target for FUZZTIME, such as 30s or 10000000x; docs/fuzzing.md
+	bench/fuzz $(or $(FUZZTIME),10s) $(TARGETS)
 
 demo: ## Caddy with the module between simulated parties, and a page that shows it; ARGS=--once for one message over every channel
 	@echo "building the demo; the first time takes minutes" >&2

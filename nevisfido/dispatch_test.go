@@ -212,12 +212,21 @@ func TestValidToken(t *testing.T) {
 
 func FuzzDispatchRequest(f *testing.F) {
 	f.Add([]byte(requestBody))
-	for _, seed := range []string{`{}`, `{"dispatcher":null}`, `{"dispatchInformation":{"data":"x","encodingParameters":{"width":1}}}`, `{"a":"\ud83d\ude00"}`} {
+	for _, seed := range []string{
+		`{}`, `{"dispatcher":null}`, `{"dispatchInformation":{"data":"x","encodingParameters":{"width":1}}}`, `{"a":"\ud83d\ude00"}`,
+		`{"width":"300","height":200,"foregroundColor":"` + secret + `"}`, `{"dispatcher":["` + secret + `"]}`, `{"getUafRequest":{"context":"{\"username\":\"` + secret + `\"}"},"` + secret + `":{`,
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
+		if p, err := ParseEncodingParameters(body); quotes(err) || err == nil && (p.Width < 0 || p.Height < 0) {
+			t.Errorf("%+v, %v", p, err)
+		}
 		r, err := ParseDispatchRequest(body)
 		if err != nil {
+			if quotes(err) {
+				t.Error(err)
+			}
 			return
 		}
 		again, err := ParseDispatchRequest(r.WithDispatcher("link"))
@@ -236,9 +245,13 @@ func FuzzDispatchRequest(f *testing.F) {
 func FuzzDispatchAnswer(f *testing.F) {
 	f.Add([]byte(`{"token":"t","dispatchResult":"dispatched","dispatcherInformation":{"name":"link","response":{"a":1}}}`))
 	f.Add([]byte(`{"dispatcherInformation":null}`))
+	f.Add([]byte(`{"token":["` + secret + `"],"` + secret + `":1`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		a, err := ParseDispatchAnswer(body)
 		if err != nil {
+			if quotes(err) {
+				t.Error(err)
+			}
 			return
 		}
 		again, err := ParseDispatchAnswer(a.WithOutcome(Outcome{Result: InternalError, Dispatcher: DispatcherInformation{Name: "x"}}))
