@@ -121,7 +121,11 @@ http://SITE {
 			succeed first
 		}
 	}
-	reverse_proxy NEVIS
+	reverse_proxy NEVIS {
+		transport http {
+			keepalive 2s # so long a replaced configuration's last connections stay
+		}
+	}
 }
 `
 
