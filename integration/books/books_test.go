@@ -16,7 +16,7 @@ const (
 
 // Of many dispatches at once, with faults at all parties, the books agree.
 func TestBooks(t *testing.T) {
-	n := 1500
+	n := 1200
 	if text := os.Getenv(booksVariable); text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {

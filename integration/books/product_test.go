@@ -32,8 +32,9 @@ import (
 )
 
 const (
-	patience = 30 * time.Second // for anything that happens in its own time
-	appURL   = "https://app.example.com/open"
+	patience  = 30 * time.Second // for anything that happens in its own time
+	keepalive = time.Second      // of connections to nevisFIDO
+	appURL    = "https://app.example.com/open"
 )
 
 var background = context.Background()
@@ -123,7 +124,7 @@ http://SITE {
 	}
 	reverse_proxy NEVIS {
 		transport http {
-			keepalive 2s # so long a replaced configuration's last connections stay
+			keepalive KEEPALIVE # so long a replaced configuration's last connections stay
 		}
 	}
 }
@@ -134,13 +135,13 @@ var weights = []struct {
 	dispatcher string
 	weight     int
 }{
-	{"push", 22},
-	{"sms", 19},
-	{"browser", 11},
-	{"app-link", 12},
-	{"app-qr", 4},
-	{"mail", 8},
-	{"paper", 4},
+	{"push", 23},
+	{"sms", 21},
+	{"browser", 12},
+	{"app-link", 13},
+	{"app-qr", 3},
+	{"mail", 5},
+	{"paper", 3},
 	{"push-then-mail", 10},
 	{"everywhere", 6},
 	{"fastest", 4},
@@ -202,7 +203,7 @@ func start(t *testing.T) *product {
 	p.text = strings.NewReplacer(
 		"ADMIN", p.admin, "FOLDER", p.folder, "SITE", p.site, "APP", appURL,
 		"FCM", p.google.URL(), "MAIL", p.parties.mail.Addr(), "GATEWAY", p.gateway.URL(), "BROWSER", p.parties.browser.Host(),
-		"PRINTER", strings.Replace(p.printer.URL(), "http", "ipp", 1), "NEVIS", p.nevis.Addr(),
+		"PRINTER", strings.Replace(p.printer.URL(), "http", "ipp", 1), "NEVIS", p.nevis.Addr(), "KEEPALIVE", keepalive.String(),
 	).Replace(caddyfile)
 	p.begin()
 	p.register(20)
