@@ -20,7 +20,8 @@ func right() books {
 			{trace: "5", dispatcher: "sms"},
 		},
 		receipts: []receipt{
-			{dispatcher: "push", id: "a", reads: "a"}, {dispatcher: "push", id: "a", reads: "a"},
+			{dispatcher: "push", id: "a", reads: "a"},
+			{dispatcher: "push", id: "a", reads: "a"},
 			{dispatcher: "paper", id: "b_paper"},
 			{dispatcher: "app-link", id: "c_app-link", reads: "c"},
 		},

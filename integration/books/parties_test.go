@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -31,16 +32,15 @@ const faultRate = 0.1
 type parties struct {
 	nevis   *nevis.Server
 	google  *google.Server
-	mail    *mail.Server
+	mails   *mail.Server
 	gateway *gateway.Server
-	browser *pushservice.Server
+	pushes  *pushservice.Server
 	printer *printer.Server
 	spool   string
 
-	mu      sync.Mutex
-	taken   map[string][]double.Request // of the parties that speak HTTP, by dispatcher
-	struck  int                         // requests and mails that met a fault
-	pending []mail.Fault                // of mails, the next one last
+	mu     sync.Mutex
+	taken  map[string][]double.Request // of the parties that speak HTTP, by dispatcher
+	struck int                         // requests that met a fault
 }
 
 func startParties(t *testing.T, folder string) *parties {
@@ -49,9 +49,9 @@ func startParties(t *testing.T, folder string) *parties {
 	var errs [7]error
 	p.nevis, errs[0] = nevis.Start(nevis.Options{})
 	p.google, errs[1] = google.Start(google.Options{})
-	p.mail, errs[2] = mail.Start(mail.Options{})
+	p.mails, errs[2] = mail.Start(mail.Options{})
 	p.gateway, errs[3] = gateway.Start(gateway.Options{})
-	p.browser, errs[4] = pushservice.Start()
+	p.pushes, errs[4] = pushservice.Start()
 	p.printer, errs[5] = printer.Start()
 	errs[6] = os.Mkdir(p.spool, 0o700)
 	for _, err := range errs {
@@ -59,7 +59,7 @@ func startParties(t *testing.T, folder string) *parties {
 			t.Fatal(err)
 		}
 	}
-	for _, party := range []interface{ Close() }{p.nevis, p.google, p.mail, p.gateway, p.browser, p.printer} {
+	for _, party := range []interface{ Close() }{p.nevis, p.google, p.mails, p.gateway, p.pushes, p.printer} {
 		t.Cleanup(party.Close)
 	}
 	return p
@@ -100,7 +100,7 @@ func carriedOut(w http.ResponseWriter, r *http.Request, regular http.Handler) {
 func (p *parties) fail(mails int) {
 	p.google.Always(p.party("push", faultRate, fcmFaults))
 	p.gateway.Always(p.party("sms", faultRate, httpFaults))
-	p.browser.Always(p.party("browser", faultRate, httpFaults))
+	p.pushes.Always(p.party("browser", faultRate, httpFaults))
 	p.printer.Always(p.party("", faultRate, httpFaults)) // it keeps its jobs itself
 	p.nevis.Always(p.party("", faultRate/3, nevisFaults))
 	for range mails {
@@ -108,7 +108,7 @@ func (p *parties) fail(mails int) {
 		if rand.Float64() < faultRate {
 			f = mailFaults[rand.IntN(len(mailFaults))]
 		}
-		p.mail.Script(mail.AtEnd, f)
+		p.mails.Script(mail.AtEnd, f)
 	}
 }
 
@@ -132,9 +132,7 @@ func (p *parties) party(dispatcher string, rate float64, faults []fault.Fault) f
 				p.taken[dispatcher] = append(p.taken[dispatcher], request)
 				p.mu.Unlock()
 			}
-			for name, values := range answer.Header() {
-				w.Header()[name] = values
-			}
+			maps.Copy(w.Header(), answer.Header())
 			w.WriteHeader(answer.Code)
 			_, _ = w.Write(answer.Body.Bytes())
 		}))
@@ -186,7 +184,7 @@ func (p *parties) receipts(t *testing.T, phones []*phone, hash func(token string
 		all = append(all, receipt{"sms", r.Header.Get("Webhook-Id"), open(body.To, func(ph *phone) (string, error) { return ph.read(body.Text) })})
 	}
 	all = append(all, p.pushed(phones, hash)...)
-	for _, sent := range p.mail.Mails() {
+	for _, sent := range p.mails.Mails() {
 		m, err := mail.Read(sent.Data)
 		if err != nil {
 			t.Fatal(err)

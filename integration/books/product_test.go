@@ -189,7 +189,7 @@ func start(t *testing.T) *product {
 		t.Fatal(err)
 	}
 	for name, content := range map[string][]byte{
-		"firebase.json": p.google.ServiceAccountJSON(), "mail-ca.pem": p.parties.mail.CA(), "push-ca.pem": p.parties.browser.CA(),
+		"firebase.json": p.google.ServiceAccountJSON(), "mail-ca.pem": p.mails.CA(), "push-ca.pem": p.pushes.CA(),
 		"vapid.json": vapid, "hash.key": []byte(p.secret),
 	} {
 		if err := os.WriteFile(p.path(name), content, 0o600); err != nil {
@@ -202,7 +202,7 @@ func start(t *testing.T) *product {
 	}
 	p.text = strings.NewReplacer(
 		"ADMIN", p.admin, "FOLDER", p.folder, "SITE", p.site, "APP", appURL,
-		"FCM", p.google.URL(), "MAIL", p.parties.mail.Addr(), "GATEWAY", p.gateway.URL(), "BROWSER", p.parties.browser.Host(),
+		"FCM", p.google.URL(), "MAIL", p.mails.Addr(), "GATEWAY", p.gateway.URL(), "BROWSER", p.pushes.Host(),
 		"PRINTER", strings.Replace(p.printer.URL(), "http", "ipp", 1), "NEVIS", p.nevis.Addr(), "KEEPALIVE", keepalive.String(),
 	).Replace(caddyfile)
 	p.begin()
@@ -307,7 +307,7 @@ func (p *product) register(n int) {
 			kind = "RSA-2048" // nevisFIDO seals for these
 		}
 		var err error
-		if ph.browser, err = p.parties.browser.Subscribe(""); err != nil {
+		if ph.browser, err = p.pushes.Subscribe(""); err != nil {
 			p.t.Fatal(err)
 		}
 		if ph.Device, err = device.New(device.Options{
