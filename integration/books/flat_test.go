@@ -73,10 +73,11 @@ func TestLeaksAreFound(t *testing.T) {
 // sample measures the product after a garbage collection.
 func (p *product) sample() (values []float64) {
 	p.t.Helper()
-	response, err := p.client.Get("http://" + p.admin + "/debug/pprof/heap?gc=1&debug=1")
+	response, err := p.client.Get("http://" + p.admin + "/debug/pprof/heap?gc=1")
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	_, _ = io.Copy(io.Discard, response.Body)
 	response.Body.Close()
 	metrics := p.scrape()
 	for _, m := range measures {

@@ -26,14 +26,19 @@ func TestSoak(t *testing.T) {
 	p := start(t)
 	p.fail(int(duration.Seconds()) * rate / 10)
 	reloads := 0
+	reload := func() {
+		reloads++
+		p.reload(reloads)
+	}
 	use := func(duration time.Duration) (series [][]float64) {
 		stop := p.load(rate)
 		defer stop()
 		series = make([][]float64, len(measures))
-		for begin := time.Now(); time.Since(begin) < duration; {
-			time.Sleep(pause)
-			reloads++
-			p.reload(reloads)
+		begin, tick := time.Now(), time.NewTicker(pause)
+		defer tick.Stop()
+		for range duration / pause {
+			<-tick.C
+			reload()
 			values := p.sample()
 			for i, value := range values {
 				series[i] = append(series[i], value)
@@ -44,10 +49,24 @@ func TestSoak(t *testing.T) {
 		}
 		return series
 	}
+	// rest waits until nothing is under way, and the product measures what is
+	// enough. With a reload the idle connections of dispatchers end, which are kept
+	// for a while. Between two measures passes what those to nevisFIDO live at most.
+	rest := func(enough func(values []float64) bool) (values []float64) {
+		p.settled()
+		reload()
+		testservice.Until(t, func() bool {
+			p.client.CloseIdleConnections()
+			time.Sleep(keepalive)
+			values = p.sample()
+			return enough(values)
+		}, func() string { return format(values) + "\n" + p.goroutines() })
+		return values
+	}
 
 	use(3 * pause)
 	before := p.sample()
-	p.rest(func(values []float64) bool {
+	rest(func(values []float64) bool {
 		settled := values[goroutines] == before[goroutines] && values[descriptors] == before[descriptors]
 		before = values
 		return settled
@@ -55,7 +74,7 @@ func TestSoak(t *testing.T) {
 	t.Logf("at rest: %s", format(before))
 	begun := reloads
 	series := use(duration)
-	after := p.rest(func(values []float64) bool {
+	after := rest(func(values []float64) bool {
 		// A few may be on their way out.
 		return values[goroutines] <= before[goroutines]+4 && values[descriptors] <= before[descriptors]+4
 	})
@@ -89,18 +108,4 @@ func (p *product) load(rate int) (stop func()) {
 		close(done)
 		callers.Wait()
 	}
-}
-
-// rest waits until nothing is under way, and the product measures what is
-// enough. Between two measures passes what idle connections live at most.
-func (p *product) rest(enough func(values []float64) bool) (values []float64) {
-	p.t.Helper()
-	p.settled()
-	p.client.CloseIdleConnections()
-	testservice.Until(p.t, func() bool {
-		time.Sleep(keepalive)
-		values = p.sample()
-		return enough(values)
-	}, func() string { return format(values) + "\n" + p.goroutines() })
-	return values
 }
