@@ -16,6 +16,7 @@ const (
 
 // Of many dispatches at once, with faults at all parties, the books agree.
 func TestBooks(t *testing.T) {
+	t.Parallel()
 	n := 1200
 	if text := os.Getenv(booksVariable); text != "" {
 		var err error

@@ -14,24 +14,26 @@ import (
 // it is at rest, its goroutines and descriptors are those of before; and the
 // books agree. The short form has too few samples to tell of memory.
 func TestSoak(t *testing.T) {
-	duration, rate, pause := 4*time.Second, 30, 400*time.Millisecond
+	t.Parallel()
+	const callers = 8
+	duration, pause, idle := 4*time.Second, 400*time.Millisecond, 250*time.Millisecond // idle is a caller's
 	text := os.Getenv(soakVariable)
 	if text != "" {
 		var err error
 		if duration, err = time.ParseDuration(text); err != nil {
 			t.Fatalf("%s: %v", soakVariable, err)
 		}
-		rate, pause = 12, 5*time.Second
+		pause, idle = 5*time.Second, 600*time.Millisecond
 	}
 	p := start(t)
-	p.fail(int(duration.Seconds()) * rate / 10)
+	p.fail(int(duration/idle) * callers / 10)
 	reloads := 0
 	reload := func() {
 		reloads++
 		p.reload(reloads)
 	}
 	use := func(duration time.Duration) (series [][]float64) {
-		stop := p.load(rate)
+		stop := p.load(callers, idle)
 		defer stop()
 		series = make([][]float64, len(measures))
 		begin, tick := time.Now(), time.NewTicker(pause)
@@ -88,24 +90,24 @@ func TestSoak(t *testing.T) {
 	p.agree()
 }
 
-// load begins a steady stream of so many dispatches a second, until stop.
-func (p *product) load(rate int) (stop func()) {
-	var callers sync.WaitGroup
+// load has callers dispatch, each with a pause after its last answer, until stop.
+func (p *product) load(callers int, pause time.Duration) (stop func()) {
+	var running sync.WaitGroup
 	done := make(chan struct{})
-	callers.Go(func() {
-		tick := time.NewTicker(time.Second / time.Duration(rate))
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				callers.Go(p.dispatch)
-			case <-done:
-				return
+	for range callers {
+		running.Go(func() {
+			for {
+				select {
+				case <-time.After(pause):
+					p.dispatch()
+				case <-done:
+					return
+				}
 			}
-		}
-	})
+		})
+	}
 	return func() {
 		close(done)
-		callers.Wait()
+		running.Wait()
 	}
 }
