@@ -44,7 +44,7 @@ func ParseDispatchRequest(body []byte) (*DispatchRequest, error) {
 		return nil, err
 	}
 	r := &DispatchRequest{ByteOrderMark: marked, body: o}
-	if err := o.Strings(map[string]*string{"dispatcher": &r.Dispatcher, "dispatchTargetId": &r.TargetID}); err != nil {
+	if err := o.Strings(strictjson.Text{Name: "dispatcher", To: &r.Dispatcher}, strictjson.Text{Name: "dispatchTargetId", To: &r.TargetID}); err != nil {
 		return nil, err
 	}
 	if err := r.readInformation(o); err != nil {
@@ -83,7 +83,7 @@ func (r *DispatchRequest) readInformation(o strictjson.Value) error {
 	if err != nil {
 		return err
 	}
-	err = notification.Strings(map[string]*string{"title": &r.Notification.Title, "body": &r.Notification.Body})
+	err = notification.Strings(strictjson.Text{Name: "title", To: &r.Notification.Title}, strictjson.Text{Name: "body", To: &r.Notification.Body})
 	if err != nil {
 		return fmt.Errorf("notification: %w", err)
 	}
@@ -129,7 +129,7 @@ func ParseDispatchAnswer(body []byte) (*DispatchAnswer, error) {
 	}
 	a := &DispatchAnswer{body: o}
 	var result string
-	if err := o.Strings(map[string]*string{"token": &a.Token, "sessionId": &a.SessionID, "dispatchResult": &result}); err != nil {
+	if err := o.Strings(strictjson.Text{Name: "token", To: &a.Token}, strictjson.Text{Name: "sessionId", To: &a.SessionID}, strictjson.Text{Name: "dispatchResult", To: &result}); err != nil {
 		return nil, err
 	}
 	a.Result = DispatchResult(result)
