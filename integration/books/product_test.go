@@ -3,16 +3,9 @@ package books
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -26,7 +19,6 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
-	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
 	"github.com/oob-dispatch/oob-dispatch/simulator/pushservice"
 )
@@ -129,23 +121,6 @@ http://SITE {
 	}
 }
 `
-
-// weights say how many of a hundred dispatches a dispatcher gets.
-var weights = []struct {
-	dispatcher string
-	weight     int
-}{
-	{"push", 23},
-	{"sms", 21},
-	{"browser", 12},
-	{"app-link", 13},
-	{"app-qr", 3},
-	{"mail", 5},
-	{"paper", 3},
-	{"push-then-mail", 10},
-	{"everywhere", 6},
-	{"fastest", 4},
-}
 
 // product is the sidecar, as a process, between its parties.
 type product struct {
@@ -322,105 +297,6 @@ func (p *product) register(n int) {
 	}
 }
 
-const requestText = `{"dispatcher":%q,"dispatchTargetId":%q,"dispatchInformation":{"notification":{"title":"Confirm"},"data":{}},` +
-	`"getUafRequest":{"op":%q,"context":"{\"username\":\"jeff\"}"}}`
-
-// draw returns a dispatcher by its weight.
-func draw() string {
-	n := mathrand.IntN(100)
-	for _, w := range weights {
-		if n -= w.weight; n < 0 {
-			return w.dispatcher
-		}
-	}
-	panic("the weights are not a hundred")
-}
-
-// dispatch makes one call, and writes down what its caller knows. One of a
-// hundred callers gives up soon.
-func (p *product) dispatch() {
-	id := make([]byte, 24)
-	_, _ = rand.Read(id)
-	c := call{trace: hex.EncodeToString(id[:16]), dispatcher: draw()}
-	ph := p.phones[mathrand.IntN(len(p.phones))]
-	operation := []struct{ path, op string }{{"authentication", "Auth"}, {"deregistration", "Dereg"}, {"registration", "Reg"}}[mathrand.IntN(3)]
-	ctx := background
-	if mathrand.IntN(100) == 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(mathrand.IntN(20))*time.Millisecond)
-		defer cancel()
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.site+"/nevisfido/token/dispatch/"+operation.path,
-		strings.NewReader(fmt.Sprintf(requestText, c.dispatcher, ph.TargetID(), operation.op)))
-	if err != nil {
-		panic(err) // nothing in it is foreign
-	}
-	r.Header = http.Header{
-		"Content-Type": {"application/json"}, "Traceparent": {"00-" + c.trace + "-" + hex.EncodeToString(id[16:]) + "-01"},
-		"X-User-Email": {ph.mail}, "X-User-Mobile": {ph.number}, "X-Subscription": {ph.browser.JSON()},
-	}
-	seen := p.answer(&c, ph, r)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.calls = append(p.calls, c)
-	if seen.id != "" {
-		p.seen = append(p.seen, seen)
-	}
-}
-
-// answer reads the answer to a call, and what the caller's own screen gets of it.
-func (p *product) answer(c *call, ph *phone, r *http.Request) (seen receipt) {
-	response, err := p.client.Do(r)
-	if err != nil {
-		return seen
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return seen
-	}
-	c.status = response.StatusCode
-	var answer struct {
-		Token  string                   `json:"token"`
-		Result nevisfido.DispatchResult `json:"dispatchResult"`
-		Info   struct {
-			Name     string          `json:"name"`
-			Response json.RawMessage `json:"response"`
-		} `json:"dispatcherInformation"`
-	}
-	if c.status != http.StatusOK {
-		return seen
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		p.t.Errorf("an answer: %v in %s", err, body)
-	}
-	c.result, c.delivered, c.token = answer.Result, answer.Info.Name, p.hash(answer.Token)
-	if name := c.dispatcher; c.result == nevisfido.Dispatched && onScreen[name] {
-		var text string
-		if err := json.Unmarshal(answer.Info.Response, &text); err != nil {
-			p.t.Errorf("the response of %s: %v", name, err)
-		}
-		seen = receipt{dispatcher: name, id: ids[name](c.token)}
-		if name == "app-link" || mathrand.IntN(20) == 0 { // reading a picture takes long
-			m, err := ph.Open(text)
-			if seen.reads = p.hash(m.Token); err != nil {
-				seen.reads = unreadable
-			}
-		}
-	}
-	return seen
-}
-
-// hash is the keyed hash of a token (docs/audit.md).
-func (p *product) hash(token string) string {
-	if token == "" {
-		return ""
-	}
-	mac := hmac.New(sha256.New, []byte(p.secret))
-	_, _ = mac.Write([]byte("token\x00" + token))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
-}
-
 // scrape returns all metrics, by series.
 func (p *product) scrape() map[string]float64 {
 	p.t.Helper()
@@ -454,65 +330,4 @@ func sum(metrics map[string]float64, name string) (n float64) {
 		}
 	}
 	return n
-}
-
-// settled waits until nothing is under way: members of a fan_out go on after the
-// answer. It returns the metrics then.
-func (p *product) settled() (metrics map[string]float64) {
-	p.t.Helper()
-	answered := 0
-	for _, c := range p.calls {
-		if c.status != 0 {
-			answered++
-		}
-	}
-	quiet, count := 0, -1.0
-	for end := time.Now().Add(patience); quiet < 5 && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-		metrics = p.scrape()
-		now := sum(metrics, "dispatches_total")
-		if quiet++; now != count || now < float64(answered) || sum(metrics, "in_flight") != 0 {
-			quiet = 0
-		}
-		count = now
-	}
-	return metrics // what is missing is found by the comparison
-}
-
-// close ends the product, and returns the books.
-func (p *product) close() books {
-	p.t.Helper()
-	b := books{calls: p.calls, metrics: p.settled()}
-	p.end()
-	p.t.Logf("%s", p.run("oob", "audit", "verify", p.path("audit.jsonl"), "--key", p.public))
-	decoder := json.NewDecoder(bytes.NewReader(p.run("oob", "explain", p.path("audit.jsonl"), "--since", "24h", "--json")))
-	for {
-		var l struct {
-			Event string `json:"event"`
-			line
-		}
-		if err := decoder.Decode(&l); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			p.t.Fatal(err)
-		}
-		if l.Event == "dispatch" {
-			b.lines = append(b.lines, l.line)
-		}
-	}
-	b.receipts = append(p.receipts(p.t, p.phones, p.hash), p.seen...)
-	return b
-}
-
-// agree fails the test for each disagreement of the books.
-func (p *product) agree() {
-	p.t.Helper()
-	f, found := p.close().compare()
-	p.t.Logf("%v; %d faults beside those of mails", f, p.struck)
-	for i, finding := range found {
-		if i == 20 {
-			p.t.Errorf("and %d more", len(found)-i)
-			break
-		}
-		p.t.Errorf("%s: %s", finding.kind, finding.what)
-	}
 }
