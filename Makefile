@@ -1,6 +1,6 @@
 # The words that people try. test.sh and xcaddy.sh do the work; see
 # CONTRIBUTING.md and docs/install.md.
-.PHONY: build test test-all lint bench books soak demo third-party image demo-image release context sbom vulncheck
+.PHONY: build test test-all lint mutations bench books soak demo third-party image demo-image release context sbom vulncheck
 
 # Tools of the release, built by go run at these versions.
 cyclonedx   = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
@@ -39,6 +39,9 @@ test-all: ## everything, as root on Debian: installs packages, skips nothing
 
 lint: ## the linters of .golangci.yml
 	./test.sh lint
+
+mutations: ## takes one guard after the other out, and tells which test notices; ARGS=word for those with the word
+	go run ./internal/mutations $(ARGS)
 
 bench: ## rates, parts and memory against their limits; docs/performance.md
 	bench/run

@@ -54,7 +54,9 @@ func ParseDispatchRequest(body []byte) (*DispatchRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Username = usernameOf(uaf)
+	if r.Username, err = usernameOf(uaf); err != nil {
+		return nil, fmt.Errorf("getUafRequest: %w", err)
+	}
 	return r, nil
 }
 
@@ -83,6 +85,9 @@ func (r *DispatchRequest) readInformation(o strictjson.Value) error {
 	if err != nil {
 		return err
 	}
+	if err := notification.RefuseVariants("title", "body"); err != nil {
+		return fmt.Errorf("notification: %w", err)
+	}
 	err = notification.Strings(strictjson.Text{Name: "title", To: &r.Notification.Title}, strictjson.Text{Name: "body", To: &r.Notification.Body})
 	if err != nil {
 		return fmt.Errorf("notification: %w", err)
@@ -95,13 +100,25 @@ func (r *DispatchRequest) readInformation(o strictjson.Value) error {
 }
 
 // usernameOf reads the user name out of the context, which is JSON within a
-// string. What cannot be read is nevisFIDO's to judge.
-func usernameOf(uaf strictjson.Value) string {
-	context, err := strictjson.ParseObject([]byte(uaf.Member("context").Text()))
-	if err != nil {
-		return ""
+// string. A context that a more lenient parser might find another name in is
+// refused, because limits count users; one that is no JSON at all is nevisFIDO's
+// to judge.
+func usernameOf(uaf strictjson.Value) (string, error) {
+	if err := uaf.RefuseVariants("context"); err != nil {
+		return "", err
 	}
-	return context.Member("username").Text()
+	text, err := uaf.String("context")
+	if err != nil || !strings.Contains(text, "{") {
+		return "", err
+	}
+	context, err := strictjson.ParseObject([]byte(text))
+	if err != nil {
+		return "", fmt.Errorf("context: %w", err)
+	}
+	if err := context.RefuseVariants("username"); err != nil {
+		return "", fmt.Errorf("context: %w", err)
+	}
+	return context.String("username")
 }
 
 // WithDispatcher returns the body with nothing but the dispatcher's name

@@ -118,7 +118,7 @@ func TestPlausibleFormsAreAccepted(t *testing.T) {
 		"data as JSON text":          `{"dispatchInformation":{"data":"{\"orderNo\":\"1\"}"}}`,
 		"data as free text":          `{"dispatchInformation":{"data":"hello"}}`,
 		"null members":               `{"dispatchInformation":null,"getUafRequest":null,"dispatchTargetId":null}`,
-		"unreadable context":         `{"getUafRequest":{"op":"Auth","context":"{"}}`,
+		"context of free text":       `{"getUafRequest":{"op":"Auth","context":"hello"}}`,
 		"context without a username": `{"getUafRequest":{"op":"Auth","context":"{}"}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,6 +126,24 @@ func TestPlausibleFormsAreAccepted(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// Jackson reads a user name out of each of these, or another one than we would.
+func TestAmbiguousUserNamesAreRefused(t *testing.T) {
+	for _, context := range []string{
+		`"{\"username\":\"jeff\",\"username\":\"joe\"}"`, `"{\"username\":\"jeff\"} x"`, `"/**/{\"username\":\"jeff\"}"`, `"{'username':'jeff'}"`,
+		`"{\"Username\":\"jeff\"}"`, `"{\"username\":4711}"`, `"{\"username\":true}"`, `"{\"username\":\"jeff\\ud800\"}"`, `"{"`, `["{\"username\":\"jeff\"}"]`, `{"username":"jeff"}`,
+		`"{}","Context":"{\"username\":\"jeff\"}"`,
+	} {
+		if r, err := ParseDispatchRequest([]byte(`{"getUafRequest":{"op":"Auth","context":` + context + `}}`)); err == nil {
+			t.Errorf("%s: the user is %q", context, r.Username)
+		}
+	}
+	for _, member := range []string{`"Title":"A"`, `"title":"A","BODY":"B"`} {
+		if _, err := ParseDispatchRequest([]byte(`{"dispatchInformation":{"notification":{` + member + `}}}`)); err == nil {
+			t.Errorf("a notification with %s is read", member)
+		}
 	}
 }
 
