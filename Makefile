@@ -1,6 +1,6 @@
 # The words that people try. test.sh and xcaddy.sh do the work; see
 # CONTRIBUTING.md and docs/install.md.
-.PHONY: build test test-all lint bench demo third-party image demo-image release context sbom vulncheck
+.PHONY: build test test-all lint mutations bench fuzz books soak demo third-party image demo-image release context sbom vulncheck
 
 # Tools of the release, built by go run at these versions.
 cyclonedx   = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
@@ -40,8 +40,22 @@ test-all: ## everything, as root on Debian: installs packages, skips nothing
 lint: ## the linters of .golangci.yml
 	./test.sh lint
 
+mutations: ## takes one guard after the other out, and tells which test notices; ARGS=word for those with the word
+	go run ./internal/mutations $(ARGS)
+
 bench: ## rates, parts and memory against their limits; docs/performance.md
 	bench/run
+
+fuzz: ## every fuzz target for FUZZTIME, such as 30s or 10000000x; docs/fuzzing.md
+	bench/fuzz $(or $(FUZZTIME),10s) $(TARGETS)
+
+DISPATCHES ?= 20000
+books: ## many dispatches with faults: callers, providers, audit trail and metrics agree; docs/books.md
+	OOB_BOOKS=$(DISPATCHES) go test -count=1 -timeout 0 -v -run TestBooks ./integration/books
+
+SOAK ?= 30m
+soak: ## dispatches and reloads for SOAK: memory, goroutines and descriptors stay, and the books agree; docs/books.md
+	OOB_SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run TestSoak ./integration/books
 
 demo: ## Caddy with the module between simulated parties, and a page that shows it; ARGS=--once for one message over every channel
 	@echo "building the demo; the first time takes minutes" >&2

@@ -55,6 +55,7 @@ need zbarimg zbar-tools
 need node nodejs
 need npm npm
 need gcc gcc
+need javac default-jdk-headless
 need spin spin
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev) # which gcc only recommends
 need qpdf qpdf
@@ -75,6 +76,9 @@ need etcd etcd-server
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 dpkg -s squid-openssl >/dev/null 2>&1 || missing+=(squid-openssl)
 dpkg -s libsasl2-modules >/dev/null 2>&1 || missing+=(libsasl2-modules)
+for package in libjetty9-java libtomcat10-java libspring-web-servlet-java libjackson2-databind-java; do
+	dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+done
 /usr/bin/python3 -c 'import jwcrypto' 2>/dev/null || missing+=(python3-jwcrypto)
 if [ ${#missing[@]} -gt 0 ]; then
 	echo "installing ${missing[*]}"

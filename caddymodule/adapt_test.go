@@ -1,18 +1,26 @@
 package caddymodule
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddytest"
 
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/fcm"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/link"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/qrcode"
+	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/filesource"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/caddystore"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/redisstore"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/nevisidm"
 )
 
 // The files hold a Caddyfile, a line of dashes, and the JSON that it stands for.
@@ -63,4 +71,90 @@ func TestRefusalsQuoteNoSecrets(t *testing.T) {
 			t.Errorf("%s: %v", line, err)
 		}
 	}
+}
+
+// FuzzCaddyfile reads blocks of oob_dispatch. One is an error that says something, or
+// a configuration: always the same, and the one that its JSON is read as.
+func FuzzCaddyfile(f *testing.F) {
+	var documents []string
+	for _, pattern := range []string{"../README.md", "../docs/*.md", "../Caddyfile.example", "testdata/*.caddyfiletest"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			f.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		}
+		documents = append(documents, files...)
+	}
+	blocks := 0
+	for _, document := range documents {
+		content, err := os.ReadFile(document)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, block := range blocksIn(string(content)) {
+			f.Add(block)
+			blocks++
+		}
+	}
+	if blocks < 20 {
+		f.Fatalf("%d blocks are in the documents", blocks)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		first, err := readBlock(text)
+		second, again := readBlock(text)
+		if err != nil {
+			if again == nil || err.Error() != again.Error() || err.Error() == "" {
+				t.Errorf("the errors %v and %v", err, again)
+			}
+			return
+		}
+		config, err := json.Marshal(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same, err := json.Marshal(second); err != nil || again != nil || !bytes.Equal(config, same) {
+			t.Errorf("two configurations, %v:\n%s\n%s", errors.Join(err, again), config, same)
+		}
+		read := new(Handler)
+		strict := json.NewDecoder(bytes.NewReader(config))
+		strict.DisallowUnknownFields()
+		if err := strict.Decode(read); err != nil {
+			t.Fatalf("%v, of %s", err, config)
+		}
+		if same, err := json.Marshal(read); err != nil || !bytes.Equal(config, same) {
+			t.Errorf("the JSON becomes another, %v:\n%s\n%s", err, config, same)
+		}
+	})
+}
+
+// blocksIn returns those of oob_dispatch in a document.
+func blocksIn(document string) (blocks []string) {
+	for {
+		_, rest, found := strings.Cut(document, "oob_dispatch {\n")
+		if !found {
+			return blocks
+		}
+		end, depth := 0, 1
+		for line := range strings.Lines(rest) {
+			end += len(line)
+			switch line = strings.TrimSpace(line); {
+			case strings.HasSuffix(line, " {"):
+				depth++
+			case line == "}":
+				depth--
+			}
+			if depth == 0 {
+				break
+			}
+		}
+		blocks, document = append(blocks, "oob_dispatch {\n"+rest[:end]), rest[end:]
+	}
+}
+
+func readBlock(text string) (*Handler, error) {
+	tokens, err := caddyfile.Tokenize([]byte(text), "Caddyfile")
+	if err != nil {
+		return nil, err
+	}
+	d, h := caddyfile.NewDispenser(tokens), new(Handler)
+	return h, h.UnmarshalCaddyfile(d)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -290,4 +292,29 @@ func TestAdminAnswers(t *testing.T) {
 	s.want(http.StatusOK, `"namespace":"other"`, http.MethodGet, "/oob/targets/one?namespace=other", "")
 	s.want(http.StatusNotFound, "no such target", http.MethodGet, "/oob/targets/one?namespace=", "")
 	s.want(http.StatusBadRequest, "choose one", http.MethodPost, "/oob/send", `{"dispatcher":"open","target":"one"}`)
+}
+
+// FuzzTestCall reads the body of POST /oob/send. A test that is read is complete; an
+// error quotes nothing; too long a body is not read to its end.
+func FuzzTestCall(f *testing.F) {
+	const secret = "Zx7Q-canary"
+	for _, body := range []string{
+		`{"dispatcher":"sms","target":"one","operation":"registration","header":{"X-User-Mobile":["` + secret + `"]}}`, `{"dispatcher":"sms","target":"one"}`,
+		`{"dispatcher":"` + secret + `","target":""}`, `{"dispatcher":"a","target":"b","` + secret + `":1}`, `{"dispatcher":"a","dispatcher":"b"}`, `{"Dispatcher":"a","target":"b","operation":"Authentication"}`, `null`, `{} {}`, "",
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r := httptest.NewRequest(http.MethodPost, "/oob/send", bytes.NewReader(body))
+		test, err := readTest(httptest.NewRecorder(), r)
+		if err != nil {
+			if strings.Contains(err.Error(), secret) && !strings.Contains(string(test.Operation), secret) {
+				t.Errorf("the error quotes the body: %v", err)
+			}
+			return
+		}
+		if test.Dispatcher == "" || test.Target == "" || !slices.Contains(nevisfido.Operations(), test.Operation) || len(body) > maxTest {
+			t.Errorf("%+v is read of %q", test, body)
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,6 +58,20 @@ func uncommented(block string) string {
 	return regexp.MustCompile(`(?m)^\t\t# ?`).ReplaceAllString(block, "\t\t")
 }
 
+// serviceAccounts are the files of service accounts that the example names.
+var serviceAccounts = sync.OnceValues(func() (map[string][]byte, error) {
+	accounts := make(map[string][]byte)
+	for name, project := range map[string]string{"firebase.json": "my-project", "firebase-test.json": "my-test-project"} {
+		s, err := google.Start(google.Options{Project: project})
+		if err != nil {
+			return nil, err
+		}
+		s.Close()
+		accounts[name] = s.ServiceAccountJSON()
+	}
+	return accounts, nil
+})
+
 // secretsFor replaces the paths of the example by generated files.
 func secretsFor(t *testing.T, text string) string {
 	t.Helper()
@@ -84,14 +99,13 @@ func secretsFor(t *testing.T, text string) string {
 	if strings.Contains(text, "\t\tstore redis") {
 		text = strings.Replace(text, "\t\tstore caddy\n", "", 1)
 	}
-	for name, project := range map[string]string{"firebase.json": "my-project", "firebase-test.json": "my-test-project"} {
-		s, err := google.Start(google.Options{Project: project})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Close()
+	accounts, err := serviceAccounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, account := range accounts {
 		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, s.ServiceAccountJSON(), 0o600); err != nil {
+		if err := os.WriteFile(path, account, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		text = strings.ReplaceAll(text, "/etc/oob-dispatch/"+name, path)

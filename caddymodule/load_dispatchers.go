@@ -13,7 +13,6 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
-	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -90,11 +89,11 @@ func (d *Dispatcher) warnOfOptions(log *slog.Logger, knowsUsers bool) {
 		log.Warn("no key source knows users, so that {oob.user.email}, {oob.user.mobile} and {oob.user.address} stay empty: " +
 			"configure key_source nevisidm or file, or take the value from the request, such as {http.request.header.X-User-Email}")
 	}
-	for _, name := range placeholder.Unknown(d.Address.Placeholders()) {
+	for _, name := range unknownPlaceholders(d.Address.Placeholders()) {
 		log.Warn("the option address holds a placeholder that Caddy does not know, so that nothing can be sent; check its spelling",
 			slog.String("placeholder", name))
 	}
-	for _, name := range placeholder.Unknown(dispatchers.Template(d.DispatcherRaw).Placeholders()) {
+	for _, name := range unknownPlaceholders(dispatchers.Template(d.DispatcherRaw).Placeholders()) {
 		log.Warn("an option holds a placeholder that Caddy does not know, and that stays in the text as it is; check its spelling",
 			slog.String("placeholder", name))
 	}

@@ -8,10 +8,14 @@ package encrypt
 
 import (
 	"crypto"
+	"crypto/aes"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"fmt"
 
 	"github.com/go-jose/go-jose/v4"
+	josecipher "github.com/go-jose/go-jose/v4/cipher"
 )
 
 // The JOSE names of the algorithms for messages (RFC 7518 sections 4.1, 5.1).
@@ -122,14 +126,59 @@ func (k *Key) Seal(plaintext []byte) (string, error) {
 	if len(plaintext) > maxPlaintext {
 		return "", fmt.Errorf("sealing: message of %d bytes is longer than %d", len(plaintext), maxPlaintext)
 	}
-	recipient := jose.Recipient{Algorithm: jose.KeyAlgorithm(k.alg), Key: k.public}
-	e, err := jose.NewEncrypter(jose.ContentEncryption(k.enc), recipient, nil)
+	seal := k.sealEC
+	if public, ok := k.public.(*rsa.PublicKey); ok {
+		seal = func(plaintext []byte) (string, error) { return sealRSA(public, plaintext) }
+	}
+	jwe, err := seal(plaintext)
 	if err != nil {
 		return "", fmt.Errorf("sealing with %s and %s: %w", k.alg, k.enc, err)
+	}
+	return jwe, nil
+}
+
+func (k *Key) sealEC(plaintext []byte) (string, error) {
+	e, err := jose.NewEncrypter(jose.ContentEncryption(k.enc), jose.Recipient{Algorithm: jose.KeyAlgorithm(k.alg), Key: k.public}, nil)
+	if err != nil {
+		return "", err
 	}
 	sealed, err := e.Encrypt(plaintext)
 	if err != nil {
-		return "", fmt.Errorf("sealing with %s and %s: %w", k.alg, k.enc, err)
+		return "", err
 	}
 	return sealed.CompactSerialize()
+}
+
+// headerRSA is the protected header, always the same, of messages for RSA keys.
+var headerRSA = base64URL.EncodeToString([]byte(`{"alg":"` + algRSA + `","enc":"` + encRSA + `"}`))
+
+// Bytes of what A256CBC-HS512 takes and makes (RFC 7518 section 5.2.5).
+const (
+	contentKeyRSA = 64
+	tagRSA        = 32
+)
+
+// sealRSA is RFC 7516 section 5.1 for the one pair of algorithms that RSA keys
+// have. jose.NewEncrypter makes the same of the same parts, at a fifth more than
+// RSA itself costs: its header is a map that is encoded by reflection each time.
+func sealRSA(public *rsa.PublicKey, plaintext []byte) (string, error) {
+	secret := make([]byte, contentKeyRSA+aes.BlockSize)
+	_, _ = rand.Read(secret) // never fails (crypto/rand)
+	contentKey, nonce := secret[:contentKeyRSA], secret[contentKeyRSA:]
+	encryptedKey, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, public, contentKey, nil)
+	if err != nil {
+		return "", err
+	}
+	content, err := josecipher.NewCBCHMAC(contentKey, aes.NewCipher)
+	if err != nil {
+		return "", err
+	}
+	sealed := content.Seal(nil, nonce, plaintext, []byte(headerRSA))
+	ciphertext, tag := sealed[:len(sealed)-tagRSA], sealed[len(sealed)-tagRSA:]
+	jwe := make([]byte, 0, len(headerRSA)+(len(encryptedKey)+len(nonce)+len(sealed))*4/3+16)
+	jwe = append(jwe, headerRSA...)
+	for _, part := range [][]byte{encryptedKey, nonce, ciphertext, tag} {
+		jwe = base64URL.AppendEncode(append(jwe, '.'), part)
+	}
+	return string(jwe), nil
 }

@@ -462,7 +462,10 @@ var knownReasons = []encrypt.Reason{
 	encrypt.ReasonRSAExponent, encrypt.ReasonRSAWeakModulus, encrypt.ReasonCurve, encrypt.ReasonNotOnCurve,
 }
 
-func FuzzJWK(f *testing.F) {
+// FuzzKey vets keys. One that is taken is written as the same key, and with no
+// members but the public ones that are known. FuzzJWK is for what comes before the
+// numbers.
+func FuzzKey(f *testing.F) {
 	for _, row := range keyRows(f) {
 		f.Add([]byte(row.jwk))
 	}
@@ -484,11 +487,8 @@ func FuzzJWK(f *testing.F) {
 			}
 		}
 		again, err := encrypt.ParseKey(key.JWK(), encrypt.Policy{})
-		if err != nil || string(again.JWK()) != string(key.JWK()) {
+		if err != nil || string(again.JWK()) != string(key.JWK()) || again.Thumbprint() != key.Thumbprint() {
 			t.Fatalf("what JWK gave is not the same key: %v", err)
-		}
-		if _, err := key.Seal([]byte("message")); err != nil {
-			t.Fatalf("sealing for an accepted key: %v", err)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 )
 
@@ -223,8 +224,9 @@ func TestOpenRefusesEveryChange(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			pair := pairOf(t, kind)
 			sealed := seal(t, pair)
+			characters := []byte{'A', '_', '.', ' '}
 			for i := range sealed {
-				for _, c := range []byte{'A', '_', '.', ' '} {
+				for _, c := range testservice.Few(characters, i) {
 					changed := []byte(sealed)
 					changed[i] = c
 					if sealed[i] == c {

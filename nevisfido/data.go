@@ -75,7 +75,7 @@ func ParseEncodingParameters(raw []byte) (EncodingParameters, error) {
 	if err != nil {
 		return p, fmt.Errorf("encodingParameters: %w", err)
 	}
-	err = o.Strings(map[string]*string{"foregroundColor": &p.ForegroundColor, "backgroundColor": &p.BackgroundColor})
+	err = o.Strings(strictjson.Text{Name: "foregroundColor", To: &p.ForegroundColor}, strictjson.Text{Name: "backgroundColor", To: &p.BackgroundColor})
 	if err != nil {
 		return p, fmt.Errorf("encodingParameters: %w", err)
 	}

@@ -21,9 +21,11 @@ type DispatchRequest struct {
 	Encoding     json.RawMessage // encodingParameters as they came; see ParseEncodingParameters
 	Guesses      Guesses         // by which it was read
 
-	// ByteOrderMark tells that the body begins with one. Some parsers skip it,
-	// strict JSON (RFC 8259, section 8.1) has none.
-	ByteOrderMark bool
+	// Doubt says why nothing may be dispatched by this reading of the request, which
+	// nevisFIDO's own dispatchers may well understand: it begins with a byte order
+	// mark, which some parsers skip and strict JSON (RFC 8259, section 8.1) has not,
+	// or a more lenient parser might find another user in it. Its text quotes nothing.
+	Doubt error
 
 	body strictjson.Value
 }
@@ -31,9 +33,9 @@ type DispatchRequest struct {
 // Notification is the visible part of a push message.
 type Notification struct{ Title, Body string }
 
-// ParseDispatchRequest reads the body of a dispatch request strictly. A byte order mark is skipped and told. Members
-// that it does not know are kept by WithDispatcher and otherwise ignored. The
-// error never quotes the body.
+// ParseDispatchRequest reads the body of a dispatch request strictly. Members that
+// it does not know are kept by WithDispatcher and otherwise ignored. The error
+// never quotes the body.
 func ParseDispatchRequest(body []byte) (*DispatchRequest, error) {
 	text, marked := bytes.CutPrefix(body, []byte("\ufeff"))
 	o, err := strictjson.ParseObject(text)
@@ -43,8 +45,8 @@ func ParseDispatchRequest(body []byte) (*DispatchRequest, error) {
 	if err := o.RefuseVariants("dispatchTargetId", "dispatcher", "dispatchInformation", "getUafRequest"); err != nil {
 		return nil, err
 	}
-	r := &DispatchRequest{ByteOrderMark: marked, body: o}
-	if err := o.Strings(map[string]*string{"dispatcher": &r.Dispatcher, "dispatchTargetId": &r.TargetID}); err != nil {
+	r := &DispatchRequest{body: o}
+	if err := o.Strings(strictjson.Text{Name: "dispatcher", To: &r.Dispatcher}, strictjson.Text{Name: "dispatchTargetId", To: &r.TargetID}); err != nil {
 		return nil, err
 	}
 	if err := r.readInformation(o); err != nil {
@@ -54,7 +56,12 @@ func ParseDispatchRequest(body []byte) (*DispatchRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Username = usernameOf(uaf)
+	if r.Username, err = usernameOf(uaf); err != nil {
+		r.Doubt = fmt.Errorf("getUafRequest: %w", err)
+	}
+	if marked {
+		r.Doubt = errors.New("send it without a byte order mark")
+	}
 	return r, nil
 }
 
@@ -83,7 +90,10 @@ func (r *DispatchRequest) readInformation(o strictjson.Value) error {
 	if err != nil {
 		return err
 	}
-	err = notification.Strings(map[string]*string{"title": &r.Notification.Title, "body": &r.Notification.Body})
+	if err := notification.RefuseVariants("title", "body"); err != nil {
+		return fmt.Errorf("notification: %w", err)
+	}
+	err = notification.Strings(strictjson.Text{Name: "title", To: &r.Notification.Title}, strictjson.Text{Name: "body", To: &r.Notification.Body})
 	if err != nil {
 		return fmt.Errorf("notification: %w", err)
 	}
@@ -95,13 +105,39 @@ func (r *DispatchRequest) readInformation(o strictjson.Value) error {
 }
 
 // usernameOf reads the user name out of the context, which is JSON within a
-// string. What cannot be read is nevisFIDO's to judge.
-func usernameOf(uaf strictjson.Value) string {
-	context, err := strictjson.ParseObject([]byte(uaf.Member("context").Text()))
-	if err != nil {
-		return ""
+// string. What holds no object is nevisFIDO's to judge. The error says that a more
+// lenient parser might find another name: limits count users.
+func usernameOf(uaf strictjson.Value) (string, error) {
+	if err := uaf.RefuseVariants("context"); err != nil {
+		return "", err
 	}
-	return context.Member("username").Text()
+	context := uaf.Member("context")
+	switch context.Kind() {
+	case 0:
+		return "", nil
+	case '"':
+		text := context.Text()
+		if !strings.Contains(text, "{") {
+			return "", nil
+		}
+		var err error
+		if context, err = strictjson.ParseObject([]byte(text)); err != nil {
+			return "", fmt.Errorf("context: %w", err)
+		}
+	case '{':
+	default:
+		return "", errors.New("context is neither a string nor an object")
+	}
+	if err := context.RefuseVariants("username"); err != nil {
+		return "", fmt.Errorf("context: %w", err)
+	}
+	switch name := context.Member("username"); name.Kind() {
+	case 0, '"':
+		return name.Text(), nil
+	case '0':
+		return string(name.Raw()), nil
+	}
+	return "", errors.New("context: username is neither a string nor a number")
 }
 
 // WithDispatcher returns the body with nothing but the dispatcher's name
@@ -129,7 +165,7 @@ func ParseDispatchAnswer(body []byte) (*DispatchAnswer, error) {
 	}
 	a := &DispatchAnswer{body: o}
 	var result string
-	if err := o.Strings(map[string]*string{"token": &a.Token, "sessionId": &a.SessionID, "dispatchResult": &result}); err != nil {
+	if err := o.Strings(strictjson.Text{Name: "token", To: &a.Token}, strictjson.Text{Name: "sessionId", To: &a.SessionID}, strictjson.Text{Name: "dispatchResult", To: &result}); err != nil {
 		return nil, err
 	}
 	a.Result = DispatchResult(result)

@@ -102,10 +102,10 @@ func TestMalformedDispatchRequests(t *testing.T) {
 
 func TestByteOrderMarkIsTold(t *testing.T) {
 	r, err := ParseDispatchRequest([]byte("\ufeff{\"dispatcher\":\"push\"}"))
-	if err != nil || r.Dispatcher != "push" || !r.ByteOrderMark {
+	if err != nil || r.Dispatcher != "push" || r.Doubt == nil {
 		t.Errorf("got %+v, %v", r, err)
 	}
-	if r, err := ParseDispatchRequest([]byte(`{}`)); err != nil || r.ByteOrderMark {
+	if r, err := ParseDispatchRequest([]byte(`{}`)); err != nil || r.Doubt != nil {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -118,7 +118,7 @@ func TestPlausibleFormsAreAccepted(t *testing.T) {
 		"data as JSON text":          `{"dispatchInformation":{"data":"{\"orderNo\":\"1\"}"}}`,
 		"data as free text":          `{"dispatchInformation":{"data":"hello"}}`,
 		"null members":               `{"dispatchInformation":null,"getUafRequest":null,"dispatchTargetId":null}`,
-		"unreadable context":         `{"getUafRequest":{"op":"Auth","context":"{"}}`,
+		"context of free text":       `{"getUafRequest":{"op":"Auth","context":"hello"}}`,
 		"context without a username": `{"getUafRequest":{"op":"Auth","context":"{}"}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,6 +126,36 @@ func TestPlausibleFormsAreAccepted(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// Jackson reads a user name out of each of these, or another one than we would.
+func TestAmbiguousUserNamesAreDoubted(t *testing.T) {
+	for _, context := range []string{
+		`"{\"username\":\"jeff\",\"username\":\"joe\"}"`, `"{\"username\":\"jeff\"} x"`, `"/**/{\"username\":\"jeff\"}"`, `"{'username':'jeff'}"`,
+		`"{\"Username\":\"jeff\"}"`, `"{\"username\":true}"`, `"{\"username\":\"jeff\\ud800\"}"`, `"{"`, `["{\"username\":\"jeff\"}"]`,
+		`"{}","Context":"{\"username\":\"jeff\"}"`,
+	} {
+		r, err := ParseDispatchRequest([]byte(`{"getUafRequest":{"op":"Auth","context":` + context + `}}`))
+		if err != nil || r.Doubt == nil {
+			t.Errorf("%s: the user is %q, %v", context, r.Username, err)
+		}
+	}
+	for context, want := range map[string]string{
+		`"{\"username\":\"jeff\"}"`: "jeff", `{"username":"jeff"}`: "jeff", `"{\"username\":4711}"`: "4711", `"hello"`: "", `null`: "",
+	} {
+		r, err := ParseDispatchRequest([]byte(`{"getUafRequest":{"op":"Auth","context":` + context + `}}`))
+		if err != nil || r.Doubt != nil || r.Username != want {
+			t.Errorf("%s: the user is %q, %v, %v", context, r.Username, r.Doubt, err)
+		}
+	}
+}
+
+func TestVariantsOfNotificationsAreRefused(t *testing.T) {
+	for _, member := range []string{`"Title":"A"`, `"title":"A","BODY":"B"`} {
+		if _, err := ParseDispatchRequest([]byte(`{"dispatchInformation":{"notification":{` + member + `}}}`)); err == nil {
+			t.Errorf("a notification with %s is read", member)
+		}
 	}
 }
 
@@ -182,12 +212,21 @@ func TestValidToken(t *testing.T) {
 
 func FuzzDispatchRequest(f *testing.F) {
 	f.Add([]byte(requestBody))
-	for _, seed := range []string{`{}`, `{"dispatcher":null}`, `{"dispatchInformation":{"data":"x","encodingParameters":{"width":1}}}`, `{"a":"\ud83d\ude00"}`} {
+	for _, seed := range []string{
+		`{}`, `{"dispatcher":null}`, `{"dispatchInformation":{"data":"x","encodingParameters":{"width":1}}}`, `{"a":"\ud83d\ude00"}`,
+		`{"width":"300","height":200,"foregroundColor":"` + secret + `"}`, `{"dispatcher":["` + secret + `"]}`, `{"getUafRequest":{"context":"{\"username\":\"` + secret + `\"}"},"` + secret + `":{`,
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
+		if p, err := ParseEncodingParameters(body); quotes(err) || err == nil && (p.Width < 0 || p.Height < 0) {
+			t.Errorf("%+v, %v", p, err)
+		}
 		r, err := ParseDispatchRequest(body)
 		if err != nil {
+			if quotes(err) {
+				t.Error(err)
+			}
 			return
 		}
 		again, err := ParseDispatchRequest(r.WithDispatcher("link"))
@@ -206,9 +245,13 @@ func FuzzDispatchRequest(f *testing.F) {
 func FuzzDispatchAnswer(f *testing.F) {
 	f.Add([]byte(`{"token":"t","dispatchResult":"dispatched","dispatcherInformation":{"name":"link","response":{"a":1}}}`))
 	f.Add([]byte(`{"dispatcherInformation":null}`))
+	f.Add([]byte(`{"token":["` + secret + `"],"` + secret + `":1`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		a, err := ParseDispatchAnswer(body)
 		if err != nil {
+			if quotes(err) {
+				t.Error(err)
+			}
 			return
 		}
 		again, err := ParseDispatchAnswer(a.WithOutcome(Outcome{Result: InternalError, Dispatcher: DispatcherInformation{Name: "x"}}))

@@ -34,7 +34,7 @@ func ParseEnvelope(text []byte) (Envelope, error) {
 		return Envelope{}, err
 	}
 	var e Envelope
-	if err := o.Strings(map[string]*string{"nma_data_content_type": &e.ContentType}); err != nil {
+	if err := o.Strings(strictjson.Text{Name: "nma_data_content_type", To: &e.ContentType}); err != nil {
 		return Envelope{}, err
 	}
 	e.Version = strings.Trim(string(o.Member("nma_data_version").Raw()), `"`)
@@ -71,7 +71,7 @@ func ParseContent(text []byte) (Content, error) {
 		return Content{}, err
 	}
 	c := Content{object: o}
-	err = o.Strings(map[string]*string{"token": &c.Token, "redeem_url": &c.RedeemURL})
+	err = o.Strings(strictjson.Text{Name: "token", To: &c.Token}, strictjson.Text{Name: "redeem_url", To: &c.RedeemURL})
 	return c, err
 }
 
@@ -95,7 +95,8 @@ func (e Envelope) Sealed(jwe string) Envelope {
 
 // JSON returns the envelope as the SDK expects it.
 func (e Envelope) JSON() []byte {
-	out := append([]byte(`{"nma_data":`), e.Data...)
+	out := make([]byte, 0, len(e.Data)+128) // mostly the data
+	out = append(append(out, `{"nma_data":`...), e.Data...)
 	out = append(append(out, `,"nma_data_content_type":`...), strictjson.Quote(e.ContentType)...)
 	out = append(append(out, `,"nma_data_version":`...), strictjson.Quote(e.Version)...)
 	return append(out, '}')
@@ -131,8 +132,10 @@ func DecodeEnvelope(encoded string) (Envelope, error) {
 	return ParseEnvelope(text)
 }
 
+var urlAlphabet = strings.NewReplacer("+", "-", "/", "_")
+
 func decodeBase64(s string) ([]byte, error) {
-	s = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(s, "="))
+	s = urlAlphabet.Replace(strings.TrimRight(s, "="))
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {
 		return nil, errors.New("not base64url")
@@ -159,11 +162,12 @@ func (c Content) WithData(data Data) Content {
 			edits = append(edits, strictjson.Edit{Name: name, Value: value})
 		}
 	}
-	o, err := strictjson.ParseObject(c.object.With(edits...))
-	if err != nil {
+	if len(edits) == 0 {
 		return c
 	}
-	c.object = o
+	if o, err := strictjson.ParseObject(c.object.With(edits...)); err == nil {
+		c.object = o
+	}
 	return c
 }
 

@@ -187,7 +187,13 @@ func FuzzEnvelope(f *testing.F) {
 	f.Fuzz(func(t *testing.T, encoded string) {
 		e, err := DecodeEnvelope(encoded)
 		if err != nil {
+			if quotes(err) {
+				t.Error(err)
+			}
 			return
+		}
+		if _, err := e.PlainContent(); quotes(err) {
+			t.Error(err)
 		}
 		again, err := DecodeEnvelope(e.Encoded())
 		if err != nil || string(again.JSON()) != string(e.JSON()) {

@@ -33,7 +33,11 @@ type Route struct {
 
 // ErrAmbiguousPath reports a path that some servers would read as one of the
 // calls and others would not.
-var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it without dot segments, backslashes, encoded slashes, suffixes and the like")
+var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it without dot segments, backslashes, encoded slashes, suffixes, dots in an id and the like")
+
+// ErrAmbiguousMethod reports a POST that some servers would take for the PATCH or
+// DELETE of one of the calls.
+var ErrAmbiguousMethod = errors.New("a server may take this POST for a PATCH or DELETE: send it with the method that is meant")
 
 // Recognise tells which call a request is. The path is the escaped path as it
 // was received; it is normalised for recognition only: percent-decoded once,
@@ -43,9 +47,27 @@ var ErrAmbiguousPath = errors.New("the path is spelled ambiguously: send it with
 // A path that only a more lenient reading takes for a call is refused with
 // ErrAmbiguousPath, so that nothing gets round the sidecar. So is a call with a
 // suffix, such as authentication.json: servers that match by suffix patterns
-// route it to the call, and cut the suffix from an ID. So is a path of more than
-// 8 KiB.
+// route it to the call, and cut an ID at its last dot, so that an ID with a dot is
+// refused, and one that is not UTF-8. So is a path of more than 8 KiB.
+//
+// A POST to the path of a call that is a PATCH or DELETE is refused with
+// ErrAmbiguousMethod: nevisFIDO documents none, and Spring's
+// HiddenHttpMethodFilter, which Spring Boot has by default before 2.2, takes it
+// for what its parameter _method says.
 func Recognise(base, method, escapedPath string) (Route, error) {
+	route, err := recognise(base, method, escapedPath)
+	if method != http.MethodPost || route.Call != Other || err != nil {
+		return route, err
+	}
+	for _, other := range []string{http.MethodPatch, http.MethodDelete} {
+		if route, err := recognise(base, other, escapedPath); route.Call != Other || err != nil {
+			return Route{}, ErrAmbiguousMethod
+		}
+	}
+	return Route{}, nil
+}
+
+func recognise(base, method, escapedPath string) (Route, error) {
 	if !knownMethod(method) {
 		return Route{}, nil
 	}

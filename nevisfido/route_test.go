@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/pathsafe"
 )
 
 func TestRecogniseCalls(t *testing.T) {
@@ -60,6 +62,7 @@ func TestAmbiguousPathsAreRefused(t *testing.T) {
 	const call = "/nevisfido/token/dispatch/authentication"
 	for _, path := range []string{
 		"/nevisfido/./token/dispatch/authentication",
+		"/" + strings.Repeat("x", pathsafe.MaxLength),
 		"/nevisfido/token/x/../dispatch/authentication",
 		"/x/../nevisfido/token/dispatch/authentication",
 		"/nevisfido/%2e/token/dispatch/authentication",
@@ -139,21 +142,41 @@ func TestSuffixesAreRefused(t *testing.T) {
 	}
 }
 
-func TestDotsThatAreNoSuffix(t *testing.T) {
-	for _, id := range []string{"a.1", "1.2.3", "a.b-c", "a.json5", "device.a7f3", "a.com.7", "a.averylongword", ".7"} {
+// Jetty, Tomcat and Spring do not read the same id out of these paths.
+func TestAmbiguousIDs(t *testing.T) {
+	for _, id := range []string{"a.7z", ".7", "1.2.3", "a.b-c", "a%2e1", "a;b;c", "a;;", ";;a", "%3ba", "a%5c0", "a\\0", "%c1%a1", "%e4"} {
 		for _, path := range []string{"token/dispatch/targets/", "devices/credentials/"} {
-			route, err := Recognise("/nevisfido", http.MethodDelete, "/nevisfido/"+path+id)
-			if err != nil || route.ID != id {
-				t.Errorf("%s%s: got %+v, %v", path, id, route, err)
+			for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+				if route, err := Recognise("/nevisfido", method, "/nevisfido/"+path+id); !errors.Is(err, ErrAmbiguousPath) {
+					t.Errorf("%s %s%s: got %+v, %v", method, path, id, route, err)
+				}
 			}
 		}
 	}
+}
+
+func TestDotsThatAreNoSuffix(t *testing.T) {
 	for _, path := range []string{
 		"status.json", "token/dispatch.json", "token/dispatch/other.json", "favicon.ico", "uaf/1.1/request/registration.json",
-		"token.json/dispatch/authentication", "token/dispatch/.json", "token/dispatch/targets/x.json",
+		"token.json/dispatch/authentication", "token/dispatch/.json",
 	} {
 		route, err := Recognise("/nevisfido", http.MethodPost, "/nevisfido/"+path)
 		if err != nil || route.Call != Other {
+			t.Errorf("%s: got %+v, %v", path, route, err)
+		}
+	}
+}
+
+// Spring takes a POST with a parameter _method, of the query or of a form, for
+// that method.
+func TestPostsToChangesAreRefused(t *testing.T) {
+	for _, path := range []string{"token/dispatch/targets/4711", "devices/credentials/d1", "devices/credentials/d1/", "x/../devices/credentials/d1", "devices/credentials/d1.json"} {
+		if route, err := Recognise("/nevisfido", http.MethodPost, "/nevisfido/"+path); !errors.Is(err, ErrAmbiguousMethod) {
+			t.Errorf("%s: got %+v, %v", path, route, err)
+		}
+	}
+	for _, path := range []string{"devices/credentials", "devices/credentials/d1/x", "devices/oob/d1"} {
+		if route, err := Recognise("/nevisfido", http.MethodPost, "/nevisfido/"+path); err != nil || route.Call != Other {
 			t.Errorf("%s: got %+v, %v", path, route, err)
 		}
 	}

@@ -95,10 +95,10 @@ func readTarget(o strictjson.Value) (*TargetDescription, error) {
 		return nil, err
 	}
 	t := &TargetDescription{body: o}
-	err = o.Strings(map[string]*string{
-		"username": &t.Username, "deviceId": &t.DeviceID, "name": &t.Name,
-		"target": &t.Target, "dispatcher": &t.Dispatcher,
-	})
+	err = o.Strings(
+		strictjson.Text{Name: "username", To: &t.Username}, strictjson.Text{Name: "deviceId", To: &t.DeviceID}, strictjson.Text{Name: "name", To: &t.Name},
+		strictjson.Text{Name: "target", To: &t.Target}, strictjson.Text{Name: "dispatcher", To: &t.Dispatcher},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func ParseCreated(body []byte) (CreatedTarget, error) {
 
 func readCreated(o strictjson.Value) (CreatedTarget, error) {
 	var c CreatedTarget
-	if err := o.Strings(map[string]*string{"id": &c.ID, "extId": &c.ExtID}); err != nil {
+	if err := o.Strings(strictjson.Text{Name: "id", To: &c.ID}, strictjson.Text{Name: "extId", To: &c.ExtID}); err != nil {
 		return CreatedTarget{}, err
 	}
 	if c.ID == "" {
@@ -177,7 +177,7 @@ func ParseModification(payload []byte) (*Modification, error) {
 	}
 	keys := findKeys(o, unknownPurpose)
 	m := &Modification{EncryptionKey: keys.Encryption, SignatureKey: keys.Signature, UnclearKeys: keys.Unclear, Guesses: keys.Guesses}
-	if err := o.Strings(map[string]*string{"dispatchTargetId": &m.TargetID, "requestId": &m.RequestID}); err != nil {
+	if err := o.Strings(strictjson.Text{Name: "dispatchTargetId", To: &m.TargetID}, strictjson.Text{Name: "requestId", To: &m.RequestID}); err != nil {
 		return nil, err
 	}
 	for name, to := range map[string]**string{"name": &m.Name, "target": &m.Target, "dispatcher": &m.Dispatcher} {

@@ -160,35 +160,89 @@ func TestParseRegistered(t *testing.T) {
 	}
 }
 
+// secret stands in the seeds of fuzz targets for what no error may quote.
+const secret = "Zx7Q-canary"
+
+func quotes(err error) bool { return err != nil && strings.Contains(err.Error(), secret) }
+
+// FuzzRegistration reads what registers and changes targets. There is an error or
+// what was looked for; a key is the same key when it is read again; an error quotes
+// nothing.
 func FuzzRegistration(f *testing.F) {
 	for _, seed := range []string{
-		`{"context":"{\"dispatchTarget\":{\"name\":\"p\",\"encryptionKey\":\"{}\"}}"}`,
+		`{"context":"{\"dispatchTarget\":{\"name\":\"` + secret + `\",\"encryptionKey\":\"{}\"}}"}`,
 		`{"context":"{\"device\":[{\"target\":\"t\",\"keys\":{\"encryption\":{\"kty\":\"RSA\"}}}]}"}`,
 		`{"context":{"DispatchTargets":["{\"publicKey\":\"eyJrdHkiOiJSU0EifQ==\"}"]}}`,
 		`{"statusCode":1200,"description":"{\"dispatchTargetId\":\"7\"}"}`,
 		`{"statusCode":1200,"description":"[{\"id\":\"7\"},\"f0b4c1d2-1\"]"}`,
 		`{"dispatchTargetId":"1","encryption_key":"{\"kty\":\"EC\",\"key_ops\":[1],\"kty\":2}"}`,
 		`{"jwks":[{"kty":"EC"},{"kty":"EC","use":"sig"}],"encKey":"MIIB"}`,
+		`{"requestId":"r","creationTimeInEpochMillis":1700000000000,"dispatchTarget":{"dispatcher":"` + secret + `","target":"` + secret + `"}}`,
+		`{"id":"` + secret + `","` + secret + `":1,"` + secret + `":2}`, `{"name":["` + secret + `"]}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if d, err := ParseRegistration(body); err == nil && d == nil {
-			t.Error("neither a target nor an error")
+		d, err := ParseRegistration(body)
+		if err == nil && d == nil || quotes(err) {
+			t.Errorf("a target %v with error %v", d, err)
 		}
-		if c, err := ParseRegistered(body); (err == nil) != (c.ID != "") {
+		if c, err := ParseRegistered(body); (err == nil) != (c.ID != "") || quotes(err) {
 			t.Errorf("got id %q, %v", c.ID, err)
 		}
-		if m, err := ParseModification(body); err == nil && m.OnlyDispatcher() && (m.UnclearKeys || m.EncryptionKey != nil) {
-			t.Error("a change of key passes for a change of dispatcher")
+		if m, err := ParseModification(body); err == nil && m.OnlyDispatcher() && (m.UnclearKeys || m.EncryptionKey != nil) || quotes(err) {
+			t.Errorf("a change of key passes for a change of dispatcher, or %v", err)
 		}
 		if text, ok := ParseJWK(body); ok {
 			if again, ok := ParseJWK(text); !ok || string(again) != string(text) {
 				t.Errorf("%s is no key any more", text)
 			}
 		}
-		_, _ = ParseTarget(body)
+		if _, err := ParseTarget(body); quotes(err) {
+			t.Error(err)
+		}
+		if _, err := ParseCreated(body); quotes(err) {
+			t.Error(err)
+		}
 		_ = FindKeys(map[string][]byte{"a": body, "encryptionKey": body})
-		_, _ = RenameDispatchers(body, func(_, d string) string { return d + "x" })
+	})
+}
+
+// FuzzTargetList renames dispatchers in the answer to a query. Nothing else changes,
+// and with the names of before it there is as much to be renamed again.
+func FuzzTargetList(f *testing.F) {
+	for _, seed := range []string{
+		`{"dispatchTargets":[{"id":"1","dispatcher":"link","name":"x"}, {"id":"2"},{"id":"","dispatcher":"a"}] ,"more":1e400}`, `{"dispatchTargets":null}`, ` { } `,
+		`{"dispatchTargets":[1]}`, `{"dispatchTargets":"` + secret + `"}`, `{"dispatchTargets":[{"id":"1","dispatcher":null},{"dispatcher":"\u006cink","id":"1"}]}`, `[]`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		same, err := RenameDispatchers(body, func(_, name string) string { return name })
+		if err != nil {
+			if quotes(err) {
+				t.Error(err)
+			}
+			return
+		}
+		if string(same) != string(body) {
+			t.Errorf("without a change %q becomes %q", body, same)
+		}
+		var before []string
+		renamed, err := RenameDispatchers(body, func(_, name string) string { before = append(before, name); return name + "x" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		back, err := RenameDispatchers(renamed, func(_, name string) string {
+			if n++; n > len(before) || name != before[n-1]+"x" {
+				t.Errorf("%q becomes %q", body, renamed)
+				return name
+			}
+			return before[n-1]
+		})
+		if err != nil || n != len(before) {
+			t.Errorf("%q becomes %q and %q, %v", body, renamed, back, err)
+		}
 	})
 }

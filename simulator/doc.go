@@ -9,8 +9,8 @@
 //   - Package google is Firebase Cloud Messaging with its OAuth server, and
 //     package proxy the forward proxy on the way to it.
 //   - Package mail is a mail server, gateway an HTTP gateway such as that of an
-//     SMS provider, pushservice a web push service with its browsers, and
-//     scanner a camera in front of a letter.
+//     SMS provider, pushservice a web push service with its browsers, printer a
+//     printer that speaks IPP, and scanner a camera in front of a letter.
 //   - Package idm is a nevisIDM, with both of its interfaces for targets.
 //
 // Package double is what those that speak HTTP have in common, and package

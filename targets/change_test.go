@@ -94,7 +94,9 @@ func TestCrashLeavesStale(t *testing.T) {
 	f.learn(t, nil)
 	must(f.BeginModify(t.Context(), "one", f.jws(newKey(1))))
 	f = f.another() // The first process dies here. Others cannot know for a while.
-	f.mustState(t, targets.Stale)
+	if got := f.mustState(t, targets.Stale); !got.KeyUnsure() || got.AddressUnsure() {
+		t.Errorf("the wrong members are unsure: %+v", got)
+	}
 	f.modify(t, f.jws(map[string]any{"name": "x"}), 204)
 	f.mustState(t, targets.Stale)
 	f.now = f.now.Add(time.Hour)
@@ -127,6 +129,19 @@ func TestOverlappingChanges(t *testing.T) {
 			f.modify(t, f.jws(newKey(3)), 204)
 			f.mustState(t, targets.Active)
 		}
+	}
+}
+
+// A modification that does not verify has no fence. If nevisFIDO accepts it, the
+// one that is under way must not take its own for the last.
+func TestForgeryThatIsAcceptedDuringAChange(t *testing.T) {
+	f := newFixture()
+	f.learn(t, nil)
+	c := must(f.BeginModify(t.Context(), "one", f.jws(newKey(1))))
+	f.another().modify(t, forged(f, newKey(2)), 204)
+	finish(t, c, 204)
+	if got := f.mustState(t, targets.Stale); !got.KeyUnsure() {
+		t.Errorf("the key is trusted: %+v", got)
 	}
 }
 

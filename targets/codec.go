@@ -99,28 +99,17 @@ func Decode(data []byte, hash string) (*Target, error) {
 	if len(data) > MaxRecord {
 		return nil, fmt.Errorf("reading dispatch target: the record has %d bytes, more than %d", len(data), MaxRecord)
 	}
-	var version struct {
-		Schema    int  `json:"schema"`
-		MinSchema *int `json:"min_schema"`
-	}
-	if err := json.Unmarshal(data, &version); err != nil || version.Schema < 1 {
-		return nil, errDamaged
-	}
-	demanded := version.Schema
-	if version.MinSchema != nil {
-		demanded = *version.MinSchema
-	}
-	switch {
-	case demanded > SchemaVersion:
-		return nil, fmt.Errorf("reading dispatch target: %w: it has schema %d, to be read from schema %d on; this one knows %d", ErrNewer, version.Schema, demanded, SchemaVersion)
-	case demanded < 1 || demanded > version.Schema:
-		return nil, errDamaged
-	}
 	var r struct {
 		Record
 		Unknown jsontext.Value `json:",embed"`
 	}
-	if err := json.Unmarshal(data, &r); err != nil || len(r.Unknown) > 0 && version.Schema <= SchemaVersion {
+	err := json.Unmarshal(data, &r)
+	if err != nil || r.MinSchema != 0 || r.Schema > SchemaVersion {
+		if err := forUs(data); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil || r.Schema < 1 || len(r.Unknown) > 0 && r.Schema <= SchemaVersion {
 		return nil, errDamaged
 	}
 	r.unknown = r.Unknown
@@ -135,6 +124,29 @@ func Decode(data []byte, hash string) (*Target, error) {
 		return nil, fmt.Errorf("reading dispatch target: %w", err)
 	}
 	return t, nil
+}
+
+// forUs tells whether a record may be read by this release. The members of one
+// that may not be can be of any type.
+func forUs(data []byte) error {
+	var version struct {
+		Schema    int  `json:"schema"`
+		MinSchema *int `json:"min_schema"`
+	}
+	if err := json.Unmarshal(data, &version); err != nil || version.Schema < 1 {
+		return errDamaged
+	}
+	demanded := version.Schema
+	if version.MinSchema != nil {
+		demanded = *version.MinSchema
+	}
+	switch {
+	case demanded > SchemaVersion:
+		return fmt.Errorf("reading dispatch target: %w: it has schema %d, to be read from schema %d on; this one knows %d", ErrNewer, version.Schema, demanded, SchemaVersion)
+	case demanded < 1 || demanded > version.Schema:
+		return errDamaged
+	}
+	return nil
 }
 
 // Encode returns a record as a store keeps it. It is an error if the record is

@@ -179,6 +179,20 @@ func TestDevicePayloadModifiesTheTarget(t *testing.T) {
 	f.mustState(t, targets.Stale)
 }
 
+// What the key of one device signs modifies nothing in the name of another device.
+func TestDevicePayloadForAnotherDevice(t *testing.T) {
+	f := newFixture()
+	f.learn(t, nil)
+	f.learnAs(t, "other device", "jeff", "device-2")
+	call := f.deviceCall(newKey(2), false)
+	call.Device = "device-2"
+	finish(t, must(f.BeginDevice(t.Context(), call)), 204)
+	if got := f.mustState(t, targets.Active); got.Thumbprint != thumbprint(0) {
+		t.Errorf("the record is %+v", got)
+	}
+	f.mustHaveSent(t)
+}
+
 // Without the user's name nobody knows whose the other targets of the device are.
 func TestChangeOfDeviceOfAnUnnamedUser(t *testing.T) {
 	f := newFixture()

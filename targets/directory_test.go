@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
@@ -89,6 +90,7 @@ func TestFindTellsTroubleFromAbsence(t *testing.T) {
 		"store down":                  withFault(newFixture(), kvtest.Load, down),
 		"store down, source knows":    withFault(newFixture(named(found(1))...), kvtest.Load, down),
 		"store cannot keep it":        withFault(newFixture(named(found(1))...), kvtest.Write, down),
+		"the file is not found":       withFault(newFixture(named(found(1))...), kvtest.Write, fmt.Errorf("a file: %w", targets.ErrNotFound)),
 		"source down":                 newFixture(named(&source{err: down})...),
 		"first source down":           newFixture(named(&source{err: down}, found(1))...),
 		"last source down":            newFixture(named(none(), &source{err: down})...),

@@ -190,6 +190,10 @@ func TestKeyAge(t *testing.T) {
 	if err := key(); err == nil || !strings.Contains(err.Error(), "max_key_age") {
 		t.Errorf("an old key: %v", err)
 	}
+	f.modify(t, f.jws(newKey(0)), 204) // it brings the same key
+	if err := key(); err == nil {
+		t.Error("a modification with the same key made it younger")
+	}
 	f.learn(t, nil) // the same key in a new registration
 	if err := key(); err != nil {
 		t.Errorf("a key that was registered again: %v", err)

@@ -100,6 +100,12 @@ func TestOlderPatchIgnored(t *testing.T) {
 	f.modify(t, f.jws(newKey(2)), 204)
 	f.modify(t, older, 401)
 	f.mustState(t, targets.Active)
+	// One without a time, in between, does not make it any newer.
+	f.modify(t, f.jws(map[string]any{"name": "x", "creationTimeInEpochMillis": nil}), 204)
+	f.modify(t, older, 204)
+	if got := f.mustState(t, targets.Stale); got.Thumbprint != thumbprint(2) {
+		t.Errorf("an older modification overwrote a newer one: %+v", got)
+	}
 }
 
 func TestReplayIdempotent(t *testing.T) {
@@ -306,6 +312,22 @@ func TestApplyDispatcherKeepsQuarantineAndUnsure(t *testing.T) {
 		}
 		f.mustState(t, want)
 		f.modify(t, f.jws(newKey(1)), 500)
+	}
+}
+
+// Nobody knows which of the two nevisFIDO has seen first.
+func TestApplyDispatcherDuringAnotherChange(t *testing.T) {
+	f := newFixture()
+	f.learn(t, nil)
+	p := must(f.BeginModify(t.Context(), "one", f.jws(map[string]any{"dispatcher": "letter"})))
+	other := must(f.another().BeginModify(t.Context(), "one", f.jws(map[string]any{"dispatcher": "mail"})))
+	if err := p.ApplyDispatcher(t.Context()); !errors.Is(err, targets.ErrUnavailable) {
+		t.Errorf("error %v, want ErrUnavailable", err)
+	}
+	finish(t, p, 422)
+	finish(t, other, 422)
+	if got := f.mustState(t, targets.Active); got.Dispatcher != "fcm" {
+		t.Errorf("the record is %+v", got)
 	}
 }
 

@@ -36,8 +36,8 @@ type Target struct {
 	Dispatcher string `json:"dispatcher,omitempty"` // the name that the device asked for
 
 	// EncryptionKey and SignatureKey are JWKs of public members only.
-	EncryptionKey json.RawMessage `json:"encryption_key,omitempty"`
-	SignatureKey  json.RawMessage `json:"signature_key,omitempty"`
+	EncryptionKey json.RawMessage `json:"encryption_key,omitzero"`
+	SignatureKey  json.RawMessage `json:"signature_key,omitzero"`
 	Thumbprint    string          `json:"thumbprint,omitempty"` // of EncryptionKey, RFC 7638
 
 	// KeyRefused says why the encryption key that the device brought last is

@@ -3,6 +3,7 @@ package targets
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"time"
@@ -25,16 +26,14 @@ type Ref struct{ Namespace, ID string }
 func (r Ref) Hash() string { return hash(r.Namespace, r.ID) }
 
 func hash(parts ...string) string {
-	h := sha256.New()
+	var room [256]byte
+	text := room[:0]
 	for _, p := range parts {
-		var length [8]byte
-		for i := range length {
-			length[i] = byte(len(p) >> (8 * i) & 0xff)
-		}
-		h.Write(length[:])
-		h.Write([]byte(p))
+		text = binary.LittleEndian.AppendUint64(text, uint64(len(p)))
+		text = append(text, p...)
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum := sha256.Sum256(text)
+	return string(hex.AppendEncode(text[:0], sum[:]))
 }
 
 // ErrNotFound reports a target that the store or source does not hold. Every

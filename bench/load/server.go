@@ -35,13 +35,13 @@ http://%[2]s {
 }
 `
 
-// productConfig has on what an operator has on: the INFO log, the audit file,
-// metrics and the default limits.
+// productConfig has on what Caddyfile.example has on: the INFO log, the audit file,
+// the product's metrics and the default limits. Caddy's own metrics of HTTP are
+// off, as they are for bare Caddy.
 const productConfig = `{
 	admin off
 	persist_config off
 	auto_https off
-	metrics
 	storage file_system %[1]q
 }
 http://%[2]s {

@@ -298,13 +298,12 @@ func eachAuditLine(ctx context.Context, cmd *cobra.Command, path string, f func(
 		in := bufio.NewScanner(file)
 		in.Buffer(nil, auditfile.MaxLine)
 		for in.Scan() && ctx.Err() == nil {
-			l := &auditLine{file: path}
-			if err := json.Unmarshal(in.Bytes(), l); err != nil || l.Event == "" || l.Time.IsZero() {
+			l := readAuditLine(in.Bytes(), path)
+			if l == nil {
 				unread++
 				continue
 			}
 			read++
-			l.text = bytes.Clone(in.Bytes())
 			if err := f(l); err != nil {
 				return err
 			}
@@ -322,6 +321,15 @@ func eachAuditLine(ctx context.Context, cmd *cobra.Command, path string, f func(
 	return nil
 }
 
+// readAuditLine returns nil for what is no audit line.
+func readAuditLine(text []byte, path string) *auditLine {
+	l := &auditLine{file: path, text: bytes.Clone(text)}
+	if err := json.Unmarshal(text, l); err != nil || l.Event == "" || l.Time.IsZero() {
+		return nil
+	}
+	return l
+}
+
 func (q question) answer(out io.Writer, found findings, s selection) error {
 	w := bufio.NewWriter(out)
 	if q.asJSON {
@@ -331,14 +339,7 @@ func (q question) answer(out io.Writer, found findings, s selection) error {
 		return w.Flush()
 	}
 	for _, l := range found.lines {
-		switch l.Event {
-		case "dispatch":
-			explainDispatch(w, l)
-		case "notice":
-			explainNotice(w, l)
-		default:
-			explainTarget(w, l)
-		}
+		explain(w, l)
 	}
 	for _, l := range found.writers {
 		fmt.Fprintf(w, "%d lines were lost before %s, see %s: what they told of is not here.\n", l.Lost, clock(l.Time), l.file)
@@ -354,6 +355,18 @@ func (q question) answer(out io.Writer, found findings, s selection) error {
 }
 
 func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000 -0700") }
+
+// explain says what a line tells of.
+func explain(w io.Writer, l *auditLine) {
+	switch l.Event {
+	case "dispatch":
+		explainDispatch(w, l)
+	case "notice":
+		explainNotice(w, l)
+	default:
+		explainTarget(w, l)
+	}
+}
 
 // explainDispatch says what became of a dispatch.
 func explainDispatch(w io.Writer, l *auditLine) {

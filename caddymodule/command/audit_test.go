@@ -525,3 +525,29 @@ func read(t *testing.T, path string) string {
 	}
 	return string(content)
 }
+
+// FuzzExplain explains lines that anybody may have written. Whatever they say is one
+// paragraph, and nothing that a terminal obeys.
+func FuzzExplain(f *testing.F) {
+	for _, seed := range []string{
+		`{"seq":7,"time":"2026-01-02T03:04:05.678Z","event":"dispatch","operation":"authentication","dispatcher":"fcm","delivered":"sms","user":"4f","target":"8a","token":"c0","session":"d1","thumbprint":"t","trace_id":"0af7","encryption":"sealed","alg":"ECDH-ES+A256KW","result":"dispatched","class":"delivered","ms":12,"attempts":[{"dispatcher":"fcm","class":"temporary","reason":"unavailable","cause":"\u001b[2J","ms":-1},{"dispatcher":"sms","class":"delivered"}],"fallbacks":[{"from":"fcm","to":"sms","reason":"unavailable"}]}`,
+		`{"time":"2026-01-02T03:04:05Z","event":"dispatch","result":"observed","class":"\u202e","reason":"x\ny","cause":"\ufffd","test":true}`, `{"time":"2026-01-02T03:04:05Z","event":"notice","about":"key_changed\r","dispatcher":"","reason":"\u0000"}`,
+		`{"time":"9999-12-31T23:59:59.999999999+23:59","event":"\u009b1m","source":"\u2028","reason":"r"}`, `{"time":"0001-01-01T00:00:00Z","event":"learned"}`, `{"time":"2026-01-02T03:04:05Z","event":"resumed","lost":-1}`, `{"Time":"2026-01-02T03:04:05Z","EVENT":"dispatch","attempts":null}`, `null`, `[`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		l := readAuditLine(text, "audit.jsonl")
+		if l == nil {
+			return
+		}
+		var out bytes.Buffer
+		explain(&out, l)
+		mustBePlain(t, out.String())
+		for line := range strings.Lines(out.String()) {
+			if paragraph := len(line) < out.Len(); paragraph && !strings.HasPrefix(line, "    ") && !strings.HasPrefix(out.String(), line) {
+				t.Errorf("%q looks like a line of its own", line)
+			}
+		}
+	})
+}

@@ -38,7 +38,7 @@ func mustMake(t *testing.T, path string, args ...string) (content []byte, printe
 }
 
 // The printed key is one that messages are sealed for, and a device opens them
-// with the one in the file.
+// with the one in the file, which may come from standard input to `open`.
 func TestKeygenDevice(t *testing.T) {
 	for _, kind := range deviceKinds {
 		path := filepath.Join(t.TempDir(), "phone.jwk")
@@ -51,7 +51,7 @@ func TestKeygenDevice(t *testing.T) {
 		if got := operate.KeyKind(public.JWK()); got != kind {
 			t.Errorf("%s: made %s", kind, got)
 		}
-		sealed, err := public.Seal([]byte("message"))
+		sealed, err := public.Seal([]byte(openPlain))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,8 +59,14 @@ func TestKeygenDevice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if plain, err := private.Open(sealed); err != nil || string(plain) != "message" {
+		if plain, err := private.Open(sealed); err != nil || string(plain) != openPlain {
 			t.Errorf("%s: opened %q, %v", kind, plain, err)
+		}
+		message := filepath.Join(t.TempDir(), "message.txt")
+		writeFile(t, message, sealed)
+		v, r := openJSON(t, string(content), message, "--key", "-")
+		if r.err != nil || v.JWE.For != kind || v.Key.Thumbprint != public.Thumbprint() || v.Payload["redeem_url"] != openRedeem {
+			t.Errorf("%s: error %v, %s", kind, r.err, r.out)
 		}
 	}
 }

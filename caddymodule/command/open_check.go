@@ -105,5 +105,19 @@ func (o *opened) checkContent(content nevisfido.Content, object strictjson.Value
 
 // holdsToken tells whether a member must not be shown.
 func holdsToken(name string, value strictjson.Value, token string) bool {
-	return strings.EqualFold(name, "token") || token != "" && strings.Contains(string(value.Raw()), token)
+	return strings.EqualFold(name, "token") || token != "" && (strings.Contains(string(value.Raw()), token) || tells(value, token))
+}
+
+// tells reports whether a name or text in a value holds a text, however it is
+// escaped.
+func tells(value strictjson.Value, text string) bool {
+	if strings.Contains(value.Text(), text) {
+		return true
+	}
+	for name, child := range value.Children() {
+		if strings.Contains(name, text) || tells(child, text) {
+			return true
+		}
+	}
+	return false
 }

@@ -12,12 +12,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/internal/qr"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
@@ -192,32 +192,6 @@ func answerWith(t *testing.T, response string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// Keys of all types open what the sidecar seals for them; the key may come
-// from standard input.
-func TestOpenKeys(t *testing.T) {
-	for _, kind := range deviceKinds {
-		p := newPhone(t, kind)
-		public, err := encrypt.ParseKey(p.public, encrypt.Policy{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		sealed, err := public.Seal([]byte(openPlain))
-		if err != nil {
-			t.Fatal(err)
-		}
-		message := filepath.Join(t.TempDir(), "message.txt")
-		writeFile(t, message, sealed)
-		key, err := os.ReadFile(p.file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v, r := openJSON(t, string(key), message, "--key", "-")
-		if r.err != nil || v.JWE.For != kind || v.Key.Thumbprint != public.Thumbprint() || v.Payload["redeem_url"] != openRedeem {
-			t.Errorf("%s: error %v, %s", kind, r.err, r.out)
-		}
-	}
 }
 
 // The answers of nevisFIDO itself, sealed for a registered device, are opened
@@ -416,12 +390,88 @@ func TestOpenRefuses(t *testing.T) {
 
 // A picture that claims to be large is refused before room is made for it.
 func TestOpenLargePicture(t *testing.T) {
-	gray := image.NewGray(image.Rect(0, 0, 1, maxPixels+1))
+	gray := image.NewGray(image.Rect(0, 0, maxPixels+1, 1))
 	var picture bytes.Buffer
 	if err := png.Encode(&picture, gray); err != nil {
 		t.Fatal(err)
 	}
-	if r := caddyOOB(t, picture.String(), "open"); r.err == nil || !strings.Contains(r.err.Error(), fmt.Sprintf("1 x %d pixels", maxPixels+1)) {
+	if r := caddyOOB(t, picture.String(), "open"); r.err == nil || !strings.Contains(r.err.Error(), fmt.Sprintf("%d x 1 pixels", maxPixels+1)) {
 		t.Errorf("error %v", r.err)
+	}
+}
+
+// FuzzOpen takes apart whatever is given as a message, without a key. What is shown
+// holds neither the token, in whatever spelling, nor what a terminal would obey;
+// an error quotes nothing.
+func FuzzOpen(f *testing.F) {
+	envelope := nevisfido.NewContent(openToken, openRedeem).Envelope()
+	link := nevisfido.Link(openBase, envelope)
+	sealed := "eyJhbGciOiJSU0EtT0FFUC0yNTYiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIn0.AAAA.AAAA.AAAA.AAAA"
+	for _, seed := range []string{
+		openPlain, link, envelope.Encoded(), string(envelope.JSON()), sealed, "data:image/png;base64,iVBORw0KGgo=", "https://example.com/oob/AAAA",
+		`{"token":"` + openToken + `","note":"the token ` + openToken + `","other":{"a":["5c1f\u002dtoken-secret"]},"another":{"` + openToken + `":1},"Token":"x\u001b[2J"}`,
+		`{"message":{"notification":{"title":"\u001b[31m","body":"b"},"data":{"nma_data":"` + sealed + `","nma_data_content_type":"application/jose","nma_data_version":"1"}}}`,
+		`{"token":"x","dispatchResult":"dispatched","dispatcherInformation":{"name":"link","response":"` + link + `"}}`,
+		`{"aps":{},"nma_data":"{\"token\":\"` + openToken + `\"}","nma_data_content_type":"application/json","nma_data_version":2}`,
+		encode(`{"alg":"RSA-OAEP-256","enc":"x","\u001b":"`+openToken+`","epk":{"crv":"\u0007"}}`) + "....", openBase + "?dispatchTokenResponse=%00", "\ufeff{",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		o := &opened{Problems: []string{}}
+		if err := o.takeText(strings.TrimSpace(text)); err != nil {
+			if strings.Contains(err.Error(), openToken) {
+				t.Errorf("the error quotes the message: %v", err)
+			}
+			return
+		}
+		token := o.payload.Member("token").Text()
+		o.hideToken()
+		var shown map[string]any
+		if err := json.Unmarshal(o.Payload, &shown); err != nil && len(o.Payload) > 0 {
+			t.Fatal(err)
+		}
+		for _, value := range shown {
+			textsIn(value, func(text string) {
+				if strings.Contains(token, openToken) && strings.Contains(text, token) {
+					t.Errorf("the payload %s still holds the token %q", o.Payload, token)
+				}
+			})
+		}
+		var out bytes.Buffer
+		if err := o.print(&out); err != nil {
+			t.Fatal(err)
+		}
+		mustBePlain(t, out.String())
+	})
+}
+
+func encode(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+
+// textsIn yields the names and texts in a JSON value.
+func textsIn(value any, yield func(string)) {
+	switch v := value.(type) {
+	case string:
+		yield(v)
+	case []any:
+		for _, element := range v {
+			textsIn(element, yield)
+		}
+	case map[string]any:
+		for name, member := range v {
+			yield(name)
+			textsIn(member, yield)
+		}
+	}
+}
+
+// mustBePlain fails where a terminal would obey a text, or show it as another.
+func mustBePlain(t *testing.T, text string) {
+	t.Helper()
+	for _, c := range text {
+		if c != '\n' && !strconv.IsPrint(c) {
+			t.Errorf("%q is printed", text)
+			return
+		}
 	}
 }

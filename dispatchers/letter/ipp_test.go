@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -459,4 +460,54 @@ func start(t *testing.T, env []string, name string, args ...string) io.Reader {
 		_ = cmd.Wait() // killed
 	})
 	return out
+}
+
+// FuzzPrinterAnswers reads what a printer, or what is in front of it, answers to a
+// job that it has in full. Only IPP's own word means that it was not printed, and
+// lets it be printed again; an error quotes nothing.
+func FuzzPrinterAnswers(f *testing.F) {
+	const secret = "Zx7Q-canary"
+	for _, content := range [][]byte{
+		ippBytes(goipp.StatusOk, jobState(3)), ippBytes(goipp.StatusOk, jobState(8)), ippBytes(goipp.StatusOkIgnoredOrSubstituted), ippBytes(goipp.StatusErrorBusy),
+		ippBytes(goipp.StatusErrorInternal), ippBytes(goipp.StatusErrorNotFound), ippBytes(goipp.StatusOk, accepting(false), formats("application/pdf")),
+		ippBytes(goipp.StatusOk, formats("image/pwg-raster", secret)), ippBytes(0x0200, goipp.MakeAttr("status-message", goipp.TagText, goipp.String(secret))), ippBytes(0x0600), []byte("<html>" + secret), nil,
+	} {
+		f.Add(content, 200, "")
+	}
+	f.Add([]byte(secret), 503, "30")
+	f.Add([]byte(nil), 429, secret)
+	f.Add([]byte(nil), 417, "")
+	f.Add([]byte(nil), 401, "")
+	queue := new(dispatcherstest.Canned)
+	p := &printer{
+		uri: "ipp://printer/ipp/print", url: &url.URL{Scheme: dispatcherstest.Scheme, Host: "printer", Path: "/ipp/print"},
+		service: &httpsend.Service{Doing: asking, ReadsBody: true, Transport: queue.Transport()},
+	}
+	f.Fuzz(func(t *testing.T, content []byte, status int, retry string) {
+		if status < 200 || status > 999 {
+			return
+		}
+		*queue = dispatcherstest.Canned{Status: status, Body: content, Header: http.Header{"Retry-After": {retry}}}
+		err := p.print(t.Context(), &job{pdf: []byte("%PDF"), ticket: Ticket{ID: "id"}})
+		if queue.Requests != 1 {
+			t.Errorf("the job was sent %d times", queue.Requests)
+		}
+		answer := new(goipp.Message)
+		isIPP := status == http.StatusOK && answer.DecodeBytes(content) == nil && answer.RequestID == ippID
+		if err == nil && (!isIPP || answer.Code >= 0x0100) {
+			t.Errorf("status %d with %q is taken for a letter", status, content)
+		}
+		for _, err := range []error{err, p.probe(t.Context())} {
+			if err == nil {
+				continue
+			}
+			e, ok := errors.AsType[*dispatchers.Error](err)
+			if !ok || !e.Class.Valid() || e.Reason == "" || strings.Contains(e.Error(), secret) || e.RetryAfter < 0 || e.RetryAfter > httpsend.MaxRetryAfter {
+				t.Errorf("the error %v", err)
+			}
+		}
+		if e, _ := errors.AsType[*dispatchers.Error](err); e != nil && e.Class == dispatchers.Temporary && !isIPP {
+			t.Errorf("status %d with %q has the letter printed again: %v", status, content, e)
+		}
+	})
 }

@@ -3,14 +3,11 @@ package faults
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
-
-	"github.com/OpenPrinting/goipp"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
@@ -18,6 +15,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
+	"github.com/oob-dispatch/oob-dispatch/simulator/printer"
 	"github.com/oob-dispatch/oob-dispatch/simulator/pushservice"
 )
 
@@ -219,29 +217,12 @@ func (b *bench) asIPP(*services) {
 	scheme := b.stand("ipp", false)
 	b.out = b.party
 	b.dispatcher("letter", fmt.Sprintf("printer %s://%s/ipp/print\naddress \"Anna Muster|Bahnhofstrasse 1|8001 Zurich\"\nbase_url https://app.example.com/open\nlimit off\n", scheme, b.party.host)+b.ca())
-	b.party.serveHTTP(http.HandlerFunc(printer))
-}
-
-// printer prints everything.
-func printer(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
+	server, err := printer.Start()
 	if err != nil {
-		return
+		b.t.Fatal(err)
 	}
-	var request goipp.Message
-	if err := request.Decode(bytes.NewReader(body)); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	answer := goipp.NewResponse(goipp.DefaultVersion, goipp.StatusOk, request.RequestID)
-	answer.Operation.Add(goipp.MakeAttr("attributes-charset", goipp.TagCharset, goipp.String("utf-8")))
-	content, err := answer.EncodeBytes()
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", goipp.ContentType)
-	_, _ = w.Write(content)
+	b.t.Cleanup(server.Close)
+	b.party.serveHTTP(server)
 }
 
 func (b *bench) asRedis(s *services) {

@@ -28,9 +28,10 @@ func Allocated(call func()) uint64 {
 
 // Fit puts a text of a shape into a body of at most size bytes.
 func Fit(size int, shape func(size int) string, body func(text string) string) string {
-	filled := body(shape(size - len(body(""))))
+	room := size - len(body(""))
+	filled := body(shape(room))
 	if len(filled) > size { // the body escapes the text
-		filled = body(shape((size - len(body(""))) * size / len(filled)))
+		filled = body(shape(room * size / len(filled)))
 	}
 	return filled
 }

@@ -2,10 +2,11 @@ package exchange
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strconv"
+	"strings"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
@@ -89,7 +90,7 @@ func (x *Exchange) count(ctx context.Context, d *delivery.Dispatch, c *delivery.
 			if subject == "" {
 				continue
 			}
-			id := fmt.Sprintf("%s|%s|%d|%s|%s", limit.Scope, dispatcher, limit.N, limit.Window, subject)
+			id := strings.Join([]string{string(limit.Scope), dispatcher, strconv.Itoa(limit.N), limit.Window.String(), subject}, "|")
 			key := targets.Ref{Namespace: x.Targets.Namespace, ID: id}.Hash()
 			counts = append(counts, targets.Count{Key: key, N: limit.N, Window: limit.Window, Apart: !known})
 			counted = append(counted, limit)

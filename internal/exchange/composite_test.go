@@ -306,7 +306,8 @@ func TestMembersKeepTheirGuards(t *testing.T) {
 
 func TestMemberThatExpires(t *testing.T) {
 	h := newHarness(t)
-	h.push().fails(dispatchers.Expired)
+	push := h.push()
+	push.fails(dispatchers.Expired)
 	h.link(Required)
 	h.compose("c", firstOf("push", "link"))
 	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
@@ -319,6 +320,10 @@ func TestMemberThatExpires(t *testing.T) {
 	}
 	if !slices.Equal(classes, []dispatchers.Class{dispatchers.Expired, dispatchers.Delivered}) {
 		t.Errorf("attempts %v", classes)
+	}
+	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
+	if n := len(push.messages()); n != 1 {
+		t.Errorf("%d messages to an address that is gone", n)
 	}
 }
 
@@ -378,9 +383,15 @@ func TestEveryMembersOutcomeIsOnRecord(t *testing.T) {
 	h := newHarness(t)
 	h.push()
 	h.add(Channel{Name: "mail", Type: "smtp"})
-	h.Channels["all"] = &Channel{Name: "all", Slots: make(chan struct{}, 1), Composite: firstOf("mail", "push")}
+	h.Channels["all"] = &Channel{Name: "all", Slots: make(chan struct{}, 1), Composite: firstOf("busy", "mail", "push")}
+	h.add(Channel{Name: "busy", Address: "x"})
+	h.Channels["busy"].Slots = make(chan struct{})
 	h.dispatch("all").wantResult(t, nevisfido.Dispatched)
 	attempts := h.seen.one(t).Attempts
+	if len(attempts) == 0 || attempts[0].Dispatcher != "busy" || attempts[0].Class != dispatchers.Refused || attempts[0].Made {
+		t.Fatalf("on record: %+v", attempts)
+	}
+	attempts = attempts[1:]
 	if len(attempts) != 2 || attempts[0].Dispatcher != "mail" || attempts[0].Class != dispatchers.NoTarget || attempts[0].Made || attempts[1].Class != dispatchers.Delivered || !attempts[1].Made {
 		t.Errorf("on record: %+v", attempts)
 	}

@@ -58,7 +58,7 @@ func costlyCalls(h *harness) map[string]costlyCall {
 	} {
 		for _, channel := range []string{"push", "qr"} {
 			calls["dispatch, "+name+", "+channel] = costlyCall{http.MethodPost, authentication, func(text string) string {
-				return strings.NewReplacer("CHANNEL", channel, `"ID"`, `"`+h.targetID+`"`).Replace(body(text))
+				return strings.ReplaceAll(strings.ReplaceAll(body(text), "CHANNEL", channel), `"ID"`, `"`+h.targetID+`"`)
 			}, nil, h.upstream.answer}
 		}
 	}

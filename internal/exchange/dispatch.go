@@ -23,8 +23,8 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 		x.passed(x.whyPassed(request.Dispatcher))
 		return next(w, withBody(r, body))
 	}
-	if request.ByteOrderMark {
-		return errByteOrderMark
+	if request.Doubt != nil {
+		return malformedRequest(request.Doubt)
 	}
 	var l *lease
 	if failure == nil {
@@ -43,9 +43,9 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 	return x.end(d, e)
 }
 
-// errByteOrderMark refuses a request for a dispatcher of ours. Those for
-// nevisFIDO's own pass, as its parser may skip the mark.
-var errByteOrderMark = statusError(http.StatusBadRequest, "the dispatch request is malformed: send it without a byte order mark")
+func malformedRequest(err error) error {
+	return statusError(http.StatusBadRequest, "the dispatch request is malformed: %w", err)
+}
 
 // readDispatch reads a dispatch request. What it refuses is not forwarded:
 // nevisFIDO documents the same statuses, and its parser might read something
@@ -63,7 +63,7 @@ func (x *Exchange) readDispatch(w http.ResponseWriter, r *http.Request) ([]byte,
 	}
 	request, err := nevisfido.ParseDispatchRequest(body)
 	if err != nil {
-		return nil, nil, statusError(http.StatusBadRequest, "the dispatch request is malformed: %w", err)
+		return nil, nil, malformedRequest(err)
 	}
 	x.guessed(request.Guesses)
 	return body, request, nil

@@ -450,6 +450,19 @@ func TestBrokenDispatchersCountNothing(t *testing.T) {
 	}
 }
 
+// One of its members may have delivered.
+func TestCompositeThatFailsCounts(t *testing.T) {
+	h := newHarness(t)
+	h.push()
+	h.add(Channel{Name: "letter", Address: "Main Street 1"}).fails(dispatchers.Broken)
+	h.compose("all", composite{[]string{"push", "letter"}, func(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
+		_, _ = deliver(ctx, d, "push")
+		return deliver(ctx, d, "letter")
+	}}).Limits = []dispatchers.Limit{{Scope: dispatchers.PerTarget, N: 1, Window: time.Hour}}
+	h.dispatch("all").wantResult(t, nevisfido.InternalError)
+	h.dispatch("all").wantResult(t, nevisfido.DispatchError)
+}
+
 // The limits that hold for all count it: nevisFIDO has made a token.
 func TestBrokenDispatchersCountForAll(t *testing.T) {
 	h := newHarness(t)

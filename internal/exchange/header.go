@@ -17,6 +17,9 @@ func isJSON(h http.Header) bool {
 	if len(values) != 1 {
 		return false
 	}
+	if values[0] == "application/json" { // as nearly all do
+		return true
+	}
 	mediaType, params, err := mime.ParseMediaType(values[0])
 	if err != nil || mediaType != "application/json" {
 		return false

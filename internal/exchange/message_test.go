@@ -231,6 +231,9 @@ func TestUsernameOfTheRecord(t *testing.T) {
 	if name := got[1].Expand("{oob.username}", nil); name != "mallory" {
 		t.Errorf("without: %q", name)
 	}
+	if record := h.seen.records[0]; record.User != h.Hash.Of("user", h.username) {
+		t.Error("the record names the user whom the caller named")
+	}
 }
 
 func TestMessageID(t *testing.T) {

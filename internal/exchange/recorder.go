@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -137,9 +137,7 @@ func (rec *recorder) stream() {
 func (rec *recorder) commit(h http.Header) {
 	outer := rec.ResponseWriter.Header()
 	clear(outer)
-	for name, values := range h {
-		outer[name] = slices.Clone(values)
-	}
+	maps.Copy(outer, h)
 }
 
 // FlushError flushes an answer that is passed on, and is a no-op otherwise.

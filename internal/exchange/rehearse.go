@@ -41,8 +41,8 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 		x.passed(x.whyPassed(request.Dispatcher))
 		return nil
 	}
-	if request.ByteOrderMark {
-		log.Info("observed a dispatch request that would have been refused: it is not plain JSON", "error", errByteOrderMark)
+	if request.Doubt != nil {
+		log.Info("observed a dispatch request that would have been refused: it is not plain JSON", "error", request.Doubt)
 		return nil
 	}
 	if failure == nil && !x.courier.Serves(d.Channel, op) {

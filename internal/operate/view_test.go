@@ -1,6 +1,9 @@
 package operate
 
 import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
 	"testing"
 	"time"
 
@@ -15,7 +18,13 @@ func TestViewHelpers(t *testing.T) {
 			t.Errorf("%s: age %s, want %s", d, got, want)
 		}
 	}
-	for _, kind := range []string{"RSA-2048", "RSA-3072", "RSA-4096", "P-256", "P-384", "P-521"} {
+	for _, bits := range []int{2048, 3072, 4096} {
+		n := base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0xff}, bits/8)) // a modulus takes a second to find
+		if got := KeyKind(fmt.Appendf(nil, `{"kty":"RSA","n":%q,"e":"AQAB"}`, n)); got != fmt.Sprintf("RSA-%d", bits) {
+			t.Errorf("a key of %d bits is called %s", bits, got)
+		}
+	}
+	for _, kind := range []string{"P-256", "P-384", "P-521"} {
 		key, err := devicekey.GenerateKey(kind)
 		if err != nil {
 			t.Fatal(err)

@@ -7,26 +7,24 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // MaxLength bounds a path, in bytes. Jetty and Tomcat, with their defaults,
 // take no request line of this length.
 const MaxLength = 8 << 10
 
-// maxSuffix is the length of what may be a suffix of a segment. The names of
-// media types and servlet mappings (json, html, action) are shorter.
-const maxSuffix = 8
-
 // Canonical returns the segments of an escaped path: percent-decoded once,
 // ";parameters" cut, repeated slashes folded, slashes at the end ignored. It is
 // not ok where the path holds what servers are known to read differently: dot
 // segments, encoded slashes and semicolons, backslashes, NUL, bad escapes, the
-// like in parameters.
+// like in parameters, and two of these in one segment, of which Jetty 9.4 leaves
+// the first in what follows a servlet's mapping.
 func Canonical(escapedPath string) (segments []string, ok bool) {
 	segments = make([]string, 0, strings.Count(escapedPath, "/")+1)
 	for raw := range strings.SplitSeq(escapedPath, "/") {
 		name, parameters, _ := strings.Cut(raw, ";")
-		if strings.ContainsAny(decode(parameters), "/\\\x00") {
+		if strings.ContainsAny(decode(parameters), "/\\;\x00") {
 			return nil, false
 		}
 		if name == "" {
@@ -42,17 +40,34 @@ func Canonical(escapedPath string) (segments []string, ok bool) {
 }
 
 // Lenient returns the segments as the most forgiving servers would read them:
-// decoded until nothing changes, backslashes as slashes, segments trimmed, with
-// dot segments kept, dropped and resolved; and each of these as servers see it
-// that match by suffix patterns, where the last segment ends at its first dot.
+// decoded until nothing changes, backslashes as they are and as slashes, names
+// that end at a semicolon or NUL and that do not, segments trimmed, with dot
+// segments kept, dropped and resolved; and each of these as servers see it that
+// match by suffix patterns, where the last segment ends at its first dot.
 // Compare what they return with [EqualFold].
 func Lenient(escapedPath string) [][]string {
-	path := strings.ReplaceAll(decode(escapedPath), "\\", "/")
+	paths := []string{decode(escapedPath)}
+	if slashes := strings.ReplaceAll(paths[0], "\\", "/"); slashes != paths[0] {
+		paths = append(paths, slashes)
+	}
+	var readings [][]string
+	for _, path := range paths {
+		readings = append(readings, lenient(path, ends)...)
+		if strings.ContainsAny(path, ends) {
+			readings = append(readings, lenient(path, "")...)
+		}
+	}
+	return readings
+}
+
+// ends are what a name may end at.
+const ends = ";\x00?#"
+
+func lenient(path, ends string) [][]string {
 	count := strings.Count(path, "/") + 1
 	kept, dropped, resolved := make([]string, 0, count), make([]string, 0, count), make([]string, 0, count)
-	for raw := range strings.SplitSeq(path, "/") {
-		segment, _, _ := strings.Cut(raw, ";")
-		if end := strings.IndexAny(segment, "\x00?#"); end >= 0 {
+	for segment := range strings.SplitSeq(path, "/") {
+		if end := strings.IndexAny(segment, ends); end >= 0 {
 			segment = segment[:end]
 		}
 		if segment == "" {
@@ -87,15 +102,10 @@ func withoutSuffix(segments []string) []string {
 }
 
 // Ambiguous tells whether a server might read another value than this one out
-// of a segment: it would trim it, or cut what ends like a suffix.
+// of a segment: it would trim it, cut it at a dot as it does with suffixes, or
+// read bytes that are not UTF-8 in some other encoding.
 func Ambiguous(segment string) bool {
-	if trim(segment) != segment {
-		return true
-	}
-	decoded := decode(segment)
-	suffix := decoded[strings.LastIndexByte(decoded, '.')+1:]
-	return len(suffix) < len(decoded) && len(suffix) > 0 && len(suffix) <= maxSuffix &&
-		!strings.ContainsFunc(suffix, func(c rune) bool { return (c|0x20) < 'a' || (c|0x20) > 'z' })
+	return trim(segment) != segment || strings.Contains(decode(segment), ".") || !utf8.ValidString(segment)
 }
 
 // dotless folds the letters that Java's equalsIgnoreCase takes for an i and

@@ -26,6 +26,8 @@ func TestCanonical(t *testing.T) {
 		"/a/%2e%2e/b":  "-",
 		"/a;%2fb":      "-",
 		"/a;\\b":       "-",
+		"/a;b;c":       "-",
+		"/a;b%3bc":     "-",
 		"/a%252fb":     "a%2fb",
 		"/a.json":      "a.json",
 		"/a/..;/b":     "-",
@@ -55,6 +57,9 @@ func TestLenient(t *testing.T) {
 		"/a/%20b.":     "a b",
 		"/a/b%3bx":     "a b",
 		"/a/b%23x":     "a b",
+		"/a/%3bx":      "a ;x",
+		"/a/x\\0":      "a x\\0",
+		"/x/../a/%00x": "a x",
 	} {
 		if !slices.ContainsFunc(pathsafe.Lenient(path), func(s []string) bool { return strings.Join(s, " ") == want }) {
 			t.Errorf("nobody reads %s as %q: %q", path, want, pathsafe.Lenient(path))
@@ -64,7 +69,8 @@ func TestLenient(t *testing.T) {
 
 func TestAmbiguous(t *testing.T) {
 	for segment, want := range map[string]bool{
-		"d1f3": false, "a.b.1": false, "id.with.averylongword": false, "a%2e1": false, "": false,
+		"d1f3": false, "": false, "\u00e4": false, "a%20b": false,
+		"a.7z": true, ".a": true, "a.b.1": true, "a%2e1": true, "\xc1\xa1": true, "\xe4": true,
 		"a.json": true, "a%2ejson": true, "a%252ejson": true, " a": true, "a.": true, "a\u00a0": true, "a.XML": true,
 	} {
 		if got := pathsafe.Ambiguous(segment); got != want {

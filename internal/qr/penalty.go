@@ -39,12 +39,13 @@ func runs(l, pairs line) int {
 // with four light modules before or after it. What lies outside of the line is
 // light.
 func finders(l line) int {
-	light := l.not()
-	pattern := l.and(light.after(1)).and(l.after(2)).and(l.after(3)).and(l.after(4)).and(light.after(5)).and(l.after(6))
-	if pattern == (line{}) { // as in most lines
+	three := l.and(l.after(1)).and(l.after(2))
+	pattern := l.and(three.after(2)).and(l.after(6)).and(l.after(1).or(l.after(5)).not())
+	if pattern == (line{}) {
 		return 0
 	}
-	after := light.after(7).and(light.after(8)).and(light.after(9)).and(light.after(10))
-	before := l.before(1).not().and(l.before(2).not()).and(l.before(3).not()).and(l.before(4).not())
-	return penaltyFinder * pattern.and(after.not().and(before.not()).not()).count()
+	darkAfter, darkBefore := l.or(l.after(1)), l.or(l.before(1))
+	darkAfter = darkAfter.or(darkAfter.after(2)).after(7)
+	darkBefore = darkBefore.or(darkBefore.before(2)).before(1)
+	return penaltyFinder * pattern.and(darkAfter.and(darkBefore).not()).count()
 }

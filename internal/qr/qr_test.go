@@ -9,6 +9,9 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/makiuchi-d/gozxing"
+	"github.com/makiuchi-d/gozxing/qrcode/decoder"
 )
 
 // link returns a link of n bytes as a device receives it: what varies is base64url.
@@ -272,25 +275,52 @@ func TestSmallest(t *testing.T) {
 	}
 }
 
-func FuzzPNG(f *testing.F) {
-	f.Add("https://app.example.com/open?dispatchTokenResponse=eyJ", 300)
-	f.Add("0123456789ABC $%*+-./:", 64)
-	f.Add("0123456789ABC 8%*+)./:", 148) // ZXing misses this one in a photo
-	f.Add("", 0)
-	f.Add("z\xfcrich\x00", -1)
-	f.Fuzz(func(t *testing.T, content string, size int) {
-		if len(content) > 300 {
-			content = content[:300]
-		}
-		b, err := PNG(t.Context(), content, Options{Size: size})
-		if err != nil {
-			if b != nil {
-				t.Fatalf("%d bytes and %v", len(b), err)
+// FuzzSymbol draws symbols, without a picture round them, at each level. A decoder
+// that we did not write reads the content, and the level.
+func FuzzSymbol(f *testing.F) {
+	f.Add("https://app.example.com/open?dispatchTokenResponse=eyJ", uint8(0))
+	f.Add("0123456789ABC $%*+-./:", uint8(1))
+	f.Add("0123456789ABC 8%*+)./:", uint8(2))
+	f.Add("", uint8(3))
+	f.Add("z\xfcrich\x00", uint8(0))
+	f.Fuzz(func(t *testing.T, content string, n uint8) {
+		content = content[:min(len(content), 100)] // larger ones take milliseconds
+		level := []Level{LevelL, LevelM, LevelQ, LevelH}[n%4]
+		drawn, pixels, err := draw(t.Context(), content, Options{Level: level}, DefaultSize)
+		if printable := content != "" && strings.Trim(content, printableASCII) == ""; err != nil || !printable {
+			if printable || !errors.Is(err, ErrContent) {
+				t.Fatalf("%q: %v", content, err)
 			}
 			return
 		}
-		if got, _ := zxing(t, b); got != content {
-			t.Fatalf("drawn %q, read %q", content, got)
+		if need := minScale * (drawn.side + 2*quietZone); pixels != need {
+			t.Errorf("%d modules are said to need %d pixels, want %d", drawn.side, pixels, need)
+		}
+		bits, err := gozxing.NewSquareBitMatrix(drawn.side)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for y := range drawn.side {
+			for x := range drawn.side {
+				if drawn.rows[y].has(x) {
+					bits.Set(x, y)
+				}
+			}
+		}
+		result, err := decoder.NewDecoder().Decode(bits, nil)
+		if err != nil {
+			t.Fatalf("%q cannot be decoded: %v", content, err)
+		}
+		if result.GetText() != content || result.GetECLevel() != string(level) || result.GetErrorsCorrected() > 0 {
+			t.Errorf("drawn %q at level %s, read %q at level %s with %d errors", content, level, result.GetText(), result.GetECLevel(), result.GetErrorsCorrected())
 		}
 	})
 }
+
+// printableASCII are the bytes that a symbol can hold.
+var printableASCII = func() (all string) {
+	for c := ' '; c <= '~'; c++ {
+		all += string(c)
+	}
+	return all
+}()

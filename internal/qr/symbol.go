@@ -44,46 +44,56 @@ func (s symbol) minPixels() int {
 	return minScale * (17 + 4*int(s.version) + 2*quietZone)
 }
 
-// A line is one row or column of modules, the first one in the lowest bit. A
-// dark module is 1.
-type line [3]uint64
+// A line is one row or column of modules, the first one in the lowest bit of a. A
+// dark module is 1. It is a struct because the compiler keeps such in registers,
+// and an array in memory: the penalty takes half the time.
+type line struct{ a, b, c uint64 }
 
-func (l *line) set(i int)     { l[i/64] |= 1 << (i % 64) }
-func (l line) has(i int) bool { return l[i/64]>>(i%64)&1 != 0 }
-func (l line) xor(o line) line {
-	return line{l[0] ^ o[0], l[1] ^ o[1], l[2] ^ o[2]}
+func (l *line) set(i int) {
+	switch bit := uint64(1) << (i % 64); i / 64 {
+	case 0:
+		l.a |= bit
+	case 1:
+		l.b |= bit
+	default:
+		l.c |= bit
+	}
 }
 
-func (l line) and(o line) line {
-	return line{l[0] & o[0], l[1] & o[1], l[2] & o[2]}
+func (l line) has(i int) bool {
+	word := l.c
+	switch i / 64 {
+	case 0:
+		word = l.a
+	case 1:
+		word = l.b
+	}
+	return word>>(i%64)&1 != 0
 }
-func (l line) not() line { return line{^l[0], ^l[1], ^l[2]} }
+
+func (l line) xor(o line) line { return line{l.a ^ o.a, l.b ^ o.b, l.c ^ o.c} }
+func (l line) and(o line) line { return line{l.a & o.a, l.b & o.b, l.c & o.c} }
+func (l line) or(o line) line  { return line{l.a | o.a, l.b | o.b, l.c | o.c} }
+func (l line) not() line       { return line{^l.a, ^l.b, ^l.c} }
 
 // after moves the module n places on (1 to 63) to where the module is.
 func (l line) after(n int) line {
-	return line{l[0]>>n | l[1]<<(64-n), l[1]>>n | l[2]<<(64-n), l[2] >> n}
+	return line{l.a>>n | l.b<<(64-n), l.b>>n | l.c<<(64-n), l.c >> n}
 }
 
 // before moves the module n places back (1 to 63) to where the module is.
 func (l line) before(n int) line {
-	return line{l[0] << n, l[1]<<n | l[0]>>(64-n), l[2]<<n | l[1]>>(64-n)}
+	return line{l.a << n, l.b<<n | l.a>>(64-n), l.c<<n | l.b>>(64-n)}
 }
 
 func (l line) count() int {
-	return bits.OnesCount64(l[0]) + bits.OnesCount64(l[1]) + bits.OnesCount64(l[2])
+	return bits.OnesCount64(l.a) + bits.OnesCount64(l.b) + bits.OnesCount64(l.c)
 }
 
 // first is a line whose first n modules are dark.
-func first(n int) (l line) {
-	for i := range l {
-		switch left := n - 64*i; {
-		case left >= 64:
-			l[i] = ^uint64(0)
-		case left > 0:
-			l[i] = 1<<left - 1
-		}
-	}
-	return l
+func first(n int) line {
+	low := func(n int) uint64 { return 1<<max(n, 0) - 1 } // all ones from 64 on
+	return line{low(n), low(n - 64), low(n - 128)}
 }
 
 // matrix holds the modules of a symbol, by rows and by columns, so that the

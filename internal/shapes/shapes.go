@@ -156,9 +156,18 @@ func Load(path string) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the shapes: %w", err)
 	}
+	s, err := parse(content)
+	if err != nil {
+		return nil, fmt.Errorf("reading the shapes in %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// parse reads the content of a file of shapes.
+func parse(content []byte) (*Set, error) {
 	s := new(Set)
 	if json.Unmarshal(content, s) != nil || s.Version != version || s.Messages == nil || s.Notes == nil {
-		return nil, fmt.Errorf("reading the shapes in %s: %w", path, errForeign)
+		return nil, errForeign
 	}
 	for _, n := range s.Messages {
 		n.Walk("", func(string, *Node) { s.nodes++ })

@@ -170,3 +170,48 @@ func TestFolderIsAway(t *testing.T) {
 		t.Errorf("%v, %v", s, err)
 	}
 }
+
+// FuzzShapes looks at calls as anybody may make them. Nothing of a call that is not
+// a word of the protocol, or a name such as programmers choose, is kept; what is
+// kept is bounded, and read again as it was.
+func FuzzShapes(f *testing.F) {
+	const secret = "Zx7Q+canary/99"
+	inBase64 := base64.RawURLEncoding.EncodeToString([]byte(`{"token":"` + secret + `","` + secret + `":{"alg":"` + secret + `"}}`))
+	for _, seed := range []string{
+		`{"dispatcher":"` + secret + `","dispatchInformation":{"data":{"` + secret + `":[{"id":"` + secret + `"}]}},"getUafRequest":{"op":"Auth","context":"{\"username\":\"` + secret + `\"}"}}`,
+		`{"dispatchTargetId":"` + secret + `","` + secret + `":1,"statusCode":1200,"id":null}`, `["` + inBase64 + `","` + inBase64 + `.` + inBase64 + `.AA","` + inBase64 + `.a.b.c.d"]`,
+		`{"response":"https://` + secret + `/?dispatchTokenResponse=` + inBase64 + `#` + secret + `"}`, inBase64 + "." + inBase64 + ".AA", secret, `{"kty":"EC","crv":"` + secret + `","x":"` + secret + `"}`, strings.Repeat(`[{"a":`, 14) + `"` + secret + `"` + strings.Repeat(`}]`, 14), `{"a":1,"a":2}`, "",
+	} {
+		f.Add([]byte(seed), []byte(seed), "username="+secret, inBase64+"."+inBase64+".AA")
+	}
+	f.Add([]byte("{}"), []byte(`{"version":1,"messages":{"dispatch request":null,"dispatch answer 200":{"types":{"object":1},"members":{"a":null},"cut":true}},"notes":{"guess key_text":2}}`), "", "")
+	f.Fuzz(func(t *testing.T, request, answer []byte, query, signature string) {
+		s := NewSet()
+		for _, call := range []nevisfido.Call{nevisfido.Dispatch, nevisfido.ModifyDevice} {
+			s.Add(Message{
+				Route: nevisfido.Route{Call: call, ID: secret}, Query: query, DeviceSignature: signature,
+				Request: Body{Text: request}, Status: 200, Answer: Body{Text: answer, ContentEncoding: ""},
+			})
+		}
+		if loaded, err := parse(answer); err == nil {
+			loaded.Add(Message{Route: nevisfido.Route{Call: nevisfido.Dispatch}, Request: Body{Text: request}})
+			if loaded.At("dispatch request").Count() == 0 && loaded.nodes < maxNodes {
+				t.Errorf("a file of shapes takes in nothing: %s", answer)
+			}
+		}
+		content, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(content), secret) || s.nodes > maxNodes {
+			t.Errorf("%d nodes: %s", s.nodes, content)
+		}
+		read, err := parse(content)
+		if err != nil || read.nodes != s.nodes {
+			t.Fatalf("%s is read as %+v, %v", content, read, err)
+		}
+		if again, err := json.Marshal(read); err != nil || string(again) != string(content) {
+			t.Errorf("%s becomes %s, %v", content, again, err)
+		}
+	})
+}

@@ -302,19 +302,28 @@ func (v Value) String(name string) (string, error) {
 	return m.Text(), nil
 }
 
+// A Text is a string member that Strings reads.
+type Text struct {
+	Name string
+	To   *string // stays as it is where the member is absent, and is "" where it is null
+}
+
 // Strings reads several string members at once. Of several that are wrong it
 // reports the first in the text.
-func (v Value) Strings(into map[string]*string) error {
-	for name := range v.Children() {
-		to, wanted := into[name]
-		if !wanted {
-			continue
+func (v Value) Strings(texts ...Text) error {
+	for at := v.at + 1; v.Exists() && at < v.node().next; at = v.nodes[at].next {
+		child := Value{v.text, v.nodes, at}
+		for _, t := range texts {
+			if !child.isNamed(t.Name) {
+				continue
+			}
+			switch child.Kind() {
+			case '"', 'n':
+				*t.To = child.Text()
+			default:
+				return fmt.Errorf("member %q is not a string", t.Name)
+			}
 		}
-		s, err := v.String(name)
-		if err != nil {
-			return err
-		}
-		*to = s
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func TestStringsReportsTheFirst(t *testing.T) {
 	}
 	for range 50 {
 		var a, b, c, d string
-		err := v.Strings(map[string]*string{"a": &a, "b": &b, "c": &c, "d": &d})
+		err := v.Strings(strictjson.Text{Name: "a", To: &a}, strictjson.Text{Name: "b", To: &b}, strictjson.Text{Name: "c", To: &c}, strictjson.Text{Name: "d", To: &d})
 		if err == nil || !strings.Contains(err.Error(), `"d"`) {
 			t.Fatal(err)
 		}

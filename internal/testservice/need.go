@@ -30,6 +30,16 @@ func Slow(t testing.TB, why string) {
 	}
 }
 
+// Few returns all variants of repetition i where every test has to run, and one
+// of them in turn for a developer.
+func Few[V any](variants []V, i int) []V {
+	if os.Getenv(allVariable) != "" {
+		return variants
+	}
+	i %= len(variants)
+	return variants[i : i+1]
+}
+
 // Folder makes a folder for a server that may still write into it when the test
 // ends, which t.TempDir takes for a failure.
 func Folder(t testing.TB) string {

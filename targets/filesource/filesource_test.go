@@ -398,23 +398,59 @@ func TestCaddyfile(t *testing.T) {
 
 // Whatever is in the file, reading it ends, and what is found has the name
 // that was asked for.
+// FuzzTable reads whole files. What is read of a line is found; an error quotes
+// nothing. Only contents whose lines are in order are written to a file.
 func FuzzTable(f *testing.F) {
+	const secret = "Zx7Q-canary"
 	f.Add([]byte(line(target("one")) + line(target("two"), withUser("jeff@example.com"))))
+	f.Add([]byte(line(target("one"), withUser("jeff@example.com")) + line(target("two"), withUser("other@example.com"))))
+	f.Add([]byte(line(target("one")) + "\n \r\n" + line(target("one"))))
 	f.Add([]byte("\n\r\n{}\n"))
-	f.Add([]byte(`{"schema":1,"id":"one"}`))
+	f.Add([]byte(`{"schema":1,"id":"one","state":"active"}`))
+	f.Add([]byte(`{"schema":2,"id":"` + secret + `","user":{"email":"` + secret + `"}}`))
+	f.Add([]byte(`{"schema":2,"id":"one","` + secret + `":1}`))
+	path := filepath.Join(f.TempDir(), "targets.ndjson")
 	f.Fuzz(func(t *testing.T, content []byte) {
-		path := filepath.Join(t.TempDir(), "targets.ndjson")
+		for text := range bytes.Lines(content) {
+			if text = bytes.TrimSpace(text); len(text) == 0 {
+				continue
+			}
+			if _, err := parse(text); err != nil {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("the error quotes the line: %v", err)
+				}
+				return
+			}
+		}
 		put(t, path, string(content))
 		table, err := readTable(must(os.Open(path)))
 		if err != nil {
+			if len(content) <= maxLine && !strings.Contains(err.Error(), "has been on line") {
+				t.Errorf("lines that are in order: %v", err)
+			}
 			return
 		}
 		defer table.close()
-		if found, err := table.target(ref("one")); err == nil && (found.ID != "one" || found.Namespace != "bank") {
-			t.Errorf("found %+v", found)
-		}
-		if _, err := table.user("jeff"); err != nil && !errors.Is(err, targets.ErrNotFound) && !strings.Contains(err.Error(), "agree") {
-			t.Errorf("a file that is in order: %v", err)
+		for text := range bytes.Lines(content) {
+			if text = bytes.TrimSpace(text); len(text) == 0 {
+				continue
+			}
+			r, err := parse(text)
+			if err != nil {
+				t.Fatalf("a line of a file that is in order: %v", err)
+			}
+			found, err := table.target(r.Ref())
+			if r.State() != targets.Active && !errors.Is(err, targets.ErrNotFound) || r.State() == targets.Active && (err != nil || found.Ref() != r.Ref() || found.Address != r.Address) {
+				t.Errorf("a target that is %s: %+v, %v", r.State(), found, err)
+			}
+			if r.User == nil {
+				continue
+			}
+			if user, err := table.user(r.Username); err == nil && (user.Email != r.User.Email || user.Mobile != r.User.Mobile || user.Address != r.User.Address) {
+				t.Errorf("found %+v, want %+v", user, r.User)
+			} else if errors.Is(err, targets.ErrNotFound) {
+				t.Errorf("the user of a line: %v", err)
+			}
 		}
 	})
 }

@@ -92,14 +92,23 @@ func (s *Store) list(ctx context.Context, o owner) (*Value, *list, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the list of a device's targets: %w", err)
 	}
-	l = new(list)
-	switch err := json.Unmarshal(data, l, json.RejectUnknownMembers(true)); {
-	case len(data) > maxList, err != nil, l.Schema != listSchema, l.Targets == nil:
-		return nil, nil, errors.New("reading the list of a device's targets: the record is damaged, or of a newer release")
-	case o != owner{l.Namespace, l.DeviceID, l.Username}:
-		return nil, nil, errors.New("reading the list of a device's targets: the record is that of another device or user")
+	l, err = decodeList(data, o)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the list of a device's targets: %w", err)
 	}
 	return v, l, nil
+}
+
+// decodeList reads the list of an owner strictly. The error quotes nothing of it.
+func decodeList(data []byte, o owner) (*list, error) {
+	l := new(list)
+	switch err := json.Unmarshal(data, l, json.RejectUnknownMembers(true)); {
+	case len(data) > maxList, err != nil, l.Schema != listSchema, l.Targets == nil:
+		return nil, errors.New("the record is damaged, or of a newer release")
+	case o != owner{l.Namespace, l.DeviceID, l.Username}:
+		return nil, errors.New("the record is that of another device or user")
+	}
+	return l, nil
 }
 
 // enlist adds a target to a list. With renew it gets a new text if it is there

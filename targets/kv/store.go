@@ -54,14 +54,15 @@ func (s *Store) Counter() targets.SharedCounter { return s.backend.Counter() }
 func (s *Store) Load(ctx context.Context, ref targets.Ref) (*targets.Target, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	v, err := s.find(ctx, recordKey(ref))
+	key := recordKey(ref)
+	v, err := s.find(ctx, key)
 	switch {
 	case err != nil:
 		return nil, err
 	case v == nil:
 		return nil, targets.ErrNotFound
 	}
-	t, _, err := s.decode(v, ref.Hash())
+	t, _, err := s.decode(v, key.Name)
 	return t, err
 }
 

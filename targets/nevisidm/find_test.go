@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
@@ -329,33 +331,56 @@ func unquoted(t *testing.T, key []byte) []byte {
 	return text
 }
 
-// Whatever nevisIDM answers, a lookup ends with an error or the target that was
-// asked for.
+// FuzzAnswers reads what nevisIDM answers to all queries of a lookup. What is found
+// is what was asked for, an address has no lines that its parts do not have, and an
+// error quotes nothing.
 func FuzzAnswers(f *testing.F) {
-	server := must(idm.Start(idm.Options{}))
-	f.Cleanup(server.Close)
-	s := &Source{URL: server.URL(), Client: "100", Auth: login()}
+	const secret = "Zx7Q-canary"
+	for _, answer := range []string{
+		`{"items":[{"extId":"one","state":"active","target":"push-token","encryptionKey":{"kty":"EC"}}]}`,
+		`{"items":[{"extId":7,"identification":"dispatch_target_one","stateName":"ACTIVE","properties":{"fidouaf_target":"` + secret + `","key":"{\"kty\":\"RSA\"}"}}],"_pagination":null}`,
+		`{"items":[{"identification":"dispatch_target_one","stateName":"active","properties":{"a":"{\"kty\":\"EC\"}","b":{"kty":"EC"},"c":"eyJrdHkiOiJSU0EifQ=="}}]}`,
+		`{"items":[{}],"continuationToken":"1"}`, `{"items":[{"extId":"two"}],"_pagination":{"continuationToken":"` + secret + `"}}`,
+		`{"items":[{"extId":"one","state":"active"},{"extId":"one","state":"active"}]}`, `{"items":[{"extId":"one"}]}`, `{"items":[{"extId":"one","state":"` + secret + `"}]}`,
+		`{"extId":"u-1","loginId":"u-1","userState":"active","name":{"title":"Dr.","firstName":"Jeff","familyName":"B|C"},"contacts":{"email":"` + secret + `"},"address":{"addressline1":"a\nb","street":"s","houseNumber":7,"postalCode":8000,"city":"z","countryCode":"ch"}}`,
+		`{"items":[{"extId":"u-1","loginId":"U-1"}]}`, `{"` + secret + `":`, `null`,
+	} {
+		f.Add([]byte(answer), 200, "application/json")
+	}
+	f.Add([]byte(secret), 404, "text/html")
+	f.Add([]byte(secret), 503, "application/problem+json; charset="+secret)
+	idm := &dispatcherstest.Canned{}
+	s := &Source{URL: "https://idm.example.com", Client: "100", Auth: login(), Scan: true}
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	f.Cleanup(cancel)
 	if err := s.Provision(ctx); err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(func() { _ = s.Cleanup() })
-	for _, answer := range []string{
-		`{"items":[{"extId":"one","state":"active","target":"push-token","encryptionKey":{"kty":"EC"}}]}`,
-		`{"items":[{"extId":7,"identification":"dispatch_target_one","stateName":"ACTIVE","properties":{"fidouaf_target":"a","key":"{\"kty\":\"RSA\"}"}}],"_pagination":null}`,
-		`{"items":[{}],"continuationToken":"1"}`,
-		`null`,
-	} {
-		f.Add(answer)
-	}
-	f.Fuzz(func(t *testing.T, answer string) {
-		server.Script(fault.JSON(answer), fault.JSON(answer), fault.JSON(answer))
+	s.base, s.transport = dispatcherstest.Scheme+"://idm", idm.Transport()
+	f.Fuzz(func(t *testing.T, body []byte, status int, kind string) {
+		if status < 200 || status > 999 {
+			return
+		}
+		*idm = dispatcherstest.Canned{Status: status, Body: body, Header: http.Header{"Content-Type": {kind}}}
+		var failures []error
 		for _, name := range []string{"u-1", ""} {
-			found, err := s.Find(targets.WithUsername(t.Context(), name), one)
-			if err == nil && (found.Namespace != "bank" || found.ID != "one" || found.Username != name) {
-				t.Errorf("found %+v", found)
+			for _, s.Username = range []string{usernameExtID, usernameLoginID} {
+				found, err := s.Find(targets.WithUsername(t.Context(), name), one)
+				if err == nil && (status != http.StatusOK || found.Namespace != "bank" || found.ID != "one" || name != "" && found.Username != name) {
+					t.Errorf("status %d: found %+v", status, found)
+				}
+				failures = append(failures, err)
 			}
+		}
+		user, err := s.User(t.Context(), "u-1")
+		if err == nil && (status != http.StatusOK || strings.Count(user.Address, "|") > 7 || strings.ContainsFunc(user.Address, unicode.IsControl)) {
+			t.Errorf("status %d: found %+v", status, user)
+		}
+		if err := errors.Join(append(failures, err)...); err != nil && strings.Contains(err.Error(), secret) {
+			t.Errorf("an error quotes the answer: %v", err)
+		}
+		if idm.Requests > 3*maxPages {
+			t.Errorf("%d requests", idm.Requests)
 		}
 	})
 }

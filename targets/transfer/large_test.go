@@ -26,9 +26,9 @@ func (s *endless) Update(_ context.Context, _ targets.Ref, change targets.Edit) 
 	return err
 }
 
-// An import takes no more memory for 100,000 targets than for a few.
+// An import takes no more memory for 50,000 targets than for a few.
 func TestMemoryOfLargeImport(t *testing.T) {
-	const n, bound = 100_000, 32 << 20
+	const n, bound = 50_000, 16 << 20
 	lines := make([]string, 1000)
 	for i := range lines {
 		record := target(i)

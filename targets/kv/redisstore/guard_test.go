@@ -2,11 +2,13 @@ package redisstore
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +71,81 @@ func TestGuardFollowsReplies(t *testing.T) {
 			t.Errorf("%d bytes at a time: a string that is too long was let through", size)
 		}
 	}
+}
+
+// FuzzGuard reads what a Redis answers. How it comes in pieces does not matter,
+// and what is let through announces no more than the bounds: a reader that
+// believes the lengths, as the client does, needs no more memory.
+func FuzzGuard(f *testing.F) {
+	for _, seed := range []string{
+		"+OK\r\n:1\r\n$-1\r\n*-1\r\n$3\r\na\r\n\r\n", "*2\r\n$1\r\n*\r\n*1\r\n:7\r\n-ERR no\r\n", "%1\r\n+a\r\n*1\r\n$1\r\n%\r\n~1\r\n_\r\n=5\r\ntxt:%\r\n",
+		"*3\r\n$2\r\nOK\r\n:1\r\n*1\r\n*1\r\n*0\r\n", "*1000000000\r\n", "$4194305\r\n", "|1\r\n+k\r\n+v\r\n+OK\r\n", ">2\r\n+a\r\n+b\r\n", "*262144\r\n*1\r\n", "!3\r\nERR\r\n(12345678901234567890\r\n,1e9\r\n#t\r\n",
+	} {
+		f.Add([]byte(seed), uint8(1))
+	}
+	f.Fuzz(func(t *testing.T, reply []byte, size uint8) {
+		whole, pieces := new(guard), new(guard)
+		err := whole.follow(reply)
+		var pieceErr error
+		for rest := reply; len(rest) > 0 && pieceErr == nil; {
+			n := min(int(size%16)+1, len(rest))
+			pieceErr = pieces.follow(rest[:n])
+			rest = rest[n:]
+		}
+		if (err == nil) != (pieceErr == nil) {
+			t.Errorf("whole: %v, %d bytes at a time: %v", err, size%16+1, pieceErr)
+		}
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(whole.line, pieces.line) || whole.skip != pieces.skip || whole.pending != pieces.pending || whole.elements != pieces.elements {
+			t.Errorf("whole: %+v, %d bytes at a time: %+v", whole, size%16+1, pieces)
+		}
+		rest := reply
+		for len(rest) > 0 {
+			left := maxElements
+			if rest, err = believe(rest, &left); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// believe reads one reply as RESP defines it (Redis serialization protocol
+// specification), and returns what follows; nothing, where it is not whole. left
+// is how many elements arrays may still announce.
+func believe(reply []byte, left *int) (rest []byte, err error) {
+	line, rest, whole := bytes.Cut(reply, []byte("\n"))
+	if !whole {
+		return nil, nil
+	}
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	n, _ := strconv.Atoi(string(line[1:]))
+	each := 1
+	switch line[0] {
+	default:
+		return rest, nil
+	case '$', '=', '!':
+		if n > maxBulk {
+			return nil, fmt.Errorf("a string of %d bytes is let through", n)
+		}
+		if n >= 0 {
+			rest = rest[min(n+2, len(rest)):]
+		}
+		return rest, nil
+	case '%', '|':
+		each = 2
+	case '*', '~', '>':
+	}
+	if *left -= max(n, 0) * each; *left < 0 {
+		return nil, fmt.Errorf("%d elements more than %d are let through", -*left, maxElements)
+	}
+	for range max(n, 0) * each {
+		if rest, err = believe(rest, left); err != nil || len(rest) == 0 {
+			return nil, err
+		}
+	}
+	return rest, nil
 }
 
 // A write that is held up on its way to Redis until nobody waits for it does

@@ -37,22 +37,22 @@ func ParseSender(address string) ([]string, error) {
 }
 
 func parseLines(address string, minimum int) ([]string, error) {
-	address = strings.NewReplacer("\r\n", "|", "\n", "|", ";", "|").Replace(address)
+	address = strings.NewReplacer("\r\n", "|", "\n", "|").Replace(address)
 	if !utf8.ValidString(address) || strings.ContainsFunc(address, forbidden) {
 		return nil, errors.New("it holds control characters, or is not UTF-8")
 	}
+	address, err := Printable(address) // first: a line of which nothing is printed is none
+	if err != nil {
+		return nil, err
+	}
 	var lines []string
-	for line := range strings.SplitSeq(address, "|") {
+	for line := range strings.SplitSeq(strings.ReplaceAll(address, ";", "|"), "|") {
 		line = strings.Join(strings.Fields(line), " ")
 		if line == "" {
 			continue
 		}
 		if utf8.RuneCountInString(line) > maxAddressLine {
 			return nil, fmt.Errorf("line %d is longer than %d characters", len(lines)+1, maxAddressLine)
-		}
-		line, err := Printable(line)
-		if err != nil {
-			return nil, err
 		}
 		lines = append(lines, line)
 	}

@@ -1,6 +1,7 @@
 package sheet
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -34,4 +35,39 @@ func TestParseAddress(t *testing.T) {
 			t.Errorf("ParseAddress(%q) = %q, %v, want %q", tt.address, got, err, tt.want)
 		}
 	}
+}
+
+// FuzzAddress reads postal addresses of other systems. The lines of one that is
+// read are printable and read as the same again; an error quotes nothing.
+func FuzzAddress(f *testing.F) {
+	const secret = "Zx7Qcanary"
+	for _, seed := range []string{
+		"Jeff Bezos|Seestrasse 1|8000 Zürich", "Дж. Безос\nул. 1\r\nМосква; RU", secret + "|" + strings.Repeat("x", 61), "一郎 " + secret + "|b", "a\u202eb|c", "ﬃ①²|\u00a0|é👍\u200d", "a|b|c|d|e|f|" + secret, "a\xff|b", "|;\n", "Ǆ|\u1e9b\u0323",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, minimum := range []int{1, minAddressLines} { // a sender's, and a recipient's
+			lines, err := parseLines(text, minimum)
+			if err != nil {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("the error quotes the address: %v", err)
+				}
+				continue
+			}
+			if len(lines) > maxAddressLines {
+				t.Errorf("%d lines", len(lines))
+			}
+			for _, line := range lines {
+				for _, r := range line {
+					if !hasGlyph(r) || forbidden(r) || r == '|' {
+						t.Errorf("%q becomes the line %q", text, line)
+					}
+				}
+			}
+			if again, err := parseLines(strings.Join(lines, "|"), minimum); err != nil || !slices.Equal(again, lines) {
+				t.Errorf("%q becomes %q, and that %q, %v", text, lines, again, err)
+			}
+		}
+	})
 }

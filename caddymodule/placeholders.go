@@ -1,4 +1,4 @@
-package placeholder
+package caddymodule
 
 import (
 	"context"
@@ -11,20 +11,21 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// setLater are the placeholders that handlers and matchers set while a request
-// is handled, so that nothing can be said of them before.
-var setLater = []string{
+// placeholdersSetLater are the placeholders that handlers and matchers set while
+// a request is handled, so that nothing can be said of them before.
+var placeholdersSetLater = []string{
 	"http.auth.", "http.error", "http.handlers.", "http.intercept.", "http.matchers.", "http.regexp.",
 	"http.request.tls.", "http.response.", "http.reverse_proxy.", "http.vars.",
 }
 
-// caddys are the beginnings of the names that are Caddy's alone, and of requests.
-var caddys = []string{"http.", "system.", "time."}
+// caddysPlaceholders are the beginnings of the names that are Caddy's alone, and
+// of requests.
+var caddysPlaceholders = []string{"http.", "system.", "time."}
 
-// Unknown returns those of the names of placeholders of a request that Caddy
-// cannot know, most likely because they are misspelt, such as
+// unknownPlaceholders returns those of the names of placeholders of a request
+// that Caddy cannot know, most likely because they are misspelt, such as
 // http.request.headers.X. Names that others may have made are left out.
-func Unknown(names []string) []string {
+func unknownPlaceholders(names []string) []string {
 	ctx := context.WithValue(context.Background(), http.LocalAddrContextKey, new(net.TCPAddr))
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://localhost/", http.NoBody)
 	if err != nil {
@@ -37,7 +38,7 @@ func Unknown(names []string) []string {
 	}
 	var unknown []string
 	for _, name := range names {
-		if !hasPrefix(caddys, name) || hasPrefix(setLater, name) {
+		if !hasPrefix(caddysPlaceholders, name) || hasPrefix(placeholdersSetLater, name) {
 			continue
 		}
 		if _, ok := replacer.Get(name); !ok {

@@ -1,8 +1,8 @@
-package placeholder
+package caddymodule
 
 import "testing"
 
-func TestUnknown(t *testing.T) {
+func TestUnknownPlaceholders(t *testing.T) {
 	for name, unknown := range map[string]bool{
 		"http.request.headers.X-Mobile": true, "http.request.heder.X": true, "http.header.X": true, "http.request.nothing": true,
 		"system.hostnam": true, "time.noww": true,
@@ -14,7 +14,7 @@ func TestUnknown(t *testing.T) {
 		"http.vars.a": false, "http.auth.user.id": false, "http.request.tls.client.subject": false, "http.regexp.a.1": false,
 		"env.HOME": false, "system.hostname": false, "time.now": false, "mapped": false, "geoip.city": false, "oob.target": false,
 	} {
-		if got := len(Unknown([]string{name})) == 1; got != unknown {
+		if got := len(unknownPlaceholders([]string{name})) == 1; got != unknown {
 			t.Errorf("%s: unknown is %t", name, got)
 		}
 	}
