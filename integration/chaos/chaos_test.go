@@ -262,9 +262,20 @@ func TestChaos(t *testing.T) {
 			t.Fatalf("%s: %v", operationsVariable, err)
 		}
 	}
-	isBrief, program := operations == 0, build(t, skewed)
+	isBrief := operations == 0
+	if isBrief {
+		testservice.Slow(t, "a whole Caddy is built")
+	}
+	testservice.Need(t, "redis-server")
+	program := build(t, skewed)
+	parallel := func(t *testing.T) {
+		if isBrief { // most of the time is Sentinel's
+			t.Parallel()
+		}
+	}
 	all := fmt.Sprintf("replicas %d 500ms", parts-1)
 	t.Run("all replicas", func(t *testing.T) {
+		parallel(t)
 		c := begin(t, program, all, isBrief)
 		c.run(operations)
 		c.calm()
@@ -273,6 +284,7 @@ func TestChaos(t *testing.T) {
 		}
 	})
 	t.Run("no replicas", func(t *testing.T) {
+		parallel(t)
 		c := begin(t, program, "", isBrief)
 		c.run(operations / 10)
 		c.calm()
