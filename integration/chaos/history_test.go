@@ -128,6 +128,7 @@ func (b *book) check(t *testing.T, windows ...window) (illegal []string) {
 				porcupine.Operation{Input: operation{kind: kept}, Call: w.to, Return: w.to})
 		}
 		switch porcupine.CheckOperationsTimeout(register, history, time.Minute) {
+		case porcupine.Ok:
 		case porcupine.Illegal:
 			illegal = append(illegal, target)
 		case porcupine.Unknown:
