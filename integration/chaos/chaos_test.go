@@ -175,8 +175,12 @@ func (c *chaos) run(operations int64) {
 	for range workers {
 		all.Go(func() { c.work(ctx) })
 	}
+	least := len(troubles)
+	if c.brief {
+		least = brief
+	}
 	from, before := c.settle(c.book.now)
-	for i := 0; c.brief && i < brief || c.operations.Load() < operations; i++ {
+	for i := 0; i < least || c.operations.Load() < operations; i++ {
 		what := troubles[rand.IntN(len(troubles))]
 		if i < len(troubles) {
 			what = troubles[i]

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -143,10 +144,14 @@ func newCluster(t *testing.T, program, option string, p *parties) *cluster {
 	c := &cluster{t: t}
 	for i := range parts {
 		c.redis[i] = testservice.NewRedis(t)
-		c.redis[i].Args = append(c.redis[i].Args, "--appendfsync", "everysec", "--repl-diskless-sync-delay", "0")
+		file, text := filepath.Join(c.redis[i].Dir, "redis.conf"), ""
 		if i > 0 {
-			c.redis[i].Args = append(c.redis[i].Args, "--replicaof", strings.Replace(c.redis[0].Address, ":", " ", 1))
+			text = "replicaof " + strings.Replace(c.redis[0].Address, ":", " ", 1) + "\n"
 		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil { // Sentinel has it written anew
+			t.Fatal(err)
+		}
+		c.redis[i].Args = append(slices.Insert(c.redis[i].Args, 1, file), "--appendfsync", "everysec", "--repl-diskless-sync-delay", "0")
 		c.redis[i].Start(t)
 	}
 	var stores []string
