@@ -1,6 +1,6 @@
 # The words that people try. test.sh and xcaddy.sh do the work; see
 # CONTRIBUTING.md and docs/install.md.
-.PHONY: build test test-all lint mutations bench fuzz books soak demo third-party image demo-image release context sbom vulncheck
+.PHONY: build test test-all lint mutations bench fuzz books soak chaos demo third-party image demo-image release context sbom vulncheck
 
 # Tools of the release, built by go run at these versions.
 cyclonedx   = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
@@ -56,6 +56,10 @@ books: ## many dispatches with faults: callers, providers, audit trail and metri
 SOAK ?= 30m
 soak: ## dispatches and reloads for SOAK: memory, goroutines and descriptors stay, and the books agree; docs/books.md
 	OOB_SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run TestSoak ./integration/books
+
+OPERATIONS ?= 1000000
+chaos: ## three sidecars on Redis with Sentinel while parts are killed, stopped and replaced, for OPERATIONS calls; docs/chaos.md
+	OOB_CHAOS_OPERATIONS=$(OPERATIONS) go test -count=1 -timeout 0 -v -run TestChaos ./integration/chaos
 
 demo: ## Caddy with the module between simulated parties, and a page that shows it; ARGS=--once for one message over every channel
 	@echo "building the demo; the first time takes minutes" >&2

@@ -26,7 +26,7 @@ import (
 
 // exampleProcess is the product with the shipped Caddyfile.example, on free ports.
 type exampleProcess struct {
-	*process
+	*testservice.Process
 	internal, config, socket string
 }
 
@@ -39,12 +39,12 @@ func startExample(t *testing.T) *exampleProcess {
 	// The path of a socket is short, and that of t.TempDir need not be.
 	dir := testservice.Folder(t)
 	p := &exampleProcess{
-		process:  &process{dir: dir, address: testservice.FreeAddress(t)},
+		Process:  &testservice.Process{Dir: dir, Address: testservice.FreeAddress(t)},
 		internal: testservice.FreeAddress(t), config: filepath.Join(dir, "Caddyfile"), socket: filepath.Join(dir, "oob-dispatch.sock"),
 	}
 	text := string(content)
 	for from, to := range map[string]string{
-		"{$FIDO_SITE:http://localhost:8080} {": "http://" + p.address + " {\n\tbind 127.0.0.1", "http://127.0.0.1:2020": "http://" + p.internal,
+		"{$FIDO_SITE:http://localhost:8080} {": "http://" + p.Address + " {\n\tbind 127.0.0.1", "http://127.0.0.1:2020": "http://" + p.internal,
 		"reverse_proxy 127.0.0.1:9080": "reverse_proxy " + testservice.FreeAddress(t),
 	} {
 		if !strings.Contains(text, from) {
@@ -53,8 +53,8 @@ func startExample(t *testing.T) *exampleProcess {
 		text = strings.Replace(text, from, to, 1)
 	}
 	p.configure(t, text)
-	p.args = []string{buildCaddy(t), "run", "--config", p.config, "--adapter", "caddyfile"}
-	p.healthy = func() bool {
+	p.Args = []string{testservice.BuildCaddy(t), "run", "--config", p.config, "--adapter", "caddyfile"}
+	p.Healthy = func() bool {
 		response, err := http.Get("http://" + p.internal + "/ready")
 		if err != nil {
 			return false
@@ -62,8 +62,8 @@ func startExample(t *testing.T) *exampleProcess {
 		response.Body.Close()
 		return response.StatusCode == http.StatusOK
 	}
-	t.Cleanup(func() { p.finish(t) })
-	p.start(t)
+	t.Cleanup(func() { p.Finish(t) })
+	p.Start(t)
 	return p
 }
 
@@ -89,8 +89,8 @@ func (p *exampleProcess) edit(t *testing.T, from, to string) {
 
 // run runs another command of the product in the same environment.
 func (p *exampleProcess) run(args ...string) (out string, err error) {
-	cmd := exec.Command(p.args[0], args...)
-	cmd.Env = p.cmd.Env
+	cmd := exec.Command(p.Args[0], args...)
+	cmd.Env = p.Cmd.Env
 	var text bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &text, &text
 	err = cmd.Run()
@@ -141,7 +141,7 @@ func (p *exampleProcess) mustHave(t *testing.T, dispatcher string) {
 
 func (p *exampleProcess) waitForLog(t *testing.T, words string) {
 	t.Helper()
-	waitFor(t, "a log line with "+words, func() bool { return strings.Contains(p.log(t), words) })
+	waitFor(t, "a log line with "+words, func() bool { return strings.Contains(p.Log(t), words) })
 }
 
 // The admin endpoint of the example is a socket of the user, and nothing else:
@@ -156,10 +156,10 @@ func TestAdminOfTheExample(t *testing.T) {
 	if info.Mode() != fs.ModeSocket|0o200 {
 		t.Errorf("the socket has mode %s", info.Mode())
 	}
-	if got, want := p.listening(t), sorted(p.address, p.internal); !slices.Equal(got, want) {
+	if got, want := p.listening(t), sorted(p.Address, p.internal); !slices.Equal(got, want) {
 		t.Errorf("it listens on %q, want %q", got, want)
 	}
-	for _, site := range []string{p.address, p.internal} {
+	for _, site := range []string{p.Address, p.internal} {
 		response, err := http.Get("http://" + site + "/oob/dispatchers")
 		if err != nil {
 			t.Fatal(err)
@@ -178,11 +178,11 @@ func TestAdminOfTheExample(t *testing.T) {
 	if out, err := p.run("reload", "--address", address, "--config", p.config, "--adapter", "caddyfile"); err == nil || !strings.Contains(out, "pigeon") {
 		t.Errorf("a Caddyfile that does not load: %v\n%s", err, out)
 	}
-	p.signal(t, syscall.SIGUSR1)
+	p.Signal(t, syscall.SIGUSR1)
 	p.waitForLog(t, "failed to reload config from file")
 	p.mustHave(t, "app-link-2")
 	p.edit(t, "dispatcher app-link-3 pigeon {", "dispatcher app-link-4 link {")
-	p.signal(t, syscall.SIGUSR1) // also after a reload from the same file
+	p.Signal(t, syscall.SIGUSR1) // also after a reload from the same file
 	p.waitForLog(t, "successfully reloaded config from file")
 	p.mustHave(t, "app-link-4")
 
@@ -193,10 +193,10 @@ func TestAdminOfTheExample(t *testing.T) {
 	if answer := p.ask(t, http.MethodPost, "/load", config); answer != "" {
 		t.Errorf("loading what there is: %s", answer)
 	}
-	p.signal(t, syscall.SIGUSR1)
+	p.Signal(t, syscall.SIGUSR1)
 	p.waitForLog(t, "last config unknown, ignored SIGUSR1")
-	p.terminate(t)
-	if log := p.log(t); strings.Contains(log, exampleTarget) {
+	p.Terminate(t)
+	if log := p.Log(t); strings.Contains(log, exampleTarget) {
 		t.Error("the log has the id of a target")
 	}
 }
@@ -243,7 +243,7 @@ var socketInode = regexp.MustCompile(`^socket:\[(\d+)\]$`)
 // listening returns the addresses on which the process listens for TCP.
 func (p *exampleProcess) listening(t *testing.T) (addresses []string) {
 	t.Helper()
-	dir := fmt.Sprintf("/proc/%d", p.cmd.Process.Pid)
+	dir := fmt.Sprintf("/proc/%d", p.Cmd.Process.Pid)
 	files, err := os.ReadDir(dir + "/fd")
 	if err != nil {
 		t.Fatal(err)

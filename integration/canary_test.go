@@ -216,7 +216,7 @@ type aviary struct {
 	product  *exampleProcess
 	keys     string // folder of the secrets
 	observed string // address of the site with observe
-	redis    *process
+	redis    *testservice.Process
 	idm      *idm.Server
 	mail     *mail.Server
 	gateway  *gateway.Server
@@ -234,7 +234,7 @@ func startAviary(t *testing.T) *aviary {
 		stack: &stack{t: t, address: testservice.FreeAddress(t), client: &http.Client{
 			Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true},
 		}},
-		observed: testservice.FreeAddress(t), keys: filepath.Join(t.TempDir(), "keys"), redis: newRedis(t),
+		observed: testservice.FreeAddress(t), keys: filepath.Join(t.TempDir(), "keys"), redis: testservice.NewRedis(t),
 		sinks: make(map[string]string),
 		canaries: map[string]string{
 			"user name": canaryUser, "ext id": canaryExtID, "device id": canaryDeviceID, "name of a device": canaryPhone,
@@ -291,17 +291,17 @@ func (a *aviary) startParties() {
 	t.Cleanup(collector.Close)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20") // milliseconds
-	a.redis.args = append(a.redis.args, "--requirepass", canaryRedisPassword)
-	a.redis.start(t)
+	a.redis.Args = append(a.redis.Args, "--requirepass", canaryRedisPassword)
+	a.redis.Start(t)
 }
 
 // startProduct makes the keys and starts the product.
 func (a *aviary) startProduct() {
 	t := a.t
-	program, dir := buildCaddy(t), testservice.Folder(t)
+	program, dir := testservice.BuildCaddy(t), testservice.Folder(t)
 	site, other := logFormats(t)
 	a.product = &exampleProcess{
-		process:  &process{dir: dir, address: a.address},
+		Process:  &testservice.Process{Dir: dir, Address: a.address},
 		internal: testservice.FreeAddress(t), config: filepath.Join(a.keys, "Caddyfile"), socket: filepath.Join(dir, "admin.sock"),
 	}
 	for _, folder := range []string{"audit", "spool"} {
@@ -322,15 +322,15 @@ func (a *aviary) startProduct() {
 	a.keep("redis.password", canaryRedisPassword)
 	a.keep("idm.password", canaryIDMPassword)
 	a.keep("Caddyfile", fmt.Sprintf(canaryMailServer, a.mail.Addr(), a.keys)+fmt.Sprintf(canaryConfig,
-		dir, other, site, a.nevis.Addr(), a.address, a.keys, a.redis.address, a.idm.URL(),
+		dir, other, site, a.nevis.Addr(), a.address, a.keys, a.redis.Address, a.idm.URL(),
 		a.gateway.URL(), a.google.URL(), a.browsers.Host(), a.observed, a.product.internal))
 	t.Setenv("CANARY_SMTP_PASSWORD", canarySMTPPassword)
 	t.Setenv("CANARY_SMS_TOKEN", canarySMSToken)
 	t.Setenv("CANARY_WEBHOOK_SECRET", "whsec_"+a.canaries["webhook secret"])
 
 	p := a.product
-	p.args = []string{program, "run", "--config", p.config}
-	p.healthy = func() bool {
+	p.Args = []string{program, "run", "--config", p.config}
+	p.Healthy = func() bool {
 		response, err := http.Get("http://" + p.internal + "/ready")
 		if err != nil {
 			return false
@@ -338,7 +338,7 @@ func (a *aviary) startProduct() {
 		response.Body.Close()
 		return response.StatusCode == http.StatusOK
 	}
-	p.cmd = exec.Command(program) // whose environment the commands below have
+	p.Cmd = exec.Command(program) // whose environment the commands below have
 	a.command("vapid", "oob", "vapid", filepath.Join(a.keys, "vapid.json"), "--subject", "mailto:ops@example.com")
 	a.keep("audit.pub", a.command("audit keygen", "oob", "audit", "keygen", "fido-1", filepath.Join(a.keys, "audit.key")))
 	a.canaries["signing key of the audit trail"] = strings.TrimSpace(a.secret("audit.key"))
@@ -352,8 +352,8 @@ func (a *aviary) startProduct() {
 	if m := regexp.MustCompile(`-----\\n([^\\]{40})`).FindStringSubmatch(a.secret("firebase.json")); m != nil {
 		a.canaries["key of the service account"] = m[1]
 	}
-	t.Cleanup(func() { p.finish(t) })
-	p.start(t)
+	t.Cleanup(func() { p.Finish(t) })
+	p.Start(t)
 }
 
 // keep writes a secret file, secret returns what stands in one.
@@ -504,7 +504,7 @@ func (a *aviary) deliver(p, browser *phone) {
 		a.browsers.Script(fault.Echo(status, nil))
 		refuse(fmt.Sprint(status), "browser", browser)
 	}
-	spool := filepath.Join(a.product.dir, "spool")
+	spool := filepath.Join(a.product.Dir, "spool")
 	if err := os.Rename(spool, spool+"-away"); err != nil {
 		t.Fatal(err)
 	}
@@ -572,13 +572,13 @@ func (a *aviary) misbehave(p *phone) {
 	}
 	a.post(http.MethodGet, "/nevisfido/token/dispatch/targets?username="+url.QueryEscape(canaryUser), "", "")
 
-	a.redis.kill()
+	a.redis.Kill()
 	a.ask("the store is away", "push", target)
 	if r := a.post(http.MethodPatch, "/nevisfido/token/dispatch/targets/"+target, good, "application/jose"); r.status != http.StatusServiceUnavailable {
 		t.Errorf("a modification without a store: %s", r)
 	}
-	a.redis.start(t)
-	waitFor(t, "the return of the store", func() bool { return a.product.healthy() })
+	a.redis.Start(t)
+	waitFor(t, "the return of the store", func() bool { return a.product.Healthy() })
 	if err := p.Modify(t.Context(), device.Change{NewKey: "P-256"}); err != nil {
 		t.Fatal(err)
 	}
@@ -668,9 +668,9 @@ func (a *aviary) read(p *phone) {
 	} {
 		a.command("explain", slices.Concat([]string{"oob", "explain"}, question, bank)...)
 	}
-	a.command("audit verify", "oob", "audit", "verify", filepath.Join(product.dir, "audit", "audit.jsonl"), "--key", filepath.Join(a.keys, "audit.pub"), "--until", time.Now().UTC().Format(time.RFC3339))
+	a.command("audit verify", "oob", "audit", "verify", filepath.Join(product.Dir, "audit", "audit.jsonl"), "--key", filepath.Join(a.keys, "audit.pub"), "--until", time.Now().UTC().Format(time.RFC3339))
 	asked := []string{
-		"oob", "doctor", "--shapes", filepath.Join(product.dir, "shapes.json"),
+		"oob", "doctor", "--shapes", filepath.Join(product.Dir, "shapes.json"),
 		"--upstream", a.nevis.URL(), "--header-file", header, "--username", canaryUser,
 	}
 	for _, args := range [][]string{asked, append(asked, "--json")} {
@@ -690,8 +690,8 @@ func (a *aviary) crash(p *phone) {
 		_, _ = a.tryPost(http.MethodPost, authentication, a.body(nevisfido.Authentication, "app-link", p.TargetID()), jsonType)
 	}()
 	waitFor(t, "the dispatch that hangs", func() bool { return len(a.nevis.Requests()) > before })
-	product.signal(t, syscall.SIGABRT)
-	if err := product.cmd.Wait(); err == nil || !strings.Contains(product.log(t), "goroutine ") {
+	product.Signal(t, syscall.SIGABRT)
+	if err := product.Cmd.Wait(); err == nil || !strings.Contains(product.Log(t), "goroutine ") {
 		t.Errorf("the product ended with %v and without a dump", err)
 	}
 	<-done
@@ -701,7 +701,7 @@ func (a *aviary) crash(p *phone) {
 // they are the owner's alone.
 func (a *aviary) readFiles() {
 	t := a.t
-	for dir, name := range map[string]string{a.product.dir: "product", a.redis.dir: "Redis"} {
+	for dir, name := range map[string]string{a.product.Dir: "product", a.redis.Dir: "Redis"} {
 		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return err

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
@@ -66,8 +67,8 @@ const sharedOptions = `limit off
 type replicas struct {
 	*stack // without a Caddy of its own
 
-	redis    *process
-	sidecars []*process
+	redis    *testservice.Process
+	sidecars []*testservice.Process
 	secrets  map[string]string // that must not show anywhere
 }
 
@@ -90,8 +91,8 @@ func startReplicas(t *testing.T) *replicas {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.google.Close)
-	r.redis = newRedis(t)
-	r.redis.start(t)
+	r.redis = testservice.NewRedis(t)
+	r.redis.Start(t)
 
 	dir, sealKey := t.TempDir(), make([]byte, 32)
 	_, _ = rand.Read(sealKey)
@@ -101,12 +102,12 @@ func startReplicas(t *testing.T) *replicas {
 			t.Fatal(err)
 		}
 	}
-	site := fmt.Sprintf(handlerText, visualCodeDigits, credentials, r.google.URL(), "", fmt.Sprintf(sharedOptions, r.redis.address, keyFile)) +
+	site := fmt.Sprintf(handlerText, visualCodeDigits, credentials, r.google.URL(), "", fmt.Sprintf(sharedOptions, r.redis.Address, keyFile)) +
 		"\n\treverse_proxy " + r.nevis.Addr() + " {\n\t\ttransport http {\n\t\t\tkeepalive off\n\t\t}\n\t}"
-	program := buildCaddy(t)
+	program := testservice.BuildCaddy(t)
 	for range 2 {
 		p := newCaddy(t, program, site)
-		p.start(t)
+		p.Start(t)
 		r.sidecars = append(r.sidecars, p)
 	}
 	return r
@@ -117,7 +118,7 @@ func (r *replicas) both(t *testing.T) (one, two *stack) {
 	one, two = new(stack), new(stack)
 	*one, *two = *r.stack, *r.stack
 	one.t, two.t = t, t
-	one.address, two.address = r.sidecars[0].address, r.sidecars[1].address
+	one.address, two.address = r.sidecars[0].Address, r.sidecars[1].Address
 	return one, two
 }
 
@@ -413,9 +414,9 @@ func (r *replicas) testRollingRestart(t *testing.T) {
 	}
 	progress()
 	for _, sidecar := range r.sidecars {
-		sidecar.terminate(t)
+		sidecar.Terminate(t)
 		progress()
-		sidecar.start(t)
+		sidecar.Start(t)
 		progress()
 	}
 	stop()
@@ -482,11 +483,11 @@ func (r *replicas) testKilledRedis(t *testing.T) {
 	p := one.register("P-256")
 	r.exhaust(one, p)
 	_, path := r.shorten(one, p)
-	r.redis.kill()
+	r.redis.Kill()
 	for _, s := range []*stack{one, two} {
 		r.wantDown(s, p, path)
 	}
-	r.redis.start(t)
+	r.redis.Start(t)
 	r.wantRecovered(t, p, path)
 }
 
@@ -505,7 +506,7 @@ func (r *replicas) testFrozenRedis(t *testing.T) {
 	r.exhaust(two, p)
 	_, path := r.shorten(two, p)
 	sends := r.google.Sends()
-	r.redis.signal(t, syscall.SIGSTOP)
+	r.redis.Signal(t, syscall.SIGSTOP)
 	var both sync.WaitGroup
 	for _, s := range []*stack{one, two} {
 		both.Go(func() {
@@ -518,7 +519,7 @@ func (r *replicas) testFrozenRedis(t *testing.T) {
 	if n := r.google.Sends() - sends; n != 0 {
 		t.Errorf("%d push messages were sent", n)
 	}
-	r.redis.signal(t, syscall.SIGCONT)
+	r.redis.Signal(t, syscall.SIGCONT)
 	r.wantRecovered(t, p, path)
 }
 
@@ -526,8 +527,8 @@ func (r *replicas) testFrozenRedis(t *testing.T) {
 // use to somebody else.
 func (r *replicas) testSecrets(t *testing.T) {
 	s, _ := r.both(t)
-	sinks := map[string]string{"log of one": r.sidecars[0].log(t), "log of the other": r.sidecars[1].log(t)}
-	err := filepath.WalkDir(r.redis.dir, func(path string, entry fs.DirEntry, err error) error {
+	sinks := map[string]string{"log of one": r.sidecars[0].Log(t), "log of the other": r.sidecars[1].Log(t)}
+	err := filepath.WalkDir(r.redis.Dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
