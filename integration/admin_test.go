@@ -53,7 +53,7 @@ func startExample(t *testing.T) *exampleProcess {
 		text = strings.Replace(text, from, to, 1)
 	}
 	p.configure(t, text)
-	p.Args = []string{testservice.BuildCaddy(t), "run", "--config", p.config, "--adapter", "caddyfile"}
+	p.Args = []string{testservice.Product(t), "run", "--config", p.config, "--adapter", "caddyfile"}
 	p.Healthy = func() bool {
 		response, err := http.Get("http://" + p.internal + "/ready")
 		if err != nil {

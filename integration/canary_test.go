@@ -298,7 +298,7 @@ func (a *aviary) startParties() {
 // startProduct makes the keys and starts the product.
 func (a *aviary) startProduct() {
 	t := a.t
-	program, dir := testservice.BuildCaddy(t), testservice.Folder(t)
+	program, dir := testservice.Product(t), testservice.Folder(t)
 	site, other := logFormats(t)
 	a.product = &exampleProcess{
 		Process:  &testservice.Process{Dir: dir, Address: a.address},

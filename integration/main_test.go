@@ -16,12 +16,18 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddytest"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"go.uber.org/goleak"
 
 	_ "github.com/oob-dispatch/oob-dispatch" // the module
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(testservice.ProductVariable) != "" {
+		caddycmd.Main()
+		return
+	}
 	flag.Parse()
 	if testing.Short() { // caddytest skips everything then
 		fmt.Println("these tests drive a real Caddy: they are skipped with -short")

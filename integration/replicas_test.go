@@ -104,7 +104,7 @@ func startReplicas(t *testing.T) *replicas {
 	}
 	site := fmt.Sprintf(handlerText, visualCodeDigits, credentials, r.google.URL(), "", fmt.Sprintf(sharedOptions, r.redis.Address, keyFile)) +
 		"\n\treverse_proxy " + r.nevis.Addr() + " {\n\t\ttransport http {\n\t\t\tkeepalive off\n\t\t}\n\t}"
-	program := testservice.BuildCaddy(t)
+	program := testservice.Product(t)
 	for range 2 {
 		p := newCaddy(t, program, site)
 		p.Start(t)

@@ -50,17 +50,17 @@ func TestLeaksAreFound(t *testing.T) {
 		at      func(i int) float64
 		want    bool
 	}{
-		"steady heap":                             {0, func(i int) float64 { return 20 + noise(i)/10 }, false},
-		"heap that warms up":                      {0, func(i int) float64 { return 20 + min(float64(i), 90) }, false},
-		"a peak":                                  {0, func(i int) float64 { return 20 + float64(i/330)*50 }, false},
-		"512 bytes of each dispatch":              {0, func(i int) float64 { return 20 + noise(i)/10 + float64(i)/samples*dispatches*512/(1<<20) }, true},
-		"20 KiB of each reload":                   {0, func(i int) float64 { return 20 + noise(i)/10 + float64(i)/samples*reloads*20/1024 }, true},
-		"120 KiB of each reload, not on the heap": {1, func(i int) float64 { return 100 + noise(i)/4 + float64(i)/samples*reloads*120/1024 }, true},
-		"steady RSS":                              {1, func(i int) float64 { return 100 + noise(i)/4 }, false},
-		"goroutines under load":                   {2, func(i int) float64 { return 80 + noise(i) }, false},
-		"a goroutine of every fourth reload":      {2, func(i int) float64 { return 80 + noise(i) + float64(i)/samples*reloads/4 }, true},
-		"descriptors under load":                  {3, func(i int) float64 { return 30 + noise(i) }, false},
-		"a descriptor of every fourth reload":     {3, func(i int) float64 { return 30 + noise(i) + float64(i)/samples*reloads/4 }, true},
+		"steady heap":                         {0, func(i int) float64 { return 20 + noise(i)/10 }, false},
+		"heap that warms up":                  {0, func(i int) float64 { return 20 + min(float64(i), 90) }, false},
+		"a peak":                              {0, func(i int) float64 { return 20 + float64(i/330)*50 }, false},
+		"512 bytes of each dispatch":          {0, func(i int) float64 { return 20 + noise(i)/10 + float64(i)/samples*dispatches*512/(1<<20) }, true},
+		"20 KiB of each reload":               {0, func(i int) float64 { return 20 + noise(i)/10 + float64(i)/samples*reloads*20/1024 }, true},
+		"120 KiB of each reload, elsewhere":   {1, func(i int) float64 { return 100 + noise(i)/4 + float64(i)/samples*reloads*120/1024 }, true},
+		"steady RSS":                          {1, func(i int) float64 { return 100 + noise(i)/4 }, false},
+		"goroutines under load":               {2, func(i int) float64 { return 80 + noise(i) }, false},
+		"a goroutine of every fourth reload":  {2, func(i int) float64 { return 80 + noise(i) + float64(i)/samples*reloads/4 }, true},
+		"descriptors under load":              {3, func(i int) float64 { return 30 + noise(i) }, false},
+		"a descriptor of every fourth reload": {3, func(i int) float64 { return 30 + noise(i) + float64(i)/samples*reloads/4 }, true},
 	} {
 		var all []float64
 		for i := range samples {

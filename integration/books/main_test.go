@@ -47,14 +47,11 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/oob-dispatch/oob-dispatch" // the module
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
-// productVariable has a process of this test be the product's binary, with the
-// race detector where the test has it.
-const productVariable = "OOB_TEST_PRODUCT"
-
 func TestMain(m *testing.M) {
-	if os.Getenv(productVariable) != "" {
+	if os.Getenv(testservice.ProductVariable) != "" {
 		caddycmd.Main()
 		return
 	}

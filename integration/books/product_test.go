@@ -190,7 +190,7 @@ func (p *product) path(name string) string { return filepath.Join(p.folder, name
 // command is the product's binary.
 func (p *product) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), productVariable+"=1", "OTEL_TRACES_EXPORTER=none", "HOME="+p.folder, "XDG_DATA_HOME="+p.folder, "XDG_CONFIG_HOME="+p.folder)
+	cmd.Env = append(os.Environ(), testservice.ProductVariable+"=1", "OTEL_TRACES_EXPORTER=none", "HOME="+p.folder, "XDG_DATA_HOME="+p.folder, "XDG_CONFIG_HOME="+p.folder)
 	return cmd
 }
 

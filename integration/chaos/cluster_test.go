@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,7 +86,7 @@ func build(t *testing.T, edits ...edit) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return testservice.BuildCaddy(t, "-overlay", filepath.Join(dir, "overlay.json"))
+	return buildWith(t, filepath.Join(dir, "overlay.json"))
 }
 
 // cluster is what runs beside the test.
@@ -293,4 +295,21 @@ func (c *cluster) master() (p *testservice.Process, others []*testservice.Proces
 		}
 	}
 	return p, others
+}
+
+// buildWith builds the product with other files, and with the race detector if the
+// test has it.
+func buildWith(t testing.TB, overlay string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "caddy")
+	args := []string{"build", "-overlay", overlay, "-o", path}
+	race := debug.BuildSetting{Key: "-race", Value: "true"}
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, race) {
+		args = append(args, "-race")
+	}
+	out, err := exec.CommandContext(t.Context(), "go", append(args, "github.com/oob-dispatch/oob-dispatch/cmd/caddy")...).CombinedOutput() //nolint:gosec // arguments of tests
+	if err != nil {
+		t.Fatalf("building caddy: %v\n%s", err, out)
+	}
+	return path
 }

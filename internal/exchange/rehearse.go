@@ -43,7 +43,7 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 	}
 	if request.Doubt != nil {
 		log.Info("observed a dispatch request that would have been refused: it is not plain JSON", "error", request.Doubt)
-		return nil
+		return nil //nolint:nilerr // the caller has nevisFIDO's answer
 	}
 	if failure == nil && !x.courier.Serves(d.Channel, op) {
 		failure = delivery.NotServed(d.Channel)

@@ -5,28 +5,26 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// BuildCaddy builds the product, with the race detector if the test has it. More
-// arguments are those of go build.
-func BuildCaddy(t testing.TB, more ...string) (path string) {
+// ProductVariable has a test binary be the product: its TestMain runs Caddy's command
+// where the environment has it. So nothing has to be built for a test, and the
+// product has the race detector where the test has it.
+const ProductVariable = "OOB_TEST_PRODUCT"
+
+// Product returns the path of the test binary, which is the product for all
+// programs that the test starts.
+func Product(t testing.TB) (path string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "caddy")
-	args := append([]string{"build", "-o", path}, more...)
-	race := debug.BuildSetting{Key: "-race", Value: "true"}
-	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, race) {
-		args = append(args, "-race")
-	}
-	out, err := exec.CommandContext(t.Context(), "go", append(args, "github.com/oob-dispatch/oob-dispatch/cmd/caddy")...).CombinedOutput() //nolint:gosec // arguments of tests
+	path, err := os.Executable()
 	if err != nil {
-		t.Fatalf("building caddy: %v\n%s", err, out)
+		t.Fatal(err)
 	}
+	t.Setenv(ProductVariable, "1")
 	return path
 }
 
