@@ -153,7 +153,7 @@ func newCluster(t *testing.T, program, option string, p *parties) *cluster {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil { // Sentinel has it written anew
 			t.Fatal(err)
 		}
-		c.redis[i].Args = append(slices.Insert(c.redis[i].Args, 1, file), "--appendfsync", "everysec", "--repl-diskless-sync-delay", "0")
+		c.redis[i].Args = append(slices.Insert(c.redis[i].Args, 1, file), "--repl-diskless-sync-delay", "0")
 		c.redis[i].Start(t)
 	}
 	var stores []string

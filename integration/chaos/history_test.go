@@ -1,7 +1,10 @@
 package chaos
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -131,11 +134,33 @@ func (b *book) check(t *testing.T, windows ...window) (illegal []string) {
 		case porcupine.Ok:
 		case porcupine.Illegal:
 			illegal = append(illegal, target)
+			if len(illegal) <= 3 {
+				t.Logf("the history of target %s is illegal; without what is well it is\n%s", target, excerpt(history))
+			}
 		case porcupine.Unknown:
 			t.Errorf("the history of target %s, of %d operations, was not checked within a minute", target, len(history))
 		}
 	}
 	return illegal
+}
+
+// excerpt prints the operations of a history in their order, but of the messages
+// only those that went to what had been replaced. Times are in milliseconds.
+func excerpt(history []porcupine.Operation) string {
+	slices.SortFunc(history, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	var text strings.Builder
+	for _, o := range history {
+		input := o.Input.(operation)
+		if input.kind != sent || late(history, o) {
+			fmt.Fprintf(&text, "%10.1f to %10.1f %-9s key %.6s address %s\n", float64(o.Call)/1e6, float64(o.Return)/1e6, input.kind, input.key, input.address)
+		}
+	}
+	return text.String()
+}
+
+// String is what happened.
+func (k kind) String() string {
+	return [...]string{"", "created", "modified", "removed", "message", "losing", "kept"}[k]
 }
 
 // count returns how many operations of a kind there are.
@@ -155,14 +180,17 @@ func (b *book) count(k kind) (n int) {
 func (b *book) replaced() (n int) {
 	for _, history := range b.targets {
 		for _, m := range history {
-			message := m.Input.(operation)
-			if message.kind == sent && (outdated(history, m, func(o operation) string { return o.key }) ||
-				outdated(history, m, func(o operation) string { return o.address })) {
+			if m.Input.(operation).kind == sent && late(history, m) {
 				n++
 			}
 		}
 	}
 	return n
+}
+
+// late tells whether the key or the address of a message was replaced.
+func late(history []porcupine.Operation, message porcupine.Operation) bool {
+	return outdated(history, message, func(o operation) string { return o.key }) || outdated(history, message, func(o operation) string { return o.address })
 }
 
 // outdated tells whether the member of a message was replaced.
