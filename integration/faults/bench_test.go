@@ -23,11 +23,11 @@ import (
 )
 
 // unit is what the times of the cells are made of: the race detector slows
-// everything down.
+// everything down, the drawing of a letter to a second or two.
 var unit = func() time.Duration {
 	race := debug.BuildSetting{Key: "-race", Value: "true"}
 	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, race) {
-		return time.Second
+		return 3 * time.Second / 2
 	}
 	return time.Second / 2
 }()
@@ -44,7 +44,7 @@ var (
 )
 
 // slack is for a machine that has other things to do.
-const slack = 2 * time.Second
+const slack = 3 * time.Second
 
 const globalText = `{
 	admin off

@@ -16,7 +16,7 @@ func TestQRBudget(t *testing.T) {
 			t.Errorf("%d bytes, size %d: %.0f allocations", tt.bytes, tt.size, got)
 		}
 		got := uint64(math.MaxUint64) // the least of several, as a collection empties the pools
-		for range 5 {
+		for range 20 {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			drawPNG(t, content, o)
