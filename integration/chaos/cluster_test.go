@@ -307,7 +307,7 @@ func buildWith(t testing.TB, overlay string) (path string) {
 	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, race) {
 		args = append(args, "-race")
 	}
-	out, err := exec.CommandContext(t.Context(), "go", append(args, "github.com/oob-dispatch/oob-dispatch/cmd/caddy")...).CombinedOutput() //nolint:gosec // arguments of tests
+	out, err := exec.CommandContext(t.Context(), "go", append(args, "github.com/oob-dispatch/oob-dispatch/cmd/caddy")...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("building caddy: %v\n%s", err, out)
 	}
