@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 // The environment variables that make the tests longer; see docs/books.md.
@@ -27,6 +29,8 @@ func TestBooks(t *testing.T) {
 		if n, err = strconv.Atoi(text); err != nil {
 			t.Fatalf("%s: %v", booksVariable, err)
 		}
+	} else {
+		testservice.Slow(t, "1,200 dispatches, each opened by a phone")
 	}
 	p := start(t)
 	p.fail(n)

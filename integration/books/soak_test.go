@@ -24,6 +24,8 @@ func TestSoak(t *testing.T) {
 			t.Fatalf("%s: %v", soakVariable, err)
 		}
 		pause, idle = 5*time.Second, 600*time.Millisecond
+	} else {
+		testservice.Slow(t, "reloads and dispatches, and the rest after them")
 	}
 	p := start(t)
 	p.fail(int(duration/idle) * callers / 10)

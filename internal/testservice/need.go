@@ -22,11 +22,12 @@ func Lacking(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// Slow skips a test that takes minutes, unless all have to run.
+// Slow skips a test that takes longer than a developer waits, unless all have to
+// run.
 func Slow(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv(allVariable) == "" {
-		t.Skipf("this takes minutes: %s; ./test.sh runs it", why)
+		t.Skipf("this takes long: %s; ./test.sh runs it", why)
 	}
 }
 
