@@ -23,11 +23,11 @@ import (
 )
 
 // unit is what the times of the cells are made of: the race detector slows
-// everything down, the drawing of a letter to a second or two.
+// everything down.
 var unit = func() time.Duration {
 	race := debug.BuildSetting{Key: "-race", Value: "true"}
 	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, race) {
-		return 3 * time.Second / 2
+		return time.Second
 	}
 	return time.Second / 2
 }()
@@ -162,7 +162,7 @@ func (b *bench) write(name string, content []byte) (path string) {
 
 // site is the Caddyfile's.
 func (b *bench) site() string {
-	return fmt.Sprintf(siteText, b.host, deadline, upstreamTimeout, b.path("audit.jsonl"), b.store+b.options, b.upstream, b.transport)
+	return fmt.Sprintf(siteText, b.host, b.deadline(), upstreamTimeout, b.path("audit.jsonl"), b.store+b.options, b.upstream, b.transport)
 }
 
 func (b *bench) url() string { return "http://" + b.host + "/nevisfido" }

@@ -113,7 +113,7 @@ func (b *bench) ca() string {
 func (b *bench) dispatcher(kind, options string) {
 	timeout := attemptTimeout
 	if kind == "letter" { // it takes a while to draw, and a second until a printer's silence means to go on
-		timeout = 2 * attemptTimeout
+		timeout = 3 * attemptTimeout
 	}
 	b.options += fmt.Sprintf("dispatcher out %s {\ntimeout %s\nretries 1\n%s}\n", kind, timeout, options)
 }
