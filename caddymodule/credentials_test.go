@@ -101,6 +101,14 @@ func TestCredentials(t *testing.T) {
 		}
 		a.Body.Close()
 	}
+	// A look that the sidecar takes by itself may fall between the two files of a pair.
+	next := func(wanted string) seenEvent {
+		e := events.next(t)
+		for e.data["dispatcher"] == "push" && e.data["reason"] == "file" && wanted != "file" {
+			e = events.next(t)
+		}
+		return e
+	}
 	nothing, pair := func() {}, func(expired bool) func() { return func() { ends = putPair(t, dir, expired) } }
 	for _, step := range []struct {
 		name          string
@@ -139,7 +147,7 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("%s: failed is %v", step.name, failed)
 		}
 		if step.reason != "" {
-			if e := events.next(t); e.name != "credentials_failed" || e.data["dispatcher"] != "push" || e.data["reason"] != step.reason || len(e.data) != 2 {
+			if e := next(step.reason); e.name != "credentials_failed" || e.data["dispatcher"] != "push" || e.data["reason"] != step.reason || len(e.data) != 2 {
 				t.Errorf("%s: the event is %+v", step.name, e)
 			}
 		}
@@ -149,7 +157,7 @@ func TestCredentials(t *testing.T) {
 	if c := all.Dispatch[0].KeySources["nevisidm"].Credentials; c.Loaded || !strings.Contains(c.Error, "auth") {
 		t.Errorf("the key source has %+v", c)
 	}
-	if e := events.next(t); e.data["dispatcher"] != "key_source:nevisidm" || e.data["reason"] != "file" {
+	if e := next(""); e.data["dispatcher"] != "key_source:nevisidm" || e.data["reason"] != "file" {
 		t.Errorf("the event of the key source is %+v", e)
 	}
 	if gaugeOf(t, registry, "caddy_oob_credentials_failed", "key_source:nevisidm") != 1 {
