@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	_ "github.com/oob-dispatch/oob-dispatch/caddymodule/command"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 var update = flag.Bool("update", false, "write the generated parts of pages again")
@@ -19,22 +20,7 @@ var update = flag.Bool("update", false, "write the generated parts of pages agai
 // says, or writes it. test is the name that -run takes.
 func wantGenerated(t *testing.T, page, test, want string) {
 	t.Helper()
-	marker := "<!-- from here on: go test ./docs -run " + test + " -update -->\n"
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, written, found := strings.Cut(string(text), marker)
-	switch {
-	case !found:
-		t.Fatalf("%s lacks the line %s", page, marker)
-	case *update:
-		if err := os.WriteFile(page, []byte(head+marker+want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	case written != want:
-		t.Errorf("%s is not what the code says: run go test ./docs -run %s -update", page, test)
-	}
+	testservice.WantGenerated(t, page, "go test ./docs -run "+test+" -update", want, *update)
 }
 
 // TestCommandsPage compares commands.md with the commands that are registered:

@@ -3,10 +3,11 @@ package faults
 import (
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 var update = flag.Bool("update", false, "write the generated part of docs/faults.md again")
@@ -23,28 +24,11 @@ var (
 // TestPage compares docs/faults.md with the table, in which every party has each
 // fault, or says why not.
 func TestPage(t *testing.T) {
-	const page, marker = "../../docs/faults.md", "<!-- from here on: go test ./integration/faults -run Page -update -->\n"
-	content, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, written, found := strings.Cut(string(content), marker)
-	if !found {
-		t.Fatalf("%s lacks the line %s", page, marker)
-	}
 	var want strings.Builder
 	for _, party := range allParties {
 		section(t, &want, party)
 	}
-	if *update {
-		if err := os.WriteFile(page, []byte(head+marker+want.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if written != want.String() {
-		t.Errorf("%s is not what the table says: run go test ./integration/faults -run Page -update", page)
-	}
+	testservice.WantGenerated(t, "../../docs/faults.md", "go test ./integration/faults -run Page -update", want.String(), *update)
 }
 
 func section(t *testing.T, b *strings.Builder, name string) {

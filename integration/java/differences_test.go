@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -184,15 +185,6 @@ func (s *section) count(r *row, taken bool) {
 // page compares docs/java.md with what was found.
 func page(t *testing.T, sections []*section) {
 	t.Helper()
-	const page, marker = "../../docs/java.md", "<!-- from here on: go test ./integration/java -update -->\n"
-	content, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, written, found := strings.Cut(string(content), marker)
-	if !found {
-		t.Fatalf("%s lacks the line %s", page, marker)
-	}
 	var want strings.Builder
 	for _, s := range sections {
 		fmt.Fprintf(&want, "\n## %s\n\n%d requests.\n\n| what is odd | requests | acted on | passed | refused, a server takes it | refused, no server takes it |\n| --- | --- | --- | --- | --- | --- |\n", s.name, len(s.rows))
@@ -204,15 +196,7 @@ func page(t *testing.T, sections []*section) {
 		}
 		line(&want, "**all**", all)
 	}
-	if *update {
-		if err := os.WriteFile(page, []byte(head+marker+want.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if written != want.String() {
-		t.Errorf("%s is not what was found: run go test ./integration/java -update", page)
-	}
+	testservice.WantGenerated(t, "../../docs/java.md", "go test ./integration/java -update", want.String(), *update)
 }
 
 func line(b *strings.Builder, kind string, c count) {
