@@ -820,7 +820,7 @@ var properties = []property{
 			inExchange, "TestEveryMembersOutcomeIsOnRecord",
 		},
 		{
-			"internal/exchange/send.go", `e.test = true`, `e.test = false`,
+			"internal/exchange/operator.go", `e.test = true`, `e.test = false`,
 			"an operator's test is on record as a caller's dispatch",
 			inExchange, "TestSend",
 		},
