@@ -58,7 +58,7 @@ func (d *Directory) BeginDevice(ctx context.Context, call DeviceCall) (*Change, 
 	brought := membersOf(p)
 	if !call.Deletes && !call.Body && len(brought) > 0 {
 		c.members = brought
-		if named.DeviceID != call.Device {
+		if !named.mayBeOn(call.Device) {
 			c.refs = nil
 		}
 		c.request = &modification{payload: p, verified: verified}
@@ -84,12 +84,21 @@ type deviceRequest struct {
 	why     string  // the targets are not trusted after it
 }
 
-// concerns tells whether the target is on the device and has the user of the
-// named one, or is the same.
+// concerns tells whether the target is the named one, or is on the device and has
+// its user.
 func (r *deviceRequest) concerns(_ *Directory, current *Target) bool {
-	return current != nil && r.named != nil && current.DeviceID == r.device &&
-		(current.Ref() == r.named.Ref() || current.Username != "" && current.Username == r.named.Username)
+	switch {
+	case current == nil || r.named == nil:
+		return false
+	case current.Ref() == r.named.Ref():
+		return current.mayBeOn(r.device)
+	}
+	return current.DeviceID == r.device && current.Username != "" && current.Username == r.named.Username
 }
+
+// mayBeOn tells whether a target is on a device, as far as is known: a record that
+// was made of a modification has none.
+func (t *Target) mayBeOn(device string) bool { return t.DeviceID == "" || t.DeviceID == device }
 
 func (r *deviceRequest) applyTo(c *Change, ref Ref, current *Target, _ bool) (*Target, []Event) {
 	if r.deletes {

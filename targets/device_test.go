@@ -193,6 +193,36 @@ func TestDevicePayloadForAnotherDevice(t *testing.T) {
 	f.mustHaveSent(t)
 }
 
+// A record that was made of a modification, such as after the store lost what it
+// was told of the registration, does not say which device it is on. What its key
+// signs for the device service concerns it, on whatever device.
+func TestChangeOfADeviceThatIsNotKnown(t *testing.T) {
+	everything := map[string]any{"name": "phone", "target": "address-1", "dispatcher": "fcm", "encryptionKey": string(publicJWK(0)), "signatureKey": string(signingKeys[0].JWK())}
+	for name, test := range map[string]struct {
+		call func(*fixture) targets.DeviceCall
+		want targets.State
+		key  int
+	}{
+		"a key in the payload":     {func(f *fixture) targets.DeviceCall { return f.deviceCall(newKey(2), false) }, targets.Active, 2},
+		"nothing that can be read": {func(f *fixture) targets.DeviceCall { return f.deviceCall(nil, false) }, targets.Stale, 0},
+		"a key that is not known": {func(f *fixture) targets.DeviceCall {
+			return targets.DeviceCall{Device: "device-1", Signature: string(forged(f, newKey(2)))}
+		}, targets.Stale, 0},
+		"a deletion": {func(f *fixture) targets.DeviceCall { return f.deviceCall(nil, true) }, "gone", 0},
+	} {
+		f := newFixture()
+		f.modify(t, f.jws(everything), 204)
+		f.mustState(t, targets.Active)
+		finish(t, must(f.BeginDevice(t.Context(), test.call(f))), 204)
+		if got := f.states(t, "one")["one"]; got != test.want {
+			t.Errorf("%s: the target is %s, want %s", name, got, test.want)
+		}
+		if got, err := f.Find(t.Context(), "one"); err == nil && got.Thumbprint != thumbprint(test.key) {
+			t.Errorf("%s: the key is %s", name, got.Thumbprint)
+		}
+	}
+}
+
 // Without the user's name nobody knows whose the other targets of the device are.
 func TestChangeOfDeviceOfAnUnnamedUser(t *testing.T) {
 	f := newFixture()
