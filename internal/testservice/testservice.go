@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long a server may take to do something.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // FreeAddress returns an address of this machine where nobody listens, with a
 // port below the range from which the system gives ports to others, so that
