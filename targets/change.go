@@ -42,7 +42,7 @@ type Change struct {
 type request interface {
 	// concerns tells whether there is something to remember of a target, nil for
 	// one that is not known.
-	concerns(d *Directory, current *Target) bool
+	concerns(current *Target) bool
 
 	// applyTo is what becomes of a record when nevisFIDO has accepted the
 	// request. It is alone unless other changes overlapped with it.
@@ -104,7 +104,7 @@ func (c *Change) fence(ref Ref, current *Target) (*Target, []Event) {
 	if m, ok := c.request.(*modification); ok && c.source == SourceModify {
 		c.members, c.forged = m.read(current)
 	}
-	c.fenced[ref] = !c.forged && c.request.concerns(c.d, current)
+	c.fenced[ref] = !c.forged && c.request.concerns(current)
 	if !c.fenced[ref] {
 		return current, nil
 	}
@@ -236,7 +236,7 @@ func (c *Change) recordOne(ctx context.Context, ref Ref) error {
 func (c *Change) settle(ref Ref, current *Target) (*Target, []Event) {
 	there, alone := current.unfence(c.id)
 	switch {
-	case c.retried && !there, c.outcome == refused, c.outcome == unanswered && c.forged, !c.request.concerns(c.d, current):
+	case c.retried && !there, c.outcome == refused, c.outcome == unanswered && c.forged, !c.request.concerns(current):
 		return current, nil
 	case c.outcome == unanswered:
 		return c.d.markStale(ref, current, c.members, c.source, whyUnanswered)
@@ -254,7 +254,7 @@ func (c *Change) settleDamaged(ref Ref, current *Target) (*Target, []Event) {
 // deletion is the request to delete a target.
 type deletion struct{}
 
-func (deletion) concerns(_ *Directory, current *Target) bool { return current != nil }
+func (deletion) concerns(current *Target) bool { return current != nil }
 
 func (deletion) applyTo(c *Change, ref Ref, current *Target, _ bool) (*Target, []Event) {
 	return nil, []Event{{Name: EventForgotten, Ref: ref, User: current.user(), Source: c.source}}

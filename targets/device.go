@@ -86,7 +86,7 @@ type deviceRequest struct {
 
 // concerns tells whether the target is on the device and has the user of the
 // named one, or is the same.
-func (r *deviceRequest) concerns(_ *Directory, current *Target) bool {
+func (r *deviceRequest) concerns(current *Target) bool {
 	return current != nil && r.named != nil && current.DeviceID == r.device &&
 		(current.Ref() == r.named.Ref() || current.Username != "" && current.Username == r.named.Username)
 }

@@ -131,7 +131,7 @@ func (d *Directory) keep(ctx context.Context, ref Ref, known, found *Target, sou
 	}
 	var kept *Target
 	err := d.update(ctx, ref, "storing target", func(_ Ref, current *Target) (*Target, []Event) {
-		if kept = current; !equal(current, known, ref) {
+		if kept = current; !Equal(current, known) {
 			return current, nil
 		}
 		kept = &t

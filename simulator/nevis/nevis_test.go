@@ -289,20 +289,3 @@ func TestSealing(t *testing.T) {
 		}
 	}
 }
-
-func TestFaults(t *testing.T) {
-	c := start(t, Options{})
-	c.Script(Result("internalError"), Members(map[string]string{"token": "", "sessionId": "4711"}), ExtraMembers())
-	for i, want := range []func(answered) bool{
-		func(r answered) bool { return r.body == `{"dispatchResult":"internalError"}` },
-		func(r answered) bool { return r.members["token"] == nil && string(r.members["sessionId"]) == "4711" },
-		func(r answered) bool {
-			return r.members["token"] != nil && strings.Contains(r.body, `"x-serial" : 12345678901234567890123,`)
-		},
-		func(r answered) bool { return r.members["token"] != nil },
-	} {
-		if got := c.post(dispatchAuth, linkBody); got.status != http.StatusOK || !want(got) {
-			t.Errorf("fault %d: got %+v", i, got)
-		}
-	}
-}

@@ -12,19 +12,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
-func ringOf(t *testing.T, keys ...byte) *kv.Ring {
-	t.Helper()
-	var secrets [][]byte
-	for _, k := range keys {
-		secrets = append(secrets, bytes.Repeat([]byte{k}, kv.KeySize))
-	}
-	r, err := kv.NewRing(secrets...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // All who share a store get the same key, of which one draws it; whoever only
 // looks draws none.
 func TestHashKeyIsShared(t *testing.T) {
@@ -57,18 +44,18 @@ func TestHashKeyIsShared(t *testing.T) {
 // key. One that cannot be opened is not replaced by another.
 func TestHashKeyIsSealed(t *testing.T) {
 	b := new(kvtest.Backend)
-	key, err := kv.New(b, ringOf(t, 1), 0).HashKey(t.Context())
+	key, err := kv.New(b, kvtest.Ring(t, 1), 0).HashKey(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := kv.New(b, ringOf(t, 2), 0).HashKey(t.Context()); err == nil || got != nil || !strings.Contains(err.Error(), "the hash key in the store cannot be used") {
+	if got, err := kv.New(b, kvtest.Ring(t, 2), 0).HashKey(t.Context()); err == nil || got != nil || !strings.Contains(err.Error(), "the hash key in the store cannot be used") {
 		t.Errorf("%x, %v", got, err)
 	}
 	none := func(e *targets.RecordError) error { return e }
-	if _, err := kv.New(b, ringOf(t, 2, 1), 0).Reseal(t.Context(), none); err != nil {
+	if _, err := kv.New(b, kvtest.Ring(t, 2, 1), 0).Reseal(t.Context(), none); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := kv.New(b, ringOf(t, 2), 0).HashKey(t.Context()); err != nil || !bytes.Equal(got, key) {
+	if got, err := kv.New(b, kvtest.Ring(t, 2), 0).HashKey(t.Context()); err != nil || !bytes.Equal(got, key) {
 		t.Errorf("after resealing: %x, %v", got, err)
 	}
 }

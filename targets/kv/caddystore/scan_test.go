@@ -1,40 +1,14 @@
 package caddystore
 
 import (
-	"bytes"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/certmagic"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
-
-// What a process leaves behind that was killed while it wrote a file is not
-// listed.
-func TestUnfinishedFilesAreNotListed(t *testing.T) {
-	storage := &certmagic.FileStorage{Path: t.TempDir()}
-	s := newStore(storage)
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
-	left := filepath.Join(storage.Path, filepath.FromSlash(place(ref))+".tmp")
-	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	err := s.Each(t.Context(), func(_ *targets.Target, err error) error { n++; return err })
-	if err != nil || n != 1 {
-		t.Errorf("listed %d targets, error %v", n, err)
-	}
-}
 
 // A listing in which a file vanishes is incomplete, and does not say so by
 // any other error than that of a missing folder.
@@ -66,7 +40,7 @@ func TestListingReportsOutage(t *testing.T) {
 	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
 		t.Fatal(err)
 	}
-	storage.setFault(func(int, string, string) error { return down })
+	storage.fail("", down)
 	err := s.Each(t.Context(), func(_ *targets.Target, err error) error {
 		t.Errorf("an outage came as a damaged record: %v", err)
 		return nil
@@ -79,31 +53,6 @@ func TestListingReportsOutage(t *testing.T) {
 	}
 	if err := s.Remove(t.Context(), ref); !errors.Is(err, down) {
 		t.Errorf("Remove returned %v", err)
-	}
-}
-
-func TestSealIsProvisioned(t *testing.T) {
-	dir := t.TempDir()
-	key := filepath.Join(dir, "key")
-	if err := os.WriteFile(key, bytes.Repeat([]byte{1}, kv.KeySize), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	err := caddy.Validate(&caddy.Config{
-		StorageRaw: mustJSON(t, map[string]string{"module": "file_system", "root": dir}),
-		AppsRaw: caddy.ModuleMap{
-			"oob_store_test": mustJSON(t, map[string]any{"store": map[string]any{"type": "caddy", "seal": []string{key}}}),
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ref := targets.Ref{ID: "one"}
-	if err := provisioned.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
-	storage := &certmagic.FileStorage{Path: dir}
-	if _, err := kv.New(newBackend(storage), kvtest.Ring(t, 1), 0).Load(t.Context(), ref); err != nil {
-		t.Errorf("the record is not sealed with the key of the file: %v", err)
 	}
 }
 
@@ -143,8 +92,8 @@ func TestListsOfAFormerRelease(t *testing.T) {
 				t.Fatal(err)
 			}
 			check()
-			if storage.get(list) != nil {
-				t.Error("the list is still there")
+			if left := storage.keys(list); left != nil {
+				t.Errorf("the list is still there: %q", left)
 			}
 			for _, bad := range []string{
 				``, `[`, `{"schema":1,"namespace":"bank","device_id":"device-2","targets":["x"]}`,

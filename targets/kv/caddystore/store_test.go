@@ -68,7 +68,7 @@ func TestOutageIsNeverNotFound(t *testing.T) {
 	down := errors.New("connection refused")
 	storage := newHostileStorage(t)
 	s := newStore(storage)
-	storage.setFault(func(int, string, string) error { return down })
+	storage.fail("", down)
 	ref := targets.Ref{ID: "one"}
 	if _, err := s.Load(t.Context(), ref); !errors.Is(err, down) || errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("Load returned %v", err)
@@ -83,7 +83,7 @@ func TestOutageIsNeverNotFound(t *testing.T) {
 	if !errors.Is(err, down) {
 		t.Errorf("Update returned %v", err)
 	}
-	storage.setFault(func(int, string, string) error { panic("secret detail") })
+	storage.setFault(func(context.Context, string, string) error { panic("secret detail") })
 	if _, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a panic of the storage: Load returned %v", err)
 	}
@@ -97,7 +97,7 @@ func TestSlowStorageTimesOut(t *testing.T) {
 	storage := newHostileStorage(t)
 	s := hasty(storage, time.Millisecond)
 	answer := make(chan struct{})
-	storage.setFault(func(int, string, string) error { <-answer; return nil })
+	storage.setFault(func(context.Context, string, string) error { <-answer; return nil })
 	ref := targets.Ref{ID: "one"}
 	if _, err := s.Load(t.Context(), ref); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Load returned %v, want a timeout", err)
@@ -118,7 +118,7 @@ func TestStuckCallsAreBounded(t *testing.T) {
 	answer := make(chan struct{})
 	t.Cleanup(func() { close(answer) })
 	started := make(chan struct{}, maxCalls)
-	storage.setFault(func(int, string, string) error {
+	storage.setFault(func(context.Context, string, string) error {
 		started <- struct{}{}
 		<-answer
 		return nil
@@ -155,7 +155,7 @@ func TestLateWriteDoesNotOverwrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	writing, goOn := make(chan struct{}), make(chan struct{})
-	storage.setFault(func(_ int, op, _ string) error {
+	storage.setFault(func(_ context.Context, op, _ string) error {
 		if op == "store" {
 			close(writing)
 			<-goOn

@@ -42,7 +42,7 @@ func TestGiveBack(t *testing.T) {
 	mustTake(t, s, -1, a, b)
 	mustTake(t, s, 0, a, b)
 	for _, counts := range [][]targets.Count{nil, {a}, {{Key: "unknown", N: 1, Window: time.Hour}}} {
-		if err := s.GiveBack(t.Context(), counts); err != nil {
+		if err := s.redis.GiveBack(t.Context(), counts); err != nil {
 			t.Error(err)
 		}
 	}

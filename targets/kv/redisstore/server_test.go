@@ -124,6 +124,13 @@ func (s *server) kill() {
 	_ = s.process.Wait()
 }
 
+func (s *server) signal(t testing.TB, sig os.Signal) {
+	t.Helper()
+	if err := s.process.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // do runs a command as administrator.
 func (s *server) do(t testing.TB, args ...any) any {
 	t.Helper()
@@ -160,16 +167,12 @@ type sidecar struct {
 	redis *Store
 }
 
-// TakeAll and GiveBack are those of the counter.
+// TakeAll is that of the counter.
 func (s *sidecar) TakeAll(ctx context.Context, counts []targets.Count) (int, error) {
-	return s.Counter().TakeAll(ctx, counts)
+	return s.redis.TakeAll(ctx, counts)
 }
 
-func (s *sidecar) GiveBack(ctx context.Context, counts []targets.Count) error {
-	return s.Counter().GiveBack(ctx, counts)
-}
-
-// Get and Close are ambiguous.
+// Get would be ambiguous.
 func (s *sidecar) Get(ctx context.Context, id string) ([]byte, error) { return s.Store.Get(ctx, id) }
 
 // sidecars counts them: no two have the same locks.
