@@ -48,7 +48,7 @@ func mustHaveNoLink(t *testing.T, s *sidecar, id string) {
 
 // Redis keeps a link at least until it expires, and never for good.
 func TestLinkLifetime(t *testing.T) {
-	s := open(t, config(common))
+	s := open(t, config(common(t)))
 	for _, lifetime := range []time.Duration{
 		time.Minute + time.Nanosecond, 90 * time.Minute, shortlink.MaxLifetime - time.Minute,
 	} {
@@ -82,7 +82,7 @@ func TestLinkLifetime(t *testing.T) {
 }
 
 func TestForeignValueIsNoLink(t *testing.T) {
-	s := open(t, config(common))
+	s := open(t, config(common(t)))
 	id := newID(time.Now())
 	key := s.redis.KeyPrefix + "claim:" + id
 	for name, write := range map[string]func() error{
@@ -106,7 +106,7 @@ func TestForeignValueIsNoLink(t *testing.T) {
 // A link whose answer is lost on the way may be gone: that is an error, and
 // not a link that never was.
 func TestLostLink(t *testing.T) {
-	loss, c := new(loss), config(common)
+	loss, c := new(loss), config(common(t))
 	c.Addresses = []string{loss.serve(t)}
 	s := open(t, c)
 	id, another := putLink(t, s), putLink(t, s)

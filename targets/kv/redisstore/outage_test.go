@@ -91,12 +91,12 @@ func mustBeUp(t *testing.T, s *sidecar) {
 
 func TestRestart(t *testing.T) {
 	t.Parallel()
-	server := start(t, "--appendonly", "yes", "--appendfsync", "always")
+	server := start(t)
 	s := open(t, config(server))
 	mustBeUp(t, s)
-	server.kill() // as abruptly as can be
+	server.Kill() // as abruptly as can be
 	mustBeDown(t, s, "connection refused")
-	server.launch()
+	server.Start(t)
 	eventually(t, "the end of loading", func() bool {
 		_, err := s.Load(t.Context(), ref)
 		return err == nil // the record is still there
@@ -115,7 +115,7 @@ func TestPause(t *testing.T) {
 			func(s *server) { s.do(t, "CLIENT", "PAUSE", 60_000, "WRITE") },
 			func(s *server) { s.do(t, "CLIENT", "UNPAUSE") }, true,
 		},
-		"nothing": {func(s *server) { s.signal(t, syscall.SIGSTOP) }, func(s *server) { s.signal(t, syscall.SIGCONT) }, false},
+		"nothing": {func(s *server) { s.Signal(t, syscall.SIGSTOP) }, func(s *server) { s.Signal(t, syscall.SIGCONT) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := start(t)
@@ -171,7 +171,7 @@ func TestReplica(t *testing.T) {
 	master, server := start(t), start(t)
 	s := open(t, config(server))
 	mustBeUp(t, s)
-	server.do(t, "REPLICAOF", "127.0.0.1", master.port)
+	server.do(t, "REPLICAOF", "127.0.0.1", master.port())
 	mustNotWrite(t, s, "READONLY")
 	server.do(t, "CONFIG", "SET", "replica-serve-stale-data", "no")
 	server.do(t, "REPLICAOF", "127.0.0.1", freePort(t))
@@ -280,7 +280,7 @@ func TestWhateverRedisRefuses(t *testing.T) {
 func relay(t *testing.T, request func(text string), answer func(request, text string) bool) (url string) {
 	t.Helper()
 	return serve(t, func(conn net.Conn) {
-		server, err := net.Dial("unix", common.addr)
+		server, err := net.Dial("unix", common(t).Address)
 		if err != nil {
 			return
 		}
@@ -320,7 +320,7 @@ func (a *loss) serve(t *testing.T) (url string) {
 // The client asks again when it does not get an answer. What it asked for has
 // happened once.
 func TestLostAnswers(t *testing.T) {
-	loss, c := new(loss), config(common)
+	loss, c := new(loss), config(common(t))
 	c.Addresses = []string{loss.serve(t)}
 	s := open(t, c)
 	record := kvtest.Target(ref)

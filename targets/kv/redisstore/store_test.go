@@ -13,11 +13,11 @@ import (
 )
 
 func TestStoreKeepsTheContract(t *testing.T) {
-	kvtest.Run(t, func(t *testing.T) kv.Backend { return open(t, config(common)).redis })
+	kvtest.Run(t, func(t *testing.T) kv.Backend { return open(t, config(common(t))).redis })
 }
 
 func TestForeignValueIsUnavailable(t *testing.T) {
-	s := open(t, config(common))
+	s := open(t, config(common(t)))
 	ref := targets.Ref{ID: "one"}
 	key := s.redis.Place(recordKey(ref))
 	for name, write := range map[string]error{
@@ -42,7 +42,7 @@ func TestForeignValueIsUnavailable(t *testing.T) {
 // read, and replaced when the store is resealed.
 func TestListsOfAFormerRelease(t *testing.T) {
 	for _, keys := range [][]byte{nil, {1}} {
-		s := sealed(t, config(common), keys...)
+		s := sealed(t, config(common(t)), keys...)
 		r, ref := ring(t, keys...), targets.Ref{Namespace: "bank", ID: "old"}
 		list := s.redis.KeyPrefix + "device:" + targets.Ref{Namespace: "bank", ID: "device-1"}.Hash()
 		record, err := targets.Encode(kvtest.Target(ref), ref)

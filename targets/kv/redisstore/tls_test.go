@@ -39,8 +39,8 @@ func certificate(t *testing.T, dir, name, host string) *httpclient.ClientCert {
 func startTLS(t *testing.T, own, client *httpclient.ClientCert) *server {
 	t.Helper()
 	port := freePort(t)
-	s := start(t, "--tls-port", portText(port), "--tls-cert-file", own.Cert, "--tls-key-file", own.Key, "--tls-ca-cert-file", client.Cert)
-	s.url = "rediss://" + net.JoinHostPort("127.0.0.1", portText(port))
+	s := start(t, "--tls-port", port, "--tls-cert-file", own.Cert, "--tls-key-file", own.Key, "--tls-ca-cert-file", client.Cert)
+	s.url = "rediss://" + net.JoinHostPort("127.0.0.1", port)
 	return s
 }
 
@@ -64,7 +64,7 @@ func TestTLS(t *testing.T) {
 		"no client cert": {redis, byAddress.Cert, func(s *Store) { s.ClientCert = nil }, "redis: "},
 		"foreign cert":   {redis, byAddress.Cert, func(s *Store) { s.ClientCert = foreign }, "redis: "},
 		"plain port": {redis, byAddress.Cert, func(s *Store) {
-			s.Addresses, s.Timeout = []string{"rediss://" + redis.addr}, caddy.Duration(50*time.Millisecond)
+			s.Addresses, s.Timeout = []string{"rediss://" + redis.Address}, caddy.Duration(50*time.Millisecond)
 		}, "redis: "},
 	} {
 		t.Run(name, func(t *testing.T) {
