@@ -85,7 +85,7 @@ func TestProvision(t *testing.T) {
 				}
 			}
 			ref := targets.Ref{ID: "one"}
-			if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
+			if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := os.Stat(filepath.Join(dir, test.used, filepath.FromSlash(place(ref)))); err != nil {
@@ -106,7 +106,7 @@ func TestSealIsProvisioned(t *testing.T) {
 		t.Fatal(err)
 	}
 	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
+	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
 		t.Fatal(err)
 	}
 	storage := &certmagic.FileStorage{Path: dir}

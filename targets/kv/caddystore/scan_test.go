@@ -17,7 +17,7 @@ func TestListingIsComplete(t *testing.T) {
 	storage.mayList, storage.vanish = true, 3
 	s := newStore(storage)
 	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
+	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
 		t.Fatal(err)
 	}
 	n := 0
@@ -37,7 +37,7 @@ func TestListingReportsOutage(t *testing.T) {
 	storage.mayList = true
 	s := newStore(storage)
 	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
+	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
 		t.Fatal(err)
 	}
 	storage.fail("", down)
@@ -76,7 +76,7 @@ func TestListsOfAFormerRelease(t *testing.T) {
 						t.Fatal(err)
 					}
 					storage.put(place(ref), ring.Seal(record, place(ref)))
-				} else if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
+				} else if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -102,7 +102,7 @@ func TestSlowStorageTimesOut(t *testing.T) {
 	if _, err := s.Load(t.Context(), ref); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Load returned %v, want a timeout", err)
 	}
-	if err := s.Update(t.Context(), ref, to(nil)); !errors.Is(err, context.DeadlineExceeded) {
+	if err := s.Update(t.Context(), ref, kvtest.To(nil)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Update returned %v, want a timeout", err)
 	}
 	close(answer)
@@ -151,7 +151,7 @@ func TestLateWriteDoesNotOverwrite(t *testing.T) {
 	storage := newHostileStorage(t)
 	s := newStore(storage)
 	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
+	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
 		t.Fatal(err)
 	}
 	writing, goOn := make(chan struct{}), make(chan struct{})
@@ -189,10 +189,6 @@ func TestLateWriteDoesNotOverwrite(t *testing.T) {
 	}
 }
 
-func to(next *targets.Target) targets.Edit {
-	return func(*targets.Target) (*targets.Target, error) { return next, nil }
-}
-
 func rename(name string) targets.Edit {
 	return func(current *targets.Target) (*targets.Target, error) {
 		current.Name = name
@@ -208,7 +204,7 @@ func TestVolumeThatIsNotMounted(t *testing.T) {
 	round.Add(1)
 	s := newStore(&certmagic.FileStorage{Path: mounted})
 	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
+	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(mounted, away); err != nil {
@@ -218,7 +214,7 @@ func TestVolumeThatIsNotMounted(t *testing.T) {
 		t.Errorf("Load gave error %v", err)
 	}
 	for name, next := range map[string]*targets.Target{"changed": kvtest.Target(ref), "deleted": nil} {
-		if err := s.Update(t.Context(), ref, to(next)); err == nil {
+		if err := s.Update(t.Context(), ref, kvtest.To(next)); err == nil {
 			t.Errorf("the target was %s", name)
 		}
 	}

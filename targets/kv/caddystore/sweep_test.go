@@ -12,6 +12,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 type linkStore struct {
@@ -30,14 +31,9 @@ func newLinkStore(storage *hostileStorage, swept bool) *linkStore {
 	return &linkStore{kv.New(b, nil, time.Minute), b, storage}
 }
 
-func newID(expires time.Time) string {
-	id, _ := shortlink.ID("test", shortlink.NewHandle(expires))
-	return id
-}
-
 func putLink(t *testing.T, s *linkStore, expires time.Time) (id string) {
 	t.Helper()
-	id = newID(expires)
+	id = kvtest.LinkID(expires)
 	if err := s.Put(t.Context(), id, []byte("content"), expires); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +55,7 @@ func TestOutageIsNeverAMissingLink(t *testing.T) {
 	}
 	s := newLinkStore(newHostileStorage(t), true)
 	s.storage.fail("store", down)
-	if err := s.Put(t.Context(), newID(time.Now()), []byte("x"), time.Now()); !errors.Is(err, down) {
+	if err := s.Put(t.Context(), kvtest.LinkID(time.Now()), []byte("x"), time.Now()); !errors.Is(err, down) {
 		t.Errorf("Put returned %v", err)
 	}
 }

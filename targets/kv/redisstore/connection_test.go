@@ -341,7 +341,7 @@ func mustBeOneStore(t *testing.T, sidecars []*sidecar) {
 	mustBeUp(t, sidecars[0])
 	record := kvtest.Target(ref)
 	record.Modified = 0
-	if err := sidecars[0].Update(t.Context(), ref, to(record)); err != nil {
+	if err := sidecars[0].Update(t.Context(), ref, kvtest.To(record)); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup

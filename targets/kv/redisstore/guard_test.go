@@ -191,7 +191,7 @@ func TestReplicas(t *testing.T) {
 	c := config(master)
 	c.Replicas, c.ReplicasTimeout = 1, caddy.Duration(300*time.Millisecond)
 	s := open(t, c)
-	mustFail(t, "Update", s.Update(t.Context(), ref, to(kvtest.Target(ref))), "replicas of redis")
+	mustFail(t, "Update", s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))), "replicas of redis")
 	replica.do(t, "REPLICAOF", "127.0.0.1", master.port())
 	eventually(t, "the replication", func() bool {
 		return strings.Contains(fmt.Sprint(replica.do(t, "INFO", "replication")), "master_link_status:up")

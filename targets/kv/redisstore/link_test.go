@@ -9,19 +9,15 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 const linked = "the content of a short link"
 
-func newID(expires time.Time) string {
-	id, _ := shortlink.ID("test", shortlink.NewHandle(expires))
-	return id
-}
-
 func putLink(t *testing.T, s *sidecar) (id string) {
 	t.Helper()
 	expires := time.Now().Add(time.Hour)
-	id = newID(expires)
+	id = kvtest.LinkID(expires)
 	if err := s.Put(t.Context(), id, []byte(linked), expires); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +49,7 @@ func TestLinkLifetime(t *testing.T) {
 		time.Minute + time.Nanosecond, 90 * time.Minute, shortlink.MaxLifetime - time.Minute,
 	} {
 		expires := time.Now().Add(lifetime)
-		id := newID(expires)
+		id := kvtest.LinkID(expires)
 		if err := s.Put(t.Context(), id, []byte(linked), expires); err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +59,7 @@ func TestLinkLifetime(t *testing.T) {
 		}
 	}
 	for _, lifetime := range []time.Duration{0, -time.Hour, math.MinInt64} {
-		id := newID(time.Now())
+		id := kvtest.LinkID(time.Now())
 		if err := s.Put(t.Context(), id, []byte(linked), time.Now().Add(lifetime)); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +69,7 @@ func TestLinkLifetime(t *testing.T) {
 		})
 	}
 	for _, lifetime := range []time.Duration{shortlink.MaxLifetime + time.Hour, math.MaxInt64} {
-		id := newID(time.Now())
+		id := kvtest.LinkID(time.Now())
 		if err := s.Put(t.Context(), id, []byte(linked), time.Now().Add(lifetime)); err == nil {
 			t.Errorf("a link may live for %s", lifetime)
 		}
@@ -83,7 +79,7 @@ func TestLinkLifetime(t *testing.T) {
 
 func TestForeignValueIsNoLink(t *testing.T) {
 	s := open(t, config(common(t)))
-	id := newID(time.Now())
+	id := kvtest.LinkID(time.Now())
 	key := s.redis.KeyPrefix + "claim:" + id
 	for name, write := range map[string]func() error{
 		"a list": func() error { return s.shared.RPush(t.Context(), key, "x").Err() },

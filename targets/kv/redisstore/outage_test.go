@@ -42,7 +42,7 @@ func mustNotRead(t *testing.T, s *sidecar, because string) {
 	_, loadErr := s.Load(t.Context(), ref)
 	_, unknownErr := s.Load(t.Context(), nobody)
 	_, deviceErr := s.OfDevice(t.Context(), "bank", "device-1", "jeff")
-	_, getErr := s.Get(t.Context(), newID(time.Now()))
+	_, getErr := s.Get(t.Context(), kvtest.LinkID(time.Now()))
 	for op, err := range map[string]error{"Load": loadErr, "Load of nobody": unknownErr, "OfDevice": deviceErr, "Get": getErr} {
 		mustFail(t, op, err, because)
 	}
@@ -50,10 +50,10 @@ func mustNotRead(t *testing.T, s *sidecar, because string) {
 
 func mustNotWrite(t *testing.T, s *sidecar, because string) {
 	t.Helper()
-	updateErr := s.Update(t.Context(), nobody, to(kvtest.Target(nobody)))
+	updateErr := s.Update(t.Context(), nobody, kvtest.To(kvtest.Target(nobody)))
 	reached, countErr := s.TakeAll(t.Context(), []targets.Count{{Key: "another", N: 1, Window: time.Hour}})
-	putErr := s.Put(t.Context(), newID(time.Now()), []byte("content"), time.Now().Add(time.Hour))
-	content, takeErr := s.Take(t.Context(), newID(time.Now()))
+	putErr := s.Put(t.Context(), kvtest.LinkID(time.Now()), []byte("content"), time.Now().Add(time.Hour))
+	content, takeErr := s.Take(t.Context(), kvtest.LinkID(time.Now()))
 	for op, err := range map[string]error{"Update": updateErr, "TakeAll": countErr, "Put": putErr, "Take": takeErr} {
 		mustFail(t, op, err, because)
 	}
@@ -71,7 +71,7 @@ func mustFail(t *testing.T, op string, err error, because string) {
 
 func mustBeUp(t *testing.T, s *sidecar) {
 	t.Helper()
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
+	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.Load(t.Context(), ref); err != nil {
@@ -152,9 +152,9 @@ func operations(s *sidecar) map[string]func() error {
 		"Update":   func() error { return s.Update(ctx, ref, increment) },
 		"OfDevice": func() error { _, err := s.OfDevice(ctx, "bank", "device-1", "jeff"); return err },
 		"TakeAll":  func() error { _, err := s.TakeAll(ctx, []targets.Count{limit}); return err },
-		"Put":      func() error { return s.Put(ctx, newID(time.Now()), nil, time.Now()) },
-		"Get":      func() error { _, err := s.Get(ctx, newID(time.Now())); return found(err) },
-		"Take":     func() error { _, err := s.Take(ctx, newID(time.Now())); return found(err) },
+		"Put":      func() error { return s.Put(ctx, kvtest.LinkID(time.Now()), nil, time.Now()) },
+		"Get":      func() error { _, err := s.Get(ctx, kvtest.LinkID(time.Now())); return found(err) },
+		"Take":     func() error { _, err := s.Take(ctx, kvtest.LinkID(time.Now())); return found(err) },
 	}
 }
 
@@ -186,7 +186,7 @@ func TestOutOfMemory(t *testing.T) {
 	s := open(t, config(server))
 	mustBeUp(t, s)
 	server.do(t, "CONFIG", "SET", "maxmemory", "1")
-	mustFail(t, "Update", s.Update(t.Context(), nobody, to(kvtest.Target(nobody))), "OOM")
+	mustFail(t, "Update", s.Update(t.Context(), nobody, kvtest.To(kvtest.Target(nobody))), "OOM")
 	another := targets.Count{Key: "another", N: 1, Window: time.Hour}
 	mustTake(t, s, -1, another) // it has room for counters, or it would fail
 	mustTake(t, s, 0, another)
@@ -325,7 +325,7 @@ func TestLostAnswers(t *testing.T) {
 	s := open(t, c)
 	record := kvtest.Target(ref)
 	record.Modified = 0
-	if err := s.Update(t.Context(), ref, to(record)); err != nil {
+	if err := s.Update(t.Context(), ref, kvtest.To(record)); err != nil {
 		t.Fatal(err)
 	}
 	many := targets.Count{Key: "many", N: 100, Window: time.Hour}

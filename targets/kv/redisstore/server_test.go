@@ -173,10 +173,6 @@ func ring(t testing.TB, keys ...byte) *kv.Ring {
 
 func recordKey(ref targets.Ref) kv.Key { return kv.Key{Kind: kv.Records, Name: ref.Hash()} }
 
-func to(next *targets.Target) targets.Edit {
-	return func(*targets.Target) (*targets.Target, error) { return next, nil }
-}
-
 func increment(current *targets.Target) (*targets.Target, error) {
 	if current == nil {
 		return nil, nil
@@ -194,7 +190,7 @@ func eventually(t testing.TB, what string, done func() bool) {
 func fill(t testing.TB, s *sidecar, refs []targets.Ref) {
 	t.Helper()
 	for _, ref := range refs {
-		if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
+		if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -32,7 +32,7 @@ func TestForeignValueIsUnavailable(t *testing.T) {
 		if _, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) {
 			t.Errorf("%s: Load returned %v", name, err)
 		}
-		if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err == nil {
+		if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err == nil {
 			t.Errorf("%s: overwritten", name)
 		}
 	}
