@@ -132,6 +132,7 @@ func TestProvisionRefuses(t *testing.T) {
 		"without TLS":                    {Addresses: ok, CA: "/ca"},
 		"ca: there is no file":           {Addresses: tls, CA: filepath.Join(dir, "ca")},
 		"client_cert (certificate): the": {Addresses: tls, ClientCert: &httpclient.ClientCert{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key")}},
+		"client_cert (key): it holds":    {Addresses: tls, ClientCert: &httpclient.ClientCert{Cert: "/cert", Key: "{env.OOB_UNSET}"}},
 		"seal: there is no file":         {Addresses: ok, Options: kv.Options{Keys: []string{filepath.Join(dir, "key")}}},
 	} {
 		s, err := provision(t, c)
