@@ -2,7 +2,6 @@ package caddystore
 
 import (
 	"errors"
-	"slices"
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -56,54 +55,19 @@ func TestListingReportsOutage(t *testing.T) {
 	}
 }
 
-// Lists of the release before this one, which did not tell users apart, are
-// read, and replaced when the store is resealed.
 func TestListsOfAFormerRelease(t *testing.T) {
 	for name, ring := range map[string]*kv.Ring{"plain": nil, "sealed": kvtest.Ring(t, 1)} {
 		t.Run(name, func(t *testing.T) {
 			storage := newHostileStorage(t)
 			storage.mayList = true
-			s := kv.New(newBackend(storage), ring, 0)
 			device := targets.Ref{Namespace: "bank", ID: "device-1"}.Hash()
-			list := "oob/devices/" + device[:2] + "/" + device[2:]
+			list := formerFolder + "/" + device[:2] + "/" + device[2:]
 			put := func(text string) { storage.put(list, ring.Seal([]byte(text), list)) }
-			put(`{"schema":1,"namespace":"bank","device_id":"device-1","targets":["old"]}`)
-			for _, id := range []string{"old", "new"} {
-				ref := targets.Ref{Namespace: "bank", ID: id}
-				if id == "old" {
-					record, err := targets.Encode(kvtest.Target(ref), ref)
-					if err != nil {
-						t.Fatal(err)
-					}
-					storage.put(place(ref), ring.Seal(record, place(ref)))
-				} else if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
-					t.Fatal(err)
-				}
-			}
-			check := func() {
-				t.Helper()
-				ids, err := s.OfDevice(t.Context(), "bank", "device-1", "jeff")
-				if err != nil || !slices.Equal(ids, []string{"new", "old"}) {
-					t.Errorf("the device has %q, error %v", ids, err)
-				}
-			}
-			check()
-			if _, err := s.Reseal(t.Context(), func(e *targets.RecordError) error { return e }); err != nil {
-				t.Fatal(err)
-			}
-			check()
-			if left := storage.keys(list); left != nil {
-				t.Errorf("the list is still there: %q", left)
-			}
-			for _, bad := range []string{
-				``, `[`, `{"schema":1,"namespace":"bank","device_id":"device-2","targets":["x"]}`,
-				`{"schema":1,"device_id":"device-1","targets":["x"]}`, `{"schema":2,"namespace":"bank","device_id":"device-1","targets":["x"]}`,
-			} {
-				put(bad)
-				if ids, err := s.OfDevice(t.Context(), "bank", "device-1", "jeff"); err == nil {
-					t.Errorf("%s: the device has %q", bad, ids)
-				}
-			}
+			kvtest.Former(t, newBackend(storage), ring, kvtest.FormerList{
+				Put:  func() { put(`{"schema":1,"namespace":"bank","device_id":"device-1","targets":["old"]}`) },
+				Bad:  func() { put(`{"schema":1,"namespace":"bank","device_id":"device-2","targets":["x"]}`) },
+				Left: func() bool { return storage.keys(list) != nil },
+			})
 		})
 	}
 }

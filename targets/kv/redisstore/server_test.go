@@ -140,9 +140,7 @@ func (s *sidecar) Get(ctx context.Context, id string) ([]byte, error) { return s
 var sidecars atomic.Int64
 
 // open makes a sidecar.
-func open(t testing.TB, s *Store) *sidecar { return sealed(t, s) }
-
-func sealed(t testing.TB, s *Store, keys ...byte) *sidecar {
+func open(t testing.TB, s *Store) *sidecar {
 	t.Helper()
 	testservice.Need(t, "redis-server")
 	fresh, logger := *s, slog.New(slog.DiscardHandler)
@@ -160,15 +158,7 @@ func sealed(t testing.TB, s *Store, keys ...byte) *sidecar {
 			t.Error(err)
 		}
 	})
-	return &sidecar{kv.New(&fresh, ring(t, keys...), time.Duration(s.Timeout)), fresh.shared, &fresh}
-}
-
-func ring(t testing.TB, keys ...byte) *kv.Ring {
-	t.Helper()
-	if len(keys) == 0 {
-		return nil
-	}
-	return kvtest.Ring(t, keys...)
+	return &sidecar{kv.New(&fresh, nil, time.Duration(s.Timeout)), fresh.shared, &fresh}
 }
 
 func recordKey(ref targets.Ref) kv.Key { return kv.Key{Kind: kv.Records, Name: ref.Hash()} }
