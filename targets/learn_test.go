@@ -68,6 +68,7 @@ func TestPrivateJWKNeverStored(t *testing.T) {
 func TestKeyChangeAudited(t *testing.T) {
 	f := learned(t)
 	f.modify(t, f.jws(map[string]any{"name": "renamed"}), 204)
+	f.expire(t)
 	f.events = nil
 	desc := &nevisfido.TargetDescription{EncryptionKey: publicJWK(1)}
 	if err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceRegistration); err != nil {
@@ -78,7 +79,7 @@ func TestKeyChangeAudited(t *testing.T) {
 	}
 	f.mustHaveSent(t, "learned", "key_changed")
 	got := f.mustState(t, targets.Active)
-	if got.Thumbprint != thumbprint(1) || got.SignatureKey != nil || got.Name != "" || got.Address != "" || got.Modified != 0 {
+	if got.Thumbprint != thumbprint(1) || got.SignatureKey != nil || got.Name != "" || got.Address != "" || got.Modified != 0 || got.Expired != "" {
 		t.Errorf("something of the old target is left: %+v", got)
 	}
 	if strings.Contains(string(f.store.Dump()), thumbprint(0)) {

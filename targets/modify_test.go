@@ -156,7 +156,6 @@ func TestUnknownTarget(t *testing.T) {
 	}
 }
 
-// A key source that may hold the old key must not bring it in later.
 // Two changes of a target that the store does not know overlap: whichever members
 // they bring, what the first to be recorded brought is not sure before the other
 // one has ended.
@@ -180,6 +179,7 @@ func TestChangesOfAnUnknownTargetOverlap(t *testing.T) {
 	f.mustHaveSent(t)
 }
 
+// A key source that may hold the old key must not bring it in later.
 func TestUnknownTargetWithOldSource(t *testing.T) {
 	for _, test := range []struct {
 		members map[string]any
