@@ -84,10 +84,7 @@ func TestProvision(t *testing.T) {
 					t.Errorf("provisioning touched the storage in folder %s: %v", folder, err)
 				}
 			}
-			ref := targets.Ref{ID: "one"}
-			if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
-				t.Fatal(err)
-			}
+			ref := putOne(t, s)
 			if _, err := os.Stat(filepath.Join(dir, test.used, filepath.FromSlash(place(ref)))); err != nil {
 				t.Errorf("the record is not where it should be: %v", err)
 			}
@@ -105,10 +102,7 @@ func TestSealIsProvisioned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
+	ref := putOne(t, s)
 	storage := &certmagic.FileStorage{Path: dir}
 	if _, err := kv.New(newBackend(storage), kvtest.Ring(t, 1), 0).Load(t.Context(), ref); err != nil {
 		t.Errorf("the record is not sealed with the key of the file: %v", err)

@@ -15,10 +15,7 @@ func TestListingIsComplete(t *testing.T) {
 	storage := newHostileStorage(t)
 	storage.mayList, storage.vanish = true, 3
 	s := newStore(storage)
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
+	putOne(t, s)
 	n := 0
 	err := s.Each(t.Context(), func(*targets.Target, error) error { n++; return nil })
 	if err != nil || n != 1 || storage.vanish != 0 {
@@ -35,10 +32,7 @@ func TestListingReportsOutage(t *testing.T) {
 	storage := newHostileStorage(t)
 	storage.mayList = true
 	s := newStore(storage)
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
+	ref := putOne(t, s)
 	storage.fail("", down)
 	err := s.Each(t.Context(), func(_ *targets.Target, err error) error {
 		t.Errorf("an outage came as a damaged record: %v", err)

@@ -43,6 +43,16 @@ func place(ref targets.Ref) string {
 	return new(Store).Place(kv.Key{Kind: kv.Records, Name: ref.Hash()})
 }
 
+// putOne stores the target "one".
+func putOne(t *testing.T, s *kv.Store) targets.Ref {
+	t.Helper()
+	ref := targets.Ref{ID: "one"}
+	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
 func TestStoreKeepsTheContract(t *testing.T) {
 	for name, storage := range map[string]func(t *testing.T) certmagic.Storage{
 		"hostile": func(t *testing.T) certmagic.Storage {
@@ -150,10 +160,7 @@ func TestStuckCallsAreBounded(t *testing.T) {
 func TestLateWriteDoesNotOverwrite(t *testing.T) {
 	storage := newHostileStorage(t)
 	s := newStore(storage)
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
+	ref := putOne(t, s)
 	writing, goOn := make(chan struct{}), make(chan struct{})
 	storage.setFault(func(_ context.Context, op, _ string) error {
 		if op == "store" {
@@ -203,10 +210,7 @@ func TestVolumeThatIsNotMounted(t *testing.T) {
 	mounted, away := filepath.Join(dir, "storage"), filepath.Join(dir, "away")
 	round.Add(1)
 	s := newStore(&certmagic.FileStorage{Path: mounted})
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
+	ref := putOne(t, s)
 	if err := os.Rename(mounted, away); err != nil {
 		t.Fatal(err)
 	}
