@@ -81,7 +81,7 @@ func (d *Directory) newChange(source string, asked request, refs ...Ref) *Change
 
 func (c *Change) begin(ctx context.Context) error {
 	for _, ref := range c.refs { // in order, so that no two wait for each other
-		unlock, err := c.d.pending().changing.Lock(ctx, ref.Hash())
+		unlock, err := c.d.Unsynced.changing.Lock(ctx, ref.Hash())
 		if err != nil {
 			c.unlock()
 			return fmt.Errorf("%w: waiting for another change of the target: %w", ErrUnavailable, err)
@@ -132,7 +132,7 @@ func (c *Change) takeBack(ctx context.Context) {
 	back := *c // which may go on, Unrecorded
 	back.outcome, back.takenBack, back.until = refused, true, c.d.now().Add(unsentTime)
 	_ = back.record(ctx)
-	c.d.pending().retry(&back)
+	c.d.Unsynced.retry(&back)
 }
 
 func (c *Change) unlock() {
@@ -164,7 +164,7 @@ func (c *Change) Finish(ctx context.Context, status int) error {
 	if c.unrecorded {
 		for _, ref := range c.refs {
 			if c.outcome != refused {
-				c.d.pending().keepChange(ref, c.source)
+				c.d.Unsynced.keepChange(ref, c.source)
 			}
 		}
 		return nil
@@ -172,7 +172,7 @@ func (c *Change) Finish(ctx context.Context, status int) error {
 	err := c.record(ctx)
 	if err != nil {
 		c.until = c.d.now().Add(fenceTime)
-		c.d.pending().retry(c)
+		c.d.Unsynced.retry(c)
 	}
 	return err
 }
@@ -226,7 +226,7 @@ func (c *Change) recordOne(ctx context.Context, ref Ref) error {
 		err = c.d.overwrite(ctx, ref, doing, c.source, c.settleDamaged)
 	}
 	if err != nil && c.outcome == accepted && !c.fenced[ref] {
-		c.d.pending().keepChange(ref, c.source)
+		c.d.Unsynced.keepChange(ref, c.source)
 	}
 	return err
 }

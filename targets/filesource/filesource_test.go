@@ -383,7 +383,7 @@ func TestMemoryIsSmall(t *testing.T) {
 func TestDirectory(t *testing.T) {
 	s, _, _ := newSource(t, line(target("one")))
 	d := &targets.Directory{
-		Store: new(kvtest.Memory), Namespace: "bank",
+		Store: new(kvtest.Memory), Namespace: "bank", Unsynced: new(targets.Unsynced),
 		Sources: []targets.NamedSource{{Name: "file", KeySource: s}},
 	}
 	found, err := d.Find(t.Context(), "one")

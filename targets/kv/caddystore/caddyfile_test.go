@@ -104,7 +104,7 @@ func TestSealIsProvisioned(t *testing.T) {
 	}
 	ref := putOne(t, s)
 	storage := &certmagic.FileStorage{Path: dir}
-	if _, err := kv.New(newBackend(storage), kvtest.Ring(t, 1), 0).Load(t.Context(), ref); err != nil {
+	if _, err := kv.New(newBackend(storage), kvtest.Ring(t, 1), kv.DefaultTimeout).Load(t.Context(), ref); err != nil {
 		t.Errorf("the record is not sealed with the key of the file: %v", err)
 	}
 }
