@@ -35,7 +35,7 @@ func BenchmarkStore(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			config, size := open(b)
-			d := &targets.Directory{Store: openStore(b, config)}
+			d := &targets.Directory{Store: openStore(b, config), Unsynced: new(targets.Unsynced)}
 			fill(b, d)
 			b.Run("find", func(b *testing.B) {
 				for b.Loop() {

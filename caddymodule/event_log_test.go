@@ -23,7 +23,7 @@ func TestLogOfARefusedKey(t *testing.T) {
 	}
 	var logged bytes.Buffer
 	o := &observer{metrics: m, emit: nowhere, keyChanged: func(targets.Event) {}, log: slog.New(slog.NewTextHandler(&logged, nil))}
-	directory := &targets.Directory{Store: kv.New(new(kvtest.Backend), nil, 0), Events: o.target}
+	directory := &targets.Directory{Store: kv.New(new(kvtest.Backend), nil, kv.DefaultTimeout), Unsynced: new(targets.Unsynced), Events: o.target}
 	desc := &nevisfido.TargetDescription{EncryptionKey: []byte(`{"kty":"RSA","n":"c2VjcmV0","e":"AQAB"}`)}
 	if err := directory.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate); err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ type Change struct {
 type request interface {
 	// concerns tells whether there is something to remember of a target, nil for
 	// one that is not known.
-	concerns(d *Directory, current *Target) bool
+	concerns(current *Target) bool
 
 	// applyTo is what becomes of a record when nevisFIDO has accepted the
 	// request. It is alone unless other changes overlapped with it.
@@ -81,7 +81,7 @@ func (d *Directory) newChange(source string, asked request, refs ...Ref) *Change
 
 func (c *Change) begin(ctx context.Context) error {
 	for _, ref := range c.refs { // in order, so that no two wait for each other
-		unlock, err := c.d.pending().changing.Lock(ctx, ref.Hash())
+		unlock, err := c.d.Unsynced.changing.Lock(ctx, ref.Hash())
 		if err != nil {
 			c.unlock()
 			return fmt.Errorf("%w: waiting for another change of the target: %w", ErrUnavailable, err)
@@ -104,7 +104,7 @@ func (c *Change) fence(ref Ref, current *Target) (*Target, []Event) {
 	if m, ok := c.request.(*modification); ok && c.source == SourceModify {
 		c.members, c.forged = m.read(current)
 	}
-	c.fenced[ref] = !c.forged && c.request.concerns(c.d, current)
+	c.fenced[ref] = !c.forged && c.request.concerns(current)
 	if !c.fenced[ref] {
 		return current, nil
 	}
@@ -132,7 +132,7 @@ func (c *Change) takeBack(ctx context.Context) {
 	back := *c // which may go on, Unrecorded
 	back.outcome, back.takenBack, back.until = refused, true, c.d.now().Add(unsentTime)
 	_ = back.record(ctx)
-	c.d.pending().retry(&back)
+	c.d.Unsynced.retry(&back)
 }
 
 func (c *Change) unlock() {
@@ -164,7 +164,7 @@ func (c *Change) Finish(ctx context.Context, status int) error {
 	if c.unrecorded {
 		for _, ref := range c.refs {
 			if c.outcome != refused {
-				c.d.pending().keepChange(ref, c.source)
+				c.d.Unsynced.keepChange(ref, c.source)
 			}
 		}
 		return nil
@@ -172,7 +172,7 @@ func (c *Change) Finish(ctx context.Context, status int) error {
 	err := c.record(ctx)
 	if err != nil {
 		c.until = c.d.now().Add(fenceTime)
-		c.d.pending().retry(c)
+		c.d.Unsynced.retry(c)
 	}
 	return err
 }
@@ -226,7 +226,7 @@ func (c *Change) recordOne(ctx context.Context, ref Ref) error {
 		err = c.d.overwrite(ctx, ref, doing, c.source, c.settleDamaged)
 	}
 	if err != nil && c.outcome == accepted && !c.fenced[ref] {
-		c.d.pending().keepChange(ref, c.source)
+		c.d.Unsynced.keepChange(ref, c.source)
 	}
 	return err
 }
@@ -236,7 +236,7 @@ func (c *Change) recordOne(ctx context.Context, ref Ref) error {
 func (c *Change) settle(ref Ref, current *Target) (*Target, []Event) {
 	there, alone := current.unfence(c.id)
 	switch {
-	case c.retried && !there, c.outcome == refused, c.outcome == unanswered && c.forged, !c.request.concerns(c.d, current):
+	case c.retried && !there, c.outcome == refused, c.outcome == unanswered && c.forged, !c.request.concerns(current):
 		return current, nil
 	case c.outcome == unanswered:
 		return c.d.markStale(ref, current, c.members, c.source, whyUnanswered)
@@ -254,7 +254,7 @@ func (c *Change) settleDamaged(ref Ref, current *Target) (*Target, []Event) {
 // deletion is the request to delete a target.
 type deletion struct{}
 
-func (deletion) concerns(_ *Directory, current *Target) bool { return current != nil }
+func (deletion) concerns(current *Target) bool { return current != nil }
 
 func (deletion) applyTo(c *Change, ref Ref, current *Target, _ bool) (*Target, []Event) {
 	return nil, []Event{{Name: EventForgotten, Ref: ref, User: current.user(), Source: c.source}}

@@ -193,12 +193,12 @@ func (t *Target) check(ref Ref) error {
 	return nil
 }
 
-// equal tells whether two records, nil for none, are the same.
-func equal(a, b *Target, ref Ref) bool {
+// Equal tells whether two records, nil for none, are the same.
+func Equal(a, b *Target) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	textA, errA := Encode(a, ref)
-	textB, errB := Encode(b, ref)
+	textA, errA := Encode(a, a.Ref())
+	textB, errB := Encode(b, b.Ref())
 	return errA == nil && errB == nil && bytes.Equal(textA, textB)
 }

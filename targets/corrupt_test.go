@@ -24,20 +24,16 @@ func (f *fixture) rewrite(t *testing.T, old, text string) {
 
 // A record that cannot be read ends with what nevisFIDO says next of the target.
 func TestDamagedRecordIsHealed(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.rewrite(t, `"id":`, `"ID":`)
 	if _, err := f.Find(t.Context(), "one"); !errors.Is(err, targets.ErrUnavailable) || !strings.Contains(err.Error(), one.Hash()) {
 		t.Errorf("Find gave error %v, want ErrUnavailable with the record's hash", err)
 	}
-	desc := &nevisfido.TargetDescription{EncryptionKey: publicJWK(1)}
-	if err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate); err != nil {
+	if err := f.create(t, nevisfido.TargetDescription{EncryptionKey: publicJWK(1)}); err != nil {
 		t.Fatal(err)
 	}
 	f.mustHaveSent(t, "dropped damaged", "learned")
-	if got := f.mustState(t, targets.Active); got.Thumbprint != thumbprint(1) {
-		t.Errorf("learned %+v", got)
-	}
+	f.mustHaveKey(t, targets.Active, 1)
 
 	f.rewrite(t, `"id":`, `"ID":`)
 	if err := f.Invalidate(t.Context(), "one", targets.SourceCreate); err != nil {
@@ -48,8 +44,7 @@ func TestDamagedRecordIsHealed(t *testing.T) {
 
 func TestDamagedRecordIsDeleted(t *testing.T) {
 	for status, gone := range map[int]bool{204: true, 401: false, 500: false} {
-		f := newFixture()
-		f.learn(t, nil)
+		f := learned(t)
 		f.rewrite(t, `"id":`, `"ID":`)
 		p := must(f.BeginDelete(t.Context(), "one"))
 		finish(t, p, status)
@@ -65,8 +60,7 @@ func TestDamagedRecordIsDeleted(t *testing.T) {
 func TestDamagedRecordOfDevice(t *testing.T) {
 	for status, gone := range map[int]bool{204: true, 401: false, 500: false} {
 		for _, deletes := range []bool{false, true} {
-			f := newFixture()
-			f.learn(t, nil)
+			f := learned(t)
 			p := must(f.BeginDevice(t.Context(), f.deviceCall(nil, deletes)))
 			f.store.Set(one, []byte("sealed with a key that is not here"))
 			finish(t, p, status)
@@ -82,12 +76,10 @@ func TestDamagedRecordOfDevice(t *testing.T) {
 
 // What a newer release keeps to itself is not for this one to replace.
 func TestNewerRecordIsNotOverwritten(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.rewrite(t, `"schema":2`, `"schema":4`)
 	before := f.store.Dump()
-	desc := &nevisfido.TargetDescription{EncryptionKey: publicJWK(1)}
-	err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate)
+	err := f.create(t, nevisfido.TargetDescription{EncryptionKey: publicJWK(1)})
 	if !errors.Is(err, targets.ErrNewer) || !errors.Is(err, targets.ErrUnavailable) {
 		t.Errorf("learning gave error %v", err)
 	}
@@ -117,8 +109,7 @@ func TestUnknownMembers(t *testing.T) {
 		}, false},
 		"registered again": {func(f *fixture) { f.learn(t, nil) }, false},
 	} {
-		f := newFixture()
-		f.learn(t, nil)
+		f := learned(t)
 		f.rewrite(t, `"schema":2`, `"schema":4,"min_schema":2,"colour":"blue"`)
 		f.mustState(t, targets.Active)
 		c.change(f)
@@ -144,8 +135,7 @@ func TestWhatEndsQuarantine(t *testing.T) {
 		"name and key":     {map[string]any{"name": "x", "encryptionKey": json.RawMessage(publicJWK(1))}, targets.Active},
 	} {
 		for status := range map[int]bool{204: true, 401: false} {
-			f := newFixture()
-			f.learn(t, nil)
+			f := learned(t)
 			f.expire(t)
 			f.modify(t, f.jws(c.members), status)
 			want := c.want
@@ -166,8 +156,7 @@ func TestChangeAfterCrash(t *testing.T) {
 		after time.Duration
 		want  targets.State
 	}{{2*targets.ChangeTime - 1, targets.Stale}, {time.Minute, targets.Active}} {
-		f := newFixture()
-		f.learn(t, nil)
+		f := learned(t)
 		must(f.BeginModify(t.Context(), "one", f.jws(newKey(1))))
 		f = f.another()
 		f.now = f.now.Add(test.after)

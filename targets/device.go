@@ -86,7 +86,7 @@ type deviceRequest struct {
 
 // concerns tells whether the target is the named one, or is on the device and has
 // its user.
-func (r *deviceRequest) concerns(_ *Directory, current *Target) bool {
+func (r *deviceRequest) concerns(current *Target) bool {
 	switch {
 	case current == nil || r.named == nil:
 		return false

@@ -65,8 +65,7 @@ func TestChangeOfDevice(t *testing.T) {
 		for status, want := range map[int]string{
 			200: "new", 204: "new", 400: "old", 401: "old", 404: "old", 0: "stale", 302: "stale", 500: "stale", 504: "stale",
 		} {
-			f := newFixture()
-			f.learn(t, nil)
+			f := learned(t)
 			f.learnAs(t, "sibling", "jeff", "device-1")
 			f.learnAs(t, "other user", "mia", "device-1")
 			f.learnAs(t, "no user", "", "device-1")
@@ -119,8 +118,7 @@ func TestChangeOfDeviceThatDoesNotVerify(t *testing.T) {
 		},
 	} {
 		for _, status := range []int{0, 204, 401, 500} {
-			f := newFixture()
-			f.learn(t, nil)
+			f := learned(t)
 			f.learnAs(t, "sibling", "jeff", "device-1")
 			f.learnAs(t, "other user", "mia", "device-1")
 			before := f.store.Dump()
@@ -150,8 +148,7 @@ func TestChangeOfDeviceThatDoesNotVerify(t *testing.T) {
 // is applied, and only that is unsure if nevisFIDO does not answer.
 func TestDevicePayloadModifiesTheTarget(t *testing.T) {
 	for status, want := range map[int]targets.State{204: targets.Active, 401: targets.Active, 500: targets.Stale} {
-		f := newFixture()
-		f.learn(t, nil)
+		f := learned(t)
 		f.learnAs(t, "sibling", "jeff", "device-1")
 		change := func(status int) {
 			c := must(f.BeginDevice(t.Context(), f.deviceCall(newKey(2), false)))
@@ -166,12 +163,9 @@ func TestDevicePayloadModifiesTheTarget(t *testing.T) {
 			t.Errorf("status %d: the record is %+v", status, got)
 		}
 		change(204) // once more
-		if got := f.mustState(t, targets.Active); got.Thumbprint != thumbprint(2) {
-			t.Errorf("repeated after status %d: the record is %+v", status, got)
-		}
+		f.mustHaveKey(t, targets.Active, 2)
 	}
-	f := newFixture() // with a body nobody knows what else changes
-	f.learn(t, nil)
+	f := learned(t) // with a body nobody knows what else changes
 	call := f.deviceCall(newKey(2), false)
 	call.Body = true
 	c := must(f.BeginDevice(t.Context(), call))
@@ -181,15 +175,12 @@ func TestDevicePayloadModifiesTheTarget(t *testing.T) {
 
 // What the key of one device signs modifies nothing in the name of another device.
 func TestDevicePayloadForAnotherDevice(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.learnAs(t, "other device", "jeff", "device-2")
 	call := f.deviceCall(newKey(2), false)
 	call.Device = "device-2"
 	finish(t, must(f.BeginDevice(t.Context(), call)), 204)
-	if got := f.mustState(t, targets.Active); got.Thumbprint != thumbprint(0) {
-		t.Errorf("the record is %+v", got)
-	}
+	f.mustHaveKey(t, targets.Active, 0)
 	f.mustHaveSent(t)
 }
 
@@ -237,17 +228,11 @@ func TestChangeOfDeviceOfAnUnnamedUser(t *testing.T) {
 // Where our signature key may be outdated nobody can tell a forgery, and the
 // target stays stale whatever comes between.
 func TestChangeOfDeviceWithAnUnsureKey(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.learnAs(t, "sibling", "jeff", "device-1")
 	f.modify(t, forged(f, newKey(1)), 204)
 	c := must(f.BeginDevice(t.Context(), targets.DeviceCall{Device: "device-1", Signature: string(forged(f, nil))}))
-	all := map[string]any{
-		"name": "x", "target": "address-2", "dispatcher": "fcm",
-		"encryptionKey": string(publicJWK(2)), "signatureKey": string(signingKeys[1].JWK()),
-	}
-	other := f.another()
-	other.modify(t, forged(f, all), 204)
+	f.another().modify(t, forged(f, everything(2, 1)), 204)
 	if got := f.states(t, "one", "sibling"); got["one"] != targets.Stale || got["sibling"] != targets.Active {
 		t.Errorf("the targets are %v", got)
 	}
@@ -260,8 +245,7 @@ func TestChangeOfDeviceWithAnUnsureKey(t *testing.T) {
 // A process that dies while nevisFIDO is asked leaves no target usable.
 func TestCrashDuringChangeOfDevice(t *testing.T) {
 	for _, deletes := range []bool{false, true} {
-		f := newFixture()
-		f.learn(t, nil)
+		f := learned(t)
 		f.beginDevice(t, deletes)
 		f.now = f.now.Add(time.Hour)
 		f.another().mustState(t, targets.Stale)
@@ -277,8 +261,7 @@ func (crowded) OfDevice(context.Context, string, string, string) ([]string, erro
 }
 
 func TestChangeOfDeviceLooksAtTheRecords(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.learnAs(t, "other user", "mia", "device-1")
 	f.learnAs(t, "other device", "jeff", "device-2")
 	f.Store = crowded{f.store}
@@ -290,8 +273,7 @@ func TestChangeOfDeviceLooksAtTheRecords(t *testing.T) {
 
 func TestChangeOfDeviceCannotBeFenced(t *testing.T) {
 	for _, op := range []kvtest.Op{kvtest.Load, kvtest.OfDevice, kvtest.Write} {
-		f := newFixture()
-		f.learn(t, nil)
+		f := learned(t)
 		withFault(f, op, errFull)
 		if _, err := f.BeginDevice(t.Context(), f.deviceCall(nil, true)); !errors.Is(err, targets.ErrUnavailable) {
 			t.Errorf("%s fails: error %v, want ErrUnavailable", op, err)
@@ -305,8 +287,7 @@ func TestChangeOfDeviceCannotBeFenced(t *testing.T) {
 
 // One of the device's targets has its fence when the store begins to fail.
 func TestChangeOfDeviceFencedByHalf(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.learnAs(t, "two", "jeff", "device-1")
 	writes := 0
 	f.store.SetFault(func(_ context.Context, op kvtest.Op) error {
@@ -328,8 +309,7 @@ func TestChangeOfDeviceFencedByHalf(t *testing.T) {
 func TestChangeOfDeviceThatCannotBeRecordedStaysStale(t *testing.T) {
 	for _, deletes := range []bool{false, true} {
 		for _, op := range []kvtest.Op{kvtest.OfDevice, kvtest.Write} {
-			f := newFixture()
-			f.learn(t, nil)
+			f := learned(t)
 			c := f.beginDevice(t, deletes)
 			withFault(f, op, errFull)
 			if err := c.Finish(t.Context(), 204); !errors.Is(err, targets.ErrUnavailable) {
@@ -344,8 +324,7 @@ func TestChangeOfDeviceThatCannotBeRecordedStaysStale(t *testing.T) {
 
 // A target that the device gets while nevisFIDO is asked is not left out.
 func TestTargetLearnedDuringChangeOfDevice(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	c := f.beginDevice(t, true)
 	f.learnAs(t, "two", "jeff", "device-1")
 	finish(t, c, 204)
@@ -358,8 +337,7 @@ func TestTargetLearnedDuringChangeOfDevice(t *testing.T) {
 // target usable again.
 func TestDeviceChangedDuringChange(t *testing.T) {
 	for _, status := range []int{204, 401, 500} {
-		f := newFixture()
-		f.learn(t, nil)
+		f := learned(t)
 		c := must(f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"})))
 		finish(t, f.another().beginDevice(t, false), 204)
 		finish(t, c, status)

@@ -25,7 +25,7 @@ type Directory struct {
 	Sources   []NamedSource // asked in order on a miss
 	Namespace string
 	Policy    encrypt.Policy
-	Unsynced  *Unsynced        // nil for one of its own
+	Unsynced  *Unsynced
 	MaxKeyAge time.Duration    // 0 for any
 	Now       func() time.Time // nil means time.Now
 
@@ -33,9 +33,7 @@ type Directory struct {
 	// the context of the call.
 	Events func(context.Context, Event)
 
-	keys keyCache
-	own  Unsynced
-
+	keys     keyCache
 	writable atomic.Int64 // when a trial of the store succeeded, in nanoseconds of Unix time
 }
 
@@ -72,10 +70,10 @@ func (d *Directory) Known(ctx context.Context, id string) (*Target, error) {
 
 // known returns what the store and the process know of a target, nil for nothing.
 func (d *Directory) known(ctx context.Context, ref Ref) (*Target, error) {
-	if d.pending().overflowed() {
+	if d.Unsynced.overflowed() {
 		return nil, unavailable("loading target", errors.New("the store failed for too long, and changes of dispatch targets are lost; restart this sidecar when the store works, and have the devices registered that changed meanwhile"))
 	}
-	waiting := d.pending().of(ref) // before the store is asked: it may be told just then
+	waiting := d.Unsynced.of(ref) // before the store is asked: it may be told just then
 	t, err := d.load(ctx, ref)
 	if err != nil && (waiting == nil || waiting.record == nil) {
 		return nil, unavailable("loading target", err)
@@ -131,7 +129,7 @@ func (d *Directory) keep(ctx context.Context, ref Ref, known, found *Target, sou
 	}
 	var kept *Target
 	err := d.update(ctx, ref, "storing target", func(_ Ref, current *Target) (*Target, []Event) {
-		if kept = current; !equal(current, known, ref) {
+		if kept = current; !Equal(current, known) {
 			return current, nil
 		}
 		kept = &t
@@ -150,13 +148,6 @@ func (d *Directory) keep(ctx context.Context, ref Ref, known, found *Target, sou
 func (d *Directory) live() bool { return slices.ContainsFunc(d.Sources, NamedSource.live) }
 
 func (d *Directory) ref(id string) Ref { return Ref{Namespace: d.Namespace, ID: id} }
-
-func (d *Directory) pending() *Unsynced {
-	if d.Unsynced == nil {
-		return &d.own
-	}
-	return d.Unsynced
-}
 
 func (d *Directory) now() time.Time {
 	if d.Now == nil {
@@ -193,12 +184,12 @@ func (d *Directory) overwrite(ctx context.Context, ref Ref, doing, source string
 func (d *Directory) swap(ctx context.Context, ref Ref, doing string, edit func(context.Context, Ref, Edit) error, take step) error {
 	ctx, cancel := storageTime(ctx)
 	defer cancel()
-	release, err := d.pending().writing.Lock(ctx, ref.Hash())
+	release, err := d.Unsynced.writing.Lock(ctx, ref.Hash())
 	if err != nil {
 		return unavailable(doing, err)
 	}
 	defer release()
-	waiting := d.pending().of(ref)
+	waiting := d.Unsynced.of(ref)
 	var events []Event
 	err = edit(ctx, ref, func(current *Target) (*Target, error) {
 		current, unsynced := d.withUnsynced(ref, current, waiting)
@@ -216,7 +207,7 @@ func (d *Directory) swap(ctx context.Context, ref Ref, doing string, edit func(c
 		d.writable.Store(0)
 		return unavailable(doing, err)
 	}
-	d.pending().written(ref, waiting)
+	d.Unsynced.written(ref, waiting)
 	d.emit(ctx, events)
 	return nil
 }

@@ -126,8 +126,7 @@ func (s wrongStore) Load(ctx context.Context, ref targets.Ref) (*targets.Target,
 }
 
 func TestFindComparesTheRecord(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.Store = wrongStore{f.store}
 	if record, err := f.Find(t.Context(), "one"); !errors.Is(err, targets.ErrUnavailable) {
 		t.Errorf("Find gave %+v, error %v, want ErrUnavailable", record, err)
@@ -181,8 +180,7 @@ func TestFindForgetsAnAnswerOlderThanAChange(t *testing.T) {
 	} {
 		s := found(1)
 		s.live = true
-		f := newFixture(named(s)...)
-		f.learn(t, nil)
+		f := learned(t, named(s)...)
 		f.modify(t, f.jws(newKey(1)), 500)
 		s.during = func() {
 			f.now = f.now.Add(time.Second)
@@ -200,8 +198,7 @@ func TestStaleRecordIsRepairedFromLiveSourceOnly(t *testing.T) {
 	for _, live := range []bool{false, true} {
 		s := found(1)
 		s.live = live
-		f := newFixture(named(s)...)
-		f.learn(t, nil)
+		f := learned(t, named(s)...)
 		f.modify(t, f.jws(map[string]any{"encryptionKey": json.RawMessage(publicJWK(1))}), 500)
 		got := f.find(t)
 		if repaired := got.State() == targets.Active && got.Thumbprint == thumbprint(1); repaired != live {
@@ -212,8 +209,7 @@ func TestStaleRecordIsRepairedFromLiveSourceOnly(t *testing.T) {
 
 func TestStaleRecordStaysWhereSourceHasNoAnswer(t *testing.T) {
 	for _, err := range []error{targets.ErrNotFound, errors.New("connection refused")} {
-		f := newFixture(named(&source{live: true, err: err})...)
-		f.learn(t, nil)
+		f := learned(t, named(&source{live: true, err: err})...)
 		f.modify(t, f.jws(map[string]any{"name": "x"}), 500)
 		f.mustState(t, targets.Stale)
 	}
@@ -222,8 +218,7 @@ func TestStaleRecordStaysWhereSourceHasNoAnswer(t *testing.T) {
 func TestChangeUnderWayIsNotRepaired(t *testing.T) {
 	s := found(1)
 	s.live = true
-	f := newFixture(named(s)...)
-	f.learn(t, nil)
+	f := learned(t, named(s)...)
 	must(f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"})))
 	f.mustState(t, targets.Stale)
 	f.now = f.now.Add(time.Minute - 1)
@@ -233,8 +228,7 @@ func TestChangeUnderWayIsNotRepaired(t *testing.T) {
 }
 
 func TestKey(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	record := f.find(t)
 	for range 2 { // vetted, then from the cache
 		key, err := f.Key(record)
@@ -268,8 +262,7 @@ func TestKeyFollowsTodaysPolicy(t *testing.T) {
 
 // Whichever byte of a record is damaged, the key of another is never used.
 func TestDamagedRecordNeverGivesAnotherKey(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	ref := targets.Ref{Namespace: "bank", ID: "one"}
 	good := must(targets.Encode(f.find(t), ref))
 	for i := range good {

@@ -70,6 +70,14 @@ func newFixture(sources ...targets.NamedSource) *fixture {
 	return f
 }
 
+// learned returns a fixture that has learned target "one".
+func learned(t *testing.T, sources ...targets.NamedSource) *fixture {
+	t.Helper()
+	f := newFixture(sources...)
+	f.learn(t, nil)
+	return f
+}
+
 // another returns another process on the same store, with the same clock.
 func (f *fixture) another() *fixture {
 	other := newFixture(f.Sources...)
@@ -95,6 +103,11 @@ func (f *fixture) learn(t *testing.T, change func(*nevisfido.TargetDescription))
 	f.events = nil
 }
 
+// create records target "one" anew, with no more than the description says.
+func (f *fixture) create(t *testing.T, desc nevisfido.TargetDescription) error {
+	return f.Learn(t.Context(), &desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate)
+}
+
 func unsigned(desc *nevisfido.TargetDescription) { desc.SignatureKey = nil }
 
 // payload is that of a modification of target "one", made now.
@@ -109,6 +122,14 @@ func (f *fixture) payload(members map[string]any) []byte {
 		}
 	}
 	return must(json.Marshal(all))
+}
+
+// everything brings all members of a target, with keys of these numbers.
+func everything(encryption, signature int) map[string]any {
+	return map[string]any{
+		"name": "new name", "target": "address-2", "dispatcher": "link",
+		"encryptionKey": json.RawMessage(publicJWK(encryption)), "signatureKey": json.RawMessage(signingKeys[signature].JWK()),
+	}
 }
 
 // jws is a modification of target "one", signed with signing key 0.
@@ -153,6 +174,13 @@ func (f *fixture) mustState(t *testing.T, want targets.State) *targets.Target {
 		t.Errorf("state is %s, want %s", record.State(), want)
 	}
 	return record
+}
+
+func (f *fixture) mustHaveKey(t *testing.T, want targets.State, key int) {
+	t.Helper()
+	if record := f.mustState(t, want); record.Thumbprint != thumbprint(key) {
+		t.Errorf("the key is not number %d: %+v", key, record)
+	}
 }
 
 // stored returns the record as another process sees it.

@@ -29,8 +29,7 @@ func TestRefusalNamesTheMember(t *testing.T) {
 		`{"kty":"EC","crv":"P-224","x":"a","y":"a"}`: {"curve", `"crv"`},
 	} {
 		f := newFixture()
-		desc := &nevisfido.TargetDescription{EncryptionKey: []byte(jwk), SignatureKey: []byte(badKeys["private_members"])}
-		if err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate); err != nil {
+		if err := f.create(t, nevisfido.TargetDescription{EncryptionKey: []byte(jwk), SignatureKey: []byte(badKeys["private_members"])}); err != nil {
 			t.Fatal(err)
 		}
 		if e := f.events[0]; e.Name != targets.EventKeyRefused || e.Reason != want[0] || !strings.Contains(e.Detail, want[1]) {
@@ -135,8 +134,7 @@ func TestRefusalInARecord(t *testing.T) {
 // Of keys that cannot be told apart nothing is certain, and the next change
 // that can be read settles the target.
 func TestModificationWithUnclearKeys(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	jwk := unspoken(publicJWK(1))
 	f.modify(t, f.jws(map[string]any{"name": "renamed", "publicKey": jwk}), 204)
 	f.mustHaveSent(t, "stale unclear_keys")
@@ -147,9 +145,7 @@ func TestModificationWithUnclearKeys(t *testing.T) {
 	f.modify(t, f.jws(map[string]any{"publicKey": jwk}), 401)
 	f.mustState(t, targets.Active)
 	f.modify(t, f.jws(map[string]any{"publicKey": base64.StdEncoding.EncodeToString(publicJWK(1))}), 204)
-	if got := f.mustState(t, targets.Active); got.Thumbprint != thumbprint(1) {
-		t.Errorf("a key that says what it is for is not applied: %+v", got)
-	}
+	f.mustHaveKey(t, targets.Active, 1)
 }
 
 // unspoken is a JWK that does not say what it is for.
@@ -171,8 +167,7 @@ func TestUnidentified(t *testing.T) {
 }
 
 func TestKeyAge(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.MaxKeyAge = 30 * 24 * time.Hour
 	key := func() error {
 		t.Helper()

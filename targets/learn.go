@@ -46,7 +46,7 @@ const (
 // take the target, and no live key source could bring it later.
 func (d *Directory) BeginLearn(ctx context.Context) error {
 	switch {
-	case d.pending().full():
+	case d.Unsynced.full():
 		return unavailable("preparing for a new target", errors.New("the store has been failing for too long, and too many targets wait for it"))
 	case d.live():
 		return nil
@@ -110,7 +110,7 @@ func (d *Directory) Learn(ctx context.Context, desc *nevisfido.TargetDescription
 		return &next, events
 	})
 	if err != nil {
-		d.pending().create(t)
+		d.Unsynced.create(t)
 		d.emit(ctx, events)
 	}
 	return err
@@ -138,7 +138,7 @@ func (d *Directory) invalidate(ctx context.Context, ref Ref, source, why string)
 		return d.giveUp(ref, current, source, why), []Event{{Name: EventDropped, Ref: ref, User: current.user(), Source: source, Reason: why}}
 	})
 	if err != nil {
-		d.pending().keepChange(ref, source)
+		d.Unsynced.keepChange(ref, source)
 	}
 	return err
 }
@@ -169,7 +169,7 @@ func (d *Directory) Expire(ctx context.Context, t *Target) error {
 		return current, []Event{current.event(EventExpired, sourceDispatch, "")}
 	})
 	if err != nil {
-		d.pending().expire(t.Ref(), t.Address)
+		d.Unsynced.expire(t.Ref(), t.Address)
 	}
 	return err
 }

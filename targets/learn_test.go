@@ -66,9 +66,9 @@ func TestPrivateJWKNeverStored(t *testing.T) {
 }
 
 func TestKeyChangeAudited(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.modify(t, f.jws(map[string]any{"name": "renamed"}), 204)
+	f.expire(t)
 	f.events = nil
 	desc := &nevisfido.TargetDescription{EncryptionKey: publicJWK(1)}
 	if err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceRegistration); err != nil {
@@ -79,7 +79,7 @@ func TestKeyChangeAudited(t *testing.T) {
 	}
 	f.mustHaveSent(t, "learned", "key_changed")
 	got := f.mustState(t, targets.Active)
-	if got.Thumbprint != thumbprint(1) || got.SignatureKey != nil || got.Name != "" || got.Address != "" || got.Modified != 0 {
+	if got.Thumbprint != thumbprint(1) || got.SignatureKey != nil || got.Name != "" || got.Address != "" || got.Modified != 0 || got.Expired != "" {
 		t.Errorf("something of the old target is left: %+v", got)
 	}
 	if strings.Contains(string(f.store.Dump()), thumbprint(0)) {
@@ -88,31 +88,14 @@ func TestKeyChangeAudited(t *testing.T) {
 }
 
 func TestLearnReplayIsNoKeyChange(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
-	desc := &nevisfido.TargetDescription{EncryptionKey: publicJWK(0)}
-	if err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate); err != nil {
-		t.Fatal(err)
-	}
-	f.mustHaveSent(t, "learned")
-
-	// Nor is the first key of a target that had none.
-	f.learn(t, func(desc *nevisfido.TargetDescription) { desc.EncryptionKey = nil })
-	if err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate); err != nil {
-		t.Fatal(err)
-	}
-	f.mustHaveSent(t, "learned")
-}
-
-func TestLearnEndsStaleAndExpired(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
-	f.expire(t)
-	f.modify(t, f.jws(map[string]any{"name": "x"}), 502)
-	f.mustState(t, targets.Stale)
-	f.learn(t, nil)
-	if got := f.mustState(t, targets.Active); got.Fence != nil || len(got.Unsure) > 0 || got.Expired != "" {
-		t.Errorf("left over: %+v", got)
+	f := learned(t)
+	for range 2 {
+		if err := f.create(t, nevisfido.TargetDescription{EncryptionKey: publicJWK(0)}); err != nil {
+			t.Fatal(err)
+		}
+		f.mustHaveSent(t, "learned")
+		// Nor is the first key of a target that had none.
+		f.learn(t, func(desc *nevisfido.TargetDescription) { desc.EncryptionKey = nil })
 	}
 }
 
@@ -129,11 +112,8 @@ func TestLearnOutlivesTheRequest(t *testing.T) {
 }
 
 func TestLearnTooLarge(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
-	desc := &nevisfido.TargetDescription{Name: strings.Repeat("x", targets.MaxRecord), EncryptionKey: publicJWK(1)}
-	err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate)
-	if err == nil {
+	f := learned(t)
+	if err := f.create(t, nevisfido.TargetDescription{Name: strings.Repeat("x", targets.MaxRecord), EncryptionKey: publicJWK(1)}); err == nil {
 		t.Error("no error")
 	}
 	f.mustBeUnknown(t) // the old key is not nevisFIDO's any more
@@ -141,8 +121,7 @@ func TestLearnTooLarge(t *testing.T) {
 }
 
 func TestDrop(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	if err := f.Drop(t.Context(), "one"); err != nil {
 		t.Fatal(err)
 	}
@@ -158,8 +137,7 @@ func TestDrop(t *testing.T) {
 // form from an exported file.
 func TestDropOutlastsOldSources(t *testing.T) {
 	s := found(1)
-	f := newFixture(named(s)...)
-	f.learn(t, nil)
+	f := learned(t, named(s)...)
 	if err := f.Invalidate(t.Context(), "one", targets.SourceRegistration); err != nil {
 		t.Fatal(err)
 	}
@@ -171,8 +149,7 @@ func TestDropOutlastsOldSources(t *testing.T) {
 }
 
 func TestExpire(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.expire(t)
 	f.mustHaveSent(t, "expired")
 	record := f.mustState(t, targets.Expired)
@@ -197,8 +174,7 @@ func TestExpire(t *testing.T) {
 
 func TestExpireDuringChange(t *testing.T) {
 	for status, want := range map[int]targets.State{401: targets.Expired, 204: targets.Expired, 500: targets.Stale} {
-		f := newFixture()
-		f.learn(t, nil)
+		f := learned(t)
 		p := must(f.BeginModify(t.Context(), "one", f.jws(map[string]any{"name": "x"})))
 		f.expire(t)
 		f.mustState(t, targets.Stale)

@@ -344,9 +344,31 @@ func (h *history) check() (usable bool) {
 	return record.State() == targets.Active
 }
 
+// walked counts the steps of histories, and those that left a usable record.
+type walked struct{ active, total int }
+
+// walk takes up to 40 random steps.
+func (w *walked) walk(h *history, steps []func()) {
+	for range rapid.IntRange(1, 40).Draw(h.t, "steps") {
+		h.now = h.now.Add(time.Millisecond)
+		rapid.SampledFrom(steps).Draw(h.t, "step")()
+		w.total++
+		if h.check() {
+			w.active++
+		}
+	}
+}
+
+func (w *walked) mustSaySomething(t *testing.T) {
+	t.Helper()
+	if w.active < w.total/10 {
+		t.Errorf("only %d of %d steps left a usable record: the histories say little", w.active, w.total)
+	}
+}
+
 // Whatever happens, and wherever it ends, a record is right, or stale, or gone.
 func TestRecordIsRightOrStale(t *testing.T) {
-	active, total := 0, 0
+	var all walked
 	rapid.Check(t, func(t *rapid.T) {
 		h := newHistory(t)
 		h.create()
@@ -359,18 +381,9 @@ func TestRecordIsRightOrStale(t *testing.T) {
 			func() { h.broken = rapid.IntRange(0, 4).Draw(t, "broken") == 0 },
 		}
 		h.check()
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			h.now = h.now.Add(time.Millisecond)
-			rapid.SampledFrom(steps).Draw(t, "step")()
-			total++
-			if h.check() {
-				active++
-			}
-		}
+		all.walk(h, steps)
 	})
-	if active < total/10 {
-		t.Errorf("only %d of %d steps left a usable record: the histories say little", active, total)
-	}
+	all.mustSaySomething(t)
 }
 
 // One sidecar, one change at a time, every answer recorded: the record always
@@ -400,7 +413,7 @@ func TestOrderlyHistoryKeepsTargetUsable(t *testing.T) {
 // One sidecar that lets changes through while the store fails: a record that it
 // finds usable once they are answered agrees with nevisFIDO.
 func TestUnrecordedHistories(t *testing.T) {
-	active, total := 0, 0
+	var all walked
 	rapid.Check(t, func(t *rapid.T) {
 		h := newHistory(t)
 		h.f = h.f[:1]
@@ -416,16 +429,7 @@ func TestUnrecordedHistories(t *testing.T) {
 			func() { rapid.SampledFrom([]func(){h.beginDelete, h.changeDevice, h.create}).Draw(t, "rare step")() },
 			func() { h.broken = rapid.IntRange(0, 2).Draw(t, "broken") == 0 },
 		}
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			h.now = h.now.Add(time.Millisecond)
-			rapid.SampledFrom(steps).Draw(t, "step")()
-			total++
-			if h.check() {
-				active++
-			}
-		}
+		all.walk(h, steps)
 	})
-	if active < total/10 {
-		t.Errorf("only %d of %d steps left a usable record: the histories say little", active, total)
-	}
+	all.mustSaySomething(t)
 }

@@ -83,7 +83,7 @@ func membersOf(m *nevisfido.Modification) []string {
 
 // concerns includes unknown targets: another process may be learning this one from
 // a change that overlaps.
-func (*modification) concerns(*Directory, *Target) bool { return true }
+func (*modification) concerns(*Target) bool { return true }
 
 func (*modification) also(context.Context, *Directory) ([]Ref, error) { return nil, nil }
 

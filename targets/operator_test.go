@@ -38,8 +38,7 @@ func TestBlockStays(t *testing.T) {
 		"the device changed":           func(f *fixture) { finish(t, f.beginDevice(t, false), 204) },
 		"registered again while the store fails": func(f *fixture) {
 			f.readOnly()
-			desc := &nevisfido.TargetDescription{EncryptionKey: publicJWK(1)}
-			_ = f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate)
+			_ = f.create(t, nevisfido.TargetDescription{EncryptionKey: publicJWK(1)})
 			f.mustState(t, targets.Blocked)
 			f.flush(t)
 		},
@@ -51,8 +50,7 @@ func TestBlockStays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, sources := range [][]targets.NamedSource{nil, named(&source{live: true, target: found(2).target})} {
-				f := newFixture(sources...)
-				f.learn(t, nil)
+				f := learned(t, sources...)
 				f.block(t)
 				happens(f)
 				f.mustState(t, targets.Blocked)
@@ -72,31 +70,25 @@ func TestBlockStays(t *testing.T) {
 
 // A target that was unsure before is no surer after a block.
 func TestUnblockedAsBefore(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.modify(t, f.jws(newKey(1)), 500)
 	f.block(t)
 	_ = must(f.Unblock(t.Context(), "one"))
 	f.mustState(t, targets.Stale)
 	f.modify(t, f.jws(newKey(1)), 204)
-	if got := f.mustState(t, targets.Active); got.Thumbprint != thumbprint(1) {
-		t.Errorf("the key is %s", got.Thumbprint)
-	}
+	f.mustHaveKey(t, targets.Active, 1)
 }
 
 // A block between the beginning and the end of a change stays, and the change is
 // applied.
 func TestBlockDuringAChange(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	c := must(f.BeginModify(t.Context(), "one", f.jws(newKey(1))))
 	f.block(t)
 	finish(t, c, 204)
 	f.mustState(t, targets.Blocked)
 	_ = must(f.Unblock(t.Context(), "one"))
-	if got := f.mustState(t, targets.Active); got.Thumbprint != thumbprint(1) {
-		t.Errorf("the key is %s", got.Thumbprint)
-	}
+	f.mustHaveKey(t, targets.Active, 1)
 }
 
 // Ids are not used again, so a target that is gone leaves nothing.
@@ -107,8 +99,7 @@ func TestBlockGoesWithTheTarget(t *testing.T) {
 		"dropped":    func(f *fixture) { _ = f.Drop(t.Context(), "one") },
 		"forgotten":  func(f *fixture) { _ = f.Forget(t.Context(), "one") },
 	} {
-		f := newFixture()
-		f.learn(t, nil)
+		f := learned(t)
 		f.block(t)
 		if end(f); len(f.store.Dump()) != len(new(kvtest.Memory).Dump()) {
 			t.Errorf("%s: there is %s", name, f.store.Dump())
@@ -139,8 +130,7 @@ func TestOperatorsActs(t *testing.T) {
 			t.Errorf("%s: the store changed", name)
 		}
 	}
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	if changed, err := f.Unblock(t.Context(), "one"); changed || err != nil {
 		t.Errorf("unblocking what is not blocked: %t, error %v", changed, err)
 	}
@@ -163,8 +153,7 @@ func TestBlockOfWhatASourceKnows(t *testing.T) {
 
 // An older release must not send to a blocked target, and reads all others.
 func TestSchemaOfABlockedRecord(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	if dump := string(f.store.Dump()); !strings.Contains(dump, `"schema":2,`) {
 		t.Errorf("not blocked: %s", dump)
 	}

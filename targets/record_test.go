@@ -78,8 +78,7 @@ func TestRecordOfSchema1(t *testing.T) {
 
 // What a process of the release before has begun is still under way here.
 func TestChangeOfSchema1IsUnderWay(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.rewrite(t, `"schema":2`, `"schema":1,"state":"stale","settled":"active","marks":[{"id":"m","at":"2026-11-23T12:00:00Z","members":["encryption_key"]}]`)
 	f.modify(t, f.jws(newKey(2)), 204)
 	f.mustState(t, targets.Stale)

@@ -23,12 +23,10 @@ type Ref struct{ Namespace, ID string }
 
 // Hash returns 64 hexadecimal digits that stand for the reference where the id
 // itself must not: in keys and file names.
-func (r Ref) Hash() string { return hash(r.Namespace, r.ID) }
-
-func hash(parts ...string) string {
+func (r Ref) Hash() string {
 	var room [256]byte
 	text := room[:0]
-	for _, p := range parts {
+	for _, p := range []string{r.Namespace, r.ID} {
 		text = binary.LittleEndian.AppendUint64(text, uint64(len(p)))
 		text = append(text, p...)
 	}

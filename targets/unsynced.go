@@ -203,7 +203,7 @@ func (d *Directory) Run(ctx context.Context) {
 // Flush tries once to write what is waiting. It ends early if the store fails.
 func (d *Directory) Flush(ctx context.Context) {
 	fails := 0
-	for _, c := range d.pending().takeRetries() {
+	for _, c := range d.Unsynced.takeRetries() {
 		pending := true
 		if fails < flushFails && ctx.Err() == nil {
 			c.d, c.retried = d, true
@@ -214,10 +214,10 @@ func (d *Directory) Flush(ctx context.Context) {
 			}
 		}
 		if pending && d.now().Before(c.until) {
-			d.pending().retry(c)
+			d.Unsynced.retry(c)
 		}
 	}
-	for _, ref := range d.pending().refs() {
+	for _, ref := range d.Unsynced.refs() {
 		if fails == flushFails || ctx.Err() != nil {
 			return
 		}
@@ -230,7 +230,7 @@ func (d *Directory) Flush(ctx context.Context) {
 func (d *Directory) flush(ctx context.Context, ref Ref) error {
 	const doing = "writing what the store was not told"
 	asItIs := func(_ Ref, current *Target) (*Target, []Event) { return current, nil }
-	if w := d.pending().of(ref); w != nil && w.record != nil {
+	if w := d.Unsynced.of(ref); w != nil && w.record != nil {
 		return d.overwrite(ctx, ref, doing, w.record.Source, asItIs)
 	}
 	return d.update(ctx, ref, doing, asItIs)

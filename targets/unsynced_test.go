@@ -77,8 +77,7 @@ var unsynced = map[string]func(*testing.T, *fixture){
 func TestUnsyncedChangeIsStale(t *testing.T) {
 	for name, change := range unsynced {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture()
-			f.learn(t, nil)
+			f := learned(t)
 			f.readOnly()
 			change(t, f)
 			f.mustState(t, targets.Stale)
@@ -117,8 +116,7 @@ func TestUnsyncedTargetServes(t *testing.T) {
 				}
 				return nil
 			})
-			desc := &nevisfido.TargetDescription{Target: "address-2", EncryptionKey: publicJWK(1)}
-			err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate)
+			err := f.create(t, nevisfido.TargetDescription{Target: "address-2", EncryptionKey: publicJWK(1)})
 			if !errors.Is(err, targets.ErrUnavailable) || f.Unsynced.Len() != 1 {
 				t.Errorf("%s fails: error %v, %d are waiting", op, err, f.Unsynced.Len())
 			}
@@ -143,8 +141,10 @@ func TestUnsyncedTargetServes(t *testing.T) {
 func TestChangeOfAWaitingTarget(t *testing.T) {
 	learn := func(f *fixture) {
 		f.readOnly()
-		desc := &nevisfido.TargetDescription{DeviceID: "device-1", Target: "address-1", EncryptionKey: publicJWK(0), SignatureKey: signingKeys[0].JWK()}
-		if err := f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate); !errors.Is(err, targets.ErrUnavailable) {
+		err := f.create(t, nevisfido.TargetDescription{
+			DeviceID: "device-1", Target: "address-1", EncryptionKey: publicJWK(0), SignatureKey: signingKeys[0].JWK(),
+		})
+		if !errors.Is(err, targets.ErrUnavailable) {
 			t.Fatal(err)
 		}
 	}
@@ -177,8 +177,7 @@ func TestChangeOfAWaitingTarget(t *testing.T) {
 func TestWaitingTargetMeetsALaterRecord(t *testing.T) {
 	f := newFixture()
 	f.readOnly()
-	desc := &nevisfido.TargetDescription{EncryptionKey: publicJWK(0)}
-	_ = f.Learn(t.Context(), desc, nevisfido.CreatedTarget{ID: "one"}, targets.SourceCreate)
+	_ = f.create(t, nevisfido.TargetDescription{EncryptionKey: publicJWK(0)})
 	f.store.SetFault(nil)
 	f.now = f.now.Add(time.Second)
 	other := f.another()
@@ -186,16 +185,13 @@ func TestWaitingTargetMeetsALaterRecord(t *testing.T) {
 	f.mustState(t, targets.Stale)
 	f.flush(t)
 	other.mustState(t, targets.Stale)
-	other.modify(t, other.jws(map[string]any{
-		"name": "x", "target": "a", "dispatcher": "fcm", "encryptionKey": string(publicJWK(2)), "signatureKey": string(signingKeys[1].JWK()),
-	}), 204)
+	other.modify(t, other.jws(everything(2, 1)), 204)
 	f.mustState(t, targets.Active)
 }
 
 // What nevisFIDO refused has not happened.
 func TestRefusedChangeIsNotWaiting(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.readOnly()
 	for _, change := range []func(*testing.T, *fixture, int){modifyUnrecorded, changeDeviceUnrecorded} {
 		change(t, f, 401)
@@ -215,8 +211,7 @@ func TestRefusedChangeIsNotWaiting(t *testing.T) {
 
 // What is certain ends it, and is not overwritten by it later.
 func TestCertaintyEndsWaiting(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.readOnly()
 	modifyUnrecorded(t, f, 204)
 	f.store.SetFault(nil)
@@ -243,8 +238,7 @@ func TestCertaintyEndsWaiting(t *testing.T) {
 
 // What changes while an earlier change is written is not taken for that.
 func TestChangeWhileAnotherIsWritten(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.readOnly()
 	modifyUnrecorded(t, f, 204)
 	f.store.SetFault(nil)
@@ -273,16 +267,9 @@ func TestChangeWhileAnotherIsWritten(t *testing.T) {
 func TestUnsyncedChangeOverlapsAnother(t *testing.T) {
 	for name, change := range unsynced {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture()
-			f.learn(t, nil)
+			f := learned(t)
 			other := f.another()
-			c, err := other.BeginModify(t.Context(), "one", other.jws(map[string]any{
-				"name": "tablet", "target": "address-2", "dispatcher": "fcm",
-				"encryptionKey": string(publicJWK(2)), "signatureKey": string(signingKeys[1].JWK()),
-			}))
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := must(other.BeginModify(t.Context(), "one", other.jws(everything(2, 1))))
 			f.readOnly()
 			change(t, f)
 			f.flush(t)
@@ -318,8 +305,7 @@ func TestUnsyncedChangeOfUnknownTarget(t *testing.T) {
 // An address that is gone stays so, although the store cannot be told.
 func TestUnsyncedQuarantine(t *testing.T) {
 	for _, changed := range []bool{false, true} {
-		f := newFixture()
-		f.learn(t, nil)
+		f := learned(t)
 		record := f.find(t)
 		f.readOnly()
 		if err := f.Expire(t.Context(), record); !errors.Is(err, targets.ErrUnavailable) {
@@ -343,8 +329,7 @@ func TestUnsyncedQuarantine(t *testing.T) {
 // Where no more can be kept, nevisFIDO is asked for no more targets. What is
 // forwarded nevertheless and cannot be kept leaves no record to be trusted.
 func TestMoreThanCanWait(t *testing.T) {
-	f := newFixture(named(&source{live: true, err: targets.ErrNotFound})...) // new targets need no store
-	f.learn(t, nil)
+	f := learned(t, named(&source{live: true, err: targets.ErrNotFound})...) // new targets need no store
 	f.readOnly()
 	long := strings.Repeat("x", 1<<20)
 	for i := range 17 {
@@ -367,8 +352,7 @@ func TestMoreThanCanWait(t *testing.T) {
 
 // Addresses that are gone take no room from changes.
 func TestMoreQuarantinesThanRoom(t *testing.T) {
-	f := newFixture(named(&source{live: true, err: targets.ErrNotFound})...)
-	f.learn(t, nil)
+	f := learned(t, named(&source{live: true, err: targets.ErrNotFound})...)
 	f.readOnly()
 	long := strings.Repeat("x", 1<<20)
 	for i := range 18 {
@@ -386,8 +370,7 @@ func TestMoreQuarantinesThanRoom(t *testing.T) {
 // The store is told without anybody asking for the target, by whichever
 // configuration runs.
 func TestRun(t *testing.T) {
-	f := newFixture()
-	f.learn(t, nil)
+	f := learned(t)
 	f.readOnly()
 	modifyUnrecorded(t, f, 204)
 	reloaded := f.another()

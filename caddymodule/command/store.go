@@ -220,7 +220,7 @@ func (h *handler) load(ctx caddy.Context) (*openStore, error) {
 // directory is the store with the rules of package targets. Nothing of a command
 // waits in a process.
 func (s *openStore) directory() *targets.Directory {
-	return &targets.Directory{Store: s, Namespace: s.namespace, Policy: s.policy}
+	return &targets.Directory{Store: s, Namespace: s.namespace, Policy: s.policy, Unsynced: new(targets.Unsynced)}
 }
 
 func (s *openStore) ref(id string) targets.Ref {

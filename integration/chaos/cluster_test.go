@@ -54,7 +54,8 @@ type edit struct {
 	texts map[string]string
 }
 
-// build builds the product with changes. The files stay as they are.
+// build builds the product with changes, and with the race detector if the test has
+// it. The files stay as they are.
 func build(t *testing.T, edits ...edit) string {
 	t.Helper()
 	dir, replace := t.TempDir(), make(map[string]string)
@@ -79,14 +80,23 @@ func build(t *testing.T, edits ...edit) string {
 			t.Fatal(err)
 		}
 	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	overlay, program := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "caddy")
+	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600)
+		err = os.WriteFile(overlay, text, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return buildWith(t, filepath.Join(dir, "overlay.json"))
+	args := []string{"build", "-overlay", overlay, "-o", program}
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		args = append(args, "-race")
+	}
+	out, err := exec.CommandContext(t.Context(), "go", append(args, "github.com/oob-dispatch/oob-dispatch/cmd/caddy")...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("building caddy: %v\n%s", err, out)
+	}
+	return program
 }
 
 // cluster is what runs beside the test.
@@ -295,21 +305,4 @@ func (c *cluster) master() (p *testservice.Process, others []*testservice.Proces
 		}
 	}
 	return p, others
-}
-
-// buildWith builds the product with other files, and with the race detector if the
-// test has it.
-func buildWith(t testing.TB, overlay string) (path string) {
-	t.Helper()
-	path = filepath.Join(t.TempDir(), "caddy")
-	args := []string{"build", "-overlay", overlay, "-o", path}
-	race := debug.BuildSetting{Key: "-race", Value: "true"}
-	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, race) {
-		args = append(args, "-race")
-	}
-	out, err := exec.CommandContext(t.Context(), "go", append(args, "github.com/oob-dispatch/oob-dispatch/cmd/caddy")...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("building caddy: %v\n%s", err, out)
-	}
-	return path
 }

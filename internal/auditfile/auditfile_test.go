@@ -32,6 +32,12 @@ func (t *troubles) report(lost int64, err error) {
 	}
 }
 
+// begin makes a File that reports to what is returned as well.
+func begin(path string, o Options) (*File, *troubles) {
+	seen := new(troubles)
+	return New(path, o, seen.report), seen
+}
+
 func object(n int) []byte {
 	return fmt.Appendf(nil, `{"time":"2026-01-02T03:04:05.%03dZ","event":"dispatch","n":%d}`, n%1000, n)
 }
@@ -40,8 +46,7 @@ func object(n int) []byte {
 // from its start to its end.
 func appendLines(t *testing.T, path string, from, to int) {
 	t.Helper()
-	var seen troubles
-	f := New(path, unbounded, seen.report)
+	f, seen := begin(path, unbounded)
 	for n := from; n <= to; n++ {
 		f.Append(object(n))
 	}
@@ -71,18 +76,11 @@ func contentOf(t *testing.T, path string) []byte {
 // unbounded is more than a test writes.
 var unbounded = Options{Size: 1 << 30, Keep: 1}
 
-// verify reads a chain of one file.
-func verify(t *testing.T, content []byte) (Report, error) {
-	t.Helper()
-	return verifyNoted(t, "", content)
-}
-
-// verifyNoted reads a chain of several files.
-func verifyNoted(t *testing.T, noted string, files ...[]byte) (Report, error) {
-	t.Helper()
-	v := NewVerifier(Expectation{Noted: noted})
+// verify reads a chain of files, the oldest first.
+func verify(want Expectation, files ...[]byte) (Report, error) {
+	v := NewVerifier(want)
 	for _, content := range files {
-		if err := v.Read(t.Context(), bytes.NewReader(content)); err != nil {
+		if err := v.Read(context.Background(), bytes.NewReader(content)); err != nil {
 			return v.Report, err
 		}
 	}
@@ -91,7 +89,7 @@ func verifyNoted(t *testing.T, noted string, files ...[]byte) (Report, error) {
 
 func verified(t *testing.T, content []byte) Report {
 	t.Helper()
-	r, err := verify(t, content)
+	r, err := verify(Expectation{}, content)
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, content)
 	}
@@ -134,7 +132,7 @@ func TestVerifyReports(t *testing.T) {
 	if r.Lines != 7 || r.Last != "2026-01-02T03:04:05.005Z" || r.Hash != string(last[len(last)-67:][:64]) || len(r.Resumed) != 0 {
 		t.Errorf("%+v", r)
 	}
-	if _, err := verifyNoted(t, r.Hash, content); err != nil {
+	if _, err := verify(Expectation{Noted: r.Hash}, content); err != nil {
 		t.Errorf("the last hash is not found: %v", err)
 	}
 }
@@ -150,7 +148,7 @@ func TestEveryChangedByteIsFound(t *testing.T) {
 			}
 			changed := bytes.Clone(content)
 			changed[i] = other
-			_, err := verify(t, changed)
+			_, err := verify(Expectation{}, changed)
 			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("line %d ", n)) {
 				t.Errorf("byte %d of line %d, %q instead of %q: %v", i, n, other, b, err)
 			}
@@ -188,7 +186,7 @@ func TestMovedLinesAreFound(t *testing.T) {
 		"carriage returns": {bytes.ReplaceAll(content, []byte("\n"), []byte("\r\n")), "it holds no whole audit line"},
 		"nothing":          {nil, "the file is empty"},
 	} {
-		if _, err := verify(t, tt.content); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := verify(Expectation{}, tt.content); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %s", name, err, tt.want)
 		}
 	}
@@ -200,11 +198,11 @@ func TestTruncation(t *testing.T) {
 	_, content := newChain(t, 3)
 	noted := verified(t, content).Hash
 	for size := 1; size < len(content); size++ {
-		_, err := verify(t, content[:size])
+		_, err := verify(Expectation{}, content[:size])
 		if whole := content[size-1] == '\n'; whole != (err == nil) {
 			t.Errorf("cut to %d bytes: %v", size, err)
 		}
-		_, err = verifyNoted(t, noted, content[:size])
+		_, err = verify(Expectation{Noted: noted}, content[:size])
 		if err == nil {
 			t.Errorf("cut to %d bytes, with the last hash noted: no error", size)
 		}
@@ -236,7 +234,7 @@ func TestGoesOnAfterEveryTornLine(t *testing.T) {
 		}
 		// What was torn is part of the chain.
 		after[size-1] ^= 1
-		if _, err := verify(t, after); err == nil || !strings.Contains(err.Error(), "line 3 was changed") {
+		if _, err := verify(Expectation{}, after); err == nil || !strings.Contains(err.Error(), "line 3 was changed") {
 			t.Errorf("the torn line of %d bytes was changed: %v", size-start, err)
 		}
 	}
@@ -277,8 +275,7 @@ func TestLeavesForeignFilesAlone(t *testing.T) {
 		if err := os.WriteFile(path, []byte(foreign), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		var seen troubles
-		f := New(path, unbounded, seen.report)
+		f, seen := begin(path, unbounded)
 		f.Append(object(1))
 		f.Close()
 		if seen.lost != 1 || !errors.Is(seen.errs[0], errForeign) {
@@ -295,8 +292,7 @@ func sealText(body string) string { return body + hashMember + digest([]byte(bod
 // What is written can be verified, however long it is.
 func TestLongLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	var seen troubles
-	f := New(path, unbounded, seen.report)
+	f, seen := begin(path, unbounded)
 	for _, size := range []int{maxObject, maxObject + 1, maxObject} {
 		f.Append([]byte(`{"n":"` + strings.Repeat("x", size-len(`{"n":""}`)) + `"}`))
 	}
@@ -327,8 +323,7 @@ func TestVerificationThatCannotGoOn(t *testing.T) {
 func TestConcurrentWriters(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	var seen troubles
-	f := New(path, unbounded, seen.report)
+	f, seen := begin(path, unbounded)
 	const writers, each = 16, 200
 	var group sync.WaitGroup
 	for w := range writers {

@@ -30,12 +30,15 @@ func newKeys(t *testing.T) (*Signer, *Keys) {
 	return signer, keys
 }
 
+func signedBy(s *Signer) Options {
+	return Options{Size: unbounded.Size, Keep: unbounded.Keep, Signer: s}
+}
+
 // signedRun writes objects with pauses between them, as a process does from its
 // start to its end. Without close it is as if the process was killed.
 func signedRun(t *testing.T, path string, o Options, objects int, pause time.Duration, closed bool) {
 	t.Helper()
-	var seen troubles
-	f := New(path, o, seen.report)
+	f, seen := begin(path, o)
 	for n := range objects {
 		f.Append(object(n))
 		time.Sleep(pause)
@@ -60,25 +63,14 @@ func asOtherProcess(t *testing.T) {
 	t.Cleanup(func() { process = before })
 }
 
-func check(t *testing.T, path string, want Expectation) (Report, error) {
-	t.Helper()
-	v := NewVerifier(want)
-	for _, content := range trail(t, path) {
-		if err := v.Read(t.Context(), bytes.NewReader(content)); err != nil {
-			return v.Report, err
-		}
-	}
-	return v.Report, v.End()
-}
-
 // Checkpoints come when the file is opened, once a minute also where nothing is
 // written, and at the end.
 func TestCheckpointsFollowEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "audit.jsonl")
 		signer, keys := newKeys(t)
-		signedRun(t, path, Options{Size: 1 << 30, Keep: 1, Signer: signer}, 2, 5*time.Minute+30*time.Second, true)
-		r, err := check(t, path, Expectation{Keys: keys, Until: time.Now().Add(time.Hour)})
+		signedRun(t, path, signedBy(signer), 2, 5*time.Minute+30*time.Second, true)
+		r, err := verify(Expectation{Keys: keys, Until: time.Now().Add(time.Hour)}, trail(t, path)...)
 		if err != nil || r.Checkpoints != 13 || !r.Ended || len(r.Gaps) != 0 || r.Unsigned != 0 {
 			t.Errorf("%+v, %v", r, err)
 		}
@@ -90,7 +82,7 @@ func TestCheckpointIsASignedNote(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "audit.jsonl")
 		signer, keys := newKeys(t)
-		signedRun(t, path, Options{Size: 1 << 30, Keep: 1, Signer: signer}, 1, 0, true)
+		signedRun(t, path, signedBy(signer), 1, 0, true)
 		lines := linesOf(contentOf(t, path))
 		last := string(lines[len(lines)-1])
 		_, text, _ := strings.Cut(last, `"note":"`)
@@ -114,28 +106,19 @@ func TestCheckpointsHoldAcrossRotation(t *testing.T) {
 		signer, keys := newKeys(t)
 		signedRun(t, path, Options{Size: 4000, Keep: 2, Signer: signer}, 100, time.Second, true)
 		late := Expectation{Keys: keys, Until: time.Now().Add(time.Hour)}
-		r, err := check(t, path, late)
+		r, err := verify(late, trail(t, path)...)
 		if err != nil || r.FirstSeq == 1 || len(r.Gaps) != 0 {
 			t.Errorf("%+v, %v", r, err)
 		}
 		all := trail(t, path)
 		late.Archived = true
 		for i, content := range all[:len(all)-1] {
-			v := NewVerifier(late)
-			if err := v.Read(t.Context(), bytes.NewReader(content)); err != nil || v.End() != nil {
-				t.Errorf("file %d alone: %v, %v", i, err, v.End())
+			if _, err := verify(late, content); err != nil {
+				t.Errorf("file %d alone: %v", i, err)
 			}
 		}
-		if err := os.Rename(path, path+".old"); err != nil {
-			t.Fatal(err)
-		}
-		v := NewVerifier(Expectation{Keys: keys, Until: time.Now().Add(time.Hour)})
-		for _, content := range all[:len(all)-1] {
-			if err := v.Read(t.Context(), bytes.NewReader(content)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := v.End(); err == nil || !strings.Contains(err.Error(), "the newest one is missing") {
+		late.Archived = false
+		if _, err := verify(late, all[:len(all)-1]...); err == nil || !strings.Contains(err.Error(), "the newest one is missing") {
 			t.Errorf("the newest file is missing: %v", err)
 		}
 	})
@@ -167,7 +150,7 @@ func TestFullFileDoesNotGrow(t *testing.T) {
 		}
 		f.Append(object(21))
 		f.Close()
-		if r, err := check(t, path, Expectation{Keys: keys, Until: time.Now()}); err != nil || len(r.Resumed) != 1 || r.Resumed[0].Lost != 20 {
+		if r, err := verify(Expectation{Keys: keys, Until: time.Now()}, trail(t, path)...); err != nil || len(r.Resumed) != 1 || r.Resumed[0].Lost != 20 {
 			t.Errorf("%+v, %v", r, err)
 		}
 	})
@@ -208,7 +191,7 @@ func TestGaps(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "audit.jsonl")
 				signer, keys := newKeys(t)
-				o := Options{Size: 1 << 30, Keep: 1, Signer: signer}
+				o := signedBy(signer)
 				signedRun(t, path, o, objects, every, tt.closed)
 				if tt.edit != nil {
 					if err := os.WriteFile(path, bytes.Join(tt.edit(linesOf(contentOf(t, path))), nil), 0o600); err != nil {
@@ -223,7 +206,7 @@ func TestGaps(t *testing.T) {
 				if tt.since {
 					want.Since = since.Add(time.Second)
 				}
-				r, err := check(t, path, want)
+				r, err := verify(want, trail(t, path)...)
 				if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 					t.Fatalf("%v, want %q", err, tt.want)
 				}
@@ -248,13 +231,13 @@ func TestUnsignedBeginning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "audit.jsonl")
 		signer, keys := newKeys(t)
-		signedRun(t, path, Options{Size: 1 << 30, Keep: 1}, 3, time.Minute, true)
-		_, err := check(t, path, Expectation{Keys: keys, Until: time.Now()})
+		signedRun(t, path, unbounded, 3, time.Minute, true)
+		_, err := verify(Expectation{Keys: keys, Until: time.Now()}, trail(t, path)...)
 		if err == nil || !strings.Contains(err.Error(), "there is no checkpoint") {
 			t.Error(err)
 		}
-		signedRun(t, path, Options{Size: 1 << 30, Keep: 1, Signer: signer}, 3, time.Minute, true)
-		_, err = check(t, path, Expectation{Keys: keys, Until: time.Now()})
+		signedRun(t, path, signedBy(signer), 3, time.Minute, true)
+		_, err = verify(Expectation{Keys: keys, Until: time.Now()}, trail(t, path)...)
 		if err == nil || !strings.Contains(err.Error(), "nobody vouches for the time from") {
 			t.Error(err)
 		}
@@ -291,9 +274,9 @@ func TestReplacedKey(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "audit.jsonl")
 		first, _ := newKeys(t)
 		second, keys := newKeys(t)
-		signedRun(t, path, Options{Size: 1 << 30, Keep: 1, Signer: first}, 3, time.Second, true)
-		signedRun(t, path, Options{Size: 1 << 30, Keep: 1, Signer: second}, 3, time.Second, true)
-		if _, err := check(t, path, Expectation{Keys: keys}); err == nil || !strings.Contains(err.Error(), "line 2 is a checkpoint that cannot be trusted: none of the given keys") {
+		signedRun(t, path, signedBy(first), 3, time.Second, true)
+		signedRun(t, path, signedBy(second), 3, time.Second, true)
+		if _, err := verify(Expectation{Keys: keys}, trail(t, path)...); err == nil || !strings.Contains(err.Error(), "line 2 is a checkpoint that cannot be trusted: none of the given keys") {
 			t.Error(err)
 		}
 	})

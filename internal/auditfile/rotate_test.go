@@ -17,8 +17,7 @@ var small = Options{Size: 2500, Keep: 3}
 // appendBounded writes objects as a process does from its start to its end.
 func appendBounded(t *testing.T, path string, from, to int) *troubles {
 	t.Helper()
-	seen := new(troubles)
-	f := New(path, small, seen.report)
+	f, seen := begin(path, small)
 	for n := from; n <= to; n++ {
 		f.Append(object(n))
 	}
@@ -55,7 +54,7 @@ func TestRotation(t *testing.T) {
 			t.Fatalf("round %d: %d lines lost: %v", round, seen.lost, seen.errs)
 		}
 		contents := trail(t, path)
-		r, err := verifyNoted(t, "", contents...)
+		r, err := verify(Expectation{}, contents...)
 		if err != nil || len(r.Resumed) != 0 {
 			t.Fatalf("round %d: %v, %+v", round, err, r)
 		}
@@ -99,7 +98,7 @@ func TestChangedTrailsAreFound(t *testing.T) {
 		"a beginning cut":        {[][]byte{bytes.Join(linesOf(files[1])[1:], nil)}, "line 1 has the number"},
 		"present file not ended": {[][]byte{files[0], files[1], cut(files[2], 5)}, "is not finished"},
 	} {
-		_, err := verifyNoted(t, "", tt.files...)
+		_, err := verify(Expectation{}, tt.files...)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
@@ -108,7 +107,7 @@ func TestChangedTrailsAreFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	appendBounded(t, path, 26, 27) // the process ended between two files
-	if _, err := verifyNoted(t, "", trail(t, path)...); err != nil {
+	if _, err := verify(Expectation{}, trail(t, path)...); err != nil {
 		t.Error(err)
 	}
 }
@@ -123,11 +122,11 @@ func TestTornFullFile(t *testing.T) {
 	}
 	appendBounded(t, path, 16, 17)
 	files := trail(t, path)
-	r, err := verifyNoted(t, "", files...)
+	r, err := verify(Expectation{}, files...)
 	if err != nil || len(files) != 2 || len(r.Resumed) != 1 || r.Resumed[0].TornBytes == 0 {
 		t.Errorf("%d files, %+v, %v", len(files), r, err)
 	}
-	if _, err := verifyNoted(t, "", files[1]); err == nil || !strings.Contains(err.Error(), "the lines 1 to 15 are missing") {
+	if _, err := verify(Expectation{}, files[1]); err == nil || !strings.Contains(err.Error(), "the lines 1 to 15 are missing") {
 		t.Errorf("without the torn file: %v", err)
 	}
 }
@@ -143,8 +142,7 @@ func TestRotationThatFails(t *testing.T) {
 		if err := os.WriteFile(blocked, []byte("another"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		var seen troubles
-		f := New(path, small, seen.report)
+		f, seen := begin(path, small)
 		f.Append(object(16))
 		time.Sleep(2 * pause)
 		synctest.Wait()
@@ -156,7 +154,7 @@ func TestRotationThatFails(t *testing.T) {
 		}
 		f.Append(object(17))
 		f.Close()
-		r, err := verifyNoted(t, "", trail(t, path)...)
+		r, err := verify(Expectation{}, trail(t, path)...)
 		if err != nil || len(r.Resumed) != 1 || r.Resumed[0].Lost != 1 {
 			t.Errorf("%+v, %v", r, err)
 		}

@@ -1,7 +1,6 @@
 package auditfile
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -18,21 +17,15 @@ import (
 	"time"
 )
 
-// What a child process of the tests does with a file.
-const (
-	childFile = "OOB_TEST_CHAIN_FILE"
-	childDoes = "OOB_TEST_CHAIN_DOES"
-)
+// fullDiskFile has the test binary fill a disk with the file that it names.
+const fullDiskFile = "OOB_TEST_FULL_DISK_FILE"
 
 func TestMain(m *testing.M) {
-	switch path := os.Getenv(childFile); os.Getenv(childDoes) {
-	case "write on":
-		writeOn(path)
-	case "fill the disk":
+	if path := os.Getenv(fullDiskFile); path != "" {
 		fillTheDisk(path)
-	default:
-		os.Exit(m.Run())
+		return
 	}
+	os.Exit(m.Run())
 }
 
 // fillTheDisk has the system cut a line in the middle, and then makes room.
@@ -63,74 +56,6 @@ func fillTheDisk(path string) {
 	f.Close()
 }
 
-// writeOn prints a dot for each line, from when it has the file.
-func writeOn(path string) {
-	f := New(path, unbounded, func(_ int64, err error) {
-		if err != nil && !errors.Is(err, errBehind) {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	})
-	for n := 0; ; n++ {
-		f.Append(object(n))
-		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
-			fmt.Print(".")
-		}
-	}
-}
-
-func childThat(t *testing.T, does, path string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childFile+"="+path, childDoes+"="+does)
-	cmd.Stderr = os.Stderr
-	return cmd
-}
-
-func startChild(t *testing.T, path string) (cmd *exec.Cmd, dots io.Reader) {
-	t.Helper()
-	cmd = childThat(t, "write on", path)
-	dots, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	return cmd, bufio.NewReader(dots)
-}
-
-func await(t *testing.T, dots io.Reader, n int64) {
-	t.Helper()
-	if _, err := io.CopyN(io.Discard, dots, n); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestChainSurvivesKill(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	for round := range 5 {
-		child, dots := startChild(t, path)
-		await(t, dots, int64(300+333*round))
-		if err := child.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = child.Wait()
-		if _, err := verify(t, contentOf(t, path)); err != nil && !strings.Contains(err.Error(), "is not finished") {
-			t.Fatalf("round %d: %v", round, err)
-		}
-	}
-	appendLines(t, path, 1, 1)
-	content := contentOf(t, path)
-	if r := verified(t, content); bytes.Count(content, []byte(`"event":"opened"`))+len(r.Resumed) < 6 {
-		t.Errorf("%+v", r)
-	}
-}
-
 // The second of two processes loses its lines, with an error that says why,
 // and takes over when the first has ended.
 func TestOneProcessPerFile(t *testing.T) {
@@ -157,19 +82,6 @@ func TestOneProcessPerFile(t *testing.T) {
 	})
 }
 
-func TestAnotherProcessKeepsTheFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	_, dots := startChild(t, path)
-	await(t, dots, 1)
-	var seen troubles
-	f := New(path, unbounded, seen.report)
-	f.Append(object(1))
-	f.Close()
-	if seen.lost != 1 || !strings.Contains(seen.errs[0].Error(), "another process writes to it") {
-		t.Errorf("%d lines lost: %v", seen.lost, seen.errs)
-	}
-}
-
 func TestNothingIsTouchedBeforeTheFirstLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	f := New(path, unbounded, new(troubles).report)
@@ -180,8 +92,7 @@ func TestNothingIsTouchedBeforeTheFirstLine(t *testing.T) {
 }
 
 func TestFullDisk(t *testing.T) {
-	var seen troubles
-	f := New("/dev/full", unbounded, seen.report)
+	f, seen := begin("/dev/full", unbounded)
 	for n := range 10 {
 		f.Append(object(n))
 	}
@@ -193,7 +104,9 @@ func TestFullDisk(t *testing.T) {
 
 func TestDiskThatFillsWithinALine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	lost, err := childThat(t, "fill the disk", path).Output()
+	child := exec.CommandContext(t.Context(), os.Args[0])
+	child.Env, child.Stderr = append(os.Environ(), fullDiskFile+"="+path), os.Stderr
+	lost, err := child.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,8 +126,7 @@ func TestRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := filepath.Join(t.TempDir(), "log")
 		path := filepath.Join(folder, "audit.jsonl")
-		var seen troubles
-		f := New(path, unbounded, seen.report)
+		f, seen := begin(path, unbounded)
 		f.Append(object(1))
 		f.Append(object(2))
 		synctest.Wait()
@@ -258,8 +170,7 @@ func TestFileThatIsTakenAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "audit.jsonl")
-				var seen troubles
-				f := New(path, unbounded, seen.report)
+				f, seen := begin(path, unbounded)
 				f.Append(object(1))
 				time.Sleep(2*syncInterval + pause/10) // between the ticks
 				if err := test.takeAway(path); err != nil {
@@ -295,8 +206,7 @@ func TestSlowDisk(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var seen troubles
-	f := New(path, unbounded, seen.report)
+	f, seen := begin(path, unbounded)
 	for n := range 10 * queueLength { // more than the pipe and the queue take
 		f.Append(object(n))
 	}

@@ -62,7 +62,18 @@ var Table = conf.Table[Options]{
 		resolveProxy,
 	),
 	conf.Path("ca", func(o *Options) *string { return &o.CA }),
-	conf.Resolved(conf.Custom("client_cert", readClientCert, checkClientCert), resolveClientCert),
+	ClientCertOption(func(o *Options) **ClientCert { return &o.ClientCert }),
+}
+
+// ClientCertOption is the row of client_cert, for those that have no proxy.
+func ClientCertOption[M any](field func(*M) **ClientCert) conf.Option[M] {
+	return conf.Resolved(conf.Custom("client_cert",
+		func(m *M, d *caddyfile.Dispenser) (err error) {
+			*field(m), err = readClientCert(d)
+			return err
+		},
+		func(m *M) error { return checkClientCert(*field(m)) },
+	), func(m *M, logger *slog.Logger) error { return resolveClientCert(*field(m), logger) })
 }
 
 // resolveProxy warns about a password that is part of the configuration.
@@ -115,33 +126,31 @@ var clientCert = conf.Table[ClientCert]{
 	conf.Path(keyOption, func(c *ClientCert) *string { return &c.Key }),
 }
 
-func readClientCert(o *Options, d *caddyfile.Dispenser) error {
+func readClientCert(d *caddyfile.Dispenser) (*ClientCert, error) {
 	args, err := conf.Values(d, 2, "client_cert takes two arguments: the file of the certificate and that of its key")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	o.ClientCert = &ClientCert{Cert: args[0], Key: args[1]}
-	return nil
+	return &ClientCert{Cert: args[0], Key: args[1]}, nil
 }
 
-func checkClientCert(o *Options) error {
-	if o.ClientCert == nil {
-		return nil
-	}
+func checkClientCert(c *ClientCert) error {
 	switch {
-	case o.ClientCert.Cert == "":
+	case c == nil:
+		return nil
+	case c.Cert == "":
 		return errors.New(certOption + ": it is empty; name its file")
-	case o.ClientCert.Key == "":
+	case c.Key == "":
 		return errors.New(keyOption + ": it is empty; name its file")
 	}
-	return clientCert.Check(o.ClientCert)
+	return clientCert.Check(c)
 }
 
-func resolveClientCert(o *Options, logger *slog.Logger) error {
-	if o.ClientCert == nil {
+func resolveClientCert(c *ClientCert, logger *slog.Logger) error {
+	if c == nil {
 		return nil
 	}
-	return clientCert.Provision(o.ClientCert, logger)
+	return clientCert.Provision(c, logger)
 }
 
 // ServiceURL parses the URL of a service: https, or http if the host is this

@@ -384,7 +384,7 @@ var properties = []property{
 			inTargets, "TestUnrecordedHistories",
 		},
 		{
-			"targets/directory.go", `if d.pending().overflowed() {`, `if false {`,
+			"targets/directory.go", `if d.Unsynced.overflowed() {`, `if false {`,
 			"records are trusted although changes of them were lost",
 			inTargets, "TestMoreThanCanWait",
 		},
@@ -397,7 +397,7 @@ var properties = []property{
 
 	{"Changes that overlap are not guessed at", []mutation{
 		{
-			"targets/change.go", `c.d.pending().changing.Lock(ctx, ref.Hash())`, `c.d.pending().changing.Lock(ctx, ref.Hash()+c.id)`,
+			"targets/change.go", `c.d.Unsynced.changing.Lock(ctx, ref.Hash())`, `c.d.Unsynced.changing.Lock(ctx, ref.Hash()+c.id)`,
 			"two changes of a target overtake each other within the process",
 			inTargets, "TestChangesOfATargetWait",
 		},
@@ -422,7 +422,7 @@ var properties = []property{
 			inTargets, "TestFinishWithStoreDown|TestRecordIsRightOrStale|TestFenceThatComesLateIsTakenBack|TestUnrecordedHistories",
 		},
 		{
-			"targets/change.go", `c.d.pending().retry(&back)`, `_ = &back`,
+			"targets/change.go", `c.d.Unsynced.retry(&back)`, `_ = &back`,
 			"a fence that reaches the store late stays, although nevisFIDO was never asked",
 			inTargets, "TestFenceThatComesLateIsTakenBack",
 		},
@@ -450,7 +450,7 @@ var properties = []property{
 			inBackends, "TestBackendKeepsTheContract",
 		},
 		{
-			"targets/directory.go", `!equal(current, known, ref)`, `false`,
+			"targets/directory.go", `!Equal(current, known)`, `false`,
 			"what a key source said overwrites a change that came meanwhile",
 			inTargets, "TestFindKeepsWhatHasChangedMeanwhile",
 		},

@@ -11,8 +11,8 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
-// MaxFileSize is the most that a credential file may hold, in bytes.
-const MaxFileSize = 256 << 10
+// maxFileSize is the most that a credential file may hold, in bytes.
+const maxFileSize = 256 << 10
 
 // Open follows a credential file. A file that others than its owner may write
 // is refused; one that everybody may read is warned about only, because that is
@@ -96,12 +96,12 @@ func openCredential[T any](option, path string, public bool, parse func([]byte) 
 	file, err := Follow(path, Kind[T]{
 		Read: func(file *os.File) (none T, err error) {
 			defer file.Close()
-			content, err := io.ReadAll(io.LimitReader(file, MaxFileSize+1))
+			content, err := io.ReadAll(io.LimitReader(file, maxFileSize+1))
 			switch {
 			case err != nil:
 				return none, err
-			case len(content) > MaxFileSize:
-				return none, fmt.Errorf("it is larger than %d bytes", MaxFileSize)
+			case len(content) > maxFileSize:
+				return none, fmt.Errorf("it is larger than %d bytes", maxFileSize)
 			}
 			if info, err := file.Stat(); !public && err == nil && info.Mode().Perm()&0o004 != 0 {
 				logger.Warn("every user of this machine may read a credential file", attrs...)

@@ -57,8 +57,8 @@ func TestFileIsChecked(t *testing.T) {
 		{"writable by others", "good", 0o602, false, "chmod go-w", false},
 		{"public and writable by others", "good", 0o646, true, "chmod go-w", false},
 		{"not what it should be", "canary", 0o600, false, "it is not good", false},
-		{"as large as can be", "good" + strings.Repeat("x", MaxFileSize-4), 0o600, false, "", false},
-		{"too large", "good" + strings.Repeat("x", MaxFileSize-3), 0o600, false, "larger than", false},
+		{"as large as can be", "good" + strings.Repeat("x", maxFileSize-4), 0o600, false, "", false},
+		{"too large", "good" + strings.Repeat("x", maxFileSize-3), 0o600, false, "larger than", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -67,7 +67,7 @@ type User struct {
 }
 
 // Address is a postal address, as far as nevisIDM's members are used.
-type Address struct{ Line1, Line2, Street, HouseNumber, PostalCode, City, CountryCode string }
+type Address struct{ Street, HouseNumber, PostalCode, City, CountryCode string }
 
 // Target is a dispatch target of a user.
 type Target struct {
@@ -85,8 +85,6 @@ type Target struct {
 	// Credential keeps the target as a generic credential, as older releases
 	// always do.
 	Credential bool
-	// Properties are those of the credential in place of the assumed ones.
-	Properties map[string]any
 }
 
 // Server is a simulated nevisIDM.

@@ -36,8 +36,7 @@ func (u User) object() object {
 	o["contacts"] = given(map[string]string{"email": u.Email, "mobile": u.Mobile})
 	a := u.Address
 	o["address"] = given(map[string]string{
-		"addressline1": a.Line1, "addressline2": a.Line2, "street": a.Street, "houseNumber": a.HouseNumber,
-		"postalCode": a.PostalCode, "city": a.City, "countryCode": a.CountryCode,
+		"street": a.Street, "houseNumber": a.HouseNumber, "postalCode": a.PostalCode, "city": a.City, "countryCode": a.CountryCode,
 	})
 	return o
 }
@@ -78,13 +77,10 @@ func (s *Server) credentials(user string) []object {
 		}
 		o := base(cmp.Or(t.ExtID, fmt.Sprintf("%s-%d", user, i)))
 		o["userExtId"], o["stateName"] = user, cmp.Or(t.State, "active")
-		o["identification"], o["properties"] = "dispatch_target_"+t.ID, object(t.Properties)
-		if t.Properties == nil {
-			o["properties"] = given(map[string]string{
-				"fidouaf_device_id": t.DeviceID, "fidouaf_name": t.Name, "fidouaf_target": t.Address, "fidouaf_dispatcher": t.Dispatcher,
-				"fidouaf_encryption_key": t.EncryptionKey, "fidouaf_signature_key": t.SigningKey,
-			})
-		}
+		o["identification"], o["properties"] = "dispatch_target_"+t.ID, given(map[string]string{
+			"fidouaf_device_id": t.DeviceID, "fidouaf_name": t.Name, "fidouaf_target": t.Address, "fidouaf_dispatcher": t.Dispatcher,
+			"fidouaf_encryption_key": t.EncryptionKey, "fidouaf_signature_key": t.SigningKey,
+		})
 		all = append(all, o)
 	}
 	return all

@@ -30,7 +30,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusMethodNotAllowed, "method.not.allowed")
 	case len(segments) == 3 && segments[0] == "clients":
 		s.serveClient(w, r, segments[1] == client, segments[2])
-	case len(segments) >= 3 && len(segments) <= 5 && segments[1] == "users":
+	case (len(segments) == 3 || len(segments) == 4) && segments[1] == "users":
 		s.serveUser(w, r, segments[0] == client, segments[2], segments[3:])
 	default:
 		noSuchPath(w)
@@ -83,14 +83,12 @@ func (s *Server) serveClient(w http.ResponseWriter, r *http.Request, known bool,
 	}
 }
 
-// serveUser answers /{client}/users/{extId} and what is below it: a list, or
-// one item of it.
+// serveUser answers /{client}/users/{extId} and the lists below it.
 func (s *Server) serveUser(w http.ResponseWriter, r *http.Request, known bool, extID string, below []string) {
-	below = append(below, "", "") // list and item
 	user := slices.IndexFunc(s.users, func(u User) bool { return u.ExtID == extID })
 	var all []object
 	switch {
-	case below[0] == "":
+	case len(below) == 0:
 	case below[0] == "generic-credentials":
 		all = s.credentials(extID)
 	case below[0] == "dispatch-targets" && s.options.Release == V8_2605:
@@ -102,16 +100,10 @@ func (s *Server) serveUser(w http.ResponseWriter, r *http.Request, known bool, e
 	switch {
 	case !known || user < 0:
 		fail(w, http.StatusNotFound, "user.not.found")
-	case below[0] == "":
+	case len(below) == 0:
 		reply(w, http.StatusOK, s.users[user].object())
-	case below[1] == "":
-		s.list(w, r, all)
 	default:
-		if i := slices.IndexFunc(all, func(o object) bool { return o["extId"] == below[1] }); i >= 0 {
-			reply(w, http.StatusOK, all[i])
-			return
-		}
-		fail(w, http.StatusNotFound, "entity.not.found")
+		s.list(w, r, all)
 	}
 }
 

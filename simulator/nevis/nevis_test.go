@@ -228,81 +228,48 @@ func TestDispatchResults(t *testing.T) {
 	}
 }
 
-// envelope dispatches a link and returns its envelope's members.
-func (c *client) envelope(more string) (got answered, envelope members) {
-	c.t.Helper()
-	got = c.post(dispatchAuth, authBody(`"dispatcher":"link"`+more))
-	_, encoded, _ := strings.Cut(c.text(got.members, "dispatcherInformation", "response"), "?dispatchTokenResponse=")
-	e, err := nevisfido.DecodeEnvelope(encoded)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	if err := decode(e.JSON(), &envelope); err != nil {
-		c.t.Fatal(err)
-	}
-	return got, envelope
-}
-
+// A link carries the data of the request beside token and redeem URL, sealed where
+// release and key allow.
 func TestMessage(t *testing.T) {
-	c := start(t, Options{})
-	for name, tt := range map[string]struct{ data, member, want string }{
-		"text":                           {`{"data":{"orderNo":"\u0034711"}}`, "orderNo", `"\u0034711"`},
-		"a number keeps its spelling":    {`{"data":{"amount":10.50}}`, "amount", `10.50`},
-		"JSON within a string":           {`{"data":"{\"orderNo\":1}"}`, "orderNo", `1`},
-		"plain text":                     {`{"data":"hello"}`, "data", `"hello"`},
-		"the redeem URL stays nevisFIDO": {`{"data":{"token":"mine","redeem_url":"https://evil.example"}}`, "redeem_url", `"https://fido.example.com/nevisfido/token/redeem/authentication"`},
-	} {
-		got, envelope := c.envelope(`,"dispatchInformation":` + tt.data)
-		var content members
-		if err := decode(envelope["nma_data"], &content); err != nil {
-			t.Fatal(err)
-		}
-		if c.text(content, "token") != c.text(got.members, "token") || string(content[tt.member]) != tt.want || c.text(envelope, "nma_data_content_type") != mediaJSON {
-			t.Errorf("%s: got %s", name, content)
-		}
-	}
-}
-
-func TestSealing(t *testing.T) {
+	const redeemURL = `"https://fido.example.com/nevisfido/token/redeem/authentication"`
 	for name, tt := range map[string]struct {
-		mode   Mode
-		kind   string
-		sealed bool
+		mode               Mode
+		key                string // of the target
+		data, member, want string
+		sealed             bool
 	}{
-		"8.2511 with an RSA key":                      {V8_2511, "RSA-2048", true},
-		"8.2511 with a key that nevisFIDO cannot use": {V8_2511, "P-256", false},
-		"LTS21": {LTS21, "RSA-2048", false},
+		"text":                           {V8_2511, "P-256", `{"orderNo":"\u0034711"}`, "orderNo", `"\u0034711"`, false},
+		"a number keeps its spelling":    {V8_2511, "P-256", `{"amount":10.50}`, "amount", `10.50`, false},
+		"JSON within a string":           {V8_2511, "P-256", `"{\"orderNo\":1}"`, "orderNo", `1`, false},
+		"plain text":                     {V8_2511, "P-256", `"hello"`, "data", `"hello"`, false},
+		"the redeem URL stays nevisFIDO": {V8_2511, "P-256", `{"token":"mine","redeem_url":"https://evil.example"}`, "redeem_url", redeemURL, false},
+		"a key that nevisFIDO can use":   {V8_2511, "RSA-2048", `{"orderNo":1}`, "orderNo", `1`, true},
+		"LTS21":                          {LTS21, "RSA-2048", `{"orderNo":1}`, "orderNo", `1`, false},
 	} {
 		c := start(t, Options{Mode: tt.mode})
-		jwk, key := keyMember(t, tt.kind)
-		got, envelope := c.envelope(`,"dispatchTargetId":"` + c.register("phone", jwk) + `"`)
-		content := []byte(envelope["nma_data"])
+		jwk, key := keyMember(t, tt.key)
+		got := c.post(dispatchAuth, authBody(`"dispatcher":"link","dispatchTargetId":"`+c.register("phone", jwk)+`","dispatchInformation":{"data":`+tt.data+`}`))
+		_, encoded, _ := strings.Cut(c.text(got.members, "dispatcherInformation", "response"), "?dispatchTokenResponse=")
+		e, err := nevisfido.DecodeEnvelope(encoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var envelope, content members
+		if err := decode(e.JSON(), &envelope); err != nil {
+			t.Fatal(err)
+		}
+		media, text := mediaJSON, []byte(envelope["nma_data"])
 		if tt.sealed {
-			var err error
-			if content, err = key.Open(c.text(envelope, "nma_data")); err != nil {
+			media = mediaJOSE
+			if text, err = key.Open(c.text(envelope, "nma_data")); err != nil {
 				t.Fatal(err)
 			}
 		}
-		var m members
-		if err := decode(content, &m); err != nil || c.text(m, "token") != c.text(got.members, "token") {
-			t.Errorf("%s: got %s, %v", name, content, err)
+		if err := decode(text, &content); err != nil {
+			t.Fatal(err)
 		}
-	}
-}
-
-func TestFaults(t *testing.T) {
-	c := start(t, Options{})
-	c.Script(Result("internalError"), Members(map[string]string{"token": "", "sessionId": "4711"}), ExtraMembers())
-	for i, want := range []func(answered) bool{
-		func(r answered) bool { return r.body == `{"dispatchResult":"internalError"}` },
-		func(r answered) bool { return r.members["token"] == nil && string(r.members["sessionId"]) == "4711" },
-		func(r answered) bool {
-			return r.members["token"] != nil && strings.Contains(r.body, `"x-serial" : 12345678901234567890123,`)
-		},
-		func(r answered) bool { return r.members["token"] != nil },
-	} {
-		if got := c.post(dispatchAuth, linkBody); got.status != http.StatusOK || !want(got) {
-			t.Errorf("fault %d: got %+v", i, got)
+		if c.text(content, "token") != c.text(got.members, "token") || string(content[tt.member]) != tt.want || c.text(envelope, "nma_data_content_type") != media {
+			t.Errorf("%s: got %s", name, content)
 		}
 	}
 }

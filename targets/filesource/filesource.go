@@ -114,9 +114,6 @@ func (s *Source) Cleanup() error {
 	return err
 }
 
-// Live implements targets.LiveSource: the file is a copy.
-func (*Source) Live() bool { return false }
-
 // Find implements targets.KeySource.
 func (s *Source) Find(ctx context.Context, ref targets.Ref) (*targets.Target, error) {
 	return lookup(ctx, s, func(t *table) (*targets.Target, error) { return t.target(ref) })
@@ -139,6 +136,6 @@ var (
 	_ caddy.Provisioner     = (*Source)(nil)
 	_ caddy.CleanerUpper    = (*Source)(nil)
 	_ caddyfile.Unmarshaler = (*Source)(nil)
-	_ targets.LiveSource    = (*Source)(nil)
+	_ targets.KeySource     = (*Source)(nil)
 	_ targets.UserSource    = (*Source)(nil)
 )

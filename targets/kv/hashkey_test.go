@@ -12,24 +12,11 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
-func ringOf(t *testing.T, keys ...byte) *kv.Ring {
-	t.Helper()
-	var secrets [][]byte
-	for _, k := range keys {
-		secrets = append(secrets, bytes.Repeat([]byte{k}, kv.KeySize))
-	}
-	r, err := kv.NewRing(secrets...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // All who share a store get the same key, of which one draws it; whoever only
 // looks draws none.
 func TestHashKeyIsShared(t *testing.T) {
 	b := new(kvtest.Backend)
-	if found, err := kv.New(b, nil, 0).FindHashKey(t.Context()); found != nil || err != nil {
+	if found, err := kv.New(b, nil, kv.DefaultTimeout).FindHashKey(t.Context()); found != nil || err != nil {
 		t.Fatalf("%x, %v", found, err)
 	}
 	keys := make([][]byte, 8)
@@ -37,7 +24,7 @@ func TestHashKeyIsShared(t *testing.T) {
 	for i := range keys {
 		all.Go(func() {
 			var err error
-			if keys[i], err = kv.New(b, nil, 0).HashKey(t.Context()); err != nil {
+			if keys[i], err = kv.New(b, nil, kv.DefaultTimeout).HashKey(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -48,7 +35,7 @@ func TestHashKeyIsShared(t *testing.T) {
 			t.Errorf("%x and %x", key, keys[0])
 		}
 	}
-	if found, err := kv.New(b, nil, 0).FindHashKey(t.Context()); !bytes.Equal(found, keys[0]) || err != nil {
+	if found, err := kv.New(b, nil, kv.DefaultTimeout).FindHashKey(t.Context()); !bytes.Equal(found, keys[0]) || err != nil {
 		t.Errorf("%x, %v", found, err)
 	}
 }
@@ -57,18 +44,18 @@ func TestHashKeyIsShared(t *testing.T) {
 // key. One that cannot be opened is not replaced by another.
 func TestHashKeyIsSealed(t *testing.T) {
 	b := new(kvtest.Backend)
-	key, err := kv.New(b, ringOf(t, 1), 0).HashKey(t.Context())
+	key, err := kv.New(b, kvtest.Ring(t, 1), kv.DefaultTimeout).HashKey(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := kv.New(b, ringOf(t, 2), 0).HashKey(t.Context()); err == nil || got != nil || !strings.Contains(err.Error(), "the hash key in the store cannot be used") {
+	if got, err := kv.New(b, kvtest.Ring(t, 2), kv.DefaultTimeout).HashKey(t.Context()); err == nil || got != nil || !strings.Contains(err.Error(), "the hash key in the store cannot be used") {
 		t.Errorf("%x, %v", got, err)
 	}
 	none := func(e *targets.RecordError) error { return e }
-	if _, err := kv.New(b, ringOf(t, 2, 1), 0).Reseal(t.Context(), none); err != nil {
+	if _, err := kv.New(b, kvtest.Ring(t, 2, 1), kv.DefaultTimeout).Reseal(t.Context(), none); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := kv.New(b, ringOf(t, 2), 0).HashKey(t.Context()); err != nil || !bytes.Equal(got, key) {
+	if got, err := kv.New(b, kvtest.Ring(t, 2), kv.DefaultTimeout).HashKey(t.Context()); err != nil || !bytes.Equal(got, key) {
 		t.Errorf("after resealing: %x, %v", got, err)
 	}
 }

@@ -34,11 +34,8 @@ func Open(g Guest) *Store {
 }
 
 // New makes a store. The ring may be nil. The timeout bounds each operation as a
-// whole; 0 means 2 seconds.
+// whole.
 func New(b Backend, ring *Ring, timeout time.Duration) *Store {
-	if timeout == 0 {
-		timeout = DefaultTimeout
-	}
 	return &Store{backend: b, ring: ring, timeout: timeout}
 }
 

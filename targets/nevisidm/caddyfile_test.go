@@ -1,26 +1,12 @@
 package nevisidm
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
-	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/conf/conftest"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
-
-func parse(input string) (*Source, error) {
-	d := caddyfile.NewTestDispenser(input)
-	d.Next() // key_source
-	d.NextArg()
-	module, err := caddyfile.UnmarshalModule(d, targets.KeySourceNamespace+"."+d.Val())
-	if err != nil {
-		return nil, err
-	}
-	return module.(*Source), nil
-}
 
 func TestCaddyfile(t *testing.T) {
 	for input, want := range map[string]string{
@@ -30,14 +16,9 @@ func TestCaddyfile(t *testing.T) {
 		"proxy http://p:8\nca /ca.pem\nclient_cert /c.pem /k.pem":     `"proxy":"http://p:8","ca":"/ca.pem","client_cert":{"cert":"/c.pem","key":"/k.pem"}`,
 		"client_cert /c.pem /k.pem\napi credentials\nusername ext_id": `"api":"credentials","username":"ext_id","client_cert":{"cert":"/c.pem","key":"/k.pem"}`,
 	} {
-		s, err := parse("key_source nevisidm https://idm {\nclient 100\n" + input + "\n}")
-		if err != nil {
-			t.Errorf("%q: %v", input, err)
-			continue
-		}
-		if got := string(must(json.Marshal(s))); got != `{"url":"https://idm","client":"100",`+want+`}` {
-			t.Errorf("%q gave %s, want %s", input, got, want)
-		}
+		conftest.WantJSON(t, targets.KeySourceNamespace, map[string]string{
+			"key_source nevisidm https://idm {\nclient 100\n" + input + "\n}": `{"url":"https://idm","client":"100",` + want + `}`,
+		})
 	}
 }
 
@@ -60,7 +41,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 					text += "\n" + needed
 				}
 			}
-			_, err := parse("key_source nevisidm https://idm.example.com {\n" + text + "\n}")
+			_, err := conftest.Unmarshal(targets.KeySourceNamespace, "key_source nevisidm https://idm.example.com {\n"+text+"\n}")
 			if err == nil || !strings.Contains(err.Error(), option) || !strings.Contains(err.Error(), "Testfile:") || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%q gave error %v, want one with a line number and %q that quotes nothing", text, err, option)
 			}
@@ -75,7 +56,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 		"nevisidm https://idm {\nclient 1\n}":            "auth",
 		"nevisidm https://idm {\nauth bearer {env.T}\n}": "client",
 	} {
-		if _, err := parse("key_source " + input); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+		if _, err := conftest.Unmarshal(targets.KeySourceNamespace, "key_source "+input); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%q gave error %v, want one with %q", input, err, want)
 		}
 	}
@@ -86,15 +67,11 @@ func TestProvisionRefuses(t *testing.T) {
 		change func(*Source)
 		want   string
 	}{
-		"no URL":              {func(s *Source) { s.URL = "" }, "URL"},
 		"plain http":          {func(s *Source) { s.URL = "http://idm.example.com" }, "https"},
 		"user in the URL":     {func(s *Source) { s.URL = "https://canary@idm.example.com" }, "user"},
 		"query":               {func(s *Source) { s.URL = "https://idm.example.com?canary" }, "query"},
 		"API in the URL":      {func(s *Source) { s.URL = "https://idm.example.com/nevisidm/api/core/v1" }, "/api/"},
 		"part of the API":     {func(s *Source) { s.URL = "https://idm.example.com/nevisidm/api/" }, "/api/"},
-		"no client":           {func(s *Source) { s.Client = "" }, "client"},
-		"client of a folder":  {func(s *Source) { s.Client = ".." }, "client"},
-		"no login":            {func(s *Source) { s.Auth = nil }, "auth"},
 		"empty login":         {func(s *Source) { s.Auth = &Auth{} }, "auth"},
 		"two logins":          {func(s *Source) { s.Auth = &Auth{Username: "a", Password: "b", Bearer: "canary"} }, "either"},
 		"no password":         {func(s *Source) { s.Auth = &Auth{Username: "a"} }, "password"},
@@ -103,12 +80,6 @@ func TestProvisionRefuses(t *testing.T) {
 		"token of two lines":  {func(s *Source) { s.Auth = &Auth{Bearer: "canary\ncanary"} }, "lines"},
 		"token without value": {func(s *Source) { s.Auth = &Auth{Bearer: "{env.OOB_TEST_UNSET}"} }, "placeholder"},
 		"missing token file":  {func(s *Source) { s.Auth = &Auth{Bearer: "{file./nowhere/token}"} }, "no file"},
-		"API":                 {api("soap"), "api"},
-		"username":            {func(s *Source) { s.Username = "email" }, "username"},
-		"scan of entities":    {func(s *Source) { s.API, s.Scan = apiEntities, true }, "scan"},
-		"timeout":             {func(s *Source) { s.Timeout = -1 }, "timeout"},
-		"max_response":        {func(s *Source) { s.MaxResponse = 1 << 40 }, "max_response"},
-		"proxy":               {func(s *Source) { s.Options = httpclient.Options{Proxy: "canary"} }, "proxy"},
 	} {
 		s := &Source{URL: "https://idm.example.com", Client: "100", Auth: login()}
 		test.change(s)

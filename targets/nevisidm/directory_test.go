@@ -14,7 +14,7 @@ func TestDirectoryKeepsWhatItFinds(t *testing.T) {
 		server.SetTarget("u-1", phone("one"))
 		source := newSource(t, server, nil)
 		d := &targets.Directory{
-			Store: new(kvtest.Memory), Namespace: "bank",
+			Store: new(kvtest.Memory), Namespace: "bank", Unsynced: new(targets.Unsynced),
 			Sources: []targets.NamedSource{{Name: "nevisidm", KeySource: source}},
 		}
 		found, err := d.Find(of(t, "u-1"), "one")

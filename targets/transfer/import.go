@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +68,9 @@ func (im *Import) batch(ctx context.Context, batch []*line, report *Report) erro
 	vetting.SetLimit(max(1, im.Jobs))
 	for _, l := range batch {
 		vetting.Go(func() error {
-			l.record, l.refusal = im.vet(l)
+			if l.record, l.refusal = parse(l); l.refusal == nil {
+				l.refusal = im.check(&l.record.Target)
+			}
 			return nil
 		})
 	}
@@ -92,7 +93,7 @@ func (im *Import) batch(ctx context.Context, batch []*line, report *Report) erro
 func (im *Import) putAll(ctx context.Context, batch []*line) error {
 	ofTarget := make(map[targets.Ref][]*line)
 	for _, l := range batch {
-		if l.record != nil {
+		if l.refusal == nil {
 			ofTarget[l.record.Ref()] = append(ofTarget[l.record.Ref()], l)
 		}
 	}
@@ -199,7 +200,7 @@ func (o Overwrite) of(present, next *targets.Target) outcome {
 	switch {
 	case present == nil:
 		return added
-	case same(present, next):
+	case targets.Equal(present, next):
 		return unchanged
 	case o == Always, o == Newer && newer(next, present):
 		return replaced
@@ -211,10 +212,4 @@ func (o Overwrite) of(present, next *targets.Target) outcome {
 func newer(a, b *targets.Target) bool {
 	older := a.Created.Equal(b.Created) && a.Modified < b.Modified
 	return a.Updated.After(b.Updated) && !older
-}
-
-func same(a, b *targets.Target) bool {
-	textA, errA := targets.Encode(a, a.Ref())
-	textB, errB := targets.Encode(b, b.Ref())
-	return errA == nil && errB == nil && bytes.Equal(textA, textB)
 }

@@ -26,7 +26,7 @@ type line struct {
 	tooLong bool // then there is no text
 
 	record  *record
-	refusal *refusal // where there is no record
+	refusal *refusal // nil where the record is stored
 	outcome outcome
 }
 

@@ -33,18 +33,7 @@ type record struct {
 	User jsontext.Value `json:"user,omitempty"`
 }
 
-// vet reads a line strictly and vets the keys in it.
-func (im *Import) vet(l *line) (*record, *refusal) {
-	r, why := parse(l)
-	if why == nil {
-		why = im.check(&r.Target)
-	}
-	if why != nil {
-		return nil, why
-	}
-	return r, nil
-}
-
+// parse reads a line strictly.
 func parse(l *line) (*record, *refusal) {
 	switch {
 	case l.tooLong:

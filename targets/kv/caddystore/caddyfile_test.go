@@ -1,52 +1,33 @@
 package caddystore
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
 	"github.com/caddyserver/certmagic"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/conf/conftest"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
-func parse(input string) (*Store, error) {
-	d := caddyfile.NewTestDispenser(input)
-	d.Next() // store
-	d.NextArg()
-	module, err := caddyfile.UnmarshalModule(d, targets.StoreNamespace+"."+d.Val())
-	if err != nil {
-		return nil, err
-	}
-	return module.(*Store), nil
-}
-
 func TestCaddyfile(t *testing.T) {
-	for input, want := range map[string]string{
+	conftest.WantJSON(t, targets.StoreNamespace, map[string]string{
 		"store caddy":                  `{}`,
 		"store caddy {\n}":             `{}`,
 		"store caddy {\ntimeout 5s\n}": `{"timeout":5000000000}`,
 		"store caddy {\nstorage file_system /var/lib/oob\n}":                           `{"storage":{"module":"file_system","root":"/var/lib/oob"}}`,
 		"store caddy {\nstorage file_system {\nroot /var/lib/oob\n}\ntimeout 500ms\n}": `{"storage":{"module":"file_system","root":"/var/lib/oob"},"timeout":500000000}`,
 		"store caddy {\nseal /a {file./b}\naccept_unsealed\n}":                         `{"seal":["/a","{file./b}"],"accept_unsealed":true}`,
-	} {
-		s, err := parse(input)
-		if err != nil {
-			t.Errorf("%q: %v", input, err)
-			continue
-		}
-		got, err := json.Marshal(s)
-		if err != nil || string(got) != want {
-			t.Errorf("%q gave %s, error %v, want %s", input, got, err, want)
-		}
-	}
+	})
 }
 
 func TestCaddyfileRefuses(t *testing.T) {
@@ -61,53 +42,40 @@ func TestCaddyfileRefuses(t *testing.T) {
 		"store caddy {\nseal /a\nseal /b\n}",
 		"store caddy {\naccept_unsealed\n}",
 	} {
-		if _, err := parse(input); err == nil || !strings.Contains(err.Error(), "Testfile:") {
+		if _, err := conftest.Unmarshal(targets.StoreNamespace, input); err == nil || !strings.Contains(err.Error(), "Testfile:") {
 			t.Errorf("%q gave error %v, want one with a line number", input, err)
 		}
 	}
 }
 
-// host stands for the handler: it has a store as guest.
-type host struct {
-	StoreRaw json.RawMessage `json:"store" caddy:"namespace=oob.stores inline_key=type"`
-}
-
-var provisioned *kv.Store
-
-func (host) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "oob_store_test", New: func() caddy.Module { return new(host) }}
-}
-
-func (h *host) Provision(ctx caddy.Context) error {
-	module, err := ctx.LoadModule(h, "StoreRaw")
+// provision loads a store as a configuration does that keeps Caddy's own storage in
+// a folder.
+func provision(t *testing.T, folder, store string) (*kv.Store, error) {
+	t.Helper()
+	root, err := caddy.ProvisionContext(&caddy.Config{StorageRaw: json.RawMessage(fmt.Sprintf(`{"module":"file_system","root":%q}`, folder))})
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	provisioned = kv.Open(module.(kv.Guest))
-	return nil
+	ctx, cancel := caddy.NewContext(root)
+	t.Cleanup(cancel)
+	module, err := ctx.LoadModuleByID(targets.StoreNamespace+".caddy", json.RawMessage(store))
+	if err != nil {
+		return nil, err
+	}
+	return kv.Open(module.(kv.Guest)), nil
 }
-
-func (*host) Start() error { return nil }
-func (*host) Stop() error  { return nil }
-
-func init() { caddy.RegisterModule(new(host)) }
 
 func TestProvision(t *testing.T) {
 	for name, test := range map[string]struct {
 		store string
 		used  string // the folder that the store is to use
 	}{
-		"Caddy's storage": {`{"type":"caddy"}`, "caddy"},
-		"own storage":     {`{"type":"caddy","storage":{"module":"file_system","root":"%/own"}}`, "own"},
+		"Caddy's storage": {`{}`, "caddy"},
+		"own storage":     {`{"storage":{"module":"file_system","root":"%/own"}}`, "own"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			err := caddy.Validate(&caddy.Config{
-				StorageRaw: mustJSON(t, map[string]string{"module": "file_system", "root": filepath.Join(dir, "caddy")}),
-				AppsRaw: caddy.ModuleMap{
-					"oob_store_test": json.RawMessage(`{"store":` + strings.ReplaceAll(test.store, "%", filepath.ToSlash(dir)) + `}`),
-				},
-			})
+			s, err := provision(t, filepath.Join(dir, "caddy"), strings.ReplaceAll(test.store, "%", filepath.ToSlash(dir)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -116,14 +84,28 @@ func TestProvision(t *testing.T) {
 					t.Errorf("provisioning touched the storage in folder %s: %v", folder, err)
 				}
 			}
-			ref := targets.Ref{ID: "one"}
-			if err := provisioned.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
-				t.Fatal(err)
-			}
+			ref := putOne(t, s)
 			if _, err := os.Stat(filepath.Join(dir, test.used, filepath.FromSlash(place(ref)))); err != nil {
 				t.Errorf("the record is not where it should be: %v", err)
 			}
 		})
+	}
+}
+
+func TestSealIsProvisioned(t *testing.T) {
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key")
+	if err := os.WriteFile(key, bytes.Repeat([]byte{1}, kv.KeySize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := provision(t, dir, fmt.Sprintf(`{"seal":[%q]}`, key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := putOne(t, s)
+	storage := &certmagic.FileStorage{Path: dir}
+	if _, err := kv.New(newBackend(storage), kvtest.Ring(t, 1), kv.DefaultTimeout).Load(t.Context(), ref); err != nil {
+		t.Errorf("the record is not sealed with the key of the file: %v", err)
 	}
 }
 
@@ -132,24 +114,23 @@ func TestProvision(t *testing.T) {
 func TestLocation(t *testing.T) {
 	caddy.RegisterModule(new(nameless))
 	seen := make(map[string]string)
-	for _, store := range []string{
-		`{"type":"caddy"}`,
-		`{"type":"caddy","storage":{"module":"file_system","root":"/nowhere/one"}}`,
-		`{"type":"caddy","storage":{"module":"file_system","root":"/nowhere/two"}}`,
-		`{"type":"caddy","storage":{"module":"nameless","bucket":"one"}}`,
-		`{"type":"caddy","storage":{"module":"nameless","bucket":"two"}}`,
+	for _, storage := range []string{
+		``,
+		`"storage":{"module":"file_system","root":"/nowhere/one"},`,
+		`"storage":{"module":"file_system","root":"/nowhere/two"},`,
+		`"storage":{"module":"nameless","bucket":"one"},`,
+		`"storage":{"module":"nameless","bucket":"two"},`,
 	} {
 		for _, timeout := range []string{"1s", "2s"} {
-			text := strings.TrimSuffix(store, "}") + `,"timeout":"` + timeout + `"}`
-			err := caddy.Validate(&caddy.Config{AppsRaw: caddy.ModuleMap{"oob_store_test": json.RawMessage(`{"store":` + text + `}`)}})
+			s, err := provision(t, "/nowhere", fmt.Sprintf(`{%s"timeout":%q}`, storage, timeout))
 			if err != nil {
 				t.Fatal(err)
 			}
-			where := provisioned.Location()
-			if other, ok := seen[where]; ok && other != store {
-				t.Errorf("%s and %s are both at %q", store, other, where)
+			where := s.Location()
+			if other, ok := seen[where]; ok && other != storage {
+				t.Errorf("%s and %s are both at %q", storage, other, where)
 			}
-			seen[where] = store
+			seen[where] = storage
 		}
 	}
 	if len(seen) != 5 {
@@ -171,27 +152,14 @@ func (n *nameless) CertMagicStorage() (certmagic.Storage, error) { return n, nil
 
 func TestProvisionRefuses(t *testing.T) {
 	for name, store := range map[string]string{
-		"negative timeout": `{"type":"caddy","timeout":-1}`,
-		"unknown field":    `{"type":"caddy","path":"/tmp"}`,
-		"unknown storage":  `{"type":"caddy","storage":{"module":"nowhere"}}`,
-		"missing key":      `{"type":"caddy","seal":["/nowhere/key"]}`,
-		"no key":           `{"type":"caddy","accept_unsealed":true}`,
+		"negative timeout": `{"timeout":-1}`,
+		"unknown field":    `{"path":"/tmp"}`,
+		"unknown storage":  `{"storage":{"module":"nowhere"}}`,
+		"missing key":      `{"seal":["/nowhere/key"]}`,
+		"no key":           `{"accept_unsealed":true}`,
 	} {
-		err := caddy.Validate(&caddy.Config{
-			StorageRaw: mustJSON(t, map[string]string{"module": "file_system", "root": t.TempDir()}),
-			AppsRaw:    caddy.ModuleMap{"oob_store_test": json.RawMessage(`{"store":` + store + `}`)},
-		})
-		if err == nil {
+		if _, err := provision(t, t.TempDir(), store); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-}
-
-func mustJSON(t *testing.T, v any) json.RawMessage {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }

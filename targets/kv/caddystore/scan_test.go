@@ -1,40 +1,13 @@
 package caddystore
 
 import (
-	"bytes"
 	"errors"
-	"os"
-	"path/filepath"
-	"slices"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/certmagic"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
-
-// What a process leaves behind that was killed while it wrote a file is not
-// listed.
-func TestUnfinishedFilesAreNotListed(t *testing.T) {
-	storage := &certmagic.FileStorage{Path: t.TempDir()}
-	s := newStore(storage)
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
-	left := filepath.Join(storage.Path, filepath.FromSlash(place(ref))+".tmp")
-	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	err := s.Each(t.Context(), func(_ *targets.Target, err error) error { n++; return err })
-	if err != nil || n != 1 {
-		t.Errorf("listed %d targets, error %v", n, err)
-	}
-}
 
 // A listing in which a file vanishes is incomplete, and does not say so by
 // any other error than that of a missing folder.
@@ -42,10 +15,7 @@ func TestListingIsComplete(t *testing.T) {
 	storage := newHostileStorage(t)
 	storage.mayList, storage.vanish = true, 3
 	s := newStore(storage)
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
+	putOne(t, s)
 	n := 0
 	err := s.Each(t.Context(), func(*targets.Target, error) error { n++; return nil })
 	if err != nil || n != 1 || storage.vanish != 0 {
@@ -62,11 +32,8 @@ func TestListingReportsOutage(t *testing.T) {
 	storage := newHostileStorage(t)
 	storage.mayList = true
 	s := newStore(storage)
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
-	storage.setFault(func(int, string, string) error { return down })
+	ref := putOne(t, s)
+	storage.fail("", down)
 	err := s.Each(t.Context(), func(_ *targets.Target, err error) error {
 		t.Errorf("an outage came as a damaged record: %v", err)
 		return nil
@@ -82,79 +49,19 @@ func TestListingReportsOutage(t *testing.T) {
 	}
 }
 
-func TestSealIsProvisioned(t *testing.T) {
-	dir := t.TempDir()
-	key := filepath.Join(dir, "key")
-	if err := os.WriteFile(key, bytes.Repeat([]byte{1}, kv.KeySize), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	err := caddy.Validate(&caddy.Config{
-		StorageRaw: mustJSON(t, map[string]string{"module": "file_system", "root": dir}),
-		AppsRaw: caddy.ModuleMap{
-			"oob_store_test": mustJSON(t, map[string]any{"store": map[string]any{"type": "caddy", "seal": []string{key}}}),
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ref := targets.Ref{ID: "one"}
-	if err := provisioned.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
-	storage := &certmagic.FileStorage{Path: dir}
-	if _, err := kv.New(newBackend(storage), kvtest.Ring(t, 1), 0).Load(t.Context(), ref); err != nil {
-		t.Errorf("the record is not sealed with the key of the file: %v", err)
-	}
-}
-
-// Lists of the release before this one, which did not tell users apart, are
-// read, and replaced when the store is resealed.
 func TestListsOfAFormerRelease(t *testing.T) {
 	for name, ring := range map[string]*kv.Ring{"plain": nil, "sealed": kvtest.Ring(t, 1)} {
 		t.Run(name, func(t *testing.T) {
 			storage := newHostileStorage(t)
 			storage.mayList = true
-			s := kv.New(newBackend(storage), ring, 0)
 			device := targets.Ref{Namespace: "bank", ID: "device-1"}.Hash()
-			list := "oob/devices/" + device[:2] + "/" + device[2:]
+			list := formerFolder + "/" + device[:2] + "/" + device[2:]
 			put := func(text string) { storage.put(list, ring.Seal([]byte(text), list)) }
-			put(`{"schema":1,"namespace":"bank","device_id":"device-1","targets":["old"]}`)
-			for _, id := range []string{"old", "new"} {
-				ref := targets.Ref{Namespace: "bank", ID: id}
-				if id == "old" {
-					record, err := targets.Encode(kvtest.Target(ref), ref)
-					if err != nil {
-						t.Fatal(err)
-					}
-					storage.put(place(ref), ring.Seal(record, place(ref)))
-				} else if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
-					t.Fatal(err)
-				}
-			}
-			check := func() {
-				t.Helper()
-				ids, err := s.OfDevice(t.Context(), "bank", "device-1", "jeff")
-				if err != nil || !slices.Equal(ids, []string{"new", "old"}) {
-					t.Errorf("the device has %q, error %v", ids, err)
-				}
-			}
-			check()
-			if _, err := s.Reseal(t.Context(), func(e *targets.RecordError) error { return e }); err != nil {
-				t.Fatal(err)
-			}
-			check()
-			if storage.get(list) != nil {
-				t.Error("the list is still there")
-			}
-			for _, bad := range []string{
-				``, `[`, `{"schema":1,"namespace":"bank","device_id":"device-2","targets":["x"]}`,
-				`{"schema":1,"device_id":"device-1","targets":["x"]}`, `{"schema":2,"namespace":"bank","device_id":"device-1","targets":["x"]}`,
-			} {
-				put(bad)
-				if ids, err := s.OfDevice(t.Context(), "bank", "device-1", "jeff"); err == nil {
-					t.Errorf("%s: the device has %q", bad, ids)
-				}
-			}
+			kvtest.Former(t, newBackend(storage), ring, kvtest.FormerList{
+				Put:  func() { put(`{"schema":1,"namespace":"bank","device_id":"device-1","targets":["old"]}`) },
+				Bad:  func() { put(`{"schema":1,"namespace":"bank","device_id":"device-2","targets":["x"]}`) },
+				Left: func() bool { return storage.keys(list) != nil },
+			})
 		})
 	}
 }

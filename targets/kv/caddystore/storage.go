@@ -15,20 +15,19 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
-// Bounds of the work with a storage.
+// Bounds of a listing.
 const (
-	maxCalls     = 128 // under way, those included that the storage does not come back from
 	listTimeout  = time.Minute
 	listAttempts = 20
 )
 
 // get is read as a call of its own, and drop is remove.
 func (s *Store) get(ctx context.Context, place string) (*kv.Value, error) {
-	return kv.Call(ctx, s.calls, "", func(ctx context.Context) (*kv.Value, error) { return s.read(ctx, place) })
+	return call(ctx, s, "", func(ctx context.Context) (*kv.Value, error) { return s.read(ctx, place) })
 }
 
 func (s *Store) drop(ctx context.Context, place string) error {
-	_, err := kv.Call(ctx, s.calls, "", func(ctx context.Context) (none struct{}, err error) { return none, s.remove(ctx, place) })
+	_, err := call(ctx, s, "", func(ctx context.Context) (none struct{}, err error) { return none, s.remove(ctx, place) })
 	return err
 }
 
@@ -100,7 +99,7 @@ func (s *Store) remove(ctx context.Context, place string) error {
 func (s *Store) list(ctx context.Context, folder string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	return kv.Call(ctx, s.calls, "", func(ctx context.Context) ([]string, error) {
+	return call(ctx, s, "", func(ctx context.Context) ([]string, error) {
 		for range listAttempts {
 			places, err := s.storage.List(ctx, folder, false)
 			if errors.Is(err, fs.ErrNotExist) {

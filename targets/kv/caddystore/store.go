@@ -42,7 +42,7 @@ type Store struct {
 
 	storage  certmagic.Storage
 	location string
-	calls    *kv.Calls
+	calls    chan struct{}   // one element for each call under way
 	life     context.Context // which ends with the configuration
 	swept    *atomic.Int64   // when expired short links were removed, as Unix time
 }
@@ -115,7 +115,7 @@ func (s *Store) start(ctx context.Context, storage certmagic.Storage, own string
 		own = named.String()
 	}
 	s.storage, s.location = storage, fmt.Sprintf("caddy %T %s", storage, own)
-	s.calls, s.life, s.swept = kv.NewCalls(maxCalls), ctx, new(atomic.Int64)
+	s.calls, s.life, s.swept = make(chan struct{}, maxCalls), ctx, new(atomic.Int64)
 }
 
 // Location implements kv.Backend.
@@ -149,7 +149,7 @@ func (s *Store) Get(ctx context.Context, key kv.Key) (*kv.Value, error) {
 // Swap implements kv.Backend, within this process.
 func (s *Store) Swap(ctx context.Context, key kv.Key, old *kv.Value, data []byte) (done bool, err error) {
 	place := s.Place(key)
-	return kv.Call(ctx, s.calls, place, func(ctx context.Context) (bool, error) {
+	return call(ctx, s, place, func(ctx context.Context) (bool, error) {
 		v, err := s.read(ctx, place)
 		switch {
 		case err != nil:
@@ -174,7 +174,7 @@ func (s *Store) Delete(ctx context.Context, key kv.Key) (found bool, err error) 
 // Put implements kv.Backend.
 func (s *Store) Put(ctx context.Context, key kv.Key, data []byte, _ time.Time) error {
 	place := s.Place(key)
-	_, err := kv.Call(ctx, s.calls, place, func(ctx context.Context) (none struct{}, err error) {
+	_, err := call(ctx, s, place, func(ctx context.Context) (none struct{}, err error) {
 		return none, s.write(ctx, place, data)
 	})
 	if last, now := s.swept.Load(), time.Now().Unix(); err == nil && now-last >= sweepPause && s.swept.CompareAndSwap(last, now) {
@@ -196,7 +196,7 @@ func (s *Store) Take(ctx context.Context, key kv.Key) ([]byte, error) {
 // taken deletes what is under a key and returns it.
 func (s *Store) taken(ctx context.Context, key kv.Key) (*kv.Value, error) {
 	place := s.Place(key)
-	return kv.Call(ctx, s.calls, place, func(ctx context.Context) (*kv.Value, error) {
+	return call(ctx, s, place, func(ctx context.Context) (*kv.Value, error) {
 		v, err := s.read(ctx, place)
 		if v == nil || err != nil {
 			return nil, err

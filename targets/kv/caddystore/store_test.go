@@ -43,6 +43,16 @@ func place(ref targets.Ref) string {
 	return new(Store).Place(kv.Key{Kind: kv.Records, Name: ref.Hash()})
 }
 
+// putOne stores the target "one".
+func putOne(t *testing.T, s *kv.Store) targets.Ref {
+	t.Helper()
+	ref := targets.Ref{ID: "one"}
+	if err := s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))); err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
 func TestStoreKeepsTheContract(t *testing.T) {
 	for name, storage := range map[string]func(t *testing.T) certmagic.Storage{
 		"hostile": func(t *testing.T) certmagic.Storage {
@@ -68,7 +78,7 @@ func TestOutageIsNeverNotFound(t *testing.T) {
 	down := errors.New("connection refused")
 	storage := newHostileStorage(t)
 	s := newStore(storage)
-	storage.setFault(func(int, string, string) error { return down })
+	storage.fail("", down)
 	ref := targets.Ref{ID: "one"}
 	if _, err := s.Load(t.Context(), ref); !errors.Is(err, down) || errors.Is(err, targets.ErrNotFound) {
 		t.Errorf("Load returned %v", err)
@@ -83,7 +93,7 @@ func TestOutageIsNeverNotFound(t *testing.T) {
 	if !errors.Is(err, down) {
 		t.Errorf("Update returned %v", err)
 	}
-	storage.setFault(func(int, string, string) error { panic("secret detail") })
+	storage.setFault(func(context.Context, string, string) error { panic("secret detail") })
 	if _, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a panic of the storage: Load returned %v", err)
 	}
@@ -97,12 +107,12 @@ func TestSlowStorageTimesOut(t *testing.T) {
 	storage := newHostileStorage(t)
 	s := hasty(storage, time.Millisecond)
 	answer := make(chan struct{})
-	storage.setFault(func(int, string, string) error { <-answer; return nil })
+	storage.setFault(func(context.Context, string, string) error { <-answer; return nil })
 	ref := targets.Ref{ID: "one"}
 	if _, err := s.Load(t.Context(), ref); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Load returned %v, want a timeout", err)
 	}
-	if err := s.Update(t.Context(), ref, to(nil)); !errors.Is(err, context.DeadlineExceeded) {
+	if err := s.Update(t.Context(), ref, kvtest.To(nil)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Update returned %v, want a timeout", err)
 	}
 	close(answer)
@@ -118,7 +128,7 @@ func TestStuckCallsAreBounded(t *testing.T) {
 	answer := make(chan struct{})
 	t.Cleanup(func() { close(answer) })
 	started := make(chan struct{}, maxCalls)
-	storage.setFault(func(int, string, string) error {
+	storage.setFault(func(context.Context, string, string) error {
 		started <- struct{}{}
 		<-answer
 		return nil
@@ -150,12 +160,9 @@ func TestStuckCallsAreBounded(t *testing.T) {
 func TestLateWriteDoesNotOverwrite(t *testing.T) {
 	storage := newHostileStorage(t)
 	s := newStore(storage)
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
+	ref := putOne(t, s)
 	writing, goOn := make(chan struct{}), make(chan struct{})
-	storage.setFault(func(_ int, op, _ string) error {
+	storage.setFault(func(_ context.Context, op, _ string) error {
 		if op == "store" {
 			close(writing)
 			<-goOn
@@ -189,10 +196,6 @@ func TestLateWriteDoesNotOverwrite(t *testing.T) {
 	}
 }
 
-func to(next *targets.Target) targets.Edit {
-	return func(*targets.Target) (*targets.Target, error) { return next, nil }
-}
-
 func rename(name string) targets.Edit {
 	return func(current *targets.Target) (*targets.Target, error) {
 		current.Name = name
@@ -207,10 +210,7 @@ func TestVolumeThatIsNotMounted(t *testing.T) {
 	mounted, away := filepath.Join(dir, "storage"), filepath.Join(dir, "away")
 	round.Add(1)
 	s := newStore(&certmagic.FileStorage{Path: mounted})
-	ref := targets.Ref{ID: "one"}
-	if err := s.Update(t.Context(), ref, to(kvtest.Target(ref))); err != nil {
-		t.Fatal(err)
-	}
+	ref := putOne(t, s)
 	if err := os.Rename(mounted, away); err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestVolumeThatIsNotMounted(t *testing.T) {
 		t.Errorf("Load gave error %v", err)
 	}
 	for name, next := range map[string]*targets.Target{"changed": kvtest.Target(ref), "deleted": nil} {
-		if err := s.Update(t.Context(), ref, to(next)); err == nil {
+		if err := s.Update(t.Context(), ref, kvtest.To(next)); err == nil {
 			t.Errorf("the target was %s", name)
 		}
 	}

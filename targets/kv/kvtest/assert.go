@@ -14,8 +14,8 @@ func put(t *testing.T, s *store, ref targets.Ref, record *targets.Target) {
 	update(t, s, ref, func(*targets.Target) *targets.Target { return record })
 }
 
-// to is the edit that replaces a record.
-func to(next *targets.Target) targets.Edit {
+// To is the edit that replaces a record, or deletes it where next is nil.
+func To(next *targets.Target) targets.Edit {
 	return func(*targets.Target) (*targets.Target, error) { return next, nil }
 }
 
@@ -51,8 +51,8 @@ func mustBeUnavailable(t *testing.T, s *store, ref targets.Ref) {
 	load := func() error { _, err := s.Load(t.Context(), ref); return err }
 	for op, err := range map[string]error{
 		"loading":     load(),
-		"overwriting": s.Update(t.Context(), ref, to(Target(ref))),
-		"deleting":    s.Update(t.Context(), ref, to(nil)),
+		"overwriting": s.Update(t.Context(), ref, To(Target(ref))),
+		"deleting":    s.Update(t.Context(), ref, To(nil)),
 		"afterwards":  load(),
 	} {
 		if err == nil || errors.Is(err, targets.ErrNotFound) {
@@ -91,8 +91,8 @@ func mustNotHeal(t *testing.T, s *store, ref targets.Ref) {
 	_, before := s.Load(t.Context(), ref)
 	for op, err := range map[string]error{
 		"loading":     before,
-		"overwriting": s.Heal(t.Context(), ref, to(Target(ref))),
-		"deleting":    s.Heal(t.Context(), ref, to(nil)),
+		"overwriting": s.Heal(t.Context(), ref, To(Target(ref))),
+		"deleting":    s.Heal(t.Context(), ref, To(nil)),
 	} {
 		if !errors.Is(err, targets.ErrNewer) {
 			t.Errorf("%s a newer release's record gave %v, want ErrNewer", op, err)

@@ -94,7 +94,7 @@ func unreadableList(t *testing.T, s *store) {
 			t.Errorf("%s: the device has %q", name, ids)
 		}
 		two := targets.Ref{ID: "two"}
-		if err := s.Update(t.Context(), two, to(Target(two))); err == nil {
+		if err := s.Update(t.Context(), two, To(Target(two))); err == nil {
 			t.Errorf("%s: a target was stored that its device does not list", name)
 		}
 		mustNotExist(t, s, two)

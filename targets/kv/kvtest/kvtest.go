@@ -53,7 +53,6 @@ func Run(t *testing.T, open func(t *testing.T) kv.Backend) {
 				"namespaces are separate":              namespaces,
 				"records that cannot be read":          unreadable,
 				"all records":                          listing,
-				"two releases":                         versions,
 				"targets of a device":                  ofDevice,
 				"targets of a device, by user":         ofDeviceByUser,
 				"list of a device that cannot be read": unreadableList,
@@ -93,16 +92,7 @@ func (s *store) writeRaw(ref targets.Ref, data []byte) {
 	set(s.t, s.backend, s.key(ref), data)
 }
 
-// read and write are readRaw and writeRaw without the seal.
-func (s *store) read(ref targets.Ref) []byte {
-	s.t.Helper()
-	data, _, err := s.ring.Open(s.readRaw(ref), s.backend.Place(s.key(ref)))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return data
-}
-
+// write is writeRaw with the seal.
 func (s *store) write(ref targets.Ref, data []byte) {
 	s.t.Helper()
 	s.writeRaw(ref, s.ring.Seal(data, s.backend.Place(s.key(ref))))

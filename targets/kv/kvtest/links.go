@@ -14,8 +14,8 @@ import (
 
 const lifetime = 10 * time.Minute
 
-// newID returns the id of a new short link.
-func newID(expires time.Time) string {
+// LinkID returns the id of a new short link.
+func LinkID(expires time.Time) string {
 	id, _ := shortlink.ID("test", shortlink.NewHandle(expires))
 	return id
 }
@@ -23,7 +23,7 @@ func newID(expires time.Time) string {
 func putLink(t *testing.T, s *store, content []byte) (id string) {
 	t.Helper()
 	expires := time.Now().Add(lifetime)
-	id = newID(expires)
+	id = LinkID(expires)
 	if err := s.Put(t.Context(), id, content, expires); err != nil {
 		t.Fatalf("Put: %v", err)
 	}
@@ -52,7 +52,7 @@ func wantContent(t *testing.T, want []byte) func(content []byte, err error) {
 // linkLife puts links of any content, which are kept until they are taken.
 func linkLife(t *testing.T, s *store) {
 	expires := time.Now().Add(lifetime)
-	wantGone(t, s, newID(expires))
+	wantGone(t, s, LinkID(expires))
 	contents := [][]byte{[]byte("content"), {0}, []byte("\r\n\x00\xff"), []byte(`{"a":"é"}`), bytes.Repeat([]byte{0xfe}, shortlink.MaxContent)}
 	ids := make([]string, 0, len(contents))
 	for _, content := range contents {
@@ -65,7 +65,7 @@ func linkLife(t *testing.T, s *store) {
 		wantContent(t, contents[i])(s.Take(t.Context(), id))
 		wantGone(t, s, id)
 	}
-	id := newID(expires)
+	id := LinkID(expires)
 	if err := s.Put(t.Context(), id, make([]byte, shortlink.MaxContent+1), expires); err == nil {
 		t.Error("Put took more than MaxContent bytes")
 	}
@@ -125,7 +125,7 @@ func cancelledLink(t *testing.T, s *store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	expires := time.Now().Add(lifetime)
-	if err := s.Put(ctx, newID(expires), []byte("x"), expires); err == nil {
+	if err := s.Put(ctx, LinkID(expires), []byte("x"), expires); err == nil {
 		t.Error("Put succeeded")
 	}
 	if _, err := s.Get(ctx, id); err == nil || errors.Is(err, shortlink.ErrNotFound) {

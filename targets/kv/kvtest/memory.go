@@ -30,9 +30,12 @@ const (
 // Memory is a store without a disk, for tests of what lies above. Faults can be
 // put into its work. The zero Memory is ready for use.
 type Memory struct {
-	backend faulty
+	backend Backend
 	made    sync.Once
 	store   *kv.Store
+
+	mu    sync.Mutex
+	fault func(context.Context, Op) error
 }
 
 func (m *Memory) kv() *kv.Store {
@@ -44,9 +47,24 @@ func (m *Memory) kv() *kv.Store {
 // away. An error from f fails the call there. To be slow, f waits, for
 // instance until the context ends.
 func (m *Memory) SetFault(f func(context.Context, Op) error) {
-	m.backend.mu.Lock()
-	defer m.backend.mu.Unlock()
-	m.backend.fault = f
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = f
+}
+
+func (m *Memory) at(ctx context.Context, op Op) error {
+	m.mu.Lock()
+	fault := m.fault
+	m.mu.Unlock()
+	if fault != nil {
+		if err := fault(ctx, op); err != nil {
+			return fmt.Errorf("memory store: %w", err)
+		}
+	}
+	if op == Written {
+		return nil
+	}
+	return ctx.Err()
 }
 
 // Dump returns all records as they are kept, to be searched for what must not
@@ -77,7 +95,7 @@ func (m *Memory) Set(ref targets.Ref, data []byte) {
 
 // Load implements targets.Store.
 func (m *Memory) Load(ctx context.Context, ref targets.Ref) (*targets.Target, error) {
-	if err := m.backend.at(ctx, Load); err != nil {
+	if err := m.at(ctx, Load); err != nil {
 		return nil, err
 	}
 	return m.kv().Load(ctx, ref)
@@ -95,7 +113,7 @@ func (m *Memory) Heal(ctx context.Context, ref targets.Ref, edit targets.Edit) e
 
 // update asks for faults even where the edit changes nothing.
 func (m *Memory) update(ctx context.Context, ref targets.Ref, edit targets.Edit, f func(context.Context, targets.Ref, targets.Edit) error) error {
-	if err := m.backend.at(ctx, Update); err != nil {
+	if err := m.at(ctx, Update); err != nil {
 		return err
 	}
 	err := f(ctx, ref, func(current *targets.Target) (*targets.Target, error) {
@@ -103,17 +121,17 @@ func (m *Memory) update(ctx context.Context, ref targets.Ref, edit targets.Edit,
 		if err != nil {
 			return nil, err
 		}
-		return next, m.backend.at(ctx, Write)
+		return next, m.at(ctx, Write)
 	})
 	if err != nil {
 		return err
 	}
-	return m.backend.at(ctx, Written)
+	return m.at(ctx, Written)
 }
 
 // OfDevice implements targets.Store.
 func (m *Memory) OfDevice(ctx context.Context, namespace, deviceID, username string) ([]string, error) {
-	if err := m.backend.at(ctx, OfDevice); err != nil {
+	if err := m.at(ctx, OfDevice); err != nil {
 		return nil, err
 	}
 	return m.kv().OfDevice(ctx, namespace, deviceID, username)
@@ -126,58 +144,26 @@ func (m *Memory) Each(ctx context.Context, f func(*targets.Target, error) error)
 
 // Put implements shortlink.Store.
 func (m *Memory) Put(ctx context.Context, id string, content []byte, expires time.Time) error {
+	if err := m.at(ctx, Put); err != nil {
+		return err
+	}
 	return m.kv().Put(ctx, id, content, expires)
 }
 
 // Get implements shortlink.Store.
-func (m *Memory) Get(ctx context.Context, id string) ([]byte, error) { return m.kv().Get(ctx, id) }
-
-// Take implements shortlink.Store.
-func (m *Memory) Take(ctx context.Context, id string) ([]byte, error) { return m.kv().Take(ctx, id) }
-
-// faulty is a backend that fails where it is told to.
-type faulty struct {
-	Backend
-	mu    sync.Mutex
-	fault func(context.Context, Op) error
-}
-
-func (b *faulty) at(ctx context.Context, op Op) error {
-	b.mu.Lock()
-	fault := b.fault
-	b.mu.Unlock()
-	if fault != nil {
-		if err := fault(ctx, op); err != nil {
-			return fmt.Errorf("memory store: %w", err)
-		}
-	}
-	if op == Written {
-		return nil
-	}
-	return ctx.Err()
-}
-
-func (b *faulty) Get(ctx context.Context, key kv.Key) (*kv.Value, error) {
-	if key.Kind == kv.Links {
-		if err := b.at(ctx, Get); err != nil {
-			return nil, err
-		}
-	}
-	return b.Backend.Get(ctx, key)
-}
-
-func (b *faulty) Put(ctx context.Context, key kv.Key, data []byte, expires time.Time) error {
-	if err := b.at(ctx, Put); err != nil {
-		return err
-	}
-	return b.Backend.Put(ctx, key, data, expires)
-}
-
-func (b *faulty) Take(ctx context.Context, key kv.Key) ([]byte, error) {
-	if err := b.at(ctx, Take); err != nil {
+func (m *Memory) Get(ctx context.Context, id string) ([]byte, error) {
+	if err := m.at(ctx, Get); err != nil {
 		return nil, err
 	}
-	return b.Backend.Take(ctx, key)
+	return m.kv().Get(ctx, id)
+}
+
+// Take implements shortlink.Store.
+func (m *Memory) Take(ctx context.Context, id string) ([]byte, error) {
+	if err := m.at(ctx, Take); err != nil {
+		return nil, err
+	}
+	return m.kv().Take(ctx, id)
 }
 
 // Interface guards

@@ -159,7 +159,7 @@ func keys(t *testing.T, b kv.Backend) {
 }
 
 func expiry(t *testing.T, b kv.Backend) {
-	k := kv.Key{Kind: kv.Links, Name: newID(time.Now().Add(time.Minute))}
+	k := kv.Key{Kind: kv.Links, Name: LinkID(time.Now().Add(time.Minute))}
 	if err := b.Put(t.Context(), k, []byte("x"), time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}

@@ -177,7 +177,7 @@ func cancelled(t *testing.T, s *store) {
 	cancel()
 	_, loadErr := s.Load(ctx, ref)
 	_, deviceErr := s.OfDevice(ctx, "", "device-1", "jeff")
-	for op, err := range map[string]error{"Load": loadErr, "OfDevice": deviceErr, "Update": s.Update(ctx, ref, to(nil))} {
+	for op, err := range map[string]error{"Load": loadErr, "OfDevice": deviceErr, "Update": s.Update(ctx, ref, To(nil))} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s returned %v, want context.Canceled", op, err)
 		}

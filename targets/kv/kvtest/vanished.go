@@ -36,7 +36,7 @@ func vanished(t *testing.T, s *store) {
 				t.Errorf("%s: %s stored a target", when, name)
 			}
 		}
-		if _, err := s.Take(t.Context(), newID(time.Now().Add(time.Minute))); err == nil || errors.Is(err, shortlink.ErrNotFound) {
+		if _, err := s.Take(t.Context(), LinkID(time.Now().Add(time.Minute))); err == nil || errors.Is(err, shortlink.ErrNotFound) {
 			t.Errorf("%s: Take gave error %v", when, err)
 		}
 	}

@@ -1,28 +1,15 @@
 package redisstore
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
+	"github.com/oob-dispatch/oob-dispatch/internal/conf/conftest"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-func parseConfig(input string) (*Store, error) {
-	d := caddyfile.NewTestDispenser(input)
-	d.Next() // store
-	d.NextArg()
-	module, err := caddyfile.UnmarshalModule(d, targets.StoreNamespace+"."+d.Val())
-	if err != nil {
-		return nil, err
-	}
-	return module.(*Store), nil
-}
-
 func TestCaddyfile(t *testing.T) {
-	for input, want := range map[string]string{
+	conftest.WantJSON(t, targets.StoreNamespace, map[string]string{
 		"store redis redis://a":                         `{"addresses":["redis://a"]}`,
 		"store redis unix:///a {\n}":                    `{"addresses":["unix:///a"]}`,
 		"store redis {env.OOB_REDIS}":                   `{"addresses":["{env.OOB_REDIS}"]}`,
@@ -31,17 +18,7 @@ func TestCaddyfile(t *testing.T) {
 		"store redis redis://a {\nsentinel_master m\nsentinel_username u\nsentinel_password p\n}":  `{"addresses":["redis://a"],"sentinel_master":"m","sentinel_username":"u","sentinel_password":"p"}`,
 		"store redis rediss://a {\nca /ca\nclient_cert /c /k\nserver_name n\n}":                    `{"addresses":["rediss://a"],"ca":"/ca","client_cert":{"cert":"/c","key":"/k"},"server_name":"n"}`,
 		"store redis redis://a {\nseal /a /b\naccept_unsealed\n}":                                  `{"addresses":["redis://a"],"seal":["/a","/b"],"accept_unsealed":true}`,
-	} {
-		s, err := parseConfig(input)
-		if err != nil {
-			t.Errorf("%q: %v", input, err)
-			continue
-		}
-		got, err := json.Marshal(s)
-		if err != nil || string(got) != want {
-			t.Errorf("%q gave %s, error %v, want %s", input, got, err, want)
-		}
-	}
+	})
 }
 
 func TestCaddyfileRefuses(t *testing.T) {
@@ -55,7 +32,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 		if !strings.HasPrefix(input, "store") {
 			input = "store redis redis://a {\n" + input + "\n}"
 		}
-		_, err := parseConfig(input)
+		_, err := conftest.Unmarshal(targets.StoreNamespace, input)
 		if err == nil || !strings.Contains(err.Error(), "Testfile:") || strings.Contains(err.Error(), "canary") && !strings.Contains(input, "server_name") {
 			t.Errorf("%q gave error %v, want one with a line number that quotes nothing", input, err)
 		}

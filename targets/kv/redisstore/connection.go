@@ -46,6 +46,8 @@ type endpoint struct {
 
 func checkAddress(text string) error { return placeholder.Check("addresses", text, nil) }
 
+func checkPassword(text string) error { return placeholder.Check("password", text, nil) }
+
 func (s *Store) resolveAddresses(*slog.Logger) error {
 	addresses := make([]string, len(s.Addresses))
 	for i, text := range s.Addresses {

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -69,7 +70,7 @@ func TestProvisionConnectsToNothing(t *testing.T) {
 // which are closed with the last of them.
 func TestReloadKeepsTheConnections(t *testing.T) {
 	testservice.Need(t, "redis-server")
-	c := config(common)
+	c := config(common(t))
 	old, err := provision(t, c)
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +132,7 @@ func TestProvisionRefuses(t *testing.T) {
 		"without TLS":                    {Addresses: ok, CA: "/ca"},
 		"ca: there is no file":           {Addresses: tls, CA: filepath.Join(dir, "ca")},
 		"client_cert (certificate): the": {Addresses: tls, ClientCert: &httpclient.ClientCert{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key")}},
+		"client_cert (key): it holds":    {Addresses: tls, ClientCert: &httpclient.ClientCert{Cert: "/cert", Key: "{env.OOB_UNSET}"}},
 		"seal: there is no file":         {Addresses: ok, Options: kv.Options{Keys: []string{filepath.Join(dir, "key")}}},
 	} {
 		s, err := provision(t, c)
@@ -185,7 +187,7 @@ func TestWarnings(t *testing.T) {
 
 func TestPassword(t *testing.T) {
 	server := start(t, "--requirepass", "canary-1")
-	server.admin = &redis.Options{Addr: server.addr, Password: "canary-1"}
+	server.password = "canary-1"
 	file := filepath.Join(t.TempDir(), "password")
 	write := func(password string) {
 		t.Helper()
@@ -207,7 +209,7 @@ func TestPassword(t *testing.T) {
 
 	// The password is changed in Redis and in the file; connections break.
 	server.do(t, "CONFIG", "SET", "requirepass", "canary-2")
-	server.admin.Password = "canary-2"
+	server.password = "canary-2"
 	write("canary-2")
 	server.do(t, "CLIENT", "KILL", "TYPE", "normal")
 	mustBeUp(t, s)
@@ -253,24 +255,22 @@ func TestACL(t *testing.T) {
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	master, replica := start(t, "--repl-diskless-sync-delay", "0"), start(t, "--repl-diskless-sync-delay", "0")
-	replica.do(t, "REPLICAOF", "127.0.0.1", master.port)
+	replica.do(t, "REPLICAOF", "127.0.0.1", master.port())
 	eventually(t, "the replication", func() bool {
 		return strings.Contains(replica.do(t, "INFO", "replication").(string), "master_link_status:up")
 	})
-	conf := filepath.Join(t.TempDir(), "sentinel.conf")
+	sentinel := &server{Process: testservice.NewRedis(t)}
+	conf := filepath.Join(sentinel.Dir, "sentinel.conf")
 	if err := os.WriteFile(conf, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sentinel := &server{dir: filepath.Dir(conf), port: freePort(t)}
-	sentinel.addr = net.JoinHostPort("127.0.0.1", portText(sentinel.port))
-	sentinel.args = []string{conf, "--sentinel", "--port", portText(sentinel.port), "--bind", "127.0.0.1"}
-	sentinel.launch()
-	t.Cleanup(sentinel.kill)
-	sentinel.do(t, "SENTINEL", "MONITOR", "oob", "127.0.0.1", master.port, 1)
+	sentinel.Args = []string{sentinel.Args[0], conf, "--sentinel", "--port", sentinel.port(), "--bind", "127.0.0.1"}
+	sentinel.Start(t)
+	sentinel.do(t, "SENTINEL", "MONITOR", "oob", "127.0.0.1", master.port(), 1)
 	sentinel.do(t, "SENTINEL", "SET", "oob", "down-after-milliseconds", 200, "failover-timeout", 2000)
 
 	c := config(master)
-	c.Addresses, c.SentinelMaster = []string{"redis://" + sentinel.addr}, "oob"
+	c.Addresses, c.SentinelMaster = []string{"redis://" + sentinel.Address}, "oob"
 	s := open(t, c)
 	mustBeUp(t, s)
 	master.do(t, "WAIT", 1, 5000)
@@ -278,7 +278,7 @@ func TestSentinelFailover(t *testing.T) {
 		found, ok := sentinel.do(t, "SENTINEL", "REPLICAS", "oob").([]any)
 		return ok && len(found) == 1
 	})
-	master.kill()
+	master.Kill()
 	c.Timeout = caddy.Duration(500 * time.Millisecond)
 	hasty := open(t, c)
 	eventually(t, "the failover", func() bool {
@@ -295,7 +295,7 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	var nodes []*server
 	for range 3 {
-		node := start(t, "--cluster-enabled", "yes", "--cluster-port", portText(freePort(t)), "--cluster-node-timeout", "500")
+		node := start(t, "--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-node-timeout", "500")
 		for _, rules := range [][]any{{"on", ">canary", "~oob:*"}, documented, inCluster, maintaining} {
 			node.do(t, append([]any{"ACL", "SETUSER", "sidecar"}, rules...)...)
 		}
@@ -305,7 +305,7 @@ func TestCluster(t *testing.T) {
 		node.do(t, "CLUSTER", "ADDSLOTSRANGE", i*5462, min(i*5462+5461, 16383))
 		node.do(t, "CLUSTER", "SET-CONFIG-EPOCH", i+1)
 		if i > 0 {
-			nodes[0].do(t, "CLUSTER", "MEET", "127.0.0.1", node.port, node.clusterPort())
+			nodes[0].do(t, "CLUSTER", "MEET", "127.0.0.1", node.port(), node.clusterPort())
 		}
 	}
 	for _, node := range nodes {
@@ -322,7 +322,7 @@ func TestCluster(t *testing.T) {
 	// Without one of the nodes nothing works, and nothing is unknown.
 	c.Timeout = caddy.Duration(500 * time.Millisecond)
 	hasty := open(t, c)
-	nodes[0].kill()
+	nodes[0].Kill()
 	eventually(t, "the outage", func() bool {
 		for op, f := range operations(hasty) {
 			err := f()
@@ -342,7 +342,7 @@ func mustBeOneStore(t *testing.T, sidecars []*sidecar) {
 	mustBeUp(t, sidecars[0])
 	record := kvtest.Target(ref)
 	record.Modified = 0
-	if err := sidecars[0].Update(t.Context(), ref, to(record)); err != nil {
+	if err := sidecars[0].Update(t.Context(), ref, kvtest.To(record)); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
@@ -359,7 +359,7 @@ func mustBeOneStore(t *testing.T, sidecars []*sidecar) {
 	}
 	var refs []targets.Ref
 	for i := range 100 {
-		refs = append(refs, targets.Ref{Namespace: "bank", ID: "target-" + portText(i)})
+		refs = append(refs, targets.Ref{Namespace: "bank", ID: fmt.Sprint("target-", i)})
 	}
 	fill(t, sidecars[0], refs)
 	listed := make(map[targets.Ref]bool)

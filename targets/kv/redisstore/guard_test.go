@@ -164,7 +164,7 @@ func TestLateWriteIsRefused(t *testing.T) {
 		}
 		return !late(request)
 	})
-	c := config(common)
+	c := config(common(t))
 	direct := open(t, c)
 	fill(t, direct, []targets.Ref{{ID: "warm"}}) // the script is known
 	c.Addresses = []string{url}
@@ -191,8 +191,8 @@ func TestReplicas(t *testing.T) {
 	c := config(master)
 	c.Replicas, c.ReplicasTimeout = 1, caddy.Duration(300*time.Millisecond)
 	s := open(t, c)
-	mustFail(t, "Update", s.Update(t.Context(), ref, to(kvtest.Target(ref))), "replicas of redis")
-	replica.do(t, "REPLICAOF", "127.0.0.1", master.port)
+	mustFail(t, "Update", s.Update(t.Context(), ref, kvtest.To(kvtest.Target(ref))), "replicas of redis")
+	replica.do(t, "REPLICAOF", "127.0.0.1", master.port())
 	eventually(t, "the replication", func() bool {
 		return strings.Contains(fmt.Sprint(replica.do(t, "INFO", "replication")), "master_link_status:up")
 	})

@@ -19,7 +19,7 @@ func mustTake(t *testing.T, s *sidecar, want int, counts ...targets.Count) {
 }
 
 func TestTake(t *testing.T) {
-	s := open(t, config(common))
+	s := open(t, config(common(t)))
 	a := targets.Count{Key: "a", N: 2, Window: time.Hour}
 	b := targets.Count{Key: "b", N: 3, Window: time.Hour}
 	mustTake(t, s, -1)
@@ -35,14 +35,14 @@ func TestTake(t *testing.T) {
 
 // What is given back makes room for one more, and no more than that.
 func TestGiveBack(t *testing.T) {
-	s := open(t, config(common))
+	s := open(t, config(common(t)))
 	a := targets.Count{Key: "a", N: 2, Window: time.Hour}
 	b := targets.Count{Key: "b", N: 2, Window: time.Hour}
 	mustTake(t, s, -1, a, b)
 	mustTake(t, s, -1, a, b)
 	mustTake(t, s, 0, a, b)
 	for _, counts := range [][]targets.Count{nil, {a}, {{Key: "unknown", N: 1, Window: time.Hour}}} {
-		if err := s.GiveBack(t.Context(), counts); err != nil {
+		if err := s.redis.GiveBack(t.Context(), counts); err != nil {
 			t.Error(err)
 		}
 	}
@@ -54,7 +54,7 @@ func TestGiveBack(t *testing.T) {
 // What was counted falls out of the window one by one, by Redis's clock, and
 // a counter that is not used any more goes away.
 func TestWindowSlides(t *testing.T) {
-	s := open(t, config(common))
+	s := open(t, config(common(t)))
 	const window = time.Hour
 	c := targets.Count{Key: "a", N: 2, Window: window}
 	key := s.redis.KeyPrefix + "{limit}:a"
@@ -94,7 +94,7 @@ func TestWindowSlides(t *testing.T) {
 // Of 64 that ask two sidecars at once, exactly as many get through as the
 // tightest limit allows, and the others are counted nowhere.
 func TestTakeIsExact(t *testing.T) {
-	c := config(common)
+	c := config(common(t))
 	sidecars := []*sidecar{open(t, c), open(t, c)}
 	counts := []targets.Count{
 		{Key: "client", N: 1000, Window: time.Hour},

@@ -9,19 +9,15 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/shortlink"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 const linked = "the content of a short link"
 
-func newID(expires time.Time) string {
-	id, _ := shortlink.ID("test", shortlink.NewHandle(expires))
-	return id
-}
-
 func putLink(t *testing.T, s *sidecar) (id string) {
 	t.Helper()
 	expires := time.Now().Add(time.Hour)
-	id = newID(expires)
+	id = kvtest.LinkID(expires)
 	if err := s.Put(t.Context(), id, []byte(linked), expires); err != nil {
 		t.Fatal(err)
 	}
@@ -48,12 +44,12 @@ func mustHaveNoLink(t *testing.T, s *sidecar, id string) {
 
 // Redis keeps a link at least until it expires, and never for good.
 func TestLinkLifetime(t *testing.T) {
-	s := open(t, config(common))
+	s := open(t, config(common(t)))
 	for _, lifetime := range []time.Duration{
 		time.Minute + time.Nanosecond, 90 * time.Minute, shortlink.MaxLifetime - time.Minute,
 	} {
 		expires := time.Now().Add(lifetime)
-		id := newID(expires)
+		id := kvtest.LinkID(expires)
 		if err := s.Put(t.Context(), id, []byte(linked), expires); err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +59,7 @@ func TestLinkLifetime(t *testing.T) {
 		}
 	}
 	for _, lifetime := range []time.Duration{0, -time.Hour, math.MinInt64} {
-		id := newID(time.Now())
+		id := kvtest.LinkID(time.Now())
 		if err := s.Put(t.Context(), id, []byte(linked), time.Now().Add(lifetime)); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +69,7 @@ func TestLinkLifetime(t *testing.T) {
 		})
 	}
 	for _, lifetime := range []time.Duration{shortlink.MaxLifetime + time.Hour, math.MaxInt64} {
-		id := newID(time.Now())
+		id := kvtest.LinkID(time.Now())
 		if err := s.Put(t.Context(), id, []byte(linked), time.Now().Add(lifetime)); err == nil {
 			t.Errorf("a link may live for %s", lifetime)
 		}
@@ -82,8 +78,8 @@ func TestLinkLifetime(t *testing.T) {
 }
 
 func TestForeignValueIsNoLink(t *testing.T) {
-	s := open(t, config(common))
-	id := newID(time.Now())
+	s := open(t, config(common(t)))
+	id := kvtest.LinkID(time.Now())
 	key := s.redis.KeyPrefix + "claim:" + id
 	for name, write := range map[string]func() error{
 		"a list": func() error { return s.shared.RPush(t.Context(), key, "x").Err() },
@@ -106,7 +102,7 @@ func TestForeignValueIsNoLink(t *testing.T) {
 // A link whose answer is lost on the way may be gone: that is an error, and
 // not a link that never was.
 func TestLostLink(t *testing.T) {
-	loss, c := new(loss), config(common)
+	loss, c := new(loss), config(common(t))
 	c.Addresses = []string{loss.serve(t)}
 	s := open(t, c)
 	id, another := putLink(t, s), putLink(t, s)

@@ -3,7 +3,6 @@ package redisstore
 import (
 	"cmp"
 	"errors"
-	"log/slog"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
-	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
@@ -113,29 +111,19 @@ var options = conf.Join(
 	conf.Table[Store]{
 		conf.Argument(conf.Resolved(conf.Words("addresses", func(s *Store) *[]string { return &s.Addresses }, checkAddress), (*Store).resolveAddresses)),
 		conf.Placeholder("username", func(s *Store) *string { return &s.Username }, nil),
-		conf.Text("password", func(s *Store) *string { return &s.Password }, secret("password")),
+		conf.Text("password", func(s *Store) *string { return &s.Password }, checkPassword),
 		conf.Placeholder("sentinel_master", func(s *Store) *string { return &s.SentinelMaster }, nil),
 		conf.Placeholder("sentinel_username", func(s *Store) *string { return &s.SentinelUsername }, nil),
-		conf.Resolved(conf.Text("sentinel_password", func(s *Store) *string { return &s.SentinelPassword }, secret("sentinel_password")),
-			func(s *Store, logger *slog.Logger) (err error) {
-				if s.SentinelPassword != "" {
-					s.SentinelPassword, err = placeholder.ResolveSecret("sentinel_password", s.SentinelPassword, logger)
-				}
-				return err
-			}),
+		conf.Secret("sentinel_password", func(s *Store) *string { return &s.SentinelPassword }, nil),
 		conf.Flag("cluster", func(s *Store) *bool { return &s.Cluster }),
 		conf.Text("key_prefix", func(s *Store) *string { return &s.KeyPrefix }, checkPrefix),
 		conf.Path("ca", func(s *Store) *string { return &s.CA }),
-		conf.Custom("client_cert", (*Store).readClientCert, nil),
+		httpclient.ClientCertOption(func(s *Store) **httpclient.ClientCert { return &s.ClientCert }),
 		conf.Placeholder("server_name", func(s *Store) *string { return &s.ServerName }, nil),
 		conf.Custom("replicas", (*Store).readReplicas, nil),
 	},
 	conf.Embed(kv.OptionTable, func(s *Store) *kv.Options { return &s.Options }),
 )
-
-func secret(option string) func(string) error {
-	return func(text string) error { return placeholder.Check(option, text, nil) }
-}
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
 //
@@ -159,15 +147,6 @@ func secret(option string) func(string) error {
 // Every option may be missing, and so may the block. Errors quote no argument:
 // it may be a secret in the wrong place.
 func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, s) }
-
-func (s *Store) readClientCert(d *caddyfile.Dispenser) error {
-	args, err := conf.Values(d, 2, "client_cert takes two values: the file of the certificate and that of its key")
-	if err != nil {
-		return err
-	}
-	s.ClientCert = &httpclient.ClientCert{Cert: args[0], Key: args[1]}
-	return nil
-}
 
 // Defaults and bounds.
 const (

@@ -1,14 +1,9 @@
 package redisstore
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,31 +13,22 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 )
 
 // certificate writes <name>.crt and <name>.key to a folder: a certificate that
-// stands for itself.
-func certificate(t *testing.T, dir, name string, hosts ...string) *httpclient.ClientCert {
+// stands for itself. Without a host it is for this machine.
+func certificate(t *testing.T, dir, name, host string) *httpclient.ClientCert {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	made, cert, err := double.NewCertificate(double.Certificate{CommonName: name, Host: host})
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:    hosts,
-	}
-	if len(hosts) > 0 && net.ParseIP(hosts[0]) != nil {
-		template.DNSNames, template.IPAddresses = nil, []net.IP{net.ParseIP(hosts[0])}
-	}
-	der, certErr := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	keyDER, keyErr := x509.MarshalPKCS8PrivateKey(key)
+	key, err := x509.MarshalPKCS8PrivateKey(made.PrivateKey)
 	files := &httpclient.ClientCert{Cert: filepath.Join(dir, name+".crt"), Key: filepath.Join(dir, name+".key")}
-	if err := errors.Join(certErr, keyErr,
-		os.WriteFile(files.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
-		os.WriteFile(files.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600),
+	if err := errors.Join(err,
+		os.WriteFile(files.Cert, cert, 0o600),
+		os.WriteFile(files.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600),
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -53,16 +39,16 @@ func certificate(t *testing.T, dir, name string, hosts ...string) *httpclient.Cl
 func startTLS(t *testing.T, own, client *httpclient.ClientCert) *server {
 	t.Helper()
 	port := freePort(t)
-	s := start(t, "--tls-port", portText(port), "--tls-cert-file", own.Cert, "--tls-key-file", own.Key, "--tls-ca-cert-file", client.Cert)
-	s.url = "rediss://" + net.JoinHostPort("127.0.0.1", portText(port))
+	s := start(t, "--tls-port", port, "--tls-cert-file", own.Cert, "--tls-key-file", own.Key, "--tls-ca-cert-file", client.Cert)
+	s.url = "rediss://" + net.JoinHostPort("127.0.0.1", port)
 	return s
 }
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	byAddress, byName := certificate(t, dir, "redis", "127.0.0.1"), certificate(t, dir, "named", "redis.example.com")
-	sidecar, foreign := certificate(t, dir, "sidecar"), certificate(t, dir, "foreign")
+	byAddress, byName := certificate(t, dir, "redis", ""), certificate(t, dir, "named", "redis.example.com")
+	sidecar, foreign := certificate(t, dir, "sidecar", ""), certificate(t, dir, "foreign", "")
 	redis, named := startTLS(t, byAddress, sidecar), startTLS(t, byName, sidecar)
 	for name, test := range map[string]struct {
 		server *server
@@ -78,7 +64,7 @@ func TestTLS(t *testing.T) {
 		"no client cert": {redis, byAddress.Cert, func(s *Store) { s.ClientCert = nil }, "redis: "},
 		"foreign cert":   {redis, byAddress.Cert, func(s *Store) { s.ClientCert = foreign }, "redis: "},
 		"plain port": {redis, byAddress.Cert, func(s *Store) {
-			s.Addresses, s.Timeout = []string{"rediss://" + redis.addr}, caddy.Duration(50*time.Millisecond)
+			s.Addresses, s.Timeout = []string{"rediss://" + redis.Address}, caddy.Duration(50*time.Millisecond)
 		}, "redis: "},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,7 +83,7 @@ func TestTLS(t *testing.T) {
 
 func TestClientCertificateIsReplaced(t *testing.T) {
 	dir, later := t.TempDir(), t.TempDir()
-	own, used, good := certificate(t, dir, "redis", "127.0.0.1"), certificate(t, dir, "sidecar"), certificate(t, later, "sidecar")
+	own, used, good := certificate(t, dir, "redis", ""), certificate(t, dir, "sidecar", ""), certificate(t, later, "sidecar", "")
 	server := startTLS(t, own, good)
 	c := config(server)
 	c.CA, c.ClientCert = own.Cert, used

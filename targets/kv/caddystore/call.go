@@ -1,4 +1,4 @@
-package kv
+package caddystore
 
 import (
 	"context"
@@ -7,24 +7,21 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets/internal/keylock"
 )
 
-// Calls are those of a storage that need not end with their context, and that
-// cannot compare and swap. Make them with NewCalls.
-type Calls struct{ places chan struct{} }
-
-// NewCalls bounds the calls under way, those included that the storage does not
-// come back from.
-func NewCalls(most int) *Calls { return &Calls{make(chan struct{}, most)} }
+// maxCalls bounds the calls of a storage that are under way, those included that
+// the storage does not come back from.
+const maxCalls = 128
 
 // callLocks are those of the process: during a reload two stores use the same
 // storage.
 var callLocks keylock.Table
 
-// Call does some work with a storage and waits for its end, but not longer than
+// call does some work with the storage, which need not end with its context and
+// cannot compare and swap. It waits for the end of the work, but not longer than
 // the context. Nobody else of this process works under the same lock meanwhile,
 // unless its name is empty. It is held until the work has really ended: a write
 // that the storage does not come back from may still happen, and must not
 // overwrite what others write later. A panic of the storage is an error.
-func Call[T any](ctx context.Context, c *Calls, lock string, work func(context.Context) (T, error)) (none T, err error) {
+func call[T any](ctx context.Context, s *Store, lock string, work func(context.Context) (T, error)) (none T, err error) {
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
@@ -35,10 +32,10 @@ func Call[T any](ctx context.Context, c *Calls, lock string, work func(context.C
 		}
 	}
 	select {
-	case c.places <- struct{}{}:
+	case s.calls <- struct{}{}:
 	case <-ctx.Done():
 		unlock()
-		return none, fmt.Errorf("%d calls of the storage are unanswered: %w", cap(c.places), ctx.Err())
+		return none, fmt.Errorf("%d calls of the storage are unanswered: %w", cap(s.calls), ctx.Err())
 	}
 	type result struct {
 		value T
@@ -52,7 +49,7 @@ func Call[T any](ctx context.Context, c *Calls, lock string, work func(context.C
 				r = result{err: fmt.Errorf("the storage module panicked (%T)", p)}
 			}
 			unlock()
-			<-c.places
+			<-s.calls
 			ended <- r
 		}()
 		r.value, r.err = work(ctx)
