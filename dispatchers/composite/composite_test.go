@@ -2,9 +2,7 @@ package composite
 
 import (
 	"context"
-	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,7 +10,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
@@ -186,61 +183,6 @@ func TestFirstDoesNotWaitForSlowMembers(t *testing.T) {
 	close(release)
 	if responses, _ := receipt.Response.(map[string]any); err != nil || len(responses) != 1 || responses["quick"] != "by quick" {
 		t.Errorf("got %+v, %v", receipt, err)
-	}
-}
-
-func TestCaddyfile(t *testing.T) {
-	parse := func(text string) error {
-		d := caddyfile.NewTestDispenser(text)
-		if strings.HasPrefix(text, "fallback") {
-			return new(Fallback).UnmarshalCaddyfile(d)
-		}
-		return new(FanOut).UnmarshalCaddyfile(d)
-	}
-	for _, good := range []string{
-		"fallback {\n try a b\n on expired temporary\n}",
-		"fallback {\n try a\n try b\n}",
-		"fan_out {\n to a b\n succeed all\n}",
-	} {
-		if err := parse(good); err != nil {
-			t.Errorf("%s: %v", good, err)
-		}
-	}
-	for _, bad := range []string{
-		"fallback",
-		"fallback x {\n try a\n}",
-		"fallback {\n try\n}",
-		"fallback {\n try a a\n}",
-		"fallback {\n try a\n try a\n}",
-		"fallback {\n try a\n on sunshine\n}",
-		"fallback {\n try a\n on delivered\n}",
-		"fallback {\n try a\n on expired expired\n}",
-		"fallback {\n try a\n on\n}",
-		"fallback {\n try a\n on expired\n on broken\n}",
-		"fallback {\n try a\n to b\n}",
-		"fan_out {\n to a\n succeed some\n}",
-		"fan_out {\n to a\n succeed any all\n}",
-		"fan_out {\n to a\n succeed any\n succeed any\n}",
-		"fan_out {\n succeed any\n}",
-		"fan_out {\n to a\n limits x\n}",
-	} {
-		if err := parse(bad); err == nil || !strings.Contains(err.Error(), "Testfile:") {
-			t.Errorf("%s: got %v", bad, err)
-		}
-	}
-}
-
-func TestFailuresOfAnyKindCount(t *testing.T) {
-	f := &Fallback{Try: []string{"a"}}
-	if err := provision(t, f); err != nil {
-		t.Fatal(err)
-	}
-	plain := dispatchers.Member{Name: "a", Deliver: func(context.Context) (dispatchers.Receipt, error) {
-		return dispatchers.Receipt{}, errors.New("plain")
-	}}
-	_, err := f.Compose(t.Context(), dispatchers.Delivery{Members: []dispatchers.Member{plain}})
-	if err == nil || dispatchers.AsError(err).Class != dispatchers.Broken {
-		t.Errorf("got %v", err)
 	}
 }
 

@@ -2,14 +2,11 @@ package fcm
 
 import (
 	"net/http"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
-	"github.com/oob-dispatch/oob-dispatch/internal/testservice/squidtest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -48,46 +45,5 @@ func TestProxyCarriesTokenAndMessage(t *testing.T) {
 		if len(s.Unread(phone)) != 1 || len(s.Requests()) != 2 {
 			t.Error("a request went past the proxy")
 		}
-	}
-}
-
-// throughSquid are the options of a dispatcher that goes through the proxy and
-// knows FCM by another name than the OAuth host.
-func throughSquid(t *testing.T, s *google.Server, p *squidtest.Proxy, proxyURL string) map[string]any {
-	t.Helper()
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	write(t, ca, slices.Concat(s.CA(), p.CA(t)))
-	t.Setenv("OUTBOUND_PROXY", proxyURL)
-	return map[string]any{"proxy": "{env.OUTBOUND_PROXY}", "ca": ca, "endpoint": "https://" + sendHost(s)}
-}
-
-func oauthHost(s *google.Server) string { return strings.TrimPrefix(s.URL(), "https://") }
-
-func sendHost(s *google.Server) string {
-	return strings.Replace(oauthHost(s), "127.0.0.1", "localhost", 1)
-}
-
-// A proxy that lets the sidecar reach the OAuth host and not FCM, or the other
-// way round.
-func TestSquidRefuses(t *testing.T) {
-	s := startGoogle(t, google.Options{TLS: true})
-	for status, class := range map[int]dispatchers.Class{
-		http.StatusForbidden: dispatchers.Broken, http.StatusBadGateway: dispatchers.Temporary,
-	} {
-		for host, doing := range map[string]string{oauthHost(s): "fetching an access token", sendHost(s): "sending to FCM"} {
-			p := squidtest.Start(t, squidtest.Options{Refuse: map[string]int{host: status}})
-			before := s.TokenRequests()
-			_, err := newDispatcher(t, s, throughSquid(t, s, p, p.URL())).Dispatch(t.Context(), message(s.Register()))
-			e := dispatcherstest.WantFailure(t, err, class, "proxy")
-			if !strings.Contains(e.Error(), doing) {
-				t.Errorf("%d for %s: %v", status, host, &e)
-			}
-			if fetched := s.TokenRequests() > before; fetched != (doing == "sending to FCM") {
-				t.Errorf("%d for %s: a token was fetched: %v", status, host, fetched)
-			}
-		}
-	}
-	if s.Sends() != 0 {
-		t.Error("a message went past the proxy")
 	}
 }

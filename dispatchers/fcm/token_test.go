@@ -85,24 +85,6 @@ func TestRotationKeepsTheProject(t *testing.T) {
 	}
 }
 
-func TestRejectedTokenIsReplaced(t *testing.T) {
-	s := startGoogle(t, google.Options{})
-	f := newDispatcher(t, s, nil)
-	phone := s.Register()
-	if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
-		t.Fatal(err)
-	}
-	s.RevokeTokens()
-	_, err := f.Dispatch(t.Context(), message(phone))
-	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "token_rejected")
-	if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
-		t.Fatal(err)
-	}
-	if s.TokenRequests() != 2 {
-		t.Errorf("%d token requests, want 2", s.TokenRequests())
-	}
-}
-
 // Numbers may be texts or have a fraction.
 func TestLifetimeIsReadLeniently(t *testing.T) {
 	s := startGoogle(t, google.Options{})

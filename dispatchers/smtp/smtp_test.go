@@ -2,8 +2,6 @@ package smtp
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"os"
@@ -422,14 +420,7 @@ func TestClientCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]any{
-		"cert": write(t, "cert.pem", ca),
-		"key":  write(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
-	}
+	files := map[string]any{"cert": write(t, "cert.pem", ca), "key": write(t, "key.pem", double.KeyPEM(certificate))}
 	for name, mode := range map[string]mail.TLS{"starttls": mail.STARTTLS, "implicit": mail.Implicit} {
 		s := startServer(t, mail.Options{TLS: mode, ClientCA: ca})
 		dispatch(t, newMailer(t, s, map[string]any{"tls": name, "client_cert": files}), plain())

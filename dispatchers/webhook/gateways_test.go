@@ -1,9 +1,7 @@
 package webhook
 
 import (
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -11,18 +9,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 )
-
-// answering is a server that gives one answer.
-func answering(t *testing.T, answer func() (status int, body string)) string {
-	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		status, body := answer()
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}))
-	t.Cleanup(s.Close)
-	return s.URL
-}
 
 // Gateways that say no with a status of success.
 func TestBodiesThatTell(t *testing.T) {
@@ -32,9 +18,7 @@ func TestBodiesThatTell(t *testing.T) {
 	}}
 	aspsms := map[string]any{"success_body": `<ErrorCode>1</ErrorCode>`}
 	central := map[string]any{"failure_body": []map[string]string{{"match": `^513\b`, "class": "no_target"}, {"match": `^5\d\d\b`}}}
-	var status int
-	var body string
-	url := answering(t, func() (int, string) { return status, body })
+	s := startGateway(t, gateway.Options{})
 	for _, tc := range []struct {
 		options map[string]any
 		status  int
@@ -56,8 +40,8 @@ func TestBodiesThatTell(t *testing.T) {
 		{aspsms, 200, `<ErrorCode>1</ErrorCode>` + strings.Repeat("x", 1<<20), delivered},
 		{aspsms, 200, strings.Repeat("x", 1<<20) + `<ErrorCode>1</ErrorCode>`, dispatchers.Refused},
 	} {
-		w := newDispatcher(t, url, tc.options)
-		status, body = tc.status, tc.body
+		w := newDispatcher(t, s.URL(), tc.options)
+		s.Script(fault.Answer(tc.status, nil, tc.body))
 		switch _, err := w.Dispatch(t.Context(), message(nil)); {
 		case tc.want == delivered:
 			if err != nil {
@@ -73,12 +57,9 @@ func TestBodiesThatTell(t *testing.T) {
 
 // A body that ends too early does not count as one that tells success.
 func TestHalfABody(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", "100")
-		_, _ = io.WriteString(w, "OK")
-	}))
-	defer s.Close()
-	_, err := newDispatcher(t, s.URL, map[string]any{"success_body": "OK"}).Dispatch(t.Context(), message(nil))
+	s := startGateway(t, gateway.Options{})
+	s.Script(fault.Answer(http.StatusOK, http.Header{"Content-Length": {"100"}}, "OK"))
+	_, err := newDispatcher(t, s.URL(), map[string]any{"success_body": "OK"}).Dispatch(t.Context(), message(nil))
 	wantFailure(t, err, dispatchers.Temporary, "connection")
 }
 

@@ -12,13 +12,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
@@ -343,56 +340,6 @@ func TestOptionsThatAreRefused(t *testing.T) {
 			if strings.Contains(err.Error(), s) {
 				t.Errorf("%s: %v quotes a secret", name, err)
 			}
-		}
-	}
-}
-
-func TestCaddyfile(t *testing.T) {
-	var w Webhook
-	err := w.UnmarshalCaddyfile(caddyfile.NewTestDispenser("webhook {\n" +
-		"url https://sms.example.com/send?to={webhook.address}\n" +
-		"method PUT\n" +
-		"header Authorization \"Bearer {env.SMS_TOKEN}\"\n" +
-		"header X-Title {oob.notification.title}\n" +
-		"content_type application/json\n" +
-		"body `{\"text\":\"{webhook.text}\"}`\n" +
-		"text \"Please confirm: {oob.link}\"\n" +
-		"sms_segments 3\n" +
-		"secret {env.OLD}\n" +
-		"secret {env.NEW}\n" +
-		"success 2xx 409\n" +
-		"success_body `\"status\":\"0\"`\n" +
-		"failure_body unknown no_target\n" +
-		"failure_body ERR\n" +
-		"gone 410 422\n" +
-		"proxy http://proxy.example.com:3128\n" +
-		"ca /etc/ca.pem\n" +
-		"client_cert a.pem b.pem\n" +
-		"}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, _ := json.Marshal(&w)
-	want := `{"url":"https://sms.example.com/send?to={webhook.address}","method":"PUT",` +
-		`"headers":{"Authorization":"Bearer {env.SMS_TOKEN}","X-Title":"{oob.notification.title}"},` +
-		`"content_type":"application/json","body":"{\"text\":\"{webhook.text}\"}","text":"Please confirm: {oob.link}",` +
-		`"sms_segments":3,"secrets":["{env.OLD}","{env.NEW}"],"success":["2xx","409"],` +
-		`"success_body":"\"status\":\"0\"","failure_body":[{"match":"unknown","class":"no_target"},{"match":"ERR"}],"gone":["410","422"],` +
-		`"proxy":"http://proxy.example.com:3128","ca":"/etc/ca.pem","client_cert":{"cert":"a.pem","key":"b.pem"}}`
-	if string(got) != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
-func TestCaddyfileRefuses(t *testing.T) {
-	for option, line := range map[string]int{
-		"url a\nurl b": 3, "header X": 2, "header X a b": 2, `header "" a`: 2, "header X a\nheader X b": 3, "header Host a\nheader X b": 2, "header X {oob.nobody}\nheader Y b": 2,
-		"url https://x.example\nsms_segments 0": 3, "secret " + password + " b": 2, "url https://x.example\nsuccess 3xx": 3, "url https://x.example\nsuccess_body (\ngone 410": 3,
-		"failure_body": 2, "failure_body a refused b": 2, "failure_body a delivered\nfailure_body b": 2, "url https://x.example\ngone 3xx\nmethod PUT": 3,
-	} {
-		err := new(Webhook).UnmarshalCaddyfile(caddyfile.NewTestDispenser("webhook {\n" + option + "\n}"))
-		if err == nil || !strings.Contains(err.Error(), "Testfile:"+strconv.Itoa(line)) || strings.Contains(err.Error(), password) {
-			t.Errorf("%s: got %v, want line %d", option, err, line)
 		}
 	}
 }

@@ -241,20 +241,6 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-func TestEndedSubscriptions(t *testing.T) {
-	b := newBench(t, nil)
-	address := b.browser.JSON()
-	expired := strings.Replace(address, `"expirationTime":null`, `"expirationTime":1600000000000`, 1)
-	_, err := b.Dispatch(t.Context(), message(expired))
-	dispatcherstest.WantFailure(t, err, dispatchers.Expired, reasonExpired)
-	if len(b.service.Requests()) != 0 {
-		t.Error("it was sent all the same")
-	}
-	b.browser.Unsubscribe()
-	_, err = b.Dispatch(t.Context(), message(address))
-	dispatcherstest.WantFailure(t, err, dispatchers.Expired, reasonUnsubscribed)
-}
-
 func TestBrokenConnections(t *testing.T) {
 	b := newBench(t, nil)
 	b.service.Script(fault.Reset)

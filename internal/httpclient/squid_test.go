@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice/squidtest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -85,15 +86,15 @@ func refusals(t *testing.T, o Options, p *squidtest.Proxy, proxies map[string]st
 		o.Proxy = via
 		_, err := get(t, o, url)
 		e := Explain("sending", err)
-		lasting, text := false, "sending: the proxy answered 50"
+		class, text := dispatchers.Temporary, "sending: the proxy answered 50"
 		switch {
 		case via != p.URL():
-			lasting, text = true, "the proxy answered 407 Proxy Authentication Required: check user and password in proxy"
+			class, text = dispatchers.Broken, "the proxy answered 407 Proxy Authentication Required: check user and password in proxy"
 		case strings.HasSuffix(url, ":4033"):
-			lasting, text = true, "the proxy answered 403 Forbidden"
+			class, text = dispatchers.Broken, "the proxy answered 403 Forbidden"
 		}
-		if err == nil || e.Lasting != lasting || e.Reason != ReasonProxy || !strings.Contains(e.Error(), text) || strings.Contains(e.Error(), "canary") {
-			t.Errorf("%s: got %v, want proxy (lasting: %v) with %q", url, e, lasting, text)
+		if err == nil || e.Class != class || e.Reason != ReasonProxy || !strings.Contains(e.Error(), text) || strings.Contains(e.Error(), "canary") {
+			t.Errorf("%s: got %v, want proxy (%s) with %q", url, e, class, text)
 		}
 	}
 }
@@ -101,22 +102,22 @@ func refusals(t *testing.T, o Options, p *squidtest.Proxy, proxies map[string]st
 // noWay checks what is said where nothing can be said to the proxy.
 func noWay(t *testing.T, o Options, p *squidtest.Proxy, server, ca string, secure bool) {
 	t.Helper()
-	check := func(name string, o Options, lasting bool, reason, text string) {
+	check := func(name string, o Options, class dispatchers.Class, reason, text string) {
 		t.Helper()
 		_, err := get(t, o, server)
 		e := Explain("sending", err)
-		if err == nil || e.Lasting != lasting || e.Reason != reason || !strings.Contains(e.Error(), "sending: connecting to the proxy: "+text) {
-			t.Errorf("%s: got %v, want %s (lasting: %v) with %q", name, e, reason, lasting, text)
+		if err == nil || e.Class != class || e.Reason != reason || !strings.Contains(e.Error(), "sending: connecting to the proxy: "+text) {
+			t.Errorf("%s: got %v, want %s (%s) with %q", name, e, reason, class, text)
 		}
 	}
 	if secure {
-		check("a proxy that is not trusted", Options{CA: ca, Proxy: o.Proxy}, true, ReasonTLS, "tls: failed to verify")
+		check("a proxy that is not trusted", Options{CA: ca, Proxy: o.Proxy}, dispatchers.Broken, ReasonTLS, "tls: failed to verify")
 	} else {
 		other := strings.Replace(o.Proxy, "http:", "https:", 1)
-		check("a proxy without TLS", Options{CA: o.CA, Proxy: other}, true, ReasonTLS, "the server does not speak TLS")
+		check("a proxy without TLS", Options{CA: o.CA, Proxy: other}, dispatchers.Broken, ReasonTLS, "the server does not speak TLS")
 	}
 	p.Stop()
-	check("a proxy that is down", o, false, ReasonConnection, "dial tcp")
+	check("a proxy that is down", o, dispatchers.Temporary, ReasonConnection, "dial tcp")
 }
 
 // A proxy that speaks HTTP/2 to others is asked for a tunnel in HTTP/1.1, and

@@ -2,22 +2,15 @@ package nevisidm
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
@@ -119,16 +112,12 @@ func put(t *testing.T, path string, content []byte) {
 // what vouches for it.
 func clientCertificate(t *testing.T, cert, key string) (ca []byte) {
 	t.Helper()
-	private := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sidecar"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	pair, ca, err := double.NewCertificate(double.Certificate{CommonName: "sidecar"})
+	if err != nil {
+		t.Fatal(err)
 	}
-	ca = pem.EncodeToMemory(&pem.Block{
-		Type: "CERTIFICATE", Bytes: must(x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)),
-	})
 	put(t, cert, ca)
-	put(t, key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must(x509.MarshalPKCS8PrivateKey(private))}))
+	put(t, key, double.KeyPEM(pair))
 	return ca
 }
 
