@@ -131,21 +131,7 @@ func (Letter) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	letter {
-//		spool        <dir>
-//		max_spool    <n>
-//		printer      <ipp_url>
-//		templates    <dir>
-//		language     <template>... <language>
-//		min_lifetime <duration>
-//		sender       "<name> | <street> | <town>"
-//		window       right|left
-//		proxy        <url>
-//		ca           <file>
-//		client_cert  <cert_file> <key_file>
-//	}
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens.
 func (l *Letter) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, l) }
 
 // Check implements conf.Checker.

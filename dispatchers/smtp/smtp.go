@@ -108,23 +108,7 @@ func (Mailer) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	smtp {
-//		server      <host>[:<port>]
-//		tls         starttls|implicit|off
-//		auth        <user> <password>
-//		auth_type   auto|plain|login|cram-md5|scram-sha-1|scram-sha-256|xoauth2
-//		from        "<name> <<address>>"
-//		subject     <template>
-//		templates   <dir>
-//		language    <template>... <language>
-//		helo        <name>
-//		connections <n>
-//		proxy       <url>
-//		ca          <file>
-//		client_cert <cert_file> <key_file>
-//	}
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens.
 func (s *Mailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, s) }
 
 // Check implements conf.Checker.

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"testing"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
@@ -35,62 +34,6 @@ func send(t *testing.T, s *gateway.Server, w *Webhook, m *dispatchers.Message) g
 		t.Fatal(err)
 	}
 	return s.Requests()[before]
-}
-
-func TestJSONInjection(t *testing.T) {
-	s := startGateway(t, gateway.Options{})
-	w := newDispatcher(t, s.URL(), map[string]any{
-		"content_type": "application/vnd.sms+json; charset=UTF-8",
-		"body":         `{"to":["{webhook.address}"],"n":{"a":{}},"{oob.operation}":"<{oob.data.x}>","id":"{webhook.id}","m":"{oob.message}"}`,
-	})
-	for _, value := range hostile {
-		got := send(t, s, w, message(map[string]string{"oob.data.x": value, "oob.operation": "authentication"}))
-		var body map[string]any
-		if err := json.Unmarshal(got.Body, &body); err != nil {
-			t.Errorf("%q: %s: %v", value, got.Body, err)
-			continue
-		}
-		if text, want := body["authentication"], "<"+string([]rune(value))+">"; len(body) != 5 || text != want {
-			t.Errorf("%q: got %q in %v", value, text, body)
-		}
-	}
-}
-
-func TestFormInjection(t *testing.T) {
-	s := startGateway(t, gateway.Options{})
-	w := newDispatcher(t, s.URL(), map[string]any{
-		"content_type": "application/x-www-form-urlencoded",
-		"body":         "to={webhook.address}&text={oob.data.x}&from=bank",
-	})
-	for _, value := range hostile {
-		got := send(t, s, w, message(map[string]string{"oob.data.x": value}))
-		form, err := url.ParseQuery(string(got.Body))
-		if err != nil || len(form) != 3 || form.Get("text") != value || form.Get("to") != mobile || len(form["to"]) != 1 {
-			t.Errorf("%q: got %v, %v", value, form, err)
-		}
-	}
-}
-
-func TestXMLInjection(t *testing.T) {
-	s := startGateway(t, gateway.Options{})
-	w := newDispatcher(t, s.URL(), map[string]any{
-		"content_type": "text/xml",
-		"body":         `<?xml version="1.0"?><sms to="{oob.data.x}"><text>{oob.data.x}</text></sms>`,
-	})
-	for _, value := range hostile {
-		got := send(t, s, w, message(map[string]string{"oob.data.x": value}))
-		var body struct {
-			To   string   `xml:"to,attr"`
-			Text string   `xml:"text"`
-			Evil []string `xml:"evil"`
-		}
-		if err := xml.Unmarshal(got.Body, &body); err != nil || body.Evil != nil || body.To != body.Text {
-			t.Errorf("%q: %s: %v", value, got.Body, err)
-		}
-		if utf8.ValidString(value) && !strings.Contains(value, "\x00") && body.Text != value {
-			t.Errorf("%q: got %q", value, body.Text)
-		}
-	}
 }
 
 func TestHeaderAndURLInjection(t *testing.T) {

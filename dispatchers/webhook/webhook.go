@@ -158,27 +158,8 @@ func (Webhook) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	webhook {
-//		url          <template>
-//		method       POST|PUT|PATCH|GET
-//		header       <name> <template>
-//		content_type <media_type>
-//		body         <template>
-//		text         <template>
-//		sms_segments <max>
-//		secret       <whsec_…>
-//		success      <status...>
-//		success_body <regexp>
-//		failure_body <regexp> [refused|temporary|expired|no_target|broken]
-//		gone         <status...>
-//		proxy        <url>
-//		ca           <file>
-//		client_cert  <cert_file> <key_file>
-//	}
-//
-// header, secret and failure_body may repeat. Backticks quote a body that holds quotes:
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. header, secret
+// and failure_body may repeat. Backticks quote a body that holds quotes:
 //
 //	body `{"to":"{webhook.address}","text":"{webhook.text}"}`
 func (w *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, w) }

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"context"
 	"encoding/json"
 	"encoding/pem"
 	"maps"
@@ -327,16 +326,6 @@ func TestConfiguredStatuses(t *testing.T) {
 			t.Errorf("%d: %v", c.status, err)
 		}
 	}
-}
-
-func TestServersThatDoNotAnswer(t *testing.T) {
-	s := startGateway(t, gateway.Options{})
-	w := newDispatcher(t, s.URL(), nil)
-	s.Script(fault.Hang)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := w.Dispatch(ctx, message(nil))
-	wantFailure(t, err, dispatchers.Temporary, "timeout")
 }
 
 // Nothing that a target, a request or an answer says leads elsewhere.

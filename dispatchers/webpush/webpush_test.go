@@ -241,17 +241,6 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-func TestBrokenConnections(t *testing.T) {
-	b := newBench(t, nil)
-	b.service.Script(fault.Reset)
-	_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
-	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "connection")
-	wantNothingSecret(t, err, b.browser.JSON())
-	if n := len(b.service.Requests()); n != 1 {
-		t.Errorf("%d requests", n)
-	}
-}
-
 func TestProxy(t *testing.T) {
 	p, err := proxy.Start(proxy.Options{User: "u", Password: "s3cret"})
 	if err != nil {
