@@ -1,7 +1,6 @@
 package httpclient
 
 import (
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice/squidtest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -25,17 +25,6 @@ func trustBoth(t *testing.T, file string, others []byte) string {
 	path := filepath.Join(t.TempDir(), "both.pem")
 	put(t, path, slices.Concat(content, others))
 	return path
-}
-
-// closedAddress is a host:port where nobody listens.
-func closedAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func hostOf(url string) string {
@@ -71,7 +60,7 @@ func TestSquid(t *testing.T) {
 			}
 			refusals(t, o, p, map[string]string{
 				server: p.URLAs("sidecar", "canary"), "https://" + forbidden: p.URL(),
-				"https://" + overloaded: p.URL(), "https://" + closedAddress(t): p.URL(),
+				"https://" + overloaded: p.URL(), "https://" + testservice.FreeAddress(t): p.URL(),
 			})
 			noWay(t, o, p, server, ca, secure)
 		})
