@@ -251,6 +251,9 @@ func TestProxy(t *testing.T) {
 	if strings.Contains(Explain("x", err).Error(), "refused 127") {
 		t.Error("the error quotes the proxy")
 	}
+	if direct, err := NewTransport(new(Options), silent); err != nil || direct.Proxy != nil {
+		t.Errorf("without the option the environment may name a proxy: %v", err)
+	}
 }
 
 func TestServiceURL(t *testing.T) {
