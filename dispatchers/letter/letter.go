@@ -113,10 +113,7 @@ var options = conf.Join(
 			return err
 		}),
 		conf.Duration("min_lifetime", func(l *Letter) *caddy.Duration { return &l.MinLifetime }, 0, 72*time.Hour),
-		conf.Text("sender", func(l *Letter) *string { return &l.Sender }, func(text string) error {
-			_, err := sheet.ParseSender(text)
-			return err
-		}),
+		conf.Text("sender", func(l *Letter) *string { return &l.Sender }, conf.Parses(sheet.ParseSender)),
 		conf.OneOf("window", func(l *Letter) *string { return &l.Window }, windowRight, windowLeft),
 	},
 	conf.Embed(texts.Table, func(l *Letter) *texts.Config { return &l.Config }),

@@ -91,7 +91,7 @@ var options = conf.Join(
 		conf.OneOf("tls", func(s *Mailer) *string { return &s.TLS }, mailserver.STARTTLS, mailserver.Implicit, mailserver.Off),
 		conf.Resolved(conf.Custom("auth", readAuth, checkAuth), resolveAuth),
 		conf.Text("auth_type", func(s *Mailer) *string { return &s.Auth.Type }, checkAuthType),
-		conf.Placeholder("from", func(s *Mailer) *string { return &s.From }, checkFrom),
+		conf.Placeholder("from", func(s *Mailer) *string { return &s.From }, conf.Parses(parseSender)),
 		conf.Text("subject", func(s *Mailer) *dispatchers.Template { return &s.Subject }, dispatchers.CheckTemplate),
 		conf.Placeholder("helo", func(s *Mailer) *string { return &s.HELO }, checkHELO),
 		conf.Int("connections", func(s *Mailer) *int { return &s.Connections }, 1, 100, 4),

@@ -137,10 +137,7 @@ var options = conf.Join(conf.Table[Webhook]{
 	conf.OptionalText("body", func(w *Webhook) **dispatchers.Template { return &w.Body }, nil),
 	conf.Text("text", func(w *Webhook) *dispatchers.Template { return &w.Text }, nil),
 	conf.Int("sms_segments", func(w *Webhook) *int { return &w.SMSSegments }, 1, maxSegments, 0),
-	conf.Each("secret", func(w *Webhook) *[]string { return &w.Secrets }, func(text string) error {
-		_, err := parseSecret(text)
-		return err
-	}),
+	conf.Each("secret", func(w *Webhook) *[]string { return &w.Secrets }, conf.Parses(parseSecret)),
 	conf.Words("success", func(w *Webhook) *[]string { return &w.Success }, nil),
 	conf.Text("success_body", func(w *Webhook) *string { return &w.SuccessBody }, nil),
 	conf.Repeated("failure_body", readFailureBody, func(w *Webhook) error {

@@ -71,10 +71,7 @@ type WebPush struct {
 
 var options = conf.Join(conf.Table[WebPush]{
 	conf.Path("vapid", func(p *WebPush) *string { return &p.VAPID }),
-	conf.MoreWords("allow", func(p *WebPush) *[]string { return &p.Allow }, func(text string) error {
-		_, err := parseRule(text)
-		return err
-	}),
+	conf.MoreWords("allow", func(p *WebPush) *[]string { return &p.Allow }, conf.Parses(parseRule)),
 }, conf.Embed(httpclient.Table, func(p *WebPush) *httpclient.Options { return &p.Options }))
 
 // CaddyModule returns the Caddy module information.

@@ -57,7 +57,7 @@ type ClientCert struct {
 var Table = conf.Table[Options]{
 	conf.Resolved(
 		conf.Text("proxy", func(o *Options) *string { return &o.Proxy }, func(text string) error {
-			return placeholder.Check("proxy", text, checkProxy)
+			return placeholder.Check("proxy", text, conf.Parses(proxyURL))
 		}),
 		resolveProxy,
 	),
@@ -85,13 +85,7 @@ func resolveProxy(o *Options, logger *slog.Logger) error {
 	return nil
 }
 
-func checkProxy(value string) error {
-	_, err := proxyURL(value)
-	return err
-}
-
-// proxyURL parses the option proxy. Errors do
-// not quote it.
+// proxyURL parses the option proxy. Errors do not quote it.
 func proxyURL(value string) (*url.URL, error) {
 	u, err := url.Parse(value)
 	switch {
