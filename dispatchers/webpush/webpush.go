@@ -82,7 +82,7 @@ func (WebPush) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens.
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. allow may repeat.
 func (p *WebPush) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, p) }
 
 // Check implements conf.Checker.

@@ -49,11 +49,7 @@ type ClientCert struct {
 	Key string `json:"key,omitempty"`
 }
 
-// Table has the options that all outbound connections share:
-//
-//	proxy       <url>
-//	ca          <file>
-//	client_cert <cert_file> <key_file>
+// Table has the options that all outbound connections share.
 var Table = conf.Table[Options]{
 	conf.Resolved(
 		conf.Text("proxy", func(o *Options) *string { return &o.Proxy }, func(text string) error {
