@@ -14,7 +14,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
-	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,16 +26,6 @@ func startGoogle(t *testing.T, o google.Options) *google.Server {
 	}
 	t.Cleanup(s.Close)
 	return s
-}
-
-func startProxy(t *testing.T, o proxy.Options) *proxy.Server {
-	t.Helper()
-	p, err := proxy.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Close)
-	return p
 }
 
 // write replaces a file as an operator should: at once.

@@ -218,7 +218,11 @@ func TestMetadataServer(t *testing.T) {
 	}
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
 	t.Setenv("GCE_METADATA_HOST", u.Host)
-	p := startProxy(t, proxy.Options{})
+	p, err := proxy.Start(proxy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
 	f, err := load(t, map[string]any{
 		"application_default": true, "project": s.Project(), "endpoint": s.URL(), "proxy": p.URL(),
 	})

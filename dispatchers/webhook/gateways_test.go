@@ -10,12 +10,9 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 )
 
-// Gateways that say no with a status of success.
+// Gateways that say no with a status of success; see also TestRecipes.
 func TestBodiesThatTell(t *testing.T) {
 	const delivered = dispatchers.Delivered
-	vonage := map[string]any{"success_body": `^\{"message-count":"\d+","messages":\[(\{[^}]*"status":"0"[^}]*\},?)+\]\}$`, "failure_body": []map[string]string{
-		{"match": `"status":"1"`, "class": "temporary"}, {"match": `"status":"4"`, "class": "broken"},
-	}}
 	aspsms := map[string]any{"success_body": `<ErrorCode>1</ErrorCode>`}
 	central := map[string]any{"failure_body": []map[string]string{{"match": `^513\b`, "class": "no_target"}, {"match": `^5\d\d\b`}}}
 	s := startGateway(t, gateway.Options{})
@@ -25,12 +22,7 @@ func TestBodiesThatTell(t *testing.T) {
 		body    string
 		want    dispatchers.Class
 	}{
-		{vonage, 200, `{"message-count":"1","messages":[{"to":"41790000001","status":"0"}]}`, delivered},
-		{vonage, 200, `{"message-count":"1","messages":[{"status":"4","error-text":"Bad Credentials"}]}`, dispatchers.Broken},
-		{vonage, 200, `{"message-count":"1","messages":[{"status":"1"}]}`, dispatchers.Temporary},
-		{vonage, 200, `{"message-count":"1","messages":[{"status":"6"}]}`, dispatchers.Refused},
-		{vonage, 200, ``, dispatchers.Refused},
-		{vonage, 503, `{"message-count":"1","messages":[{"status":"4"}]}`, dispatchers.Temporary},
+		{aspsms, 503, `<ErrorCode>1</ErrorCode>`, dispatchers.Temporary},
 		{aspsms, 200, `<aspsms><ErrorCode>1</ErrorCode></aspsms>`, delivered},
 		{aspsms, 200, `<aspsms><ErrorCode>3</ErrorCode></aspsms>`, dispatchers.Refused},
 		{central, 200, "0", delivered},
