@@ -315,10 +315,9 @@ func TestPrinterOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := startPrinter(t, config, says(ippBytes(0, jobState(3))))
-	uri, ca := queueOf(s.URL()), filepath.Join(t.TempDir(), "ca.pem")
+	uri, ca := queueOf(s.URL()), testservice.File(t, "ca.pem", s.CA())
 	wantFailure(t, dispatch(t, provision(t, &Letter{Printer: uri}), message("id", nil)), dispatchers.Broken, httpclient.ReasonTLS)
 
-	put(t, ca, s.CA())
 	deliver(t, provision(t, &Letter{Printer: uri, Options: httpclient.Options{CA: ca}}), message("id", nil))
 	if !bytes.Contains(s.Requests()[0].Body, []byte(uri)) {
 		t.Error("the request does not name the printer by its ipps URL")

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 )
 
@@ -20,7 +21,7 @@ func TestProvisionRefuses(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		put(t, path, []byte(content))
+		testservice.Put(t, path, []byte(content))
 	}
 	if err := os.Chmod(open, 0o777); err != nil {
 		t.Fatal(err)

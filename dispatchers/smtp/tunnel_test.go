@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice/squidtest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 )
@@ -18,7 +19,7 @@ func TestThroughSquid(t *testing.T) {
 	s := startServer(t, mail.Options{})
 	for _, secure := range []bool{false, true} {
 		p := squidtest.Start(t, squidtest.Options{User: "oob", Password: "pass:word", TLS: secure})
-		ca := write(t, "both.pem", slices.Concat(s.CA(), p.CA(t)))
+		ca := testservice.File(t, "both.pem", slices.Concat(s.CA(), p.CA(t)))
 		d := newMailer(t, s, map[string]any{"proxy": p.URL(), "ca": ca})
 		before := len(s.Mails())
 		dispatch(t, d, plain())

@@ -5,8 +5,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,30 +14,13 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 	"github.com/oob-dispatch/oob-dispatch/simulator/pushservice"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// write replaces a file as an operator should: at once.
-func write(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func file(t *testing.T, name string, content []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	write(t, path, content)
-	return path
-}
 
 func newKey(t *testing.T) (content []byte, public string) {
 	t.Helper()
@@ -76,8 +57,8 @@ func newBench(t *testing.T, more map[string]any) *bench {
 	}
 	t.Cleanup(s.Close)
 	key, public := newKey(t)
-	vapid := file(t, "vapid.json", key)
-	options := map[string]any{"vapid": vapid, "allow": []string{s.Host()}, "ca": file(t, "ca.pem", s.CA())}
+	vapid := testservice.File(t, "vapid.json", key)
+	options := map[string]any{"vapid": vapid, "allow": []string{s.Host()}, "ca": testservice.File(t, "ca.pem", s.CA())}
 	maps.Copy(options, more)
 	p, err := load(t, options)
 	if err != nil {
@@ -287,7 +268,7 @@ func TestWebPushNoSSRF(t *testing.T) {
 func TestChangedKeyIsUsed(t *testing.T) {
 	b := newBench(t, nil)
 	key, public := newKey(t)
-	write(t, b.vapid, key)
+	testservice.Put(t, b.vapid, key)
 	_, err := b.Dispatch(t.Context(), message(b.browser.JSON()))
 	dispatcherstest.WantFailure(t, err, dispatchers.Refused, reasonVAPID)
 	again, err := b.service.Subscribe(public)
@@ -297,7 +278,7 @@ func TestChangedKeyIsUsed(t *testing.T) {
 	if _, err := b.Dispatch(t.Context(), message(again.JSON())); err != nil {
 		t.Error(err)
 	}
-	write(t, b.vapid, []byte("{}"))
+	testservice.Put(t, b.vapid, []byte("{}"))
 	if _, err := b.Dispatch(t.Context(), message(again.JSON())); err != nil {
 		t.Errorf("the last good key is not used: %v", err)
 	}

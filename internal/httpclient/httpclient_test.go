@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -29,16 +30,6 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var silent = slog.New(slog.DiscardHandler)
-
-func put(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // newPair returns the PEM texts of a certificate with this name and its key.
 func newPair(t *testing.T, name string) (cert, key []byte) {
@@ -63,9 +54,7 @@ func startTLS(t *testing.T, config *tls.Config) (url, ca string) {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	ca = filepath.Join(t.TempDir(), "ca.pem")
-	put(t, ca, pemOf(s.Certificate()))
-	return s.URL, ca
+	return s.URL, testservice.File(t, "ca.pem", pemOf(s.Certificate()))
 }
 
 func pemOf(c *x509.Certificate) []byte {
@@ -105,7 +94,7 @@ func TestVerificationIsNeverOff(t *testing.T) {
 	}
 	_, other := startTLS(t, nil)
 	cert, _ := newPair(t, "another")
-	put(t, other, cert)
+	testservice.Put(t, other, cert)
 	tests := map[string]struct {
 		o   Options
 		url string
@@ -137,8 +126,8 @@ func TestClientCertificate(t *testing.T) {
 	folder := t.TempDir()
 	o := Options{CA: ca, ClientCert: &ClientCert{Cert: filepath.Join(folder, "cert.pem"), Key: filepath.Join(folder, "key.pem")}}
 	cert, key := newPair(t, "first")
-	put(t, o.ClientCert.Cert, cert)
-	put(t, o.ClientCert.Key, key)
+	testservice.Put(t, o.ClientCert.Cert, cert)
+	testservice.Put(t, o.ClientCert.Key, key)
 	transport, err := NewTransport(&o, silent)
 	if err != nil {
 		t.Fatal(err)
@@ -153,9 +142,9 @@ func TestClientCertificate(t *testing.T) {
 	}
 	want("first")
 	cert, key = newPair(t, "second")
-	put(t, o.ClientCert.Cert, cert)
+	testservice.Put(t, o.ClientCert.Cert, cert)
 	want("first") // the key of the new certificate is not there yet
-	put(t, o.ClientCert.Key, key)
+	testservice.Put(t, o.ClientCert.Key, key)
 	want("second")
 }
 
@@ -174,7 +163,7 @@ func TestOptionsAtLoad(t *testing.T) {
 	_, key := newPair(t, "another")
 	path := func(name string, content []byte) string {
 		p := filepath.Join(folder, name)
-		put(t, p, content)
+		testservice.Put(t, p, content)
 		return p
 	}
 	certFile, keyFile, junk := path("cert", cert), path("key", key), path("junk", []byte("canary"))

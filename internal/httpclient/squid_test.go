@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,9 +21,7 @@ func trustBoth(t *testing.T, file string, others []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "both.pem")
-	put(t, path, slices.Concat(content, others))
-	return path
+	return testservice.File(t, "both.pem", slices.Concat(content, others))
 }
 
 func hostOf(url string) string {
@@ -123,9 +120,7 @@ func TestProxyThatPrefersHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	put(t, ca, p.CA())
-	o := Options{CA: trustBoth(t, ca, pemOf(s.Certificate())), Proxy: p.URL()}
+	o := Options{CA: testservice.File(t, "ca.pem", slices.Concat(p.CA(), pemOf(s.Certificate()))), Proxy: p.URL()}
 	if proto, err := get(t, o, s.URL); err != nil || proto != "HTTP/2.0" {
 		t.Errorf("got %q, %v", proto, err)
 	}
