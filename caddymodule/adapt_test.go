@@ -63,10 +63,13 @@ func inDispatcher(kind, options string) string {
 
 const oneLink = "\n\t\tdispatcher link link"
 
-// A proxy's URL may hold a password, which no error shows.
+// A proxy's URL may hold a password, and so do other options; no error shows it.
 func TestRefusalsQuoteNoSecrets(t *testing.T) {
-	for _, line := range []string{"proxy http://user:hunter2@proxy extra", "client_cert /a/hunter2", "credentials hunter2 hunter2"} {
-		_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(inDispatcher("fcm", line)), nil)
+	for line, kind := range map[string]string{
+		"proxy http://user:hunter2@proxy extra": "fcm", "proxy hunter2": "fcm", "client_cert /a/hunter2": "fcm", "credentials hunter2 hunter2": "fcm",
+		"auth bank hunter2 hunter3": "smtp", "auth a hunter2\nauth a hunter2": "smtp", "secret hunter2": "webhook", "secret hunter2 b": "webhook",
+	} {
+		_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(inDispatcher(kind, line)), nil)
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", line, err)
 		}

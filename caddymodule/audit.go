@@ -53,10 +53,7 @@ var auditOptions = conf.Table[Audit]{
 	conf.Argument(conf.Custom("audit", readAudit, nil)),
 	conf.Size("roll_size", func(a *Audit) *int64 { return &a.RollSize }, 1<<20, 16<<30, 100<<20),
 	conf.Int("roll_keep", func(a *Audit) *int { return &a.RollKeep }, 1, 10_000, 10),
-	conf.Secret("signing_key", func(a *Audit) *string { return &a.SigningKey }, func(text string) error {
-		_, err := auditfile.ParseSigner(text)
-		return err
-	}),
+	conf.Secret("signing_key", func(a *Audit) *string { return &a.SigningKey }, conf.Parses(auditfile.ParseSigner)),
 }
 
 func readAudit(a *Audit, d *caddyfile.Dispenser) error {

@@ -173,7 +173,9 @@ var refusedValues = []refusedValue{
 	{"smtp", mail + "tls off", ""},
 	{"smtp", mail + "auth login", ""},
 	{"smtp", mail + "auth a {env.B}\nauth_type digest", ""},
+	{"smtp", mail + "auth_type plain", ""},
 	{"smtp", "from Bank", ""},
+	{"smtp", "from Example Bank login@example.com", ""},
 	{"smtp", "from bank@localhost", ""},
 	{"smtp", mail + "subject {oob.subject}", ""},
 	{"smtp", mail + "templates a b", ""},
@@ -193,12 +195,21 @@ var refusedValues = []refusedValue{
 	{"webhook", sms + "method DELETE", ""},
 	{"webhook", sms + "success_body (", ""},
 	{"webhook", sms + "failure_body ERR delivered", ""},
+	{"webhook", sms + "failure_body", ""},
+	{"webhook", sms + "failure_body a refused b", ""},
+	{"webhook", sms + "failure_body a delivered\nfailure_body b", "5"},
+	{"webhook", sms + "success_body (\ngone 410", "5"},
 	{"webhook", sms + "gone 302", ""},
 	{"webhook", sms + "gone 410\nsuccess 2xx 410", "5"},
 	{"webhook", sms + "method GET\nbody a", ""},
 	{"webhook", sms + "header Host a", ""},
 	{"webhook", sms + "header \"X Y\" a", ""},
 	{"webhook", sms + "header X-Y {oob.y}", ""},
+	{"webhook", sms + "header X-Y", ""},
+	{"webhook", sms + "header X-Y a b", ""},
+	{"webhook", sms + "header \"\" a", ""},
+	{"webhook", sms + "header X-Y a\nheader X-Y b", ""},
+	{"webhook", sms + "header Host a\nheader X-Y b", "5"},
 	{"webhook", sms + "content_type json", ""},
 	{"webhook", sms + "body {oob.z}", ""},
 	{"webhook", sms + "body `{\"to\":{webhook.address}}`", ""},
@@ -224,6 +235,8 @@ var refusedValues = []refusedValue{
 	{"letter", "spool /s\nlanguage", ""},
 	{"letter", "spool /s\nmin_lifetime 3", ""},
 	{"letter", "spool /s\nsender \"山田銀行\"", ""},
+	{"letter", "spool /s\nsender " + strings.Repeat("W", 60), ""},
+	{"letter", "spool /s\nsender " + strings.Repeat("x", 100), ""},
 	{"letter", "spool /s\nwindow top", ""},
 	{"letter", "spool /s\nproxy http://proxy.example.com", "3"},
 	{"letter", "spool /s\nproxy proxy", ""},
@@ -239,11 +252,18 @@ var refusedValues = []refusedValue{
 
 	{"fallback", "try push", "3"},
 	{"fallback", "try d", "3"},
+	{"fallback", "try", ""},
+	{"fallback", "on expired", "3"},
+	{"fallback", "try link link", ""},
+	{"fallback", "try link\ntry link", ""},
+	{"fallback", "try link\non delivered", ""},
+	{"fallback", "try link\non expired expired", ""},
 	{"fallback", "try link\nretries 3", ""},
 	{"fallback", "try link\nencryption off", ""},
 	{"fallback", "try link\non failure", ""},
 
 	{"fan_out", "to push", "3"},
+	{"fan_out", "succeed any", "3"},
 	{"fan_out", "to link\nsucceed most", ""},
 
 	{"qr_code", "level X", ""},
@@ -277,7 +297,7 @@ func (r refusedValue) caddyfile() (text, line string) {
 }
 
 // advice is what tells the reader of an error what to write instead.
-var advice = regexp.MustCompile(`takes?|such as|see the option|there (is|are)|remove|leave|use |write|configure|must |choose|put |quote|make one|needs|needed|it has none|its options|belong|per target|with sentinel|can be|may be|cannot|not configured|a status is|escaped for|scheme|no dot|alike|means|name `)
+var advice = regexp.MustCompile(`takes?|such as|see the option|there (is|are)|remove|leave|use |write|configure|must |choose|put |quote|make one|needs|needed|it has none|its options|belong|per target|with sentinel|can be|may be|cannot|not configured|a status is|escaped for|scheme|no dot|alike|means|name |shorten|is missing`)
 
 // A value that cannot be is found before anything is loaded. The error names the
 // option, its line, and what to write instead.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -53,14 +54,7 @@ func (c Class) Result() nevisfido.DispatchResult {
 }
 
 // Valid reports whether c is one of the failure classes.
-func (c Class) Valid() bool {
-	switch c {
-	case Expired, NoTarget, NoKey, Refused, Temporary, Broken:
-		return true
-	default:
-		return false
-	}
-}
+func (c Class) Valid() bool { return c != Delivered && slices.Contains(Classes(), c) }
 
 // Error is a failed attempt.
 type Error struct {

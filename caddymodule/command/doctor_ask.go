@@ -190,5 +190,5 @@ func unreachable(err error) error {
 	if failure.Reason == httpclient.ReasonTLS {
 		look = "check that the port is one for https, name the authority of its certificate with --ca, use the name that the certificate is for, and give --client-cert if it asks for one"
 	}
-	return fmt.Errorf("%w; nothing was found out: %s", failure, look)
+	return fmt.Errorf("%w; nothing was found out: %s", failure.Err, look)
 }

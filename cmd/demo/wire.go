@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/qrscan"
 	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 	"github.com/oob-dispatch/oob-dispatch/simulator/scanner"
@@ -130,7 +131,7 @@ func scan(picture []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return scanner.Picture(decoded)
+	return qrscan.Text(decoded)
 }
 
 // serveMail shows a mail as a mail program does.

@@ -59,12 +59,7 @@ func (f *Fallback) Check() error {
 	return needMembers("try", f.Try)
 }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	fallback {
-//		try <name…>
-//		on  expired|no_target|no_key|refused|temporary|broken …
-//	}
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens.
 func (f *Fallback) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return fallbackOptions.Unmarshal(d, f)
 }

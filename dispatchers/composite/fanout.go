@@ -56,12 +56,7 @@ var fanOutOptions = conf.Table[FanOut]{
 // Check implements conf.Checker.
 func (f *FanOut) Check() error { return needMembers("to", f.To) }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	fan_out {
-//		to      <name…>
-//		succeed first|any|all
-//	}
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens.
 func (f *FanOut) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return fanOutOptions.Unmarshal(d, f)
 }

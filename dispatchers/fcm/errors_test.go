@@ -1,7 +1,6 @@
 package fcm
 
 import (
-	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -44,10 +43,6 @@ var faults = []struct {
 	{"code without its status", fault.Answer(400, nil, errorBody("UNREGISTERED")), dispatchers.Refused, "invalid_argument", 0},
 	{"code of another detail", fault.Answer(404, nil, strings.ReplaceAll(errorBody("UNREGISTERED"), "FcmError", "Other")), dispatchers.Broken, "not_found", 0},
 	{"code that is new", fault.Answer(418, nil, errorBody("TEAPOT")), dispatchers.Broken, "unexpected_answer", 0},
-	{"502", fault.Answer(502, nil, ""), dispatchers.Temporary, "unavailable", 0},
-	{"504", fault.Answer(504, nil, ""), dispatchers.Temporary, "unavailable", 0},
-	{"413", fault.Answer(413, nil, ""), dispatchers.Refused, "too_big", 0},
-	{"408", fault.Answer(408, nil, ""), dispatchers.Temporary, "timeout", 0},
 	{"407", fault.Answer(407, nil, ""), dispatchers.Broken, "proxy", 0},
 	{"redirect", fault.Answer(302, http.Header{"Location": {"/elsewhere"}}, ""), dispatchers.Broken, "unexpected_answer", 0},
 	{"204", fault.Answer(204, nil, ""), dispatchers.Broken, "unexpected_answer", 0},
@@ -103,38 +98,6 @@ func wantNoSecret(t *testing.T, err error, s *google.Server, phone string) {
 	for _, secret := range secrets {
 		if secret != "" && strings.Contains(err.Error(), secret) {
 			t.Errorf("the error %q holds %q", err, secret)
-		}
-	}
-}
-
-func TestKeepUnregistered(t *testing.T) {
-	s := startGoogle(t, google.Options{})
-	phone := s.Register()
-	s.Unregister(phone)
-	for _, keep := range []bool{false, true} {
-		f := newDispatcher(t, s, map[string]any{"keep_unregistered": keep})
-		_, err := f.Dispatch(t.Context(), message(phone))
-		if e := dispatcherstest.WantFailure(t, err, dispatchers.Expired, "unregistered"); e.KeepTarget != keep {
-			t.Errorf("keep_unregistered %v: the target is kept: %v", keep, e.KeepTarget)
-		}
-	}
-}
-
-func TestHangEndsWithTheContext(t *testing.T) {
-	for _, oauth := range []bool{false, true} {
-		s := startGoogle(t, google.Options{})
-		f := newDispatcher(t, s, nil)
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer cancel()
-		if oauth {
-			s.ScriptOAuth(fault.Hang)
-		} else {
-			s.Script(fault.Hang)
-		}
-		_, err := f.Dispatch(ctx, message(s.Register()))
-		dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "timeout")
-		if oauth && s.Sends() > 0 {
-			t.Error("a message was sent without a token")
 		}
 	}
 }

@@ -29,10 +29,10 @@ func init() { caddy.RegisterModule(FCM{}) }
 
 // Defaults and bounds of the options.
 const (
-	DefaultEndpoint = "https://fcm.googleapis.com"
-	DefaultTitle    = "{oob.notification.title}"
-	DefaultBody     = "{oob.notification.body}"
-	MaxTTL          = 28 * 24 * time.Hour // FCM keeps no message longer
+	defaultEndpoint = "https://fcm.googleapis.com"
+	defaultTitle    = "{oob.notification.title}"
+	defaultBody     = "{oob.notification.body}"
+	maxTTL          = 28 * 24 * time.Hour // FCM keeps no message longer
 )
 
 // FCM delivers push messages to Android and Apple phones by the FCM
@@ -100,7 +100,7 @@ var options = conf.Join(conf.Table[FCM]{
 	conf.Placeholder("project", func(f *FCM) *string { return &f.Project }, checkProject),
 	conf.URL("endpoint", func(f *FCM) *string { return &f.Endpoint }, checkEndpoint),
 	conf.Flag("dry_run", func(f *FCM) *bool { return &f.DryRun }),
-	conf.Duration("ttl", func(f *FCM) *caddy.Duration { return &f.TTL }, MaxTTL, 0),
+	conf.Duration("ttl", func(f *FCM) *caddy.Duration { return &f.TTL }, maxTTL, 0),
 	conf.Text("title", func(f *FCM) *dispatchers.Template { return &f.Title }, dispatchers.CheckTemplate),
 	conf.Text("body", func(f *FCM) *dispatchers.Template { return &f.Body }, dispatchers.CheckTemplate),
 	conf.Flag("keep_unregistered", func(f *FCM) *bool { return &f.KeepUnregistered }),
@@ -114,25 +114,7 @@ func (FCM) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	fcm {
-//		credentials         <path>
-//		application_default
-//		project             <id>
-//		endpoint            <scheme://host>
-//		dry_run
-//		ttl                 <duration>
-//		title               <template>
-//		body                <template>
-//		keep_unregistered
-//		proxy               <url>
-//		ca                  <file>
-//		client_cert         <cert_file> <key_file>
-//	}
-//
-// One of credentials and application_default is needed. A project has to be
-// that of the credentials.
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens.
 func (f *FCM) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, f) }
 
 // Check implements conf.Checker.
@@ -175,7 +157,7 @@ func (f *FCM) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	f.Title, f.Body = cmp.Or(f.Title, DefaultTitle), cmp.Or(f.Body, DefaultBody)
+	f.Title, f.Body = cmp.Or(f.Title, defaultTitle), cmp.Or(f.Body, defaultBody)
 	transport, err := httpclient.NewTransport(&f.Options, logger)
 	if err != nil {
 		return err
@@ -187,7 +169,7 @@ func (f *FCM) Provision(ctx caddy.Context) error {
 	if err := f.loadCredentials(logger); err != nil {
 		return err
 	}
-	f.sendURL = strings.TrimSuffix(cmp.Or(f.Endpoint, DefaultEndpoint), "/") + "/v1/projects/" + f.Project + "/messages:send"
+	f.sendURL = strings.TrimSuffix(cmp.Or(f.Endpoint, defaultEndpoint), "/") + "/v1/projects/" + f.Project + "/messages:send"
 	if f.DryRun {
 		logger.Warn("dry_run: FCM checks the messages of this dispatcher and delivers none")
 	}

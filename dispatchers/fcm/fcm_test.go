@@ -3,8 +3,6 @@ package fcm
 import (
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -13,8 +11,8 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
-	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,32 +27,9 @@ func startGoogle(t *testing.T, o google.Options) *google.Server {
 	return s
 }
 
-func startProxy(t *testing.T, o proxy.Options) *proxy.Server {
-	t.Helper()
-	p, err := proxy.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Close)
-	return p
-}
-
-// write replaces a file as an operator should: at once.
-func write(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func credentialsFile(t *testing.T, s *google.Server) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "account.json")
-	write(t, path, s.ServiceAccountJSON())
-	return path
+	return testservice.File(t, "account.json", s.ServiceAccountJSON())
 }
 
 // load provisions a dispatcher as a configuration does.

@@ -42,7 +42,7 @@ func (f *FCM) encode(m *dispatchers.Message, now time.Time) ([]byte, error) {
 		return nil, dispatchers.Fail(dispatchers.Refused, dispatchers.ReasonTooBig,
 			"the message has %d bytes, FCM takes %d; shorten dispatchInformation or the title and body", n, maxPayload)
 	}
-	ttl := min(cmp.Or(time.Duration(f.TTL), m.TimeLeft(now)), MaxTTL).Truncate(time.Second)
+	ttl := min(cmp.Or(time.Duration(f.TTL), m.TimeLeft(now)), maxTTL).Truncate(time.Second)
 	expiration := "0" // now or never
 	if ttl > 0 {
 		expiration = strconv.FormatInt(now.Add(ttl).Unix(), 10)

@@ -77,7 +77,7 @@ func TestNotification(t *testing.T) {
 	} {
 		m := dispatcherstest.Message("phone", map[string]string{"oob.notification.title": tt.title, "oob.notification.body": tt.body})
 		m.Operation = nevisfido.Operation(tt.operation)
-		got := encoded(t, &FCM{Title: DefaultTitle, Body: DefaultBody}, m, time.Now())
+		got := encoded(t, &FCM{Title: defaultTitle, Body: defaultBody}, m, time.Now())
 		for _, path := range [][]string{{"notification"}, {"apns", "payload", "aps", "alert"}} {
 			title, _ := at(t, got, append(path, "title")...).(string)
 			body, _ := at(t, got, append(path, "body")...).(string)

@@ -3,70 +3,14 @@ package fcm
 import (
 	"encoding/json"
 	"maps"
-	"reflect"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
-	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 )
 
-func TestCaddyfile(t *testing.T) {
-	var got FCM
-	err := got.UnmarshalCaddyfile(caddyfile.NewTestDispenser(`fcm {
-		credentials {env.FCM_CREDENTIALS}
-		project my-bank
-		endpoint https://fcm.example.com
-		dry_run
-		ttl 90s
-		title "Login at {http.request.host}"
-		body {oob.notification.body}
-		keep_unregistered
-		proxy http://user:pass@proxy.example.com:3128
-		ca /etc/oob/ca.pem
-		client_cert /etc/oob/cert.pem /etc/oob/key.pem
-	}`))
-	want := FCM{
-		Credentials: "{env.FCM_CREDENTIALS}", Project: "my-bank", Endpoint: "https://fcm.example.com",
-		DryRun: true, TTL: caddy.Duration(90 * time.Second),
-		Title: "Login at {http.request.host}", Body: "{oob.notification.body}", KeepUnregistered: true,
-		Options: httpclient.Options{
-			Proxy: "http://user:pass@proxy.example.com:3128", CA: "/etc/oob/ca.pem",
-			ClientCert: &httpclient.ClientCert{Cert: "/etc/oob/cert.pem", Key: "/etc/oob/key.pem"},
-		},
-	}
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	if err := new(FCM).UnmarshalCaddyfile(caddyfile.NewTestDispenser("fcm {\n application_default\n project my-bank\n}")); err != nil {
-		t.Error(err)
-	}
-}
-
-// The form of options is conf's matter; these are the rules of this module.
-func TestCaddyfileRefuses(t *testing.T) {
-	for input, option := range map[string]string{
-		"fcm": "credentials",
-		"fcm {\n credentials a\n application_default\n}":       "application_default",
-		"fcm {\n credentials a\n project ../x\n}":              "project",
-		"fcm {\n credentials a\n endpoint http://x.example\n}": "endpoint",
-		"fcm {\n credentials a\n ttl 29d\n}":                   "ttl",
-		"fcm {\n credentials a\n title {oob.token}\n}":         "title",
-		"fcm {\n credentials a\n body {oob.data.}\n}":          "body",
-		"fcm {\n credentials a\n proxy canary\n}":              "proxy",
-	} {
-		err := new(FCM).UnmarshalCaddyfile(caddyfile.NewTestDispenser(input))
-		if err == nil || !strings.Contains(err.Error(), option) || !strings.Contains(err.Error(), "Testfile:") || strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: %v", input, err)
-		}
-	}
-}
-
+// What conf checks, and with it a Caddyfile, is in caddymodule.TestRefusedValues.
 func TestOptionsAtLoad(t *testing.T) {
 	s := startGoogle(t, google.Options{})
 	good := credentialsFile(t, s)
@@ -82,17 +26,9 @@ func TestOptionsAtLoad(t *testing.T) {
 		{"same project", map[string]any{"project": s.Project()}, ""},
 		{"endpoint with slash", map[string]any{"endpoint": "https://fcm.example.com/"}, ""},
 		{"JSON template", map[string]any{"title": `{"a":"{oob.name}"}`}, ""},
-		{"no credentials", map[string]any{"credentials": ""}, "credentials <path>"},
-		{"both kinds", map[string]any{"application_default": true}, "exclude each other"},
 		{"missing file", map[string]any{"credentials": "/nonexistent/fcm.json"}, "credentials: there is no file /nonexistent/fcm.json"},
 		{"another project", map[string]any{"project": "another"}, "project_id"},
-		{"project as a path", map[string]any{"credentials": "", "application_default": true, "project": "../x"}, "project: "},
 		{"cloud without project", map[string]any{"credentials": "", "application_default": true}, "project <id>"},
-		{"endpoint in clear", map[string]any{"endpoint": "http://fcm.example.com"}, "endpoint: the URL must be https"},
-		{"endpoint with path", map[string]any{"endpoint": "https://fcm.example.com/v1"}, "endpoint: it must be scheme://host"},
-		{"endpoint without scheme", map[string]any{"endpoint": "fcm.googleapis.com"}, "endpoint: "},
-		{"ttl too long", map[string]any{"ttl": int64(29 * 24 * time.Hour)}, "ttl"},
-		{"unknown placeholder in title", map[string]any{"title": "{oob.token}"}, "title: unknown placeholder"},
 		{"missing ca", map[string]any{"ca": "/nonexistent/ca.pem"}, "ca: there is no file"},
 	}
 	for _, tt := range tests {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
@@ -71,7 +72,7 @@ func (s *tokenSource) get(ctx context.Context) (value string, fresh bool, err er
 		value, _ = result.Val.(string)
 		return value, true, result.Err
 	case <-ctx.Done():
-		return "", false, httpsend.Classify("waiting for an access token", ctx.Err())
+		return "", false, httpclient.Explain("waiting for an access token", ctx.Err())
 	}
 }
 

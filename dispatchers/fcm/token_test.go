@@ -3,13 +3,13 @@ package fcm
 import (
 	"cmp"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/dispatcherstest"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
@@ -21,9 +21,7 @@ func trust(t *testing.T, s *google.Server) map[string]any {
 	if s.CA() == nil {
 		return map[string]any{}
 	}
-	path := filepath.Join(t.TempDir(), "ca.pem")
-	write(t, path, s.CA())
-	return map[string]any{"ca": path}
+	return map[string]any{"ca": testservice.File(t, "ca.pem", s.CA())}
 }
 
 func TestRotatedCredentialsAreUsed(t *testing.T) {
@@ -43,11 +41,11 @@ func TestRotatedCredentialsAreUsed(t *testing.T) {
 	_, err = f.Dispatch(t.Context(), message(phone))
 	dispatcherstest.WantFailure(t, err, dispatchers.Broken, "oauth_refused")
 
-	write(t, path, []byte(`{"type":"service_account"`)) // half a file: the last good one stays
+	testservice.Put(t, path, []byte(`{"type":"service_account"`)) // half a file: the last good one stays
 	_, err = f.Dispatch(t.Context(), message(phone))
 	dispatcherstest.WantFailure(t, err, dispatchers.Broken, "oauth_refused")
 
-	write(t, path, s.ServiceAccountJSON())
+	testservice.Put(t, path, s.ServiceAccountJSON())
 	if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +59,7 @@ func TestNewCredentialsGetANewToken(t *testing.T) {
 	path := credentialsFile(t, s)
 	f := newDispatcher(t, s, map[string]any{"credentials": path})
 	for want := 1; want <= 2; want++ {
-		write(t, path, s.ServiceAccountJSON())
+		testservice.Put(t, path, s.ServiceAccountJSON())
 		if _, err := f.Dispatch(t.Context(), message(s.Register())); err != nil {
 			t.Fatal(err)
 		}
@@ -76,30 +74,12 @@ func TestRotationKeepsTheProject(t *testing.T) {
 	other := startGoogle(t, google.Options{Project: "another"})
 	path := credentialsFile(t, s)
 	f := newDispatcher(t, s, map[string]any{"credentials": path})
-	write(t, path, other.ServiceAccountJSON())
+	testservice.Put(t, path, other.ServiceAccountJSON())
 	if _, err := f.Dispatch(t.Context(), message(s.Register())); err != nil {
 		t.Fatal(err)
 	}
 	if other.TokenRequests() != 0 {
 		t.Error("the credentials of another project were used")
-	}
-}
-
-func TestRejectedTokenIsReplaced(t *testing.T) {
-	s := startGoogle(t, google.Options{})
-	f := newDispatcher(t, s, nil)
-	phone := s.Register()
-	if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
-		t.Fatal(err)
-	}
-	s.RevokeTokens()
-	_, err := f.Dispatch(t.Context(), message(phone))
-	dispatcherstest.WantFailure(t, err, dispatchers.Temporary, "token_rejected")
-	if _, err := f.Dispatch(t.Context(), message(phone)); err != nil {
-		t.Fatal(err)
-	}
-	if s.TokenRequests() != 2 {
-		t.Errorf("%d token requests, want 2", s.TokenRequests())
 	}
 }
 
@@ -236,7 +216,11 @@ func TestMetadataServer(t *testing.T) {
 	}
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
 	t.Setenv("GCE_METADATA_HOST", u.Host)
-	p := startProxy(t, proxy.Options{})
+	p, err := proxy.Start(proxy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
 	f, err := load(t, map[string]any{
 		"application_default": true, "project": s.Project(), "endpoint": s.URL(), "proxy": p.URL(),
 	})

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/pem"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -29,6 +28,8 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 )
 
 // ippBytes is an answer with some attributes.
@@ -59,56 +60,35 @@ func accepting(v bool) goipp.Attribute {
 	return goipp.MakeAttr("printer-is-accepting-jobs", goipp.TagBoolean, goipp.Boolean(v))
 }
 
-// fakePrinter answers as told, and keeps what it gets. It speaks IPP 1.1 only.
-type fakePrinter struct {
-	*httptest.Server
-	answer http.HandlerFunc
-
-	mu   sync.Mutex
-	jobs [][]byte
-}
-
-func newFakePrinter(t *testing.T, answer http.HandlerFunc) *fakePrinter {
-	f := &fakePrinter{answer: answer}
-	f.Server = httptest.NewServer(f)
-	t.Cleanup(f.Close)
-	return f
-}
-
-func (f *fakePrinter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
+// startPrinter starts a printer that speaks IPP 1.1 only and answers as told.
+func startPrinter(t *testing.T, config *tls.Config, answer fault.Fault) *double.Server {
+	t.Helper()
+	s, err := double.Listen("", config)
 	if err != nil {
-		return
+		t.Fatal(err)
 	}
-	f.mu.Lock()
-	f.jobs = append(f.jobs, body)
-	f.mu.Unlock()
-	if !bytes.HasPrefix(body, []byte{1, 1}) {
-		says(ippBytes(goipp.StatusErrorVersionNotSupported))(w, r)
-		return
-	}
-	f.answer(w, r)
+	t.Cleanup(s.Close)
+	double.Serve(s, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !bytes.HasPrefix(double.Body(r), []byte{1, 1}) {
+			answer = says(ippBytes(goipp.StatusErrorVersionNotSupported))
+		}
+		answer(w, r, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	}))
+	return s
 }
 
-func (f *fakePrinter) count() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.jobs)
+// printing starts a printer, and returns the URL of its queue.
+func printing(t *testing.T, answer fault.Fault) string {
+	t.Helper()
+	return queueOf(startPrinter(t, nil, answer).URL())
 }
 
-func (f *fakePrinter) uri() string {
-	return strings.NewReplacer("http://", "ipp://", "https://", "ipps://").Replace(f.URL) + "/ipp/print"
-}
+func queueOf(url string) string { return "ipp" + strings.TrimPrefix(url, "http") + "/ipp/print" }
 
-func says(content []byte) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }
-}
+func says(content []byte) fault.Fault { return fault.Answer(http.StatusOK, nil, string(content)) }
 
-func saysStatus(code int) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Location", "http://127.0.0.1:1/")
-		w.WriteHeader(code)
-	}
+func saysStatus(code int) fault.Fault {
+	return fault.Answer(code, http.Header{"Location": {"http://127.0.0.1:1/"}}, "")
 }
 
 func TestPrinterAnswers(t *testing.T) {
@@ -122,7 +102,7 @@ func TestPrinterAnswers(t *testing.T) {
 	another := ippBytes(0, jobState(3))
 	another[7]++
 	type test struct {
-		answer http.HandlerFunc
+		answer fault.Fault
 		want   outcome
 	}
 	tests := map[string]test{
@@ -135,14 +115,8 @@ func TestPrinterAnswers(t *testing.T) {
 		"no IPP":                    {says([]byte("<html>hello</html>")), uncertain},
 		"nothing":                   {says(nil), uncertain},
 		"half an answer":            {says(ippBytes(0, jobState(3))[:20]), uncertain},
-		"hangs up":                  {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, uncertain},
-		"endless answer": {func(w http.ResponseWriter, _ *http.Request) {
-			for chunk := make([]byte, 1<<16); ; {
-				if _, err := w.Write(chunk); err != nil {
-					return
-				}
-			}
-		}, uncertain},
+		"hangs up":                  {fault.Reset, uncertain},
+		"endless answer":            {fault.Flood, uncertain},
 	}
 	for status, want := range map[goipp.Status]outcome{
 		goipp.StatusOk: printed, goipp.StatusErrorBadRequest: refused, goipp.StatusErrorForbidden: broken,
@@ -162,15 +136,15 @@ func TestPrinterAnswers(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFakePrinter(t, tt.answer)
-			l := provision(t, &Letter{Printer: f.uri()})
+			s := startPrinter(t, nil, tt.answer)
+			l := provision(t, &Letter{Printer: queueOf(s.URL())})
 			_, err := l.submit(t.Context(), sampleJob("id", 50_000))
 			if tt.want == printed && err != nil {
 				t.Error(err)
 			} else if tt.want != printed {
 				wantFailure(t, err, tt.want.class, tt.want.reason)
 			}
-			if n := f.count(); n != 1 {
+			if n := len(s.Requests()); n != 1 {
 				t.Errorf("the printer got %d requests", n)
 			}
 		})
@@ -181,9 +155,9 @@ func TestPrinterAnswers(t *testing.T) {
 // letter, whatever the answer is.
 func TestRefusedBeforeTheDocument(t *testing.T) {
 	for _, status := range []int{http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable} {
-		s := httptest.NewServer(saysStatus(status))
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { saysStatus(status)(w, r, nil) }))
 		t.Cleanup(s.Close)
-		uri := strings.Replace(s.URL, "http://", "ipp://", 1)
+		uri := queueOf(s.URL)
 		wantFailure(t, dispatch(t, provision(t, &Letter{Printer: uri}), message("id", nil)), dispatchers.Temporary, reasonNotIPP)
 		dir := t.TempDir()
 		if e := dispatch(t, provision(t, &Letter{Printer: uri, Spool: dir}), message("id", nil)); e != nil || names(t, dir) == "" {
@@ -202,20 +176,20 @@ func TestPrinterWithoutExpect(t *testing.T) {
 		}
 		jobs.Add(1)
 		_, _ = io.Copy(io.Discard, r.Body)
-		says(ippBytes(goipp.StatusOk, jobState(3)))(w, r)
+		says(ippBytes(goipp.StatusOk, jobState(3)))(w, r, nil)
 	}))
 	t.Cleanup(s.Close)
-	l := provision(t, &Letter{Printer: strings.Replace(s.URL, "http://", "ipp://", 1)})
+	l := provision(t, &Letter{Printer: queueOf(s.URL)})
 	if e := dispatch(t, l, message("id", nil)); e != nil || jobs.Load() != 1 {
 		t.Errorf("%v, %d jobs", e, jobs.Load())
 	}
 }
 
 func TestPrintJobTellsNothingButTheLetter(t *testing.T) {
-	f := newFakePrinter(t, says(ippBytes(0, jobState(3))))
-	l := provision(t, &Letter{Printer: f.uri()})
+	s := startPrinter(t, nil, says(ippBytes(0, jobState(3))))
+	l := provision(t, &Letter{Printer: queueOf(s.URL())})
 	deliver(t, l, message("job-7", nil))
-	head, pdf, ok := bytes.Cut(f.jobs[0], []byte("%PDF"))
+	head, pdf, ok := bytes.Cut(s.Requests()[0].Body, []byte("%PDF"))
 	if !ok || !bytes.Contains(head, []byte("job-name\x00\x0ajob-7_post")) || !bytes.Contains(head, []byte("print-scaling\x00\x04none")) {
 		t.Errorf("request = %q", head)
 	}
@@ -229,11 +203,10 @@ func TestPrintJobTellsNothingButTheLetter(t *testing.T) {
 
 func TestTimeoutAfterTheDocumentIsUncertain(t *testing.T) {
 	asked := make(chan struct{})
-	f := newFakePrinter(t, func(_ http.ResponseWriter, r *http.Request) {
+	l, dir := spooler(t, Letter{Printer: printing(t, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
 		close(asked)
 		<-r.Context().Done()
-	})
-	l, dir := spooler(t, Letter{Printer: f.uri()})
+	})})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	go func() {
@@ -272,9 +245,9 @@ func TestSpoolTakesWhatThePrinterDoesNot(t *testing.T) {
 	wantFailure(t, dispatch(t, provision(t, &Letter{Printer: gone}), message("id", nil)), dispatchers.Temporary, httpclient.ReasonConnection)
 	for printer, want := range map[string]string{
 		gone: "reason=connection",
-		newFakePrinter(t, says(ippBytes(goipp.StatusErrorBusy))).uri():       "server-error-busy",
-		newFakePrinter(t, says(ippBytes(goipp.StatusErrorForbidden))).uri():  "client-error-forbidden",
-		newFakePrinter(t, says(ippBytes(goipp.StatusOk, jobState(3)))).uri(): "",
+		printing(t, says(ippBytes(goipp.StatusErrorBusy))):       "server-error-busy",
+		printing(t, says(ippBytes(goipp.StatusErrorForbidden))):  "client-error-forbidden",
+		printing(t, says(ippBytes(goipp.StatusOk, jobState(3)))): "",
 	} {
 		l, dir := spooler(t, Letter{Printer: printer})
 		log := logged(l)
@@ -322,41 +295,38 @@ func TestPrinterThatDoesNotAnswer(t *testing.T) {
 
 // TestConnectionEndsWithTheJob: a configuration that was replaced leaves none.
 func TestConnectionEndsWithTheJob(t *testing.T) {
-	f := &fakePrinter{answer: says(ippBytes(0, jobState(3)))}
-	f.Server = httptest.NewUnstartedServer(f)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		says(ippBytes(0, jobState(3)))(w, r, nil)
+	}))
 	var open atomic.Int32
-	f.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		open.Add(map[http.ConnState]int32{http.StateNew: 1, http.StateClosed: -1}[state])
 	}
-	f.Start()
-	t.Cleanup(f.Close)
-	if e := dispatch(t, provision(t, &Letter{Printer: f.uri()}), message("id", nil)); e != nil {
-		t.Fatal(e)
-	}
+	s.Start()
+	t.Cleanup(s.Close)
+	deliver(t, provision(t, &Letter{Printer: queueOf(s.URL)}), message("id", nil))
 	testservice.Until(t, func() bool { return open.Load() == 0 }, func() string { return "the connection stays open" })
 }
 
 func TestPrinterOverTLS(t *testing.T) {
-	f := &fakePrinter{answer: says(ippBytes(0, jobState(3)))}
-	f.Server = httptest.NewTLSServer(f)
-	t.Cleanup(f.Close)
-	wantFailure(t, dispatch(t, provision(t, &Letter{Printer: f.uri()}), message("id", nil)), dispatchers.Broken, httpclient.ReasonTLS)
-
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.Certificate().Raw})
-	put(t, ca, content)
-	l := provision(t, &Letter{Printer: f.uri(), Options: httpclient.Options{CA: ca}})
-	if e := dispatch(t, l, message("id", nil)); e != nil {
-		t.Error(e)
+	config, err := double.NewTLS(double.Certificate{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !bytes.Contains(f.jobs[0], []byte(f.uri())) {
+	s := startPrinter(t, config, says(ippBytes(0, jobState(3))))
+	uri, ca := queueOf(s.URL()), testservice.File(t, "ca.pem", s.CA())
+	wantFailure(t, dispatch(t, provision(t, &Letter{Printer: uri}), message("id", nil)), dispatchers.Broken, httpclient.ReasonTLS)
+
+	deliver(t, provision(t, &Letter{Printer: uri, Options: httpclient.Options{CA: ca}}), message("id", nil))
+	if !bytes.Contains(s.Requests()[0].Body, []byte(uri)) {
 		t.Error("the request does not name the printer by its ipps URL")
 	}
 }
 
 func TestProbe(t *testing.T) {
 	for name, tt := range map[string]struct {
-		answer http.HandlerFunc
+		answer fault.Fault
 		class  dispatchers.Class
 	}{
 		"in order":        {says(ippBytes(0, accepting(true), formats("image/urf", mimePDF))), ""},
@@ -367,8 +337,7 @@ func TestProbe(t *testing.T) {
 		"no IPP":          {says([]byte("hello")), dispatchers.Broken},
 		"HTTP 403":        {saysStatus(403), dispatchers.Broken},
 	} {
-		f := newFakePrinter(t, tt.answer)
-		err := provision(t, &Letter{Printer: f.uri(), Spool: t.TempDir()}).Probe(t.Context())
+		err := provision(t, &Letter{Printer: printing(t, tt.answer), Spool: t.TempDir()}).Probe(t.Context())
 		if tt.class == "" && err != nil || tt.class != "" && (err == nil || dispatchers.AsError(err).Class != tt.class) {
 			t.Errorf("%s: err = %v, want %q", name, err, tt.class)
 		}

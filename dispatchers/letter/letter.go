@@ -113,10 +113,7 @@ var options = conf.Join(
 			return err
 		}),
 		conf.Duration("min_lifetime", func(l *Letter) *caddy.Duration { return &l.MinLifetime }, 0, 72*time.Hour),
-		conf.Text("sender", func(l *Letter) *string { return &l.Sender }, func(text string) error {
-			_, err := sheet.ParseSender(text)
-			return err
-		}),
+		conf.Text("sender", func(l *Letter) *string { return &l.Sender }, conf.Parses(sheet.ParseSender)),
 		conf.OneOf("window", func(l *Letter) *string { return &l.Window }, windowRight, windowLeft),
 	},
 	conf.Embed(texts.Table, func(l *Letter) *texts.Config { return &l.Config }),
@@ -131,21 +128,7 @@ func (Letter) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	letter {
-//		spool        <dir>
-//		max_spool    <n>
-//		printer      <ipp_url>
-//		templates    <dir>
-//		language     <template>... <language>
-//		min_lifetime <duration>
-//		sender       "<name> | <street> | <town>"
-//		window       right|left
-//		proxy        <url>
-//		ca           <file>
-//		client_cert  <cert_file> <key_file>
-//	}
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens.
 func (l *Letter) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, l) }
 
 // Check implements conf.Checker.

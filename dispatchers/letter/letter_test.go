@@ -79,13 +79,6 @@ func wantFailure(t *testing.T, err error, class dispatchers.Class, reason string
 	dispatcherstest.WantFailure(t, err, class, reason, "Mustermann", "Bahnhofstrasse", "eyJ4-_", "geheim")
 }
 
-func put(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // spooled returns the PDF and the ticket of a letter.
 func spooled(t *testing.T, dir, id string) (pdf []byte, ticket Ticket) {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/internal/texts"
 )
 
@@ -24,7 +25,7 @@ func own(t *testing.T, opening string) string {
 {{define "caption"}}Code{{end}}
 {{define "closing"}}Gruss{{end}}
 `
-	put(t, filepath.Join(dir, "registration.de.txt"), []byte(text))
+	testservice.Put(t, filepath.Join(dir, "registration.de.txt"), []byte(text))
 	return dir
 }
 

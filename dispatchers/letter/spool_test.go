@@ -21,6 +21,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/letter/internal/sheet/sheettest"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 func checkDigest(t *testing.T, pdf []byte, ticket Ticket) {
@@ -226,7 +227,7 @@ func TestSweep(t *testing.T) {
 			then := time.Now().Add(-tt.age)
 			for name := range strings.FieldsSeq(tt.before) {
 				path := filepath.Join(dir, name)
-				put(t, path, []byte("x"))
+				testservice.Put(t, path, []byte("x"))
 				if err := os.Chtimes(path, then, then); err != nil {
 					t.Fatal(err)
 				}

@@ -72,13 +72,7 @@ func (QRCode) CaddyModule() caddy.ModuleInfo {
 }
 
 // UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Colors are
-// quoted, because # starts a comment. Syntax:
-//
-//	qr_code {
-//		size   <pixels>
-//		level  auto|L|M|Q|H
-//		colors "<foreground>" "<background>"
-//	}
+// quoted, because # starts a comment.
 func (q *QRCode) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, q) }
 
 // Provision checks the options.

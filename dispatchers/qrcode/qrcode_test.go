@@ -12,11 +12,9 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/makiuchi-d/gozxing"
-	"github.com/makiuchi-d/gozxing/qrcode"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/qrscan"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -52,15 +50,11 @@ func picture(t *testing.T, q *QRCode, m *dispatchers.Message) image.Image {
 
 func read(t *testing.T, img image.Image) string {
 	t.Helper()
-	bitmap, err := gozxing.NewBinaryBitmapFromImage(img)
+	text, err := qrscan.Text(img)
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return result.GetText()
+	return text
 }
 
 func TestContentIsLinkOrBareMessage(t *testing.T) {
@@ -138,35 +132,5 @@ func TestImpossibleWishesAreRefused(t *testing.T) {
 	cancel()
 	if _, err := q.Dispatch(ended, message("")); err == nil || dispatchers.AsError(err).Class != dispatchers.Temporary {
 		t.Errorf("out of time: %v", err)
-	}
-}
-
-func TestOptions(t *testing.T) {
-	parse := func(text string) (*QRCode, error) {
-		q := new(QRCode)
-		return q, q.UnmarshalCaddyfile(caddyfile.NewTestDispenser(text))
-	}
-	q, err := parse("qr_code {\n size 400\n level Q\n colors \"#047d82\" \"#ffffff\"\n}")
-	if err != nil || *q != (QRCode{Size: 400, Level: "Q", Foreground: "#047d82", Background: "#ffffff"}) {
-		t.Errorf("got %+v, %v", q, err)
-	}
-	if q, err := parse("qr_code"); err != nil || *q != (QRCode{}) {
-		t.Errorf("got %+v, %v", q, err)
-	}
-	for bad, want := range map[string]string{
-		"qr_code {\n size 10\n}":                  "size",
-		"qr_code {\n level X\n}":                  "level",
-		"qr_code {\n colors \"#000\"\n}":          "two quoted colors",
-		"qr_code {\n colors \"#fff\" \"#fff\"\n}": "color",
-		"qr_code {\n colors red blue\n}":          "color",
-	} {
-		if _, err := parse(bad); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Testfile:") {
-			t.Errorf("%s: %v, want %q", bad, err, want)
-		}
-	}
-	for _, bad := range []QRCode{{Size: 1}, {Level: "x"}, {Foreground: "x"}, {Background: "#000"}} {
-		if err := bad.Provision(caddy.Context{Context: context.Background()}); err == nil {
-			t.Errorf("%+v was accepted", bad)
-		}
 	}
 }

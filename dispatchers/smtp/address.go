@@ -85,11 +85,6 @@ func parseSender(text string) (*mail.Address, error) {
 	return sender, err
 }
 
-func checkFrom(text string) error {
-	_, err := parseSender(text)
-	return err
-}
-
 // parseServer returns the host and the port, "" for none, of a mail server.
 func parseServer(text string) (host, port string, err error) {
 	if host, port, err = net.SplitHostPort(text); err != nil {

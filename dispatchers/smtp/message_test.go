@@ -107,30 +107,6 @@ func TestSubject(t *testing.T) {
 	}
 }
 
-func TestOwnTemplates(t *testing.T) {
-	s := startServer(t, mail.Options{})
-	dir := t.TempDir()
-	path := filepath.Join(dir, "authentication.en.txt")
-	text := `{{define "subject"}}Log in, {{.Username}}{{end}}{{define "text"}}Own text {{.Link}}{{end}}`
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d := newMailer(t, s, map[string]any{"templates": dir})
-	m := message(t, phone(t), map[string]string{"oob.username": "{{.Link}}"})
-	dispatch(t, d, m)
-	got := read(t, s.Mails()[0].Data)
-	if got.Subject != "Log in, {{.Link}}" || !strings.HasPrefix(got.Text, "Own text https://") {
-		t.Errorf("got %q and\n%s", got.Subject, got.Text)
-	}
-	if err := os.WriteFile(path, []byte("{{define"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err := load(t, map[string]any{"server": s.Addr(), "from": "login@example.com", "templates": dir})
-	if err == nil || !strings.Contains(err.Error(), "authentication.en.txt:1") {
-		t.Errorf("got %v, want an error that names file and line", err)
-	}
-}
-
 func TestWithoutBaseURLTheCodeHoldsTheMessage(t *testing.T) {
 	s, d := serve(t, mail.Options{}, nil)
 	p := phone(t)

@@ -2,7 +2,6 @@ package smtp
 
 import (
 	"context"
-	"net"
 	"strings"
 	"testing"
 
@@ -131,14 +130,4 @@ func TestDroppedInTheMail(t *testing.T) {
 			t.Errorf("%s: %d mails over %d connections, want %d over 1", at, mails, connections, 1+kept)
 		}
 	}
-}
-
-func TestNobodyThere(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := mailer(t, map[string]any{"server": listener.Addr().String()})
-	_ = listener.Close()
-	fails(t, d, plain(), dispatchers.Temporary, "connection")
 }

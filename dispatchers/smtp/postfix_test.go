@@ -1,8 +1,6 @@
 package smtp
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"net"
@@ -58,10 +56,6 @@ func (p *postfix) configure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, name := range []string{"queue", "data", "sasl", "mail"} {
 		if err := os.Mkdir(filepath.Join(p.dir, name), 0o755); err != nil {
 			t.Fatal(err)
@@ -70,9 +64,7 @@ func (p *postfix) configure(t *testing.T) {
 	if err := os.Chmod(p.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	files := map[string]string{
-		"cert.pem": string(ca), "key.pem": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
-	}
+	files := map[string]string{"cert.pem": string(ca), "key.pem": string(double.KeyPEM(certificate))}
 	fill := strings.NewReplacer("DIR", p.dir, "STARTTLS", p.starttls, "IMPLICIT", p.implicit)
 	for _, name := range []string{"main.cf", "master.cf", "senders", "recipients", "late", "sasl/smtpd.conf"} {
 		content, err := os.ReadFile(filepath.Join("testdata", "postfix", name))

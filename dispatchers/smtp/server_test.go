@@ -10,14 +10,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
 )
 
-func TestConnectionsAreReused(t *testing.T) {
-	s, d := serve(t, loginServer, map[string]any{"auth": account("hunter2", "")})
-	for range 20 {
-		dispatch(t, d, plain())
-	}
-	wantMails(t, s, 20, 1)
-}
-
 func TestConnectionsAreBounded(t *testing.T) {
 	s, d := serve(t, mail.Options{}, map[string]any{"connections": 3})
 	var group sync.WaitGroup

@@ -91,7 +91,7 @@ var options = conf.Join(
 		conf.OneOf("tls", func(s *Mailer) *string { return &s.TLS }, mailserver.STARTTLS, mailserver.Implicit, mailserver.Off),
 		conf.Resolved(conf.Custom("auth", readAuth, checkAuth), resolveAuth),
 		conf.Text("auth_type", func(s *Mailer) *string { return &s.Auth.Type }, checkAuthType),
-		conf.Placeholder("from", func(s *Mailer) *string { return &s.From }, checkFrom),
+		conf.Placeholder("from", func(s *Mailer) *string { return &s.From }, conf.Parses(parseSender)),
 		conf.Text("subject", func(s *Mailer) *dispatchers.Template { return &s.Subject }, dispatchers.CheckTemplate),
 		conf.Placeholder("helo", func(s *Mailer) *string { return &s.HELO }, checkHELO),
 		conf.Int("connections", func(s *Mailer) *int { return &s.Connections }, 1, 100, 4),
@@ -108,23 +108,7 @@ func (Mailer) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	smtp {
-//		server      <host>[:<port>]
-//		tls         starttls|implicit|off
-//		auth        <user> <password>
-//		auth_type   auto|plain|login|cram-md5|scram-sha-1|scram-sha-256|xoauth2
-//		from        "<name> <<address>>"
-//		subject     <template>
-//		templates   <dir>
-//		language    <template>... <language>
-//		helo        <name>
-//		connections <n>
-//		proxy       <url>
-//		ca          <file>
-//		client_cert <cert_file> <key_file>
-//	}
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens.
 func (s *Mailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, s) }
 
 // Check implements conf.Checker.

@@ -2,13 +2,10 @@ package smtp
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -42,16 +39,6 @@ func startServer(t *testing.T, o mail.Options) *mail.Server {
 	return s
 }
 
-// write makes a file of its own folder, and returns its path.
-func write(t *testing.T, name string, content []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // load provisions a dispatcher as a configuration does.
 func load(t *testing.T, options map[string]any) (*Mailer, error) {
 	t.Helper()
@@ -73,7 +60,7 @@ func mailer(t *testing.T, more map[string]any) *Mailer {
 // newMailer loads a dispatcher that sends to s; more adds options.
 func newMailer(t *testing.T, s *mail.Server, more map[string]any) *Mailer {
 	t.Helper()
-	options := map[string]any{"server": s.Addr(), "ca": write(t, "ca.pem", s.CA())}
+	options := map[string]any{"server": s.Addr(), "ca": testservice.File(t, "ca.pem", s.CA())}
 	maps.Copy(options, more)
 	return mailer(t, options)
 }
@@ -164,7 +151,7 @@ func zbar(t *testing.T, png []byte) string {
 	t.Helper()
 	bin := testservice.Need(t, "zbarimg")
 	out, err := exec.CommandContext(t.Context(), bin, "--quiet", "--raw", "-Sdisable", "-Sqrcode.enable",
-		write(t, "qr.png", png)).Output()
+		testservice.File(t, "qr.png", png)).Output()
 	if err != nil {
 		t.Fatalf("reading the QR code: %v", err)
 	}
@@ -335,7 +322,7 @@ func TestMechanismsOfSeveralLines(t *testing.T) {
 
 func TestPasswordFileIsFollowed(t *testing.T) {
 	s := startServer(t, loginServer)
-	path := write(t, "password", []byte("old\n"))
+	path := testservice.File(t, "password", []byte("old\n"))
 	d := newMailer(t, s, map[string]any{"auth": account("{file."+path+"}", "")})
 	fails(t, d, plain(), dispatchers.Broken, "auth")
 	if err := os.WriteFile(path, []byte("hunter2\n"), 0o600); err != nil {
@@ -367,7 +354,7 @@ func TestTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		o.Certificate = &certificate
-		return o, write(t, "ca.pem", ca)
+		return o, testservice.File(t, "ca.pem", ca)
 	}
 	type tc struct {
 		server mail.Options
@@ -422,14 +409,7 @@ func TestClientCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]any{
-		"cert": write(t, "cert.pem", ca),
-		"key":  write(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
-	}
+	files := map[string]any{"cert": testservice.File(t, "cert.pem", ca), "key": testservice.File(t, "key.pem", double.KeyPEM(certificate))}
 	for name, mode := range map[string]mail.TLS{"starttls": mail.STARTTLS, "implicit": mail.Implicit} {
 		s := startServer(t, mail.Options{TLS: mode, ClientCA: ca})
 		dispatch(t, newMailer(t, s, map[string]any{"tls": name, "client_cert": files}), plain())

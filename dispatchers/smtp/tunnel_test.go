@@ -9,45 +9,17 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice/squidtest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
-	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
-
-func TestThroughAProxy(t *testing.T) {
-	p, err := proxy.Start(proxy.Options{User: "oob", Password: "pass:word"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Close)
-	s, d := serve(t, mail.Options{}, map[string]any{"proxy": p.URL()})
-	dispatch(t, d, plain())
-	dispatch(t, d, plain())
-	if counts := p.Counts(); counts.Connects != 1 || len(s.Mails()) != 2 {
-		t.Errorf("%+v, %d mails", counts, len(s.Mails()))
-	}
-
-	for status, class := range map[int]dispatchers.Class{
-		http.StatusForbidden: dispatchers.Broken, http.StatusBadGateway: dispatchers.Temporary,
-	} {
-		d := newMailer(t, s, map[string]any{"proxy": p.URL()})
-		p.Refuse(status)
-		fails(t, d, plain(), class, "proxy")
-		p.Refuse(0)
-	}
-	wrong := newMailer(t, s, map[string]any{"proxy": strings.Replace(p.URL(), "oob:", "eve:", 1)})
-	fails(t, wrong, plain(), dispatchers.Broken, "proxy")
-	if n := s.Connections(); n != 1 {
-		t.Errorf("%d connections, want 1", n)
-	}
-}
 
 // Mails go through a real proxy, which is reached by https as well.
 func TestThroughSquid(t *testing.T) {
 	s := startServer(t, mail.Options{})
 	for _, secure := range []bool{false, true} {
 		p := squidtest.Start(t, squidtest.Options{User: "oob", Password: "pass:word", TLS: secure})
-		ca := write(t, "both.pem", slices.Concat(s.CA(), p.CA(t)))
+		ca := testservice.File(t, "both.pem", slices.Concat(s.CA(), p.CA(t)))
 		d := newMailer(t, s, map[string]any{"proxy": p.URL(), "ca": ca})
 		before := len(s.Mails())
 		dispatch(t, d, plain())

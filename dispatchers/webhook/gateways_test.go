@@ -1,9 +1,7 @@
 package webhook
 
 import (
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -12,41 +10,19 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/simulator/gateway"
 )
 
-// answering is a server that gives one answer.
-func answering(t *testing.T, answer func() (status int, body string)) string {
-	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		status, body := answer()
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}))
-	t.Cleanup(s.Close)
-	return s.URL
-}
-
-// Gateways that say no with a status of success.
+// Gateways that say no with a status of success; see also TestRecipes.
 func TestBodiesThatTell(t *testing.T) {
 	const delivered = dispatchers.Delivered
-	vonage := map[string]any{"success_body": `^\{"message-count":"\d+","messages":\[(\{[^}]*"status":"0"[^}]*\},?)+\]\}$`, "failure_body": []map[string]string{
-		{"match": `"status":"1"`, "class": "temporary"}, {"match": `"status":"4"`, "class": "broken"},
-	}}
 	aspsms := map[string]any{"success_body": `<ErrorCode>1</ErrorCode>`}
 	central := map[string]any{"failure_body": []map[string]string{{"match": `^513\b`, "class": "no_target"}, {"match": `^5\d\d\b`}}}
-	var status int
-	var body string
-	url := answering(t, func() (int, string) { return status, body })
+	s := startGateway(t, gateway.Options{})
 	for _, tc := range []struct {
 		options map[string]any
 		status  int
 		body    string
 		want    dispatchers.Class
 	}{
-		{vonage, 200, `{"message-count":"1","messages":[{"to":"41790000001","status":"0"}]}`, delivered},
-		{vonage, 200, `{"message-count":"1","messages":[{"status":"4","error-text":"Bad Credentials"}]}`, dispatchers.Broken},
-		{vonage, 200, `{"message-count":"1","messages":[{"status":"1"}]}`, dispatchers.Temporary},
-		{vonage, 200, `{"message-count":"1","messages":[{"status":"6"}]}`, dispatchers.Refused},
-		{vonage, 200, ``, dispatchers.Refused},
-		{vonage, 503, `{"message-count":"1","messages":[{"status":"4"}]}`, dispatchers.Temporary},
+		{aspsms, 503, `<ErrorCode>1</ErrorCode>`, dispatchers.Temporary},
 		{aspsms, 200, `<aspsms><ErrorCode>1</ErrorCode></aspsms>`, delivered},
 		{aspsms, 200, `<aspsms><ErrorCode>3</ErrorCode></aspsms>`, dispatchers.Refused},
 		{central, 200, "0", delivered},
@@ -56,8 +32,8 @@ func TestBodiesThatTell(t *testing.T) {
 		{aspsms, 200, `<ErrorCode>1</ErrorCode>` + strings.Repeat("x", 1<<20), delivered},
 		{aspsms, 200, strings.Repeat("x", 1<<20) + `<ErrorCode>1</ErrorCode>`, dispatchers.Refused},
 	} {
-		w := newDispatcher(t, url, tc.options)
-		status, body = tc.status, tc.body
+		w := newDispatcher(t, s.URL(), tc.options)
+		s.Script(fault.Answer(tc.status, nil, tc.body))
 		switch _, err := w.Dispatch(t.Context(), message(nil)); {
 		case tc.want == delivered:
 			if err != nil {
@@ -73,12 +49,9 @@ func TestBodiesThatTell(t *testing.T) {
 
 // A body that ends too early does not count as one that tells success.
 func TestHalfABody(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", "100")
-		_, _ = io.WriteString(w, "OK")
-	}))
-	defer s.Close()
-	_, err := newDispatcher(t, s.URL, map[string]any{"success_body": "OK"}).Dispatch(t.Context(), message(nil))
+	s := startGateway(t, gateway.Options{})
+	s.Script(fault.Answer(http.StatusOK, http.Header{"Content-Length": {"100"}}, "OK"))
+	_, err := newDispatcher(t, s.URL(), map[string]any{"success_body": "OK"}).Dispatch(t.Context(), message(nil))
 	wantFailure(t, err, dispatchers.Temporary, "connection")
 }
 

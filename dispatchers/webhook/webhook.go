@@ -137,10 +137,7 @@ var options = conf.Join(conf.Table[Webhook]{
 	conf.OptionalText("body", func(w *Webhook) **dispatchers.Template { return &w.Body }, nil),
 	conf.Text("text", func(w *Webhook) *dispatchers.Template { return &w.Text }, nil),
 	conf.Int("sms_segments", func(w *Webhook) *int { return &w.SMSSegments }, 1, maxSegments, 0),
-	conf.Each("secret", func(w *Webhook) *[]string { return &w.Secrets }, func(text string) error {
-		_, err := parseSecret(text)
-		return err
-	}),
+	conf.Each("secret", func(w *Webhook) *[]string { return &w.Secrets }, conf.Parses(parseSecret)),
 	conf.Words("success", func(w *Webhook) *[]string { return &w.Success }, nil),
 	conf.Text("success_body", func(w *Webhook) *string { return &w.SuccessBody }, nil),
 	conf.Repeated("failure_body", readFailureBody, func(w *Webhook) error {
@@ -158,27 +155,8 @@ func (Webhook) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	webhook {
-//		url          <template>
-//		method       POST|PUT|PATCH|GET
-//		header       <name> <template>
-//		content_type <media_type>
-//		body         <template>
-//		text         <template>
-//		sms_segments <max>
-//		secret       <whsec_…>
-//		success      <status...>
-//		success_body <regexp>
-//		failure_body <regexp> [refused|temporary|expired|no_target|broken]
-//		gone         <status...>
-//		proxy        <url>
-//		ca           <file>
-//		client_cert  <cert_file> <key_file>
-//	}
-//
-// header, secret and failure_body may repeat. Backticks quote a body that holds quotes:
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. header, secret
+// and failure_body may repeat. Backticks quote a body that holds quotes:
 //
 //	body `{"to":"{webhook.address}","text":"{webhook.text}"}`
 func (w *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, w) }

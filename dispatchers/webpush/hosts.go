@@ -32,7 +32,7 @@ var validRule = regexp.MustCompile(`^(\*\.(?:[a-z0-9_-]+\.)+|(?:[a-z0-9_-]+\.)*)
 func parseRules(own []string) ([]hostRule, error) {
 	texts := own
 	if len(own) == 0 {
-		texts = DefaultAllow
+		texts = defaultAllow
 	}
 	rules := make([]hostRule, len(texts))
 	for i, text := range texts {

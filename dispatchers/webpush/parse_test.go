@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 )
 
@@ -274,54 +272,6 @@ func TestReachableSubjects(t *testing.T) {
 	} {
 		if got := reachable(subject); got != want {
 			t.Errorf("%s: got %t", subject, got)
-		}
-	}
-}
-
-func TestOptionsAtLoad(t *testing.T) {
-	key, _ := newKey(t)
-	path := file(t, "vapid.json", key)
-	t.Setenv("OOB_TEST_VAPID", path)
-	for name, c := range map[string]struct {
-		options map[string]any
-		ok      bool
-	}{
-		"placeholder":        {map[string]any{"vapid": "{env.OOB_TEST_VAPID}"}, true},
-		"no key":             {nil, false},
-		"no such file":       {map[string]any{"vapid": path + ".missing"}, false},
-		"bad host":           {map[string]any{"vapid": path, "allow": []string{"10.0.0.1"}}, false},
-		"ca that is no file": {map[string]any{"vapid": path, "ca": path + ".missing"}, false},
-	} {
-		if _, err := load(t, c.options); (err == nil) != c.ok {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func TestCaddyfile(t *testing.T) {
-	var p WebPush
-	err := p.UnmarshalCaddyfile(caddyfile.NewTestDispenser(`web_push {
-		vapid /etc/vapid.json
-		allow push.example.com *.up.example.com
-		allow localhost:8443
-		proxy http://proxy.example.com:3128
-		ca /etc/ca.pem
-		client_cert a.pem b.pem
-	}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, _ := json.Marshal(&p)
-	want := `{"vapid":"/etc/vapid.json","allow":["push.example.com","*.up.example.com","localhost:8443"],` +
-		`"proxy":"http://proxy.example.com:3128","ca":"/etc/ca.pem","client_cert":{"cert":"a.pem","key":"b.pem"}}`
-	if string(got) != want {
-		t.Errorf("got %s", got)
-	}
-	for _, bad := range []string{
-		"web_push", "web_push {\nvapid a\nallow https://x.y\n}", "web_push {\nvapid a\nallow 127.0.0.1\n}", "web_push {\nvapid a\nclient_cert a\n}",
-	} {
-		if new(WebPush).UnmarshalCaddyfile(caddyfile.NewTestDispenser(bad)) == nil {
-			t.Errorf("accepted: %s", bad)
 		}
 	}
 }

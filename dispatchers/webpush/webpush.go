@@ -25,9 +25,9 @@ import (
 
 func init() { caddy.RegisterModule(WebPush{}) }
 
-// DefaultAllow are the push services of the large browsers: Chrome and those
+// defaultAllow are the push services of the large browsers: Chrome and those
 // built on it, Chromium without Google's keys, Firefox, Edge, Safari.
-var DefaultAllow = []string{
+var defaultAllow = []string{
 	"fcm.googleapis.com",
 	"jmt17.google.com",
 	"updates.push.services.mozilla.com",
@@ -71,10 +71,7 @@ type WebPush struct {
 
 var options = conf.Join(conf.Table[WebPush]{
 	conf.Path("vapid", func(p *WebPush) *string { return &p.VAPID }),
-	conf.MoreWords("allow", func(p *WebPush) *[]string { return &p.Allow }, func(text string) error {
-		_, err := parseRule(text)
-		return err
-	}),
+	conf.MoreWords("allow", func(p *WebPush) *[]string { return &p.Allow }, conf.Parses(parseRule)),
 }, conf.Embed(httpclient.Table, func(p *WebPush) *httpclient.Options { return &p.Options }))
 
 // CaddyModule returns the Caddy module information.
@@ -85,17 +82,7 @@ func (WebPush) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. Syntax:
-//
-//	web_push {
-//		vapid       <path>
-//		allow       <host...>
-//		proxy       <url>
-//		ca          <file>
-//		client_cert <cert_file> <key_file>
-//	}
-//
-// allow may repeat.
+// UnmarshalCaddyfile sets up the dispatcher from Caddyfile tokens. allow may repeat.
 func (p *WebPush) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, p) }
 
 // Check implements conf.Checker.

@@ -72,6 +72,14 @@ func Path[M any, S ~string](name string, field func(*M) *S) Option[M] {
 		func(value string) (string, error) { return placeholder.ResolvePath(name, value) })
 }
 
+// Parses makes the check of a value from its parser.
+func Parses[T any](parse func(string) (T, error)) (valid func(string) error) {
+	return func(text string) error {
+		_, err := parse(text)
+		return err
+	}
+}
+
 func orAny(valid func(string) error) func(string) error {
 	if valid == nil {
 		return func(string) error { return nil }

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 )
 
-// The reasons of a Failure, fit for a metric label.
+// The reasons of Explain.
 const (
 	ReasonTimeout    = "timeout"
 	ReasonCanceled   = "canceled"
@@ -21,55 +23,47 @@ const (
 // opProxy is what net/http calls the connection to a proxy.
 const opProxy = "proxyconnect"
 
-// Failure is what an error of a transport means. Its text holds what was being
-// done and the local cause, and nothing that the other side sent but the names
+// Explain says what an error of a transport means for an attempt: Temporary, or
+// Broken where a repetition fails in the same way. The cause holds what was being
+// done and what happened here, and nothing that the other side sent but the names
 // in a certificate that was not accepted.
-type Failure struct {
-	Reason  string
-	Lasting bool // a repetition fails in the same way
-	Err     error
-}
-
-func (f *Failure) Error() string { return f.Err.Error() }
-
-// Unwrap returns the cause.
-func (f *Failure) Unwrap() error { return f.Err }
-
-// Explain says what an error of a transport means.
-func Explain(doing string, err error) *Failure {
+func Explain(doing string, err error) *dispatchers.Error {
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == opProxy {
 		doing, err = doing+": connecting to the proxy", e.Err
 	}
-	reason, lasting, cause := explain(err)
-	return &Failure{Reason: reason, Lasting: lasting, Err: fmt.Errorf("%s: %w", doing, cause)}
+	class, reason, cause := explain(err)
+	return dispatchers.Fail(class, reason, "%s: %w", doing, cause)
 }
 
-func explain(err error) (reason string, lasting bool, cause error) {
+func explain(err error) (class dispatchers.Class, reason string, cause error) {
 	if errors.Is(err, context.Canceled) {
-		return ReasonCanceled, false, context.Canceled
+		return dispatchers.Temporary, ReasonCanceled, context.Canceled
 	}
 	if e, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && e.Timeout() {
-		return ReasonTimeout, false, context.DeadlineExceeded
+		return dispatchers.Temporary, ReasonTimeout, context.DeadlineExceeded
 	}
 	if e, ok := errors.AsType[*ProxyError](err); ok { // one that fails may recover, one that refuses will not
-		return ReasonProxy, e.Status < http.StatusInternalServerError && e.Status != http.StatusTooManyRequests, e
+		if e.Status < http.StatusInternalServerError && e.Status != http.StatusTooManyRequests {
+			return dispatchers.Broken, ReasonProxy, e
+		}
+		return dispatchers.Temporary, ReasonProxy, e
 	}
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return ReasonTLS, true, e
+		return dispatchers.Broken, ReasonTLS, e
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
-		return ReasonTLS, true, errors.New("the server does not speak TLS")
+		return dispatchers.Broken, ReasonTLS, errors.New("the server does not speak TLS")
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
 		switch e.Op {
 		case "remote error": // a TLS alert
-			return ReasonTLS, true, e
+			return dispatchers.Broken, ReasonTLS, e
 		case "read", "write": // whose text has our own address
-			return ReasonConnection, false, fmt.Errorf("the connection broke before there was a whole answer: %w", e.Err)
+			return dispatchers.Temporary, ReasonConnection, fmt.Errorf("the connection broke before there was a whole answer: %w", e.Err)
 		}
-		return ReasonConnection, false, e
+		return dispatchers.Temporary, ReasonConnection, e
 	}
-	return ReasonConnection, false, errors.New("the connection broke before there was a whole answer")
+	return dispatchers.Temporary, ReasonConnection, errors.New("the connection broke before there was a whole answer")
 }
 
 // ProxyError says that the proxy did not open a connection.

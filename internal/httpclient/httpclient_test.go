@@ -3,18 +3,13 @@ package httpclient
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"io"
 	"log"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,11 +17,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/goleak"
 
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
 
@@ -34,39 +31,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var silent = slog.New(slog.DiscardHandler)
 
-func put(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // newPair returns the PEM texts of a certificate with this name and its key.
 func newPair(t *testing.T, name string) (cert, key []byte) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	pair, cert, err := double.NewCertificate(double.Certificate{CommonName: name})
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: name},
-		NotAfter:     time.Now().Add(time.Hour),
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+	return cert, double.KeyPEM(pair)
 }
 
 // startTLS runs a server that answers with the name in the client's
@@ -82,9 +54,7 @@ func startTLS(t *testing.T, config *tls.Config) (url, ca string) {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	ca = filepath.Join(t.TempDir(), "ca.pem")
-	put(t, ca, pemOf(s.Certificate()))
-	return s.URL, ca
+	return s.URL, testservice.File(t, "ca.pem", pemOf(s.Certificate()))
 }
 
 func pemOf(c *x509.Certificate) []byte {
@@ -124,7 +94,7 @@ func TestVerificationIsNeverOff(t *testing.T) {
 	}
 	_, other := startTLS(t, nil)
 	cert, _ := newPair(t, "another")
-	put(t, other, cert)
+	testservice.Put(t, other, cert)
 	tests := map[string]struct {
 		o   Options
 		url string
@@ -135,7 +105,7 @@ func TestVerificationIsNeverOff(t *testing.T) {
 	}
 	for name, tt := range tests {
 		_, err := get(t, tt.o, tt.url)
-		if e := Explain("x", err); err == nil || !e.Lasting || e.Reason != ReasonTLS {
+		if e := Explain("x", err); err == nil || e.Class != dispatchers.Broken || e.Reason != ReasonTLS {
 			t.Errorf("%s: got %v, want broken/tls", name, err)
 		}
 	}
@@ -156,8 +126,8 @@ func TestClientCertificate(t *testing.T) {
 	folder := t.TempDir()
 	o := Options{CA: ca, ClientCert: &ClientCert{Cert: filepath.Join(folder, "cert.pem"), Key: filepath.Join(folder, "key.pem")}}
 	cert, key := newPair(t, "first")
-	put(t, o.ClientCert.Cert, cert)
-	put(t, o.ClientCert.Key, key)
+	testservice.Put(t, o.ClientCert.Cert, cert)
+	testservice.Put(t, o.ClientCert.Key, key)
 	transport, err := NewTransport(&o, silent)
 	if err != nil {
 		t.Fatal(err)
@@ -172,9 +142,9 @@ func TestClientCertificate(t *testing.T) {
 	}
 	want("first")
 	cert, key = newPair(t, "second")
-	put(t, o.ClientCert.Cert, cert)
+	testservice.Put(t, o.ClientCert.Cert, cert)
 	want("first") // the key of the new certificate is not there yet
-	put(t, o.ClientCert.Key, key)
+	testservice.Put(t, o.ClientCert.Key, key)
 	want("second")
 }
 
@@ -193,7 +163,7 @@ func TestOptionsAtLoad(t *testing.T) {
 	_, key := newPair(t, "another")
 	path := func(name string, content []byte) string {
 		p := filepath.Join(folder, name)
-		put(t, p, content)
+		testservice.Put(t, p, content)
 		return p
 	}
 	certFile, keyFile, junk := path("cert", cert), path("key", key), path("junk", []byte("canary"))
@@ -256,7 +226,7 @@ func TestProxy(t *testing.T) {
 		t.Errorf("with the right password: %v", err)
 	}
 	_, err = get(t, Options{CA: ca, Proxy: "http://" + p.Addr()}, url)
-	if e := Explain("x", err); err == nil || !e.Lasting || e.Reason != ReasonProxy {
+	if e := Explain("x", err); err == nil || e.Class != dispatchers.Broken || e.Reason != ReasonProxy {
 		t.Errorf("without a password: %v, want broken/proxy", err)
 	}
 	if got := p.Counts(); got != (proxy.Counts{Connects: 1, Refused: 1}) {
@@ -264,11 +234,14 @@ func TestProxy(t *testing.T) {
 	}
 	p.Refuse(http.StatusServiceUnavailable)
 	_, err = get(t, Options{CA: ca, Proxy: p.URL()}, url)
-	if e := Explain("x", err); err == nil || e.Lasting || e.Reason != ReasonProxy {
+	if e := Explain("x", err); err == nil || e.Class != dispatchers.Temporary || e.Reason != ReasonProxy {
 		t.Errorf("a proxy that fails: %v, want temporary/proxy", err)
 	}
 	if strings.Contains(Explain("x", err).Error(), "refused 127") {
 		t.Error("the error quotes the proxy")
+	}
+	if direct, err := NewTransport(new(Options), silent); err != nil || direct.Proxy != nil {
+		t.Errorf("without the option the environment may name a proxy: %v", err)
 	}
 }
 
@@ -324,30 +297,30 @@ func TestExplain(t *testing.T) {
 	defer plain.Close()
 	_, noTLS := get(t, Options{}, strings.Replace(plain.URL, "http:", "https:", 1))
 	tests := []struct {
-		name    string
-		err     error
-		lasting bool
-		reason  string
+		name   string
+		err    error
+		class  dispatchers.Class
+		reason string
 	}{
-		{"deadline", deadline.Err(), false, "timeout"},
-		{"canceled", context.Canceled, false, "canceled"},
-		{"time-out of a socket", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, false, "timeout"},
-		{"nobody there", refused, false, "connection"},
-		{"no such host", &net.DNSError{IsNotFound: true}, false, "connection"},
-		{"cut off", io.ErrUnexpectedEOF, false, "connection"},
-		{"other side's words", text{errors.New("canary")}, false, "connection"},
-		{"alert", &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, true, "tls"},
-		{"no TLS spoken", noTLS, true, "tls"},
-		{"proxy refuses", &ProxyError{Status: 407}, true, "proxy"},
-		{"proxy forbids", &ProxyError{Status: 403}, true, "proxy"},
-		{"proxy overloaded", &ProxyError{Status: 429}, false, "proxy"},
-		{"proxy cannot connect", &ProxyError{Status: 502}, false, "proxy"},
+		{"deadline", deadline.Err(), dispatchers.Temporary, "timeout"},
+		{"canceled", context.Canceled, dispatchers.Temporary, "canceled"},
+		{"time-out of a socket", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, dispatchers.Temporary, "timeout"},
+		{"nobody there", refused, dispatchers.Temporary, "connection"},
+		{"no such host", &net.DNSError{IsNotFound: true}, dispatchers.Temporary, "connection"},
+		{"cut off", io.ErrUnexpectedEOF, dispatchers.Temporary, "connection"},
+		{"other side's words", text{errors.New("canary")}, dispatchers.Temporary, "connection"},
+		{"alert", &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, dispatchers.Broken, "tls"},
+		{"no TLS spoken", noTLS, dispatchers.Broken, "tls"},
+		{"proxy refuses", &ProxyError{Status: 407}, dispatchers.Broken, "proxy"},
+		{"proxy forbids", &ProxyError{Status: 403}, dispatchers.Broken, "proxy"},
+		{"proxy overloaded", &ProxyError{Status: 429}, dispatchers.Temporary, "proxy"},
+		{"proxy cannot connect", &ProxyError{Status: 502}, dispatchers.Temporary, "proxy"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			e := Explain("doing this", tt.err)
-			if e.Lasting != tt.lasting || e.Reason != tt.reason {
-				t.Errorf("got %v %s, want %v %s", e.Lasting, e.Reason, tt.lasting, tt.reason)
+			if e.Class != tt.class || e.Reason != tt.reason {
+				t.Errorf("got %s %s, want %s %s", e.Class, e.Reason, tt.class, tt.reason)
 			}
 			if s := e.Error(); !strings.Contains(s, "doing this: ") || strings.Contains(s, "canary") {
 				t.Errorf("the text is %q", s)

@@ -49,15 +49,11 @@ type ClientCert struct {
 	Key string `json:"key,omitempty"`
 }
 
-// Table has the options that all outbound connections share:
-//
-//	proxy       <url>
-//	ca          <file>
-//	client_cert <cert_file> <key_file>
+// Table has the options that all outbound connections share.
 var Table = conf.Table[Options]{
 	conf.Resolved(
 		conf.Text("proxy", func(o *Options) *string { return &o.Proxy }, func(text string) error {
-			return placeholder.Check("proxy", text, checkProxy)
+			return placeholder.Check("proxy", text, conf.Parses(proxyURL))
 		}),
 		resolveProxy,
 	),
@@ -96,13 +92,7 @@ func resolveProxy(o *Options, logger *slog.Logger) error {
 	return nil
 }
 
-func checkProxy(value string) error {
-	_, err := proxyURL(value)
-	return err
-}
-
-// proxyURL parses the option proxy. Errors do
-// not quote it.
+// proxyURL parses the option proxy. Errors do not quote it.
 func proxyURL(value string) (*url.URL, error) {
 	u, err := url.Parse(value)
 	switch {

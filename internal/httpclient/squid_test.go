@@ -1,15 +1,15 @@
 package httpclient
 
 import (
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice/squidtest"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
@@ -21,20 +21,7 @@ func trustBoth(t *testing.T, file string, others []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "both.pem")
-	put(t, path, slices.Concat(content, others))
-	return path
-}
-
-// closedAddress is a host:port where nobody listens.
-func closedAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return testservice.File(t, "both.pem", slices.Concat(content, others))
 }
 
 func hostOf(url string) string {
@@ -70,7 +57,7 @@ func TestSquid(t *testing.T) {
 			}
 			refusals(t, o, p, map[string]string{
 				server: p.URLAs("sidecar", "canary"), "https://" + forbidden: p.URL(),
-				"https://" + overloaded: p.URL(), "https://" + closedAddress(t): p.URL(),
+				"https://" + overloaded: p.URL(), "https://" + testservice.FreeAddress(t): p.URL(),
 			})
 			noWay(t, o, p, server, ca, secure)
 		})
@@ -85,15 +72,15 @@ func refusals(t *testing.T, o Options, p *squidtest.Proxy, proxies map[string]st
 		o.Proxy = via
 		_, err := get(t, o, url)
 		e := Explain("sending", err)
-		lasting, text := false, "sending: the proxy answered 50"
+		class, text := dispatchers.Temporary, "sending: the proxy answered 50"
 		switch {
 		case via != p.URL():
-			lasting, text = true, "the proxy answered 407 Proxy Authentication Required: check user and password in proxy"
+			class, text = dispatchers.Broken, "the proxy answered 407 Proxy Authentication Required: check user and password in proxy"
 		case strings.HasSuffix(url, ":4033"):
-			lasting, text = true, "the proxy answered 403 Forbidden"
+			class, text = dispatchers.Broken, "the proxy answered 403 Forbidden"
 		}
-		if err == nil || e.Lasting != lasting || e.Reason != ReasonProxy || !strings.Contains(e.Error(), text) || strings.Contains(e.Error(), "canary") {
-			t.Errorf("%s: got %v, want proxy (lasting: %v) with %q", url, e, lasting, text)
+		if err == nil || e.Class != class || e.Reason != ReasonProxy || !strings.Contains(e.Error(), text) || strings.Contains(e.Error(), "canary") {
+			t.Errorf("%s: got %v, want proxy (%s) with %q", url, e, class, text)
 		}
 	}
 }
@@ -101,22 +88,22 @@ func refusals(t *testing.T, o Options, p *squidtest.Proxy, proxies map[string]st
 // noWay checks what is said where nothing can be said to the proxy.
 func noWay(t *testing.T, o Options, p *squidtest.Proxy, server, ca string, secure bool) {
 	t.Helper()
-	check := func(name string, o Options, lasting bool, reason, text string) {
+	check := func(name string, o Options, class dispatchers.Class, reason, text string) {
 		t.Helper()
 		_, err := get(t, o, server)
 		e := Explain("sending", err)
-		if err == nil || e.Lasting != lasting || e.Reason != reason || !strings.Contains(e.Error(), "sending: connecting to the proxy: "+text) {
-			t.Errorf("%s: got %v, want %s (lasting: %v) with %q", name, e, reason, lasting, text)
+		if err == nil || e.Class != class || e.Reason != reason || !strings.Contains(e.Error(), "sending: connecting to the proxy: "+text) {
+			t.Errorf("%s: got %v, want %s (%s) with %q", name, e, reason, class, text)
 		}
 	}
 	if secure {
-		check("a proxy that is not trusted", Options{CA: ca, Proxy: o.Proxy}, true, ReasonTLS, "tls: failed to verify")
+		check("a proxy that is not trusted", Options{CA: ca, Proxy: o.Proxy}, dispatchers.Broken, ReasonTLS, "tls: failed to verify")
 	} else {
 		other := strings.Replace(o.Proxy, "http:", "https:", 1)
-		check("a proxy without TLS", Options{CA: o.CA, Proxy: other}, true, ReasonTLS, "the server does not speak TLS")
+		check("a proxy without TLS", Options{CA: o.CA, Proxy: other}, dispatchers.Broken, ReasonTLS, "the server does not speak TLS")
 	}
 	p.Stop()
-	check("a proxy that is down", o, false, ReasonConnection, "dial tcp")
+	check("a proxy that is down", o, dispatchers.Temporary, ReasonConnection, "dial tcp")
 }
 
 // A proxy that speaks HTTP/2 to others is asked for a tunnel in HTTP/1.1, and
@@ -133,9 +120,7 @@ func TestProxyThatPrefersHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	put(t, ca, p.CA())
-	o := Options{CA: trustBoth(t, ca, pemOf(s.Certificate())), Proxy: p.URL()}
+	o := Options{CA: testservice.File(t, "ca.pem", slices.Concat(p.CA(), pemOf(s.Certificate()))), Proxy: p.URL()}
 	if proto, err := get(t, o, s.URL); err != nil || proto != "HTTP/2.0" {
 		t.Errorf("got %q, %v", proto, err)
 	}

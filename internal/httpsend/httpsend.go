@@ -104,17 +104,7 @@ func (s *Service) Do(ctx context.Context, r *http.Request) (Answer, error) {
 // another one that died along with this.
 func (s *Service) connectionFailed(err error) error {
 	s.Transport.CloseIdleConnections()
-	return Classify(s.Doing, err)
-}
-
-// Classify says what an error of a transport means for an attempt.
-func Classify(doing string, err error) *dispatchers.Error {
-	f := httpclient.Explain(doing, err)
-	class := dispatchers.Temporary
-	if f.Lasting {
-		class = dispatchers.Broken
-	}
-	return &dispatchers.Error{Class: class, Reason: f.Reason, Err: f.Err}
+	return httpclient.Explain(s.Doing, err)
 }
 
 // Meaning is what a status that means no success says about an attempt.
@@ -173,7 +163,7 @@ func (s *Service) Failed(a Answer) *dispatchers.Error {
 // failure says how long to wait if the answer does. 407 is always the proxy's.
 func (s *Service) FailedAs(a Answer, m Meaning) *dispatchers.Error {
 	if a.Status == http.StatusProxyAuthRequired {
-		return Classify(s.Doing, &httpclient.ProxyError{Status: a.Status})
+		return httpclient.Explain(s.Doing, &httpclient.ProxyError{Status: a.Status})
 	}
 	e := dispatchers.Fail(m.Class, m.Reason, "%s answered %d %s: %s", s.Name, a.Status, http.StatusText(a.Status), m.Advice)
 	if m.Class == dispatchers.Temporary {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 // post makes the request of a dispatcher.
@@ -146,17 +147,8 @@ func TestConnectionsEndAfterClose(t *testing.T) {
 			release <- struct{}{}
 			requests.Wait()
 		}
-		waitFor(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(open) == 0 })
+		testservice.Until(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(open) == 0 }, func() string { return "an idle connection stays" })
 		s.Close()
-	}
-}
-
-func waitFor(t *testing.T, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("an idle connection stays")
-		}
 	}
 }
 

@@ -80,18 +80,6 @@ func TestEndedContextDrawsNothing(t *testing.T) {
 	}
 }
 
-func TestErrorsReleaseTheirSlot(t *testing.T) {
-	withSlots(t, 1)
-	for range 2 {
-		if _, err := PNG(t.Context(), link(2000), Options{Level: LevelH}); !errors.Is(err, ErrTooLong) {
-			t.Fatal(err)
-		}
-	}
-	if len(slots) != 0 {
-		t.Error("an error keeps its slot")
-	}
-}
-
 func TestPicturesDrawnTogether(t *testing.T) {
 	want := map[int][]byte{}
 	for n := 1; n <= 8; n++ {

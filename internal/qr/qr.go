@@ -45,8 +45,6 @@ var (
 	ErrTooLong = errors.New("content too long for a QR code")
 	// ErrSize means that the size is out of bounds.
 	ErrSize = errors.New("unusable QR code size")
-	// ErrLevel means that there is no such error correction level.
-	ErrLevel = errors.New("unknown QR code level")
 	// ErrColor means that a color is malformed, or that a scanner could not tell
 	// the foreground from the background.
 	ErrColor = errors.New("unusable QR code color")
@@ -89,18 +87,13 @@ type Options struct {
 }
 
 // Validate reports whether the options can draw anything at all: sizes within
-// bounds, a known level, colors that a scanner can tell apart. The error wraps
-// ErrSize, ErrLevel or ErrColor.
+// bounds, and colors that a scanner can tell apart. The error wraps ErrSize or
+// ErrColor.
 func (o Options) Validate() error {
 	for _, n := range []int{o.Size, o.Width, o.Height} {
 		if n != 0 && (n < MinSize || n > MaxSize) {
 			return fmt.Errorf("%w: %d is not between %d and %d pixels", ErrSize, n, MinSize, MaxSize)
 		}
-	}
-	switch o.Level {
-	case "", LevelAuto, LevelL, LevelM, LevelQ, LevelH:
-	default:
-		return fmt.Errorf("%w %.16q: it is one of auto, L, M, Q, H", ErrLevel, string(o.Level))
 	}
 	return checkContrast(o.colors())
 }

@@ -223,8 +223,6 @@ func TestImpossibleOptions(t *testing.T) {
 		{"negative size", "a", Options{Size: -300}, ErrSize, "-300"},
 		{"width too large", "a", Options{Width: 1 << 30, Height: 300}, ErrSize, "1073741824"},
 		{"height too small", "a", Options{Size: 300, Height: 1}, ErrSize, "1 is not"},
-		{"unknown level", "a", Options{Level: "X"}, ErrLevel, `"X": it is one of auto, L, M, Q, H`},
-		{"level in lower case", "a", Options{Level: "h"}, ErrLevel, `"h"`},
 		{"same colors", "a", Options{Foreground: white}, ErrColor, "too much alike"},
 		{"little contrast", "a", Options{Foreground: Color{170, 170, 170, true}}, ErrColor, "#aaaaaa"},
 		{"inverted", "a", Options{Foreground: light, Background: dark}, ErrColor, "must be darker"},

@@ -25,10 +25,7 @@ type Config struct {
 	Language []dispatchers.Template `json:"language,omitempty"`
 }
 
-// Table has the rows of Config:
-//
-//	templates <dir>
-//	language  <template>... <language>
+// Table has the rows of Config.
 var Table = conf.Table[Config]{
 	conf.Path("templates", func(c *Config) *string { return &c.Templates }),
 	conf.Words("language", func(c *Config) *[]dispatchers.Template { return &c.Language }, dispatchers.CheckTemplate),

@@ -131,15 +131,12 @@ func (d *Device) TargetID() string {
 	return d.targetID
 }
 
-// ErrNotRegistered reports a device without a dispatch target.
-var ErrNotRegistered = errors.New("the device has no dispatch target: register it first")
-
 // registration returns where the device is registered.
 func (d *Device) registration() (base, targetID string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.targetID == "" {
-		return "", "", ErrNotRegistered
+		return "", "", errors.New("the device has no dispatch target: register it first")
 	}
 	return d.base, d.targetID, nil
 }

@@ -51,9 +51,6 @@ func (m Message) Operation() nevisfido.Operation {
 // relying party gave in dispatchInformation.data; nil where there is none.
 func (m Message) Member(name string) []byte { return bytes.Clone(m.members[name]) }
 
-// Len returns the number of members, token and redeem_url included.
-func (m Message) Len() int { return len(m.members) }
-
 // visualCodeLabel separates the visual code from any other use of a token.
 const visualCodeLabel = "oob-dispatch visual code v1"
 

@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/oob-dispatch/oob-dispatch/simulator/scanner"
+	"github.com/oob-dispatch/oob-dispatch/internal/qrscan"
 )
 
 // What can be wrong with an artefact, for errors.Is.
@@ -51,7 +51,7 @@ func (d *Device) Open(artefact string) (Message, error) {
 		if err != nil {
 			return Message{}, fmt.Errorf("%w: decoding the PNG: %w", ErrArtefact, err)
 		}
-		if artefact, err = scanner.Picture(picture); err != nil {
+		if artefact, err = qrscan.Text(picture); err != nil {
 			return Message{}, fmt.Errorf("%w: %w", ErrArtefact, err)
 		}
 	}

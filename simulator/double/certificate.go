@@ -55,6 +55,15 @@ func NewCertificate(c Certificate) (tls.Certificate, []byte, error) {
 	return certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
+// KeyPEM returns the private key of a certificate of NewCertificate.
+func KeyPEM(c tls.Certificate) []byte {
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		panic(err) // an EC key always has a PKCS #8 form
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
 // NewTLS returns the configuration of a server with a new certificate.
 func NewTLS(c Certificate) (*tls.Config, error) {
 	certificate, _, err := NewCertificate(c)

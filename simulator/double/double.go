@@ -52,15 +52,6 @@ func NewRequest(r *http.Request, body []byte) Request {
 	return q
 }
 
-// Intake is the handler of a double.
-type Intake struct {
-	regular http.Handler
-	script  fault.Script[fault.Fault]
-
-	mu       sync.Mutex
-	requests []Request
-}
-
 // Body returns the body of a request to a double; it can be read again.
 func Body(r *http.Request) []byte {
 	body, _ := io.ReadAll(r.Body) // from memory
@@ -68,55 +59,14 @@ func Body(r *http.Request) []byte {
 	return body
 }
 
-// NewIntake returns an Intake before a handler, which finds the request's body
-// in memory.
-func NewIntake(regular http.Handler) *Intake { return &Intake{regular: regular} }
-
-// Script appends faults for the next requests, one each, in order.
-func (i *Intake) Script(faults ...fault.Fault) { i.script.Add("", faults...) }
-
-// Always sets the fault of every request for which Script left none;
-// [fault.None] ends that.
-func (i *Intake) Always(f fault.Fault) { i.script.Always("", f) }
-
-// Requests returns what arrived, in order, whatever became of it; of very many
-// the latest.
-func (i *Intake) Requests() []Request {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return slices.Clone(i.requests)
-}
-
-// ServeHTTP keeps the request and answers it.
-func (i *Intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	i.keep(NewRequest(r, body))
-	if err != nil {
-		http.Error(w, "the body cannot be read", http.StatusBadRequest)
-		return
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	fault.Handler(&i.script, i.regular, "").ServeHTTP(w, r)
-}
-
-func (i *Intake) keep(q Request) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.requests = Keep(i.requests, q)
-}
-
-// Keep appends to a list, of which it drops the oldest entries in time.
-func Keep[T any](list []T, v T) []T {
-	if len(list) >= maxKept {
-		list = slices.Delete(list, 0, maxKept/10)
-	}
-	return append(list, v)
-}
-
 // Server is a double that listens.
 type Server struct {
-	*Intake
-	web *httptest.Server
+	web     *httptest.Server
+	regular http.Handler
+	script  fault.Script[fault.Fault]
+
+	mu       sync.Mutex
+	requests []Request
 }
 
 // Listen returns a server on an address, host:port; "" is a free port of
@@ -127,10 +77,11 @@ func Listen(address string, config *tls.Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
-	return &Server{Intake: &Intake{}, web: &httptest.Server{Listener: l, TLS: config, EnableHTTP2: true}}, nil
+	return &Server{web: &httptest.Server{Listener: l, TLS: config, EnableHTTP2: true}}, nil
 }
 
-// Serve answers requests to a server from now on; Close ends it.
+// Serve has a handler answer the requests to a server from now on; Close ends it.
+// The handler finds a request's body in memory.
 func Serve(s *Server, regular http.Handler) {
 	s.regular = regular
 	s.web.Config = &http.Server{Handler: s, ReadHeaderTimeout: 30 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
@@ -159,4 +110,45 @@ func (s *Server) CA() []byte {
 		return nil
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.web.TLS.Certificates[0].Certificate[0]})
+}
+
+// Script appends faults for the next requests, one each, in order.
+func (s *Server) Script(faults ...fault.Fault) { s.script.Add("", faults...) }
+
+// Always sets the fault of every request for which Script left none;
+// [fault.None] ends that.
+func (s *Server) Always(f fault.Fault) { s.script.Always("", f) }
+
+// Requests returns what arrived, in order, whatever became of it; of very many
+// the latest.
+func (s *Server) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.requests)
+}
+
+// ServeHTTP keeps the request and answers it.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	s.keep(NewRequest(r, body))
+	if err != nil {
+		http.Error(w, "the body cannot be read", http.StatusBadRequest)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	fault.Handler(&s.script, s.regular, "").ServeHTTP(w, r)
+}
+
+func (s *Server) keep(q Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests = Keep(s.requests, q)
+}
+
+// Keep appends to a list, of which it drops the oldest entries in time.
+func Keep[T any](list []T, v T) []T {
+	if len(list) >= maxKept {
+		list = slices.Delete(list, 0, maxKept/10)
+	}
+	return append(list, v)
 }

@@ -3,7 +3,6 @@ package double
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -58,41 +57,6 @@ func TestRequestsAreKeptByteForByte(t *testing.T) {
 			!slices.Equal(r.Header["X-Two"], []string{"1", "2"}) || !slices.Equal(r.TransferEncoding, []string{"chunked"}) {
 			t.Errorf("got %+v", r)
 		}
-	}
-}
-
-func TestTLS(t *testing.T) {
-	config, err := NewTLS(Certificate{CommonName: "double", Host: "localhost"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := start(t, config)
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(s.CA())
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "localhost"}, ForceAttemptHTTP2: true}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
-	if _, err := client.Post(s.URL(), "", strings.NewReader("x")); err != nil || s.Requests()[0].Proto != "HTTP/2.0" {
-		t.Errorf("got %v", err)
-	}
-}
-
-// What hangs ends with the server.
-func TestCloseEndsWhatHangs(t *testing.T) {
-	s := start(t, nil)
-	entered, ended := make(chan struct{}), make(chan error, 1)
-	s.Script(func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
-		close(entered)
-		fault.Hang(w, r, regular)
-	})
-	go func() {
-		_, err := http.Post(s.URL(), "", nil)
-		ended <- err
-	}()
-	<-entered
-	s.Close()
-	if err := <-ended; err == nil {
-		t.Error("a server that is closed answered")
 	}
 }
 

@@ -107,13 +107,6 @@ func Hang(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
 	panic(http.ErrAbortHandler)
 }
 
-// Stall has the request carried out and begins an answer that never ends.
-func Stall(w http.ResponseWriter, r *http.Request, regular http.Handler) {
-	begin(w, carryOut(r, regular))
-	<-r.Context().Done()
-	panic(http.ErrAbortHandler)
-}
-
 // Flood has the request carried out and goes on with the answer until the
 // caller hangs up. What was a JSON object stays the beginning of one.
 func Flood(w http.ResponseWriter, r *http.Request, regular http.Handler) {

@@ -3,7 +3,6 @@ package fault
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -13,7 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 )
@@ -106,38 +104,6 @@ func TestFaults(t *testing.T) {
 			t.Errorf("%s: got %d %q, %v, served %d", name, answer.StatusCode, body, err, s.served.Load())
 		}
 	}
-}
-
-func TestAnswersWithoutEnd(t *testing.T) {
-	s := start(t)
-	s.script.Add("here", Flood)
-	if got, err := s.wire(t, 1<<20); err != nil || len(got) != 1<<20 || !strings.Contains(got, `{"answer":"regular"`) {
-		t.Errorf("got %d bytes, %v", len(got), err)
-	}
-	for name, test := range map[string]struct {
-		fault  Fault
-		begins bool
-	}{
-		"hang": {Hang, false}, "stall": {Stall, true}, "hold": {Hold(nil), false},
-	} {
-		ctx, cancel := context.WithCancel(t.Context())
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.script.Add("here", test.fault)
-		time.AfterFunc(50*time.Millisecond, cancel)
-		answer, err := http.DefaultTransport.RoundTrip(r)
-		if (err == nil) != test.begins {
-			t.Errorf("%s: got %v", name, err)
-		}
-		if err == nil {
-			if _, err := io.ReadAll(answer.Body); err == nil {
-				t.Errorf("%s: the answer ended", name)
-			}
-		}
-	}
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
 func TestScript(t *testing.T) {

@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
@@ -53,61 +51,5 @@ func TestVerify(t *testing.T) {
 		if err := verify(h, [][]byte{key}, []byte(c.body), time.Unix(c.now, 0)); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestSecretsHaveAForm(t *testing.T) {
-	for _, secret := range []string{"", "abc", "whsec_*"} {
-		if _, err := Start(Options{Secrets: []string{secret}}); err == nil {
-			t.Errorf("%q was taken", secret)
-		}
-	}
-}
-
-func start(t *testing.T, o Options) *Server {
-	t.Helper()
-	s, err := Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return s
-}
-
-func post(t *testing.T, s *Server, header http.Header, body string) (status int) {
-	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/messages", strings.NewReader(body))
-	r.Header = header
-	w := httptest.NewRecorder()
-	s.ServeHTTP(w, r)
-	return w.Code
-}
-
-func TestMessagesAreTakenOnce(t *testing.T) {
-	s := start(t, Options{Authorization: "Bearer good"})
-	for _, c := range []struct {
-		id, authorization string
-		status            int
-	}{
-		{"a", "Bearer good", 202}, {"a", "Bearer good", 202}, {"b", "Bearer bad", 401}, {"c", "Bearer good", 202},
-	} {
-		if status := post(t, s, http.Header{"Idempotency-Key": {c.id}, "Authorization": {c.authorization}}, c.id); status != c.status {
-			t.Errorf("%s: %d", c.id, status)
-		}
-	}
-	if len(s.Requests()) != 4 || len(s.Messages()) != 2 || s.Duplicates() != 1 {
-		t.Errorf("%d requests, %d messages, %d duplicates", len(s.Requests()), len(s.Messages()), s.Duplicates())
-	}
-	for _, id := range []string{"a", "c"} {
-		if m, err := s.Wait(t.Context()); err != nil || string(m.Body) != id || m.URI != "/messages" {
-			t.Errorf("got %+v, %v", m, err)
-		}
-	}
-}
-
-func TestUnsignedMessagesAreRefused(t *testing.T) {
-	s := start(t, Options{Secrets: []string{secret}})
-	if status := post(t, s, http.Header{"Webhook-Id": {"x"}}, "{}"); status != http.StatusUnauthorized || len(s.Messages()) != 0 {
-		t.Errorf("%d, %d messages", status, len(s.Messages()))
 	}
 }

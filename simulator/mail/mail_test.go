@@ -22,16 +22,6 @@ type client struct {
 	*textproto.Conn
 }
 
-func dial(t *testing.T, s *Server) *client {
-	t.Helper()
-	c, err := textproto.Dial("tcp", s.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return &client{t: t, Conn: c}
-}
-
 // secured is a client of a server with implicit TLS.
 func secured(t *testing.T, s *Server) *client {
 	t.Helper()
@@ -117,18 +107,6 @@ func TestMailIsKept(t *testing.T) {
 	cancel()
 	if _, err := s.Wait(ctx, "b@example.com"); !errors.Is(err, context.Canceled) {
 		t.Errorf("the mail was still there: %v", err)
-	}
-}
-
-func TestNothingWithoutTLS(t *testing.T) {
-	s := start(t, Options{User: "bank", Password: "secret"})
-	c := dial(t, s)
-	c.says("", "220")
-	c.says("EHLO test", "250 STARTTLS")
-	c.says("AUTH PLAIN AGJhbmsAc2VjcmV0", "530")
-	c.says("MAIL FROM:<a@example.com>", "530")
-	if got := s.Commands(); len(got) != 3 || got[2] != "MAIL FROM:<a@example.com>" {
-		t.Errorf("commands %q", got)
 	}
 }
 

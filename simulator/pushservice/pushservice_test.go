@@ -114,23 +114,6 @@ func TestForeignSender(t *testing.T) {
 	}
 }
 
-func TestTopicsReplace(t *testing.T) {
-	s := start(t)
-	_, send := sender(t, s)
-	b, err := s.Subscribe("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, topic := range []string{"a", "b", "a", "", ""} {
-		if status := send(b, webpush.Options{Topic: topic}); status != http.StatusCreated {
-			t.Fatalf("status %d", status)
-		}
-	}
-	if b.Waiting() != 4 {
-		t.Errorf("%d messages wait", b.Waiting())
-	}
-}
-
 func TestRefusals(t *testing.T) {
 	s := start(t)
 	public, send := sender(t, s)

@@ -36,7 +36,7 @@ func QRCode(pdf []byte) (string, error) {
 		if err != nil {
 			continue // not compressed, or a font
 		}
-		if text, err := Picture(draw(string(content))); err == nil {
+		if text, err := qrscan.Text(draw(string(content))); err == nil {
 			return text, nil
 		}
 	}
@@ -72,6 +72,3 @@ func draw(content string) image.Image {
 	}
 	return page
 }
-
-// Picture returns the content of the QR code in a picture.
-func Picture(picture image.Image) (string, error) { return qrscan.Text(picture) }

@@ -41,12 +41,6 @@ func codePath(t *testing.T) string {
 	return "0 g\n" + path.String() + "f\n"
 }
 
-func TestQRCode(t *testing.T) {
-	if got, err := QRCode(page(t, codePath(t))); err != nil || got != want {
-		t.Errorf("got %q, %v", got, err)
-	}
-}
-
 // Compressed data ends in any byte, those of a line break among them.
 func TestEveryLastByte(t *testing.T) {
 	path := codePath(t)

@@ -42,7 +42,7 @@ func (s *Source) get(ctx context.Context, doing, path string, query url.Values, 
 	s.authorize(r)
 	answer, err := s.transport.RoundTrip(r) // follows no redirect
 	if err != nil {
-		return httpclient.Explain(doing, err)
+		return httpclient.Explain(doing, err).Err
 	}
 	defer func() { _ = answer.Body.Close() }()
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
@@ -55,7 +55,7 @@ func (s *Source) get(ctx context.Context, doing, path string, query url.Values, 
 	body, err := io.ReadAll(io.LimitReader(answer.Body, s.MaxResponse+1))
 	switch {
 	case err != nil:
-		return httpclient.Explain(doing, err)
+		return httpclient.Explain(doing, err).Err
 	case int64(len(body)) > s.MaxResponse:
 		return fmt.Errorf("%s: the answer has more than %d bytes, the bound max_response", doing, s.MaxResponse)
 	}

@@ -2,8 +2,6 @@ package nevisidm
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"os"
 	"path/filepath"
 	"testing"
@@ -114,12 +112,12 @@ func put(t *testing.T, path string, content []byte) {
 // what vouches for it.
 func clientCertificate(t *testing.T, cert, key string) (ca []byte) {
 	t.Helper()
-	made, ca, err := double.NewCertificate(double.Certificate{CommonName: "sidecar"})
+	pair, ca, err := double.NewCertificate(double.Certificate{CommonName: "sidecar"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	put(t, cert, ca)
-	put(t, key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must(x509.MarshalPKCS8PrivateKey(made.PrivateKey))}))
+	put(t, key, double.KeyPEM(pair))
 	return ca
 }
 

@@ -4,9 +4,7 @@ package squidtest
 import (
 	"context"
 	"crypto/md5" //nolint:gosec // the one unsalted form that Squid reads
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"fmt"
 	"net"
 	"net/url"
@@ -135,12 +133,8 @@ func (p *Proxy) certify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
 	p.write(t, "ca.pem", string(ca))
-	p.write(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+	p.write(t, "key.pem", string(double.KeyPEM(certificate)))
 }
 
 func (p *Proxy) write(t *testing.T, name, content string) {

@@ -52,7 +52,7 @@ func parseLines(address string, minimum int) ([]string, error) {
 			continue
 		}
 		if utf8.RuneCountInString(line) > maxAddressLine {
-			return nil, fmt.Errorf("line %d is longer than %d characters", len(lines)+1, maxAddressLine)
+			return nil, fmt.Errorf("line %d is longer than %d characters: shorten it", len(lines)+1, maxAddressLine)
 		}
 		lines = append(lines, line)
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
-	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
 )
 
 // The reasons of failed attempts, in addition to those of the packages
@@ -75,10 +74,10 @@ func classify(ctx context.Context, at stage, err error) *dispatchers.Error {
 				"Look for its Message-ID in the server's log; if the server is slow, raise timeout and deadline", at)
 	}
 	if ctx.Err() != nil {
-		return httpsend.Classify(at.String(), ctx.Err())
+		return httpclient.Explain(at.String(), ctx.Err())
 	}
 	_, nonsense := errors.AsType[textproto.ProtocolError](err)
-	e := httpsend.Classify(at.String(), err)
+	e := httpclient.Explain(at.String(), err)
 	switch other := e.Reason == httpclient.ReasonConnection && !isNetwork(err); {
 	case nonsense, errors.Is(err, errFlood), other && at != atTLS && at != atAuth:
 		return dispatchers.Fail(dispatchers.Broken, reasonProtocol,

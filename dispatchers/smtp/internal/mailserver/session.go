@@ -12,7 +12,7 @@ import (
 	gosmtp "github.com/wneessen/go-mail/smtp"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
-	"github.com/oob-dispatch/oob-dispatch/internal/httpsend"
+	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
 )
 
 // The commands and mechanisms are go-mail's. Its Client, which sends mails over
@@ -106,7 +106,7 @@ type session struct {
 func (n *session) do(ctx context.Context, at stage, f func() error) error {
 	if ctx.Err() != nil { // nothing of this part is out
 		n.broken = true
-		return httpsend.Classify(at.String(), ctx.Err())
+		return httpclient.Explain(at.String(), ctx.Err())
 	}
 	n.conn.left = maxAnswers
 	stop := context.AfterFunc(ctx, func() { _ = n.conn.SetDeadline(time.Unix(1, 0)) })
