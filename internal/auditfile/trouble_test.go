@@ -17,13 +17,19 @@ import (
 	"time"
 )
 
-// fullDiskFile has the test binary fill a disk with the file that it names.
-const fullDiskFile = "OOB_TEST_FULL_DISK_FILE"
+// Each has the test binary do something with the file that it names.
+const (
+	fullDiskFile = "OOB_TEST_FULL_DISK_FILE"
+	writtenFile  = "OOB_TEST_WRITTEN_FILE" // writes on until it is killed
+)
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(fullDiskFile); path != "" {
 		fillTheDisk(path)
 		return
+	}
+	if path := os.Getenv(writtenFile); path != "" {
+		writeOn(path)
 	}
 	os.Exit(m.Run())
 }
@@ -54,6 +60,48 @@ func fillTheDisk(path string) {
 	f = New(path, unbounded, func(lost int64, _ error) { fmt.Print(strings.Repeat("x", int(lost))) })
 	f.Append(object(20))
 	f.Close()
+}
+
+// writeOn prints a dot for each line, from when it has the file.
+func writeOn(path string) {
+	f := New(path, unbounded, func(_ int64, err error) {
+		if err != nil && !errors.Is(err, errBehind) {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	})
+	for n := 0; ; n++ {
+		f.Append(object(n))
+		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+			fmt.Print(".")
+		}
+	}
+}
+
+// A process that is killed while it writes leaves a chain that others go on with.
+func TestChainSurvivesKill(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	for round := range 5 {
+		child := exec.CommandContext(t.Context(), os.Args[0])
+		child.Env, child.Stderr = append(os.Environ(), writtenFile+"="+path), os.Stderr
+		dots, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.CopyN(io.Discard, dots, int64(300+333*round)); err != nil {
+			t.Error(err)
+		}
+		_ = child.Process.Kill()
+		_ = child.Wait()
+	}
+	appendLines(t, path, 1, 1)
+	content := contentOf(t, path)
+	if r := verified(t, content); bytes.Count(content, []byte(`"event":"opened"`))+len(r.Resumed) != 6 {
+		t.Errorf("%+v", r)
+	}
 }
 
 // The second of two processes loses its lines, with an error that says why,
