@@ -22,9 +22,11 @@ type Change struct {
 	unlocks []func() // of refs
 
 	// What the request may alter of a record, and whether nevisFIDO cannot accept
-	// it, unless our signature key is outdated.
+	// it, unless our signature key is outdated. With read it is known only when
+	// the record is.
 	members []string
 	forged  bool
+	read    func(current *Target) (members []string, forged bool)
 
 	fenced     map[Ref]bool
 	unrecorded bool
@@ -63,7 +65,9 @@ type request interface {
 // anybody could disable a target by sending some. An unknown target gets one,
 // too: another process may be learning it from a change that overlaps.
 func (d *Directory) BeginModify(ctx context.Context, id string, jws []byte) (*Change, error) {
-	c := d.newChange(SourceModify, &modification{jws: jws}, d.ref(id))
+	m := &modification{jws: jws}
+	c := d.newChange(SourceModify, m, d.ref(id))
+	c.read = m.read
 	return c, c.begin(ctx)
 }
 
@@ -101,8 +105,8 @@ func (c *Change) begin(ctx context.Context) error {
 
 // fence puts the change into the record's fence, if it may happen.
 func (c *Change) fence(ref Ref, current *Target) (*Target, []Event) {
-	if m, ok := c.request.(*modification); ok && c.source == SourceModify {
-		c.members, c.forged = m.read(current)
+	if c.read != nil {
+		c.members, c.forged = c.read(current)
 	}
 	c.fenced[ref] = !c.forged && c.request.concerns(current)
 	if !c.fenced[ref] {
