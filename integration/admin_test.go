@@ -54,14 +54,7 @@ func startExample(t *testing.T) *exampleProcess {
 	}
 	p.configure(t, text)
 	p.Args = []string{testservice.Product(t), "run", "--config", p.config, "--adapter", "caddyfile"}
-	p.Healthy = func() bool {
-		response, err := http.Get("http://" + p.internal + "/ready")
-		if err != nil {
-			return false
-		}
-		response.Body.Close()
-		return response.StatusCode == http.StatusOK
-	}
+	p.Healthy = func() bool { return healthy(http.DefaultTransport, p.internal+"/ready") }
 	t.Cleanup(func() { p.Finish(t) })
 	p.Start(t)
 	return p

@@ -330,14 +330,7 @@ func (a *aviary) startProduct() {
 
 	p := a.product
 	p.Args = []string{program, "run", "--config", p.config}
-	p.Healthy = func() bool {
-		response, err := http.Get("http://" + p.internal + "/ready")
-		if err != nil {
-			return false
-		}
-		response.Body.Close()
-		return response.StatusCode == http.StatusOK
-	}
+	p.Healthy = func() bool { return healthy(http.DefaultTransport, p.internal+"/ready") }
 	p.Cmd = exec.Command(program) // whose environment the commands below have
 	a.command("vapid", "oob", "vapid", filepath.Join(a.keys, "vapid.json"), "--subject", "mailto:ops@example.com")
 	a.keep("audit.pub", a.command("audit keygen", "oob", "audit", "keygen", "fido-1", filepath.Join(a.keys, "audit.key")))
@@ -783,7 +776,7 @@ func TestSecretsStayOut(t *testing.T) {
 		}
 		hidden := maps.Clone(a.canaries)
 		for _, kind := range shown[sink] {
-			if find(text, hidden[kind]) < 0 {
+			if testservice.Find(text, hidden[kind]) < 0 {
 				t.Errorf("%s does not show the %s", sink, kind)
 			}
 			delete(hidden, kind)
@@ -833,11 +826,11 @@ func wantFound(t *testing.T, canary string) {
 		}
 	}
 	for name, form := range forms {
-		if find("before "+form+" after", canary) < 0 {
+		if testservice.Find("before "+form+" after", canary) < 0 {
 			t.Errorf("%q is not found in %s, %s", canary, name, form)
 		}
 	}
-	if find("something else"+string([]byte{canary[0] ^ 1})+canary[1:], canary) >= 0 {
+	if testservice.Find("something else"+string([]byte{canary[0] ^ 1})+canary[1:], canary) >= 0 {
 		t.Errorf("%q is found where it is not", canary)
 	}
 }

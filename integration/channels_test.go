@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -146,58 +145,6 @@ func TestFirstRegistration(t *testing.T) {
 				t.Errorf("%d push messages were sent", n)
 			}
 		})
-	}
-}
-
-// Apart from the dispatcher's name every byte of the request reaches
-// nevisFIDO, and apart from the outcome every byte of the answer comes back.
-func TestUnknownMembersSurvive(t *testing.T) {
-	s := start(t, options{})
-	p := s.register("P-256")
-	for _, name := range []string{"app-link", "push", ""} {
-		s.nevis.Script(nevis.ExtraMembers())
-		a := s.dispatch(name, p.TargetID())
-		if a.Result != nevisfido.Dispatched {
-			t.Fatalf("%s", a.body)
-		}
-		requests := s.nevis.Requests()
-		got := string(requests[len(requests)-1].Body)
-		sent := request(nevisfido.Authentication, name, p.TargetID())
-		want := strings.Replace(sent, `"dispatcher" : "`+name+`"`, `"dispatcher" : "link"`, 1)
-		if name == "" {
-			want = strings.TrimSuffix(sent, "}") + `,"dispatcher":"link"}`
-		}
-		if got != want {
-			t.Errorf("nevisFIDO got\n%s\nwant\n%s", got, want)
-		}
-		for _, part := range []string{`"x-serial" : 12345678901234567890123`, `"x-ratio":1.50e+02`, `"x-nested":{"a":[null,-0]}`, `"x-text":"\u00e9\/"`} {
-			if !bytes.Contains(a.body, []byte(part)) {
-				t.Errorf("%s is missing in %s", part, a.body)
-			}
-		}
-	}
-}
-
-// The target's own dispatcher is used where the request names none.
-func TestDefaultDispatcher(t *testing.T) {
-	s := start(t, options{})
-	for _, name := range []string{"push", "app-link"} {
-		p := s.registerAs(device.Options{Dispatcher: name}, device.Registration{})
-		a := s.dispatch("", p.TargetID())
-		if a.Info.Name != name {
-			t.Errorf("dispatched by %q, want %q", a.Info.Name, name)
-		}
-		_, m := s.receive(p, a)
-		s.check(p, nevisfido.Authentication, a, m)
-	}
-	// One of nevisFIDO's own is nevisFIDO's business.
-	p := s.registerAs(device.Options{Dispatcher: nevisfido.BuiltInFCM, KeyKind: "RSA-2048"}, device.Registration{})
-	a := s.dispatch("", p.TargetID())
-	if a.Result != nevisfido.Dispatched || a.Info.Name != nevisfido.BuiltInFCM || a.VisualCode != "" {
-		t.Errorf("%s", a.body)
-	}
-	if n := len(s.nevis.Pushes()); n != 1 {
-		t.Errorf("nevisFIDO sent %d push messages", n)
 	}
 }
 

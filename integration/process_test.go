@@ -22,14 +22,14 @@ func newCaddy(t *testing.T, program, site string) *testservice.Process {
 		t.Fatal(err)
 	}
 	p.Args = []string{program, "run", "--config", file, "--adapter", "caddyfile"}
-	p.Healthy = func() bool { return healthy(http.DefaultTransport, p.Address) }
+	p.Healthy = func() bool { return healthy(http.DefaultTransport, p.Address+healthPath) }
 	t.Cleanup(func() { p.Finish(t) })
 	return p
 }
 
-// healthy asks a replica whether it takes requests.
+// healthy asks a process whether it takes requests.
 func healthy(transport http.RoundTripper, address string) bool {
-	r, err := http.NewRequest(http.MethodGet, "http://"+address+healthPath, nil)
+	r, err := http.NewRequest(http.MethodGet, "http://"+address, nil)
 	if err != nil {
 		return false
 	}

@@ -134,7 +134,7 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 	first := int(b.turn.Add(1))
 	for i := range b.addresses {
 		address := b.addresses[(first+i)%len(b.addresses)]
-		if healthy(b.RoundTripper, address) {
+		if healthy(b.RoundTripper, address+healthPath) {
 			r = r.Clone(r.Context())
 			r.URL.Host = address
 			return b.RoundTripper.RoundTrip(r)

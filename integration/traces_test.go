@@ -138,11 +138,7 @@ func traced(t *testing.T, exporter string) (s *stack, sms *gateway.Server, audit
 	t.Helper()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", exporter)
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20") // milliseconds
-	sms, err := gateway.Start(gateway.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(sms.Close)
+	sms = startGateway(t)
 	audit = filepath.Join(testservice.Folder(t), "audit.jsonl")
 	records := filepath.Join(t.TempDir(), "records.jsonl")
 	if err := os.WriteFile(records, nil, 0o600); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -91,15 +92,15 @@ var trouble = map[string]struct {
 		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
 	},
 	"weak key": {
-		make: func(h *harness) { h.registerJWK(`{"kty":"RSA","n":"AQAB","e":"AQAB"}`) },
+		make: func(h *harness) { h.registerJWK("push", `{"kty":"RSA","n":"AQAB","e":"AQAB"}`) },
 		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
 	},
 	"private key": {
-		make: func(h *harness) { h.registerJWK(string(h.device.JWK())) },
+		make: func(h *harness) { h.registerJWK("push", string(h.device.JWK())) },
 		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
 	},
 	"key that is none": {
-		make: func(h *harness) { h.registerJWK(`"garbage"`) },
+		make: func(h *harness) { h.registerJWK("push", `"garbage"`) },
 		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
 	},
 	"key that became weak": {
@@ -250,7 +251,7 @@ func TestSealedForTheDevice(t *testing.T) {
 				if content := open(t, device, m); content.Token != h.token || content.RedeemURL != redeemURL+"/authentication" {
 					t.Errorf("the device reads %s", content.JSON())
 				}
-				if contains(everything(m), h.token) {
+				if testservice.Find(everything(m), h.token) >= 0 {
 					t.Errorf("the dispatcher can see the token in %s", everything(m))
 				}
 				alg, enc := device.Public().Algorithms()

@@ -3,8 +3,6 @@ package exchange
 import (
 	"context"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,33 +13,6 @@ import (
 
 func countOf(key string, n int, window time.Duration) targets.Count {
 	return targets.Count{Key: key, N: n, Window: window}
-}
-
-func TestSlidingWindow(t *testing.T) {
-	clock := time.Now()
-	l := NewMemoryLimiter()
-	l.now = func() time.Time { return clock }
-	for i, step := range []struct {
-		after time.Duration
-		want  bool
-	}{
-		{0, true},
-		{30 * time.Second, true},
-		{0, false},
-		{30*time.Second - 1, false}, // the first is still within the window
-		{1, true},                   // and now no more
-		{0, false},
-		{30 * time.Second, true},
-		{time.Hour, true},
-		{0, true},
-		{0, false},
-	} {
-		clock = clock.Add(step.after)
-		reached, err := l.TakeAll(t.Context(), []targets.Count{countOf("a", 2, time.Minute)})
-		if err != nil || (reached < 0) != step.want {
-			t.Errorf("step %d: got %v, %v, want %v", i, reached, err, step.want)
-		}
-	}
 }
 
 // Of several limits all are counted, or none.
@@ -72,25 +43,6 @@ func keyOf(counts []targets.Count, reached int) string {
 		return ""
 	}
 	return counts[reached].Key
-}
-
-func TestLimiterIsExactInParallel(t *testing.T) {
-	l := NewMemoryLimiter()
-	var allowed atomic.Int64
-	var wg sync.WaitGroup
-	for range 16 {
-		wg.Go(func() {
-			for range 50 {
-				if reached, _ := l.TakeAll(t.Context(), []targets.Count{countOf("a", 100, time.Hour)}); reached < 0 {
-					allowed.Add(1)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if allowed.Load() != 100 {
-		t.Errorf("%d allowed of 100", allowed.Load())
-	}
 }
 
 // taken counts n times, and returns how many of them were allowed.
