@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -41,7 +40,7 @@ const caddyfile = `{
 	grace_period 10s
 	storage file_system FOLDER/storage
 	log {
-		output file FOLDER/log
+		output file FOLDER/caddy.log
 	}
 }
 http://SITE {
@@ -129,7 +128,7 @@ type product struct {
 	site   string // host:port
 	admin  string
 	text   string // Caddyfile
-	cmd    *exec.Cmd
+	server *testservice.Process
 	client *http.Client
 	secret string // of hash_key
 	public string // file of the public key that verifies the audit trail
@@ -187,17 +186,14 @@ func start(t *testing.T) *product {
 
 func (p *product) path(name string) string { return filepath.Join(p.folder, name) }
 
-// command is the product's binary.
-func (p *product) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), testservice.ProductVariable+"=1", "OTEL_TRACES_EXPORTER=none", "HOME="+p.folder, "XDG_DATA_HOME="+p.folder, "XDG_CONFIG_HOME="+p.folder)
-	return cmd
-}
+// environment has this binary be the product.
+var environment = []string{testservice.ProductVariable + "=1", "OTEL_TRACES_EXPORTER=none"}
 
 // run runs a command of the product to its end.
 func (p *product) run(args ...string) (output []byte) {
 	p.t.Helper()
-	cmd := p.command(args...)
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), environment...)
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	output, err := cmd.Output()
@@ -214,48 +210,23 @@ func (p *product) begin() {
 	if err := os.WriteFile(file, p.configuration(0), 0o600); err != nil {
 		p.t.Fatal(err)
 	}
-	output, err := os.Create(p.path("output"))
-	if err != nil {
-		p.t.Fatal(err)
+	p.server = &testservice.Process{
+		Dir: p.folder, Args: []string{os.Args[0], "run", "--config", file, "--adapter", "caddyfile"}, Env: environment,
+		Healthy: func() bool {
+			response, err := p.client.Get("http://" + p.site + "/nevisfido/healthy")
+			if err == nil {
+				response.Body.Close()
+			}
+			return err == nil
+		},
 	}
-	defer output.Close()
-	p.cmd = p.command("run", "--config", file, "--adapter", "caddyfile")
-	p.cmd.Stdout, p.cmd.Stderr = output, output
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(p.end)
-	testservice.Until(p.t, func() bool {
-		response, err := p.client.Get("http://" + p.site + "/nevisfido/healthy")
-		if err == nil {
-			response.Body.Close()
-		}
-		return err == nil
-	}, p.output)
+	p.t.Cleanup(func() { p.server.Finish(p.t) })
+	p.server.Start(p.t)
 }
 
 // configuration returns one of many that differ in the deadline.
 func (p *product) configuration(n int) []byte {
 	return []byte(strings.Replace(p.text, "DEADLINE", fmt.Sprintf("%ds", 6+n%2), 1))
-}
-
-func (p *product) output() string {
-	content, _ := os.ReadFile(p.path("output"))
-	return string(content)
-}
-
-// end lets the server end what it is at, once.
-func (p *product) end() {
-	p.t.Helper()
-	if p.cmd.ProcessState != nil {
-		return
-	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	timer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
-	defer timer.Stop()
-	if err := p.cmd.Wait(); err != nil || strings.Contains(p.output(), "DATA RACE") || strings.Contains(p.output(), "panic") {
-		p.t.Errorf("the product ended with %v:\n%s", err, p.output())
-	}
 }
 
 // reload brings another configuration into force.

@@ -96,7 +96,7 @@ type bench struct {
 	out     *engine // that gets the messages; may be the party
 	client  *http.Client
 	phone   *device.Device
-	process *process // a sidecar of its own; nil for the one that cells share
+	process *testservice.Process // a sidecar of its own; nil for the one that cells share
 
 	// What the party's setup decides.
 	store     string

@@ -236,7 +236,7 @@ func (b *bench) starve() (feed func()) {
 	}
 	for full := 0; full < 5; { // and none is being given back
 		waitFor(b.t, "the use of all descriptors", func() bool {
-			if full++; b.process.open(b.t) < descriptors {
+			if full++; b.openDescriptors() < descriptors {
 				full = 0
 			}
 			return full > 0
@@ -246,7 +246,7 @@ func (b *bench) starve() (feed func()) {
 		for _, c := range idle {
 			_ = c.Close()
 		}
-		waitFor(b.t, "the end of the idle connections", func() bool { return b.process.open(b.t) < descriptors/2 })
+		waitFor(b.t, "the end of the idle connections", func() bool { return b.openDescriptors() < descriptors/2 })
 	}
 }
 

@@ -3,7 +3,6 @@ package faults
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -56,27 +55,13 @@ func newServices(t *testing.T) *services {
 	}
 	t.Cleanup(s.google.Close)
 
-	s.redis = freeAddress(t)
-	_, port, _ := net.SplitHostPort(s.redis)
-	program, err := exec.LookPath("redis-server")
-	if err != nil { // its cells say so
+	if _, err := exec.LookPath("redis-server"); err != nil { // its cells say so
+		s.redis = freeAddress(t)
 		return s
 	}
-	redis := exec.Command(program, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "")
-	if err := redis.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = redis.Process.Kill()
-		_ = redis.Wait()
-	})
-	waitFor(t, "the start of Redis", func() bool {
-		c, err := net.Dial("tcp", s.redis)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
+	redis := testservice.NewRedis(t)
+	redis.Start(t)
+	s.redis = redis.Address
 	return s
 }
 

@@ -254,24 +254,6 @@ func TestDeclined(t *testing.T) {
 	}
 }
 
-func TestUnknownUpstreamDispatcherNamesTheFix(t *testing.T) {
-	h := newHarness(t)
-	h.UpstreamDispatcher = "our-link"
-	h.push()
-	h.scriptResult("dispatcherNotFound")
-	h.dispatch("push").wantResult(t, nevisfido.InternalError)
-	h.wantLog(`"level":"error"`, `our-link`, "upstream_dispatcher")
-}
-
-func TestForgettingFails(t *testing.T) {
-	h := newHarness(t)
-	h.push()
-	h.scriptResult("dispatchTargetNotFound")
-	h.store.SetFault(failAt(kvtest.Write))
-	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetNotFound)
-	h.wantLog(`"level":"warn"`, "forgetting")
-}
-
 func TestUnknownToNevisFIDOWithoutATarget(t *testing.T) {
 	h := newHarness(t)
 	h.link(Off)

@@ -14,7 +14,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestOperations(t *testing.T) {
@@ -406,14 +405,6 @@ func TestQuarantineOfANewerAddress(t *testing.T) {
 	if h.record().State() != targets.Active {
 		t.Error("the new address is in quarantine")
 	}
-}
-
-func TestQuarantineThatCannotBeStored(t *testing.T) {
-	h := newHarness(t)
-	h.push().fails(dispatchers.Expired)
-	h.store.SetFault(failAt(kvtest.Write))
-	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetExpired)
-	h.wantLog(`"level":"warn"`, "quarantining")
 }
 
 // What failed through our own fault was not sent: one a day would come to none.

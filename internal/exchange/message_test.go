@@ -146,14 +146,6 @@ func TestUnusablePayload(t *testing.T) {
 	}
 }
 
-func TestMissingRedeemURLNamesTheFix(t *testing.T) {
-	h := newHarness(t)
-	h.upstream.answer = h.dispatched("")
-	h.push()
-	h.dispatch("push").wantResult(t, nevisfido.InternalError)
-	h.wantLog(`"level":"error"`, "configure redeem_url")
-}
-
 func TestMessageForTemplates(t *testing.T) {
 	h := newHarness(t)
 	h.VisualCodeDigits = 4

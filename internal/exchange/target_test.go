@@ -9,12 +9,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -670,50 +668,6 @@ func (h *harness) wantNotLocked(t *testing.T) {
 	}
 	if err := c.Finish(ctx, 401); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// Changes of one target reach nevisFIDO one after the other.
-func TestChangesAreSerial(t *testing.T) {
-	h := newHarness(t)
-	var mu sync.Mutex
-	inside, last := 0, ""
-	h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
-		mu.Lock()
-		inside++
-		if inside > 1 {
-			t.Error("two changes at once")
-		}
-		mu.Unlock()
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return err
-		}
-		payload, err := encrypt.UnverifiedPayload(string(body))
-		if err != nil {
-			return err
-		}
-		m, err := nevisfido.ParseModification(payload)
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		inside--
-		last = *m.Target
-		mu.Unlock()
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	var wg sync.WaitGroup
-	now := time.Now().UnixMilli()
-	for i := range 16 {
-		wg.Go(func() {
-			h.modify(h.modification(map[string]any{"target": fmt.Sprint("address-", i), "creationTimeInEpochMillis": now}))
-		})
-	}
-	wg.Wait()
-	if record := h.record(); record.Address != last || record.State() != targets.Active {
-		t.Errorf("the record is %s, %s; nevisFIDO's last is %s", record.Address, record.State(), last)
 	}
 }
 
