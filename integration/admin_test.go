@@ -236,41 +236,19 @@ var socketInode = regexp.MustCompile(`^socket:\[(\d+)\]$`)
 // listening returns the addresses on which the process listens for TCP.
 func (p *exampleProcess) listening(t *testing.T) (addresses []string) {
 	t.Helper()
-	dir := fmt.Sprintf("/proc/%d", p.Cmd.Process.Pid)
-	files, err := os.ReadDir(dir + "/fd")
+	dir := fmt.Sprintf("/proc/%d/fd", p.Cmd.Process.Pid)
+	files, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	inodes := make(map[string]bool)
+	all := listeners(t)
 	for _, file := range files {
-		to, _ := os.Readlink(filepath.Join(dir, "fd", file.Name())) // it may be closed
-		if m := socketInode.FindStringSubmatch(to); m != nil {
-			inodes[m[1]] = true
-		}
-	}
-	for _, table := range []string{"tcp", "tcp6"} {
-		rows, err := os.ReadFile(filepath.Join(dir, "net", table))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for row := range strings.Lines(string(rows)) {
-			if f := strings.Fields(row); len(f) > 9 && f[3] == "0A" && inodes[f[9]] {
-				addresses = append(addresses, hostPort(t, f[1]))
-			}
+		to, _ := os.Readlink(filepath.Join(dir, file.Name())) // it may be closed
+		if m := socketInode.FindStringSubmatch(to); m != nil && all[m[1]] != "" {
+			addresses = append(addresses, all[m[1]])
 		}
 	}
 	return sorted(addresses...)
-}
-
-// hostPort reads an address of 127.0.0.1 as /proc writes it; others stay as they
-// are.
-func hostPort(t *testing.T, text string) string {
-	t.Helper()
-	var port int
-	if _, err := fmt.Sscanf(text, "0100007F:%04X", &port); err != nil {
-		return text
-	}
-	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 func sorted(texts ...string) []string {

@@ -88,7 +88,7 @@ const canaryConfig = `{
 }
 (nevisfido) {
 	reverse_proxy %[4]s {
-		request_buffers 1MiB # see options.buffers
+		request_buffers 1MiB # see bufferText
 		transport http {
 			keepalive off
 		}

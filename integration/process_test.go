@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
@@ -45,4 +46,30 @@ func healthy(transport http.RoundTripper, address string) bool {
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	testservice.Until(t, done, func() string { return "it was " + what })
+}
+
+// listeners returns where somebody on this machine listens for TCP, by the inodes
+// of the sockets. Addresses other than of 127.0.0.1 stay as /proc writes them.
+func listeners(t *testing.T) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	for _, table := range []string{"tcp", "tcp6"} {
+		rows, err := os.ReadFile("/proc/net/" + table)
+		if err != nil && table == "tcp" {
+			t.Fatal(err)
+		}
+		for row := range strings.Lines(string(rows)) {
+			// The number, the local and the remote address, the state: LISTEN, and the inode as the tenth.
+			f := strings.Fields(row)
+			if len(f) < 10 || f[3] != "0A" {
+				continue
+			}
+			var port int
+			if _, err := fmt.Sscanf(f[1], "0100007F:%04X", &port); err == nil {
+				f[1] = fmt.Sprintf("127.0.0.1:%d", port)
+			}
+			all[f[9]] = f[1]
+		}
+	}
+	return all
 }

@@ -14,9 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -190,8 +188,6 @@ func TestReplicas(t *testing.T) {
 		{"quarantine", r.testQuarantine},
 		{"short links", r.testShortLinks},
 		{"rolling restart", r.testRollingRestart},
-		{"Redis is killed", r.testKilledRedis},
-		{"Redis freezes", r.testFrozenRedis},
 		{"nothing secret is stored or logged", r.testSecrets},
 	} {
 		if !t.Run(test.name, test.run) {
@@ -425,102 +421,6 @@ func (r *replicas) testRollingRestart(t *testing.T) {
 	if n := int(carried.Load()); created-createdBefore != n || redeemed-redeemedBefore != n {
 		t.Errorf("%d tokens were created and %d redeemed, want %d", created-createdBefore, redeemed-redeemedBefore, n)
 	}
-}
-
-// wantDown checks that without Redis nothing is sent, changed or shown.
-func (r *replicas) wantDown(s *stack, p *phone, path string) {
-	s.t.Helper()
-	s.wantBroken(s.address, p)
-	s.wantResult(s.dispatch("limited", ""), nevisfido.InternalError) // without its counters
-	s.wantResult(s.dispatch("short-link", p.TargetID()), nevisfido.InternalError)
-	asked := len(r.nevis.Requests())
-	jws, err := p.Sign(device.Change{Name: "another"})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	target := "/nevisfido/token/dispatch/targets/" + p.TargetID()
-	for call, answered := range map[string]reply{
-		"modifying":           s.send(http.MethodPatch, target, jws, "Content-Type", "application/jose;charset=UTF-8"),
-		"deleting":            s.send(http.MethodDelete, target, ""),
-		"looking at a link":   s.send(http.MethodGet, path, ""),
-		"following a link":    s.send(http.MethodPost, path, ""),
-		"following it anyway": s.send(http.MethodPost, path, ""),
-	} {
-		if answered.status != http.StatusServiceUnavailable {
-			s.t.Errorf("%s: %s", call, answered)
-		}
-		s.wantNoMessage(answered.body)
-	}
-	if n := len(r.nevis.Requests()) - asked; n != 0 {
-		s.t.Errorf("%d requests reached nevisFIDO", n)
-	}
-}
-
-// wantRecovered checks that both sidecars work again, without a restart, and
-// that nothing got lost.
-func (r *replicas) wantRecovered(t *testing.T, p *phone, path string) {
-	t.Helper()
-	one, two := r.both(t)
-	for _, s := range []*stack{one, two} {
-		waitFor(t, "the recovery", func() bool { return s.dispatch("app-link", p.TargetID()).Result == nevisfido.Dispatched })
-		s.take(p, nevisfido.Authentication, "push")
-		s.wantResult(s.dispatch("limited", p.TargetID()), nevisfido.DispatchError) // reached before
-	}
-	if _, err := p.Open(two.press(path)); err != nil {
-		t.Error(err)
-	}
-}
-
-func (r *replicas) exhaust(s *stack, p *phone) {
-	s.t.Helper()
-	for range 3 {
-		s.wantDispatched(s.dispatch("limited", p.TargetID()))
-	}
-}
-
-func (r *replicas) testKilledRedis(t *testing.T) {
-	one, two := r.both(t)
-	p := one.register("P-256")
-	r.exhaust(one, p)
-	_, path := r.shorten(one, p)
-	r.redis.Kill()
-	for _, s := range []*stack{one, two} {
-		r.wantDown(s, p, path)
-	}
-	r.redis.Start(t)
-	r.wantRecovered(t, p, path)
-}
-
-// hasty returns a client that waits no longer than the sidecar's deadline.
-func hasty(c *http.Client) *http.Client {
-	client := *c
-	client.Timeout = 8 * time.Second
-	return &client
-}
-
-// A Redis that says nothing any more must not make callers wait for long.
-func (r *replicas) testFrozenRedis(t *testing.T) {
-	one, two := r.both(t)
-	one.client, two.client = hasty(one.client), hasty(two.client)
-	p := two.register("P-256")
-	r.exhaust(two, p)
-	_, path := r.shorten(two, p)
-	sends := r.google.Sends()
-	r.redis.Signal(t, syscall.SIGSTOP)
-	var both sync.WaitGroup
-	for _, s := range []*stack{one, two} {
-		both.Go(func() {
-			for _, channel := range []string{"push", "app-link"} {
-				s.wantResult(s.dispatch(channel, p.TargetID()), nevisfido.InternalError)
-			}
-		})
-	}
-	both.Wait()
-	if n := r.google.Sends() - sends; n != 0 {
-		t.Errorf("%d push messages were sent", n)
-	}
-	r.redis.Signal(t, syscall.SIGCONT)
-	r.wantRecovered(t, p, path)
 }
 
 // Redis, its files and the logs of the sidecars show nothing that would be of

@@ -70,7 +70,7 @@ func TestShortLinks(t *testing.T) {
 		t.Run(release, func(t *testing.T) {
 			sms := startGateway(t)
 			s := start(t, options{
-				nevis: nevis.Options{Mode: mode}, handler: fmt.Sprintf(shortLinkOptions, sms.URL()), accessLog: logAccess(""),
+				nevis: nevis.Options{Mode: mode}, handler: fmt.Sprintf(shortLinkOptions, sms.URL()), accessLog: true,
 			})
 			p := s.registerAs(device.Options{KeyKind: "RSA-4096", RequireSealed: true}, device.Registration{})
 			secrets := map[string]string{}
