@@ -14,9 +14,7 @@ import (
 func startGateway(t *testing.T) *gateway.Server {
 	t.Helper()
 	g, err := gateway.Start(gateway.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(g.Close)
 	return g
 }

@@ -94,9 +94,7 @@ func (s *stack) check(p *phone, op nevisfido.Operation, a answer, m device.Messa
 	if err := json.Unmarshal(m.Member("order"), &got); err != nil {
 		s.t.Errorf("the relying party's data: %v", err)
 	}
-	if err := json.Unmarshal([]byte(orderNumber), &want); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, json.Unmarshal([]byte(orderNumber), &want))
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		s.t.Errorf("the relying party's data arrived as %v, want %v", got, want)
 	}
@@ -120,9 +118,7 @@ func TestFirstRegistration(t *testing.T) {
 			s := start(t, options{nevis: nevis.Options{Mode: mode}})
 			for _, channel := range []string{"app-link", "app-qr", "raw-qr"} {
 				fresh, err := device.New(device.Options{KeyKind: "P-256", Frontend: s.url(), Client: s.client})
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				p := &phone{Device: fresh}
 				a := s.dispatchAs(nevisfido.Registration, channel, "")
 				_, m := s.receive(p, a)
@@ -130,13 +126,9 @@ func TestFirstRegistration(t *testing.T) {
 					t.Errorf("%s: sealed for nobody", channel)
 				}
 				redeemed, err := fresh.Redeem(t.Context(), m)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				how := device.Registration{Way: device.InRegistration, UAFRequest: redeemed.UAFRequest}
-				if err := fresh.Register(t.Context(), s.url()+"/nevisfido", how); err != nil {
-					t.Fatal(err)
-				}
+				must(t, fresh.Register(t.Context(), s.url()+"/nevisfido", how))
 				s.take(p, nevisfido.Authentication, channel)
 			}
 			a := s.dispatchAs(nevisfido.Registration, "push", "")
@@ -197,17 +189,13 @@ func TestZbarReadsThePicture(t *testing.T) {
 			t.Fatalf("%v in %s", err, a.body)
 		}
 		file := filepath.Join(t.TempDir(), channel+".png")
-		if err := os.WriteFile(file, picture, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(file, picture, 0o600))
 		content, err := exec.CommandContext(t.Context(), zbarimg, "--quiet", "--raw", file).Output()
 		if err != nil {
 			t.Fatalf("zbarimg: %v", err)
 		}
 		m, err := p.Open(strings.TrimSpace(string(content)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		s.check(p, nevisfido.Authentication, a, m)
 	}
 }

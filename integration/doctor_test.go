@@ -88,9 +88,7 @@ func (s *stack) visit(how device.Registration, withDevices bool) (canaries map[s
 	}
 	if withDevices {
 		jws, err := p.Sign(device.Change{Name: "canary renamed"})
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		must(s.t, err)
 		s.send(http.MethodPatch, "/nevisfido/devices/credentials/canary-device-id", "", "Device-Signature", jws)
 	}
 	var dispatched answer
@@ -191,9 +189,7 @@ func TestDoctor(t *testing.T) {
 				t.Fatal(err)
 			}
 			header := filepath.Join(t.TempDir(), "header")
-			if err := os.WriteFile(header, []byte("Authorization: "+doctorSecToken+"\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(header, []byte("Authorization: "+doctorSecToken+"\n"), 0o600))
 			before, _ := s.nevis.Tokens()
 			args := []string{"--shapes", file, "--upstream", server.URL, "--header-file", header, "--username", "jeff"}
 			out, verdicts, err := doctor(t, append(args, "--json")...)
@@ -217,9 +213,7 @@ func TestDoctor(t *testing.T) {
 			}
 			text, _, _ := doctor(t, args...)
 			content, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if strings.Contains(out+text+string(content), "jeff") {
 				t.Error("the name of the user is told")
 			}

@@ -23,13 +23,9 @@ import (
 func (s *stack) raw(text string) string {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.address)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, conn.SetDeadline(time.Now().Add(patience)))
 	if _, err := io.WriteString(conn, text); err != nil {
 		s.t.Fatal(err)
 	}
@@ -222,13 +218,9 @@ func TestPassThroughStreams(t *testing.T) {
 			}
 		}()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url()+path, body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		response, err := s.client.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		events := bufio.NewReader(response.Body)
 		for _, want := range []string{"data: one\n", "\n", "data: two\n"} { // while the request goes on
 			if got, err := events.ReadString('\n'); err != nil || got != want {
@@ -251,9 +243,7 @@ func TestCallsThatSlipPast(t *testing.T) {
 			_, value, _ := strings.Cut(s.sinks()["metrics"], fmt.Sprintf("caddy_oob_passed_total{reason=%q} ", reason))
 			value, _, _ = strings.Cut(value, "\n")
 			n, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			return n
 		}
 		before := count()

@@ -171,9 +171,7 @@ func (s *stack) overHTTP2(method, path, media, body string) (reply, error) {
 func (s *stack) statusOf2(method, path, media, body string) int {
 	s.t.Helper()
 	r, err := s.overHTTP2(method, path, media, body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	return r.status
 }
 

@@ -19,9 +19,7 @@ func newCaddy(t *testing.T, program, site string) *testservice.Process {
 	p := &testservice.Process{Dir: t.TempDir(), Address: testservice.FreeAddress(t)}
 	file := filepath.Join(p.Dir, "Caddyfile")
 	content := fmt.Sprintf(replicaText, p.Dir, p.Address, healthPath, site)
-	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, []byte(content), 0o600))
 	p.Args = []string{program, "run", "--config", file, "--adapter", "caddyfile"}
 	p.Healthy = func() bool { return healthy(http.DefaultTransport, p.Address+healthPath) }
 	t.Cleanup(func() { p.Finish(t) })
@@ -40,6 +38,14 @@ func healthy(transport http.RoundTripper, address string) bool {
 	}
 	response.Body.Close()
 	return response.StatusCode == http.StatusOK
+}
+
+// must ends a test that cannot go on.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // waitFor waits for something that happens in its own time.

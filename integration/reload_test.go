@@ -43,9 +43,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	s := start(t, options{nevis: nevis.Options{Mode: nevis.LTS21}})
 	s.client.Transport = again{s.client.Transport}
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(s.config), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	all := make([]*phone, phones)
 	for i := range all {
 		// A key of its own: no phone can read what is another's.
@@ -125,9 +123,7 @@ func TestReloadDuringAnExchange(t *testing.T) {
 	go func() { done <- s.carry(p, "push") }()
 	<-asked
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(strings.Replace(s.config, "dispatcher push fcm", "dispatcher pushed fcm", 1)), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if err := caddy.Load(config, true); err != nil { // which cleans the old one up
 		t.Fatal(err)
 	}

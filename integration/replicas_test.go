@@ -81,13 +81,11 @@ func startReplicas(t *testing.T) *replicas {
 		secrets: make(map[string]string),
 	}
 	var err error
-	if r.nevis, err = nevis.Start(nevis.Options{}); err != nil {
-		t.Fatal(err)
-	}
+	r.nevis, err = nevis.Start(nevis.Options{})
+	must(t, err)
 	t.Cleanup(r.nevis.Close)
-	if r.google, err = google.Start(google.Options{}); err != nil {
-		t.Fatal(err)
-	}
+	r.google, err = google.Start(google.Options{})
+	must(t, err)
 	t.Cleanup(r.google.Close)
 	r.redis = testservice.NewRedis(t)
 	r.redis.Start(t)
@@ -96,9 +94,7 @@ func startReplicas(t *testing.T) *replicas {
 	_, _ = rand.Read(sealKey)
 	credentials, keyFile := filepath.Join(dir, "firebase.json"), filepath.Join(dir, "seal.key")
 	for file, content := range map[string][]byte{credentials: r.google.ServiceAccountJSON(), keyFile: fmt.Appendf(nil, "%x\n", sealKey)} {
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(file, content, 0o600))
 	}
 	site := fmt.Sprintf(handlerText, visualCodeDigits, credentials, r.google.URL(), "", fmt.Sprintf(sharedOptions, r.redis.Address, keyFile)) +
 		"\n\treverse_proxy " + r.nevis.Addr() + " {\n\t\ttransport http {\n\t\t\tkeepalive off\n\t\t}\n\t}"
@@ -162,9 +158,7 @@ func (s *stack) wantDispatched(a answer) {
 func (s *stack) change(p *phone, c device.Change) {
 	s.t.Helper()
 	jws, err := p.Sign(c)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	r := s.send(http.MethodPatch, "/nevisfido/token/dispatch/targets/"+p.TargetID(), jws, "Content-Type", "application/jose;charset=UTF-8")
 	if r.status != http.StatusNoContent {
 		s.t.Fatalf("modifying: %s", r)
@@ -250,9 +244,7 @@ func (r *replicas) testModificationUnderWay(t *testing.T) {
 		t.Errorf("%d push messages were sent", n)
 	}
 	close(answer)
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	must(t, <-done)
 	two.take(p, nevisfido.Authentication, "push")
 }
 
@@ -264,9 +256,7 @@ func (r *replicas) testRevocation(t *testing.T) {
 		},
 		"the device is deleted": func(p *phone) reply {
 			jws, err := p.Sign(device.Change{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			return two.send(http.MethodDelete, "/nevisfido/devices/credentials/"+p.DeviceID(), "", "Device-Signature", jws)
 		},
 	} {
@@ -350,9 +340,7 @@ func (r *replicas) testShortLinks(t *testing.T) {
 	p := one.register("P-256")
 	a, path := r.shorten(one, p)
 	m, err := p.Open(two.press(path))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	two.check(p, nevisfido.Authentication, a, m)
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		if again := one.send(method, path, ""); again.status != http.StatusNotFound {
@@ -436,9 +424,7 @@ func (r *replicas) testSecrets(t *testing.T) {
 		sinks[path] = string(content)
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if !strings.Contains(strings.Join(slices.Collect(maps.Values(sinks)), ""), "oob:target:") || len(r.secrets) < 8 {
 		t.Errorf("there are %d files and logs, and %d secrets to search for", len(sinks), len(r.secrets))
 	}

@@ -19,9 +19,7 @@ func (s *stack) sinks() map[string]string {
 	sinks := map[string]string{"log": logged.text()}
 	for name, path := range map[string]string{"metrics": "/metrics", "configuration": "/config/"} {
 		r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+adminAddress()+path, nil)
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		must(s.t, err)
 		answer, err := s.exchange(r)
 		if err != nil || answer.status != http.StatusOK || len(answer.body) == 0 {
 			s.t.Fatalf("%s: %v, %s", path, err, answer)
@@ -43,9 +41,7 @@ func (s *stack) stored() map[string]string {
 		files[path] = string(content)
 		return err
 	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	return files
 }
 
@@ -77,9 +73,7 @@ func (s *stack) wantNowhere(secrets map[string]string) {
 func logFormats(t *testing.T) (site, other string) {
 	t.Helper()
 	content, err := os.ReadFile("../Caddyfile.example")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	example := string(content)
 	snippet := regexp.MustCompile(`(?ms)^\((\w+)\) \{\n(.*?)^\}\n`)
 	for _, m := range snippet.FindAllStringSubmatch(example, -1) {

@@ -79,9 +79,7 @@ func TestShortLinks(t *testing.T) {
 				path := pathOf(t, text)
 				link := s.press(path)
 				m, err := p.Open(link)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				s.check(p, nevisfido.Authentication, a, m)
 				secrets["token "+path], secrets["handle "+path] = a.Token, path[len("/oob/"):]
 				secrets["app link "+path] = link

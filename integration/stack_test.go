@@ -119,16 +119,12 @@ func start(t *testing.T, o options) *stack {
 	}
 	t.Cleanup(s.stop)
 	var err error
-	if s.nevis, err = nevis.Start(o.nevis); err != nil {
-		t.Fatal(err)
-	}
-	if s.google, err = google.Start(google.Options{}); err != nil {
-		t.Fatal(err)
-	}
+	s.nevis, err = nevis.Start(o.nevis)
+	must(t, err)
+	s.google, err = google.Start(google.Options{})
+	must(t, err)
 	credentials := filepath.Join(t.TempDir(), "firebase.json")
-	if err := os.WriteFile(credentials, s.google.ServiceAccountJSON(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(credentials, s.google.ServiceAccountJSON(), 0o600))
 	directives, buffers := o.site, ""
 	if !o.bare {
 		directives = fmt.Sprintf(handlerText, visualCodeDigits, credentials, s.google.URL(), o.push, o.handler+"\n\t\tlimit off") + "\n" + directives
@@ -295,9 +291,7 @@ func (s *stack) dispatch(dispatcher, target string) answer {
 func (s *stack) dispatchAs(op nevisfido.Operation, dispatcher, target string) answer {
 	s.t.Helper()
 	a, err := s.tryDispatch(op, dispatcher, target)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	return a
 }
 
@@ -351,9 +345,7 @@ func keyOf(t *testing.T, kind string) *devicekey.PrivateKey {
 	defer keys.mu.Unlock()
 	if keys.all[kind] == nil {
 		key, err := devicekey.GenerateKey(kind)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		keys.all[kind] = key
 	}
 	return keys.all[kind]
@@ -390,9 +382,8 @@ func (s *stack) registerAs(o device.Options, how device.Registration) *phone {
 		o.Key, o.KeyKind = keyOf(s.t, kind), ""
 	}
 	var err error
-	if p.Device, err = device.New(o); err != nil {
-		s.t.Fatal(err)
-	}
+	p.Device, err = device.New(o)
+	must(s.t, err)
 	if err := p.Register(s.t.Context(), s.url()+"/nevisfido", how); err != nil {
 		s.t.Fatalf("registering: %v", err)
 	}

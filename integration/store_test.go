@@ -25,9 +25,7 @@ func (s *stack) record(p *phone) (path, content string) {
 
 func (s *stack) write(path, content string) {
 	s.t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, os.WriteFile(path, []byte(content), 0o600))
 }
 
 // wantBroken checks that nothing is sent while the store cannot tell about a
@@ -60,9 +58,7 @@ func (s *stack) wantBroken(name string, p *phone) {
 func (s *stack) leave(unmounted bool) (back func()) {
 	s.t.Helper()
 	away := s.storage + ".away"
-	if err := os.Rename(s.storage, away); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, os.Rename(s.storage, away))
 	if !unmounted {
 		s.write(s.storage, "not a folder")
 	}
@@ -71,9 +67,7 @@ func (s *stack) leave(unmounted bool) (back func()) {
 		if err := os.RemoveAll(s.storage); err != nil { // what was made in its place
 			s.t.Fatal(err)
 		}
-		if err := os.Rename(away, s.storage); err != nil {
-			s.t.Fatal(err)
-		}
+		must(s.t, os.Rename(away, s.storage))
 	}
 }
 
@@ -81,9 +75,7 @@ func (s *stack) leave(unmounted bool) (back func()) {
 func (s *stack) changeDevice(p *phone, method string) reply {
 	s.t.Helper()
 	jws, err := p.Sign(device.Change{Name: "another"})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	return s.send(method, "/nevisfido/devices/credentials/"+p.DeviceID(), "", "Device-Signature", jws)
 }
 
@@ -192,15 +184,11 @@ func TestStoredRecords(t *testing.T) {
 		}
 	}
 	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("the record's mode is %s", info.Mode())
 	}
-	if err := p.Delete(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, p.Delete(t.Context()))
 	for path, content := range s.stored() {
 		if strings.Contains(content, p.pushToken) {
 			t.Errorf("a deleted target is still stored: %s: %s", path, content)

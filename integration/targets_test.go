@@ -17,9 +17,7 @@ import (
 
 func (s *stack) modify(p *phone, c device.Change) {
 	s.t.Helper()
-	if err := p.Modify(s.t.Context(), c); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, p.Modify(s.t.Context(), c))
 }
 
 // wantStatus checks that a device's call was refused with a status.
@@ -105,21 +103,13 @@ func TestForgedModifications(t *testing.T) {
 	p, attacker := s.register("P-256"), s.register("P-384")
 	path := "/nevisfido/token/dispatch/targets/" + p.TargetID()
 	replayed, err := p.Sign(device.Change{Name: "once"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.SendSigned(t.Context(), replayed); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, p.SendSigned(t.Context(), replayed))
 	foreign, err := attacker.Sign(device.Change{Target: attacker.pushToken})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	payload := fmt.Sprintf(`{"requestId":"r","creationTimeInEpochMillis":1,"dispatchTargetId":%q,"target":%q}`, p.TargetID(), attacker.pushToken)
 	forged, err := attacker.SignatureKey().Sign([]byte(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	header, rest, _ := strings.Cut(forged, ".")
 	for name, jws := range map[string]string{
 		"another device's key":    forged,
@@ -159,9 +149,7 @@ func TestChangesWhileNevisFIDOIsAway(t *testing.T) {
 		}
 	}
 	l, err := net.Listen("tcp", s.upstream)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	again := &httptest.Server{Listener: l, Config: &http.Server{Handler: s.nevis}}
 	again.Start()
 	defer again.Close()
@@ -174,9 +162,7 @@ func TestDeviceService(t *testing.T) {
 	p := s.register("P-256")
 	signed := func(c device.Change) []string {
 		jws, err := p.Sign(c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return []string{"Device-Signature", jws}
 	}
 	path := "/nevisfido/devices/credentials/" + p.DeviceID()
@@ -205,9 +191,7 @@ func TestHostileTargetIDs(t *testing.T) {
 	for _, id := range []string{"", ".", "..", "../..", "../../..", "/", "a/../../b", strings.Repeat("x", 5000), "\\u0000", "oob/targets"} {
 		s.nevis.Script(nevis.Members(map[string]string{"id": `"` + id + `"`}))
 		fresh, err := device.New(device.Options{KeyKind: "P-256", Dispatcher: "push", Client: s.client})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		_ = fresh.Register(t.Context(), s.url()+"/nevisfido", device.Registration{}) // the device may find the id odd as well
 		s.raw(http1("DELETE", "/nevisfido/token/dispatch/targets/"+strings.ReplaceAll(id, "\\", "%5c"), "", ""))
 		s.raw(http1("PATCH", "/nevisfido/token/dispatch/targets/"+strings.ReplaceAll(id, "/", "%2F"), "Content-Type: application/jose\n", "a.b.c"))

@@ -141,9 +141,7 @@ func traced(t *testing.T, exporter string) (s *stack, sms *gateway.Server, audit
 	sms = startGateway(t)
 	audit = filepath.Join(testservice.Folder(t), "audit.jsonl")
 	records := filepath.Join(t.TempDir(), "records.jsonl")
-	if err := os.WriteFile(records, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(records, nil, 0o600))
 	return start(t, options{push: "retries 1", site: "tracing", handler: fmt.Sprintf(`
 		audit file %s
 		key_source file %s
@@ -249,9 +247,7 @@ oob.modify_device
 			}
 
 			documented, err := os.ReadFile("../docs/tracing.md")
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			for _, name := range received.names() {
 				if !strings.Contains(string(documented), "`"+name+"`") {
 					t.Errorf("docs/tracing.md does not tell of %s", name)
@@ -372,9 +368,7 @@ service:
 	var log bytes.Buffer
 	run := exec.CommandContext(t.Context(), program, "--config", "file:"+config)
 	run.Stdout, run.Stderr = &log, &log
-	if err := run.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, run.Start())
 	t.Cleanup(func() {
 		_ = run.Process.Kill()
 		_ = run.Wait()

@@ -99,13 +99,9 @@ func TestBadAnswers(t *testing.T) {
 
 			s.nevis.Script(tt.fault)
 			conn, err := net.Dial("tcp", s.address)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			defer conn.Close()
-			if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-				t.Fatal(err)
-			}
+			must(t, conn.SetDeadline(time.Now().Add(patience)))
 			if _, err := io.WriteString(conn, pipelined); err != nil {
 				t.Fatal(err)
 			}
@@ -172,9 +168,7 @@ func TestCallerGoesAwayDuringDelivery(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url()+authentication, strings.NewReader(request("authentication", "push", p.TargetID())))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	r.Header.Set("Content-Type", jsonType)
 	ended := make(chan error)
 	go func() {
@@ -190,13 +184,9 @@ func TestCallerGoesAwayDuringDelivery(t *testing.T) {
 	wait, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	pushed, err := s.google.Wait(wait, p.pushToken)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	m, err := p.OpenPush(pushed.Data)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if _, err := p.Redeem(t.Context(), m); err != nil {
 		t.Error(err)
 	}

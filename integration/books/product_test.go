@@ -159,21 +159,15 @@ func start(t *testing.T) *product {
 	t.Cleanup(p.client.CloseIdleConnections)
 	p.parties = startParties(t, p.folder)
 	vapid, err := webpush.NewVAPID("mailto:login@bank.example.com")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for name, content := range map[string][]byte{
 		"firebase.json": p.google.ServiceAccountJSON(), "mail-ca.pem": p.mails.CA(), "push-ca.pem": p.pushes.CA(),
 		"vapid.json": vapid, "hash.key": []byte(p.secret),
 	} {
-		if err := os.WriteFile(p.path(name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(p.path(name), content, 0o600))
 	}
 	p.public = p.path("audit.pub")
-	if err := os.WriteFile(p.public, p.run("oob", "audit", "keygen", "books", p.path("audit.key")), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(p.public, p.run("oob", "audit", "keygen", "books", p.path("audit.key")), 0o600))
 	p.text = strings.NewReplacer(
 		"ADMIN", p.admin, "FOLDER", p.folder, "SITE", p.site, "APP", appURL,
 		"FCM", p.google.URL(), "MAIL", p.mails.Addr(), "GATEWAY", p.gateway.URL(), "BROWSER", p.pushes.Host(),
@@ -207,9 +201,7 @@ func (p *product) run(args ...string) (output []byte) {
 func (p *product) begin() {
 	p.t.Helper()
 	file := p.path("Caddyfile")
-	if err := os.WriteFile(file, p.configuration(0), 0o600); err != nil {
-		p.t.Fatal(err)
-	}
+	must(p.t, os.WriteFile(file, p.configuration(0), 0o600))
 	p.server = &testservice.Process{
 		Dir: p.folder, Args: []string{os.Args[0], "run", "--config", file, "--adapter", "caddyfile"}, Env: environment,
 		Healthy: func() bool {
@@ -233,9 +225,7 @@ func (p *product) configuration(n int) []byte {
 func (p *product) reload(n int) {
 	p.t.Helper()
 	response, err := p.client.Post("http://"+p.admin+"/load", "text/caddyfile", bytes.NewReader(p.configuration(n)))
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	must(p.t, err)
 	defer response.Body.Close()
 	if answer, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusOK {
 		p.t.Fatalf("a reload: %s", answer)
@@ -272,14 +262,10 @@ func (p *product) register(n int) {
 func (p *product) scrape() map[string]float64 {
 	p.t.Helper()
 	response, err := p.client.Get("http://" + p.admin + "/metrics")
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	must(p.t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	must(p.t, err)
 	all := map[string]float64{}
 	for l := range strings.Lines(string(text)) {
 		if i := strings.LastIndexByte(l, ' '); i > 0 && l[0] != '#' {
@@ -301,4 +287,12 @@ func sum(metrics map[string]float64, name string) (n float64) {
 		}
 	}
 	return n
+}
+
+// must ends a test that cannot go on.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

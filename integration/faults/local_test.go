@@ -28,9 +28,7 @@ func (b *bench) prepare() {
 		return
 	}
 	folder := b.path("targets")
-	if err := os.Mkdir(folder, 0o700); err != nil {
-		b.t.Fatal(err)
-	}
+	b.must(os.Mkdir(folder, 0o700))
 	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size=256k,mode=700"); err != nil {
 		b.t.Fatalf("mounting a tmpfs: %v", err)
 	}
