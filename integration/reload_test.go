@@ -3,7 +3,6 @@ package integration
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -83,21 +82,7 @@ func (s *stack) carry(p *phone, channel string) error {
 	if err != nil {
 		return err
 	}
-	if a.Result != nevisfido.Dispatched {
-		return fmt.Errorf("not dispatched: %s", a.Result)
-	}
-	var m device.Message
-	if channel == "push" {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		pushed, waitErr := s.google.Wait(ctx, p.pushToken)
-		if waitErr != nil {
-			return waitErr
-		}
-		m, err = p.OpenPush(pushed.Data)
-	} else {
-		m, err = p.Open(a.text())
-	}
+	_, m, err := s.tryReceive(p, a)
 	switch {
 	case err != nil:
 		return err

@@ -238,10 +238,12 @@ type answer struct {
 	SessionID  string                   `json:"sessionId"`
 	Result     nevisfido.DispatchResult `json:"dispatchResult"`
 	VisualCode string                   `json:"visualCode"`
-	Info       struct {
-		Name     string           `json:"name"`
-		Response *json.RawMessage `json:"response"`
-	} `json:"dispatcherInformation"`
+	Info       info                     `json:"dispatcherInformation"`
+}
+
+type info struct {
+	Name     string           `json:"name"`
+	Response *json.RawMessage `json:"response"`
 }
 
 // text returns dispatcherInformation.response.
@@ -393,25 +395,28 @@ func (s *stack) registerAs(o device.Options, how device.Registration) *phone {
 // receive opens the message of a dispatch where the phone gets it.
 func (s *stack) receive(p *phone, a answer) (wire string, m device.Message) {
 	s.t.Helper()
-	if a.Result != nevisfido.Dispatched {
-		s.t.Fatalf("not dispatched: %s", a.body)
-	}
-	var err error
-	if a.Info.Name == "push" {
-		ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-		defer cancel()
-		pushed, waitErr := s.google.Wait(ctx, p.pushToken)
-		if waitErr != nil {
-			s.t.Fatalf("waiting for the push message: %v", waitErr)
-		}
-		wire = string(pushed.JSON)
-		m, err = p.OpenPush(pushed.Data)
-	} else {
-		wire = a.text()
-		m, err = p.Open(wire)
-	}
+	wire, m, err := s.tryReceive(p, a)
 	if err != nil {
-		s.t.Fatalf("%s: opening: %v", a.Info.Name, err)
+		s.t.Fatalf("%s: %v", a.Info.Name, err)
 	}
 	return wire, m
+}
+
+func (s *stack) tryReceive(p *phone, a answer) (wire string, m device.Message, err error) {
+	switch {
+	case a.Result != nevisfido.Dispatched:
+		return "", m, fmt.Errorf("not dispatched: %s", a.body)
+	case a.Info.Name != "push":
+		wire = a.text()
+		m, err = p.Open(wire)
+		return wire, m, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	pushed, err := s.google.Wait(ctx, p.pushToken)
+	if err != nil {
+		return "", m, fmt.Errorf("waiting for the push message: %w", err)
+	}
+	m, err = p.OpenPush(pushed.Data)
+	return string(pushed.JSON), m, err
 }

@@ -416,17 +416,21 @@ func (u *upstream) calls() []forwarded {
 // one returns the only request that nevisFIDO got.
 func (u *upstream) one(tb testing.TB) forwarded {
 	tb.Helper()
-	got := u.calls()
-	if len(got) != 1 {
-		tb.Fatalf("nevisFIDO got %d requests", len(got))
+	return only(tb, "requests at nevisFIDO", u.calls())
+}
+
+func only[T any](tb testing.TB, what string, all []T) T {
+	tb.Helper()
+	if len(all) != 1 {
+		tb.Fatalf("there are %d %s, want one", len(all), what)
 	}
-	return got[0]
+	return all[0]
 }
 
 // A guest is a dispatcher that keeps what it is handed. It delivers, unless it
 // is told otherwise.
 type guest struct {
-	do func(context.Context, *dispatchers.Message) (dispatchers.Receipt, error)
+	do guestFunc
 
 	mu  sync.Mutex
 	got []*dispatchers.Message
@@ -453,17 +457,37 @@ func (g *guest) messages() []*dispatchers.Message {
 // one returns the only message.
 func (g *guest) one(tb testing.TB) *dispatchers.Message {
 	tb.Helper()
-	got := g.messages()
-	if len(got) != 1 {
-		tb.Fatalf("the dispatcher got %d messages", len(got))
-	}
-	return got[0]
+	return only(tb, "messages at the dispatcher", g.messages())
 }
 
 func (g *guest) fails(class dispatchers.Class) {
 	g.do = func(context.Context, *dispatchers.Message) (dispatchers.Receipt, error) {
 		return dispatchers.Receipt{}, dispatchers.Fail(class, "scripted", "scripted")
 	}
+}
+
+type guestFunc = func(context.Context, *dispatchers.Message) (dispatchers.Receipt, error)
+
+// script makes a guest that fails in the given ways, one after the other, and
+// then delivers.
+func script(failures ...error) guestFunc {
+	return func(context.Context, *dispatchers.Message) (dispatchers.Receipt, error) {
+		if len(failures) == 0 {
+			return dispatchers.Receipt{Response: "ok"}, nil
+		}
+		failure := failures[0]
+		failures = failures[1:]
+		return dispatchers.Receipt{}, failure
+	}
+}
+
+func panics(with any) guestFunc {
+	return func(context.Context, *dispatchers.Message) (dispatchers.Receipt, error) { panic(with) }
+}
+
+func hang(ctx context.Context, _ *dispatchers.Message) (dispatchers.Receipt, error) {
+	<-ctx.Done()
+	return dispatchers.Receipt{}, fmt.Errorf("posting: %w", ctx.Err())
 }
 
 // open decrypts a message as the device does.
@@ -580,10 +604,7 @@ func (o *observed) one(tb testing.TB) Record {
 	tb.Helper()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.records) != 1 {
-		tb.Fatalf("the observer was told of %d exchanges", len(o.records))
-	}
-	return o.records[0]
+	return only(tb, "records of exchanges", o.records)
 }
 
 func toJSON(tb testing.TB, v any) []byte {
