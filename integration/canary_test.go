@@ -231,9 +231,7 @@ type aviary struct {
 func startAviary(t *testing.T) *aviary {
 	t.Helper()
 	a := &aviary{
-		stack: &stack{t: t, address: testservice.FreeAddress(t), client: &http.Client{
-			Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true},
-		}},
+		stack:    &stack{t: t, address: testservice.FreeAddress(t), client: newClient()},
 		observed: testservice.FreeAddress(t), keys: filepath.Join(t.TempDir(), "keys"), redis: testservice.NewRedis(t),
 		sinks: make(map[string]string),
 		canaries: map[string]string{

@@ -5,13 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -67,19 +63,11 @@ type replicas struct {
 
 	redis    *testservice.Process
 	sidecars []*testservice.Process
-	secrets  map[string]string // that must not show anywhere
 }
 
 func startReplicas(t *testing.T) *replicas {
 	t.Helper()
-	r := &replicas{
-		stack: &stack{client: &http.Client{
-			Timeout:       patience,
-			Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}},
-		secrets: make(map[string]string),
-	}
+	r := &replicas{stack: &stack{client: newClient()}}
 	var err error
 	r.nevis, err = nevis.Start(nevis.Options{})
 	must(t, err)
@@ -182,7 +170,6 @@ func TestReplicas(t *testing.T) {
 		{"quarantine", r.testQuarantine},
 		{"short links", r.testShortLinks},
 		{"rolling restart", r.testRollingRestart},
-		{"nothing secret is stored or logged", r.testSecrets},
 	} {
 		if !t.Run(test.name, test.run) {
 			t.FailNow()
@@ -198,7 +185,6 @@ func (r *replicas) testRegistration(t *testing.T) {
 			s.take(p, nevisfido.Authentication, "push")
 			s.take(p, nevisfido.Deregistration, "app-link")
 		}
-		r.secrets["push token "+p.TargetID()], r.secrets["device id "+p.TargetID()] = p.pushToken, p.DeviceID()
 	}
 }
 
@@ -330,9 +316,7 @@ func (r *replicas) shorten(s *stack, p *phone) (a answer, path string) {
 	s.t.Helper()
 	a = s.dispatch("short-link", p.TargetID())
 	s.wantDispatched(a)
-	path = pathOf(s.t, a.text())
-	r.secrets["token "+path], r.secrets["handle "+path] = a.Token, path[len("/oob/"):]
-	return a, path
+	return a, pathOf(s.t, a.text())
 }
 
 func (r *replicas) testShortLinks(t *testing.T) {
@@ -409,24 +393,4 @@ func (r *replicas) testRollingRestart(t *testing.T) {
 	if n := int(carried.Load()); created-createdBefore != n || redeemed-redeemedBefore != n {
 		t.Errorf("%d tokens were created and %d redeemed, want %d", created-createdBefore, redeemed-redeemedBefore, n)
 	}
-}
-
-// Redis, its files and the logs of the sidecars show nothing that would be of
-// use to somebody else.
-func (r *replicas) testSecrets(t *testing.T) {
-	s, _ := r.both(t)
-	sinks := map[string]string{"log of one": r.sidecars[0].Log(t), "log of the other": r.sidecars[1].Log(t)}
-	err := filepath.WalkDir(r.redis.Dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := os.ReadFile(path)
-		sinks[path] = string(content)
-		return err
-	})
-	must(t, err)
-	if !strings.Contains(strings.Join(slices.Collect(maps.Values(sinks)), ""), "oob:target:") || len(r.secrets) < 8 {
-		t.Errorf("there are %d files and logs, and %d secrets to search for", len(sinks), len(r.secrets))
-	}
-	s.search(sinks, r.secrets)
 }

@@ -50,6 +50,14 @@ type stack struct {
 
 const visualCodeDigits = 4
 
+func newClient() *http.Client {
+	return &http.Client{
+		Timeout:       patience,
+		Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
 const accessLogText = "log {\n output oob_test_memory\n level DEBUG\n}\n"
 
 // bufferText has the proxy read requests to their end where there is an access
@@ -109,13 +117,7 @@ const handlerText = `oob_dispatch {
 func start(t *testing.T, o options) *stack {
 	t.Helper()
 	s := &stack{
-		t: t, storage: filepath.Join(testservice.Folder(t), "storage"),
-		address: testservice.FreeAddress(t),
-		client: &http.Client{
-			Timeout:       patience,
-			Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		t: t, storage: filepath.Join(testservice.Folder(t), "storage"), address: testservice.FreeAddress(t), client: newClient(),
 	}
 	t.Cleanup(s.stop)
 	var err error

@@ -169,7 +169,7 @@ func TestTraces(t *testing.T) {
 			p := s.registerAs(device.Options{KeyKind: "P-256", Name: "canary-name"}, device.Registration{})
 
 			s.google.Script(google.Unavailable(""), google.Unavailable(""))
-			a := s.dispatchTraced(callersTrace, "push-or-sms", p.TargetID())
+			s.dispatchTraced(callersTrace, "push-or-sms", p.TargetID())
 			tree, root := received.tree(t, callersTrace, "oob.dispatch")
 			s.wantTree("a dispatch", tree, `
 oob.dispatch operation=authentication dispatcher=push-or-sms delivered=sms result=dispatched class=delivered encryption=sealed
@@ -252,16 +252,6 @@ oob.modify_device
 				if !strings.Contains(string(documented), "`"+name+"`") {
 					t.Errorf("docs/tracing.md does not tell of %s", name)
 				}
-			}
-
-			_, link, _ := strings.Cut(string(message.Body), "https://")
-			s.search(map[string]string{"spans": received.text()}, map[string]string{
-				"the token": a.Token, "the session": a.SessionID, "the target's id": p.TargetID(), "another target's id": "canary-unknown-target", "the device's id": p.DeviceID(),
-				"the push token": p.pushToken, "the address": "790000001", "a name": "canary-name", "the message": link[len(link)-80:],
-				"the relying party's text": "Confirm payment",
-			})
-			if strings.Contains(received.text(), "jeff") {
-				t.Error("the name of the user stands in the spans")
 			}
 		})
 	}
