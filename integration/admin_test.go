@@ -33,9 +33,7 @@ type exampleProcess struct {
 func startExample(t *testing.T) *exampleProcess {
 	t.Helper()
 	content, err := os.ReadFile("../Caddyfile.example")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	// The path of a socket is short, and that of t.TempDir need not be.
 	dir := testservice.Folder(t)
 	p := &exampleProcess{
@@ -54,14 +52,7 @@ func startExample(t *testing.T) *exampleProcess {
 	}
 	p.configure(t, text)
 	p.Args = []string{testservice.Product(t), "run", "--config", p.config, "--adapter", "caddyfile"}
-	p.Healthy = func() bool {
-		response, err := http.Get("http://" + p.internal + "/ready")
-		if err != nil {
-			return false
-		}
-		response.Body.Close()
-		return response.StatusCode == http.StatusOK
-	}
+	p.Healthy = func() bool { return healthy(http.DefaultTransport, p.internal+"/ready") }
 	t.Cleanup(func() { p.Finish(t) })
 	p.Start(t)
 	return p
@@ -69,18 +60,14 @@ func startExample(t *testing.T) *exampleProcess {
 
 func (p *exampleProcess) configure(t *testing.T, text string) {
 	t.Helper()
-	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(p.config, []byte(text), 0o600))
 }
 
 // edit changes the Caddyfile.
 func (p *exampleProcess) edit(t *testing.T, from, to string) {
 	t.Helper()
 	text, err := os.ReadFile(p.config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if !strings.Contains(string(text), from) {
 		t.Fatalf("the Caddyfile has no %q", from)
 	}
@@ -116,19 +103,13 @@ func (p *exampleProcess) ask(t *testing.T, method, path, body string) string {
 		},
 	}}
 	r, err := http.NewRequest(method, "http://127.0.0.1"+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	r.Header.Set("Content-Type", "application/json")
 	response, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(text)
 }
 
@@ -150,9 +131,7 @@ func TestAdminOfTheExample(t *testing.T) {
 	p := startExample(t)
 	address := "unix/" + p.socket
 	info, err := os.Stat(p.socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if info.Mode() != fs.ModeSocket|0o200 {
 		t.Errorf("the socket has mode %s", info.Mode())
 	}
@@ -161,9 +140,7 @@ func TestAdminOfTheExample(t *testing.T) {
 	}
 	for _, site := range []string{p.Address, p.internal} {
 		response, err := http.Get("http://" + site + "/oob/dispatchers")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		text, _ := io.ReadAll(response.Body)
 		response.Body.Close()
 		if strings.Contains(string(text), "app-link") {
@@ -207,17 +184,13 @@ const exampleTarget = "6b5ad8bb-3b0a-4d2c-9d1b-6f3d8d8b2c11"
 func (p *exampleProcess) operate(t *testing.T, address string) {
 	t.Helper()
 	private, err := devicekey.GenerateKey("P-256")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	key, moment := private.Public(), time.Now().Add(-time.Hour).UTC()
 	record := &targets.Target{
 		ID: exampleTarget, Username: "jeff", EncryptionKey: key.JWK(), Thumbprint: key.Thumbprint(), Source: targets.SourceCreate, Created: moment, Updated: moment,
 	}
 	line, err := targets.Encode(record, record.Ref())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if report := p.ask(t, http.MethodPost, "/oob/targets/import", string(line)); !strings.Contains(report, `"added":1`) {
 		t.Fatalf("importing: %s", report)
 	}
@@ -243,41 +216,17 @@ var socketInode = regexp.MustCompile(`^socket:\[(\d+)\]$`)
 // listening returns the addresses on which the process listens for TCP.
 func (p *exampleProcess) listening(t *testing.T) (addresses []string) {
 	t.Helper()
-	dir := fmt.Sprintf("/proc/%d", p.Cmd.Process.Pid)
-	files, err := os.ReadDir(dir + "/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	inodes := make(map[string]bool)
+	dir := fmt.Sprintf("/proc/%d/fd", p.Cmd.Process.Pid)
+	files, err := os.ReadDir(dir)
+	must(t, err)
+	all := listeners(t)
 	for _, file := range files {
-		to, _ := os.Readlink(filepath.Join(dir, "fd", file.Name())) // it may be closed
-		if m := socketInode.FindStringSubmatch(to); m != nil {
-			inodes[m[1]] = true
-		}
-	}
-	for _, table := range []string{"tcp", "tcp6"} {
-		rows, err := os.ReadFile(filepath.Join(dir, "net", table))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for row := range strings.Lines(string(rows)) {
-			if f := strings.Fields(row); len(f) > 9 && f[3] == "0A" && inodes[f[9]] {
-				addresses = append(addresses, hostPort(t, f[1]))
-			}
+		to, _ := os.Readlink(filepath.Join(dir, file.Name())) // it may be closed
+		if m := socketInode.FindStringSubmatch(to); m != nil && all[m[1]] != "" {
+			addresses = append(addresses, all[m[1]])
 		}
 	}
 	return sorted(addresses...)
-}
-
-// hostPort reads an address of 127.0.0.1 as /proc writes it; others stay as they
-// are.
-func hostPort(t *testing.T, text string) string {
-	t.Helper()
-	var port int
-	if _, err := fmt.Sscanf(text, "0100007F:%04X", &port); err != nil {
-		return text
-	}
-	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 func sorted(texts ...string) []string {

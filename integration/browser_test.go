@@ -52,9 +52,7 @@ type internet struct {
 func startInternet(t *testing.T, s *stack) *internet {
 	t.Helper()
 	upstream, err := url.Parse(s.url())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	sidecar := &httputil.ReverseProxy{
 		Rewrite:   func(p *httputil.ProxyRequest) { p.SetURL(upstream) },
 		Transport: s.client.Transport,
@@ -111,9 +109,7 @@ func (n *internet) browse(t *testing.T, links map[string]string, locales []strin
 		"chromium": testservice.Need(t, "chromium"), "internet": n.Listener.Addr().String(), "app": appHost, "scheme": appScheme,
 		"links": links, "locales": locales, "phone": phoneScreen, "patience": time.Minute.Milliseconds(),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var stderr bytes.Buffer

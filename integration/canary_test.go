@@ -88,7 +88,7 @@ const canaryConfig = `{
 }
 (nevisfido) {
 	reverse_proxy %[4]s {
-		request_buffers 1MiB # see options.buffers
+		request_buffers 1MiB # see bufferText
 		transport http {
 			keepalive off
 		}
@@ -231,9 +231,7 @@ type aviary struct {
 func startAviary(t *testing.T) *aviary {
 	t.Helper()
 	a := &aviary{
-		stack: &stack{t: t, address: testservice.FreeAddress(t), client: &http.Client{
-			Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true},
-		}},
+		stack:    &stack{t: t, address: testservice.FreeAddress(t), client: newClient()},
 		observed: testservice.FreeAddress(t), keys: filepath.Join(t.TempDir(), "keys"), redis: testservice.NewRedis(t),
 		sinks: make(map[string]string),
 		canaries: map[string]string{
@@ -253,28 +251,23 @@ func startAviary(t *testing.T) *aviary {
 
 // startParties starts what the product talks to.
 func (a *aviary) startParties() {
-	t, must := a.t, func(err error) {
-		a.t.Helper()
-		if err != nil {
-			a.t.Fatal(err)
-		}
-	}
+	t := a.t
 	var err error
 	a.nevis, err = nevis.Start(nevis.Options{Authorization: canaryAuthorization, Users: []string{canaryUser}})
-	must(err)
+	must(t, err)
 	t.Cleanup(a.nevis.Close)
 	a.google, err = google.Start(google.Options{})
-	must(err)
+	must(t, err)
 	t.Cleanup(a.google.Close)
 	a.idm, err = idm.Start(idm.Options{Login: idm.Login{Username: "canary-technical-user", Password: canaryIDMPassword}})
-	must(err)
+	must(t, err)
 	t.Cleanup(a.idm.Close)
 	a.idm.SetUser(idm.User{
 		ExtID: canaryExtID, LoginID: canaryUser, FirstName: "Canary", FamilyName: "Person", Email: canaryIDMMail, Mobile: canaryMobile,
 		Address: idm.Address{Street: "Rue de l'Oiseau", HouseNumber: "4711", PostalCode: "1200", City: "Canaryville"},
 	})
 	a.mail, err = mail.Start(mail.Options{TLS: mail.STARTTLS, User: "login", Password: canarySMTPPassword})
-	must(err)
+	must(t, err)
 	t.Cleanup(a.mail.Close)
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret)
@@ -282,10 +275,10 @@ func (a *aviary) startParties() {
 	a.gateway, err = gateway.Start(gateway.Options{
 		Secrets: []string{"whsec_" + a.canaries["webhook secret"]}, Authorization: "Bearer " + canarySMSToken,
 	})
-	must(err)
+	must(t, err)
 	t.Cleanup(a.gateway.Close)
 	a.browsers, err = pushservice.Start()
-	must(err)
+	must(t, err)
 	t.Cleanup(a.browsers.Close)
 	collector := httptest.NewServer(&a.spans)
 	t.Cleanup(collector.Close)
@@ -305,9 +298,7 @@ func (a *aviary) startProduct() {
 		internal: testservice.FreeAddress(t), config: filepath.Join(a.keys, "Caddyfile"), socket: filepath.Join(dir, "admin.sock"),
 	}
 	for _, folder := range []string{"audit", "spool"} {
-		if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Mkdir(filepath.Join(dir, folder), 0o700))
 	}
 	seal, hash := make([]byte, 32), make([]byte, 32)
 	_, _ = rand.Read(seal)
@@ -330,14 +321,7 @@ func (a *aviary) startProduct() {
 
 	p := a.product
 	p.Args = []string{program, "run", "--config", p.config}
-	p.Healthy = func() bool {
-		response, err := http.Get("http://" + p.internal + "/ready")
-		if err != nil {
-			return false
-		}
-		response.Body.Close()
-		return response.StatusCode == http.StatusOK
-	}
+	p.Healthy = func() bool { return healthy(http.DefaultTransport, p.internal+"/ready") }
 	p.Cmd = exec.Command(program) // whose environment the commands below have
 	a.command("vapid", "oob", "vapid", filepath.Join(a.keys, "vapid.json"), "--subject", "mailto:ops@example.com")
 	a.keep("audit.pub", a.command("audit keygen", "oob", "audit", "keygen", "fido-1", filepath.Join(a.keys, "audit.key")))
@@ -345,9 +329,7 @@ func (a *aviary) startProduct() {
 	var vapid struct {
 		PublicKey, PrivateKey string
 	}
-	if err := json.Unmarshal([]byte(a.secret("vapid.json")), &vapid); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(a.secret("vapid.json")), &vapid))
 	a.vapid, a.canaries["VAPID key"] = vapid.PublicKey, vapid.PrivateKey
 	if m := regexp.MustCompile(`-----\\n([^\\]{40})`).FindStringSubmatch(a.secret("firebase.json")); m != nil {
 		a.canaries["key of the service account"] = m[1]
@@ -363,17 +345,13 @@ func (a *aviary) keep(name, content string) {
 	if err == nil {
 		err = os.WriteFile(filepath.Join(a.keys, name), []byte(content), 0o600)
 	}
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	must(a.t, err)
 }
 
 func (a *aviary) secret(name string) string {
 	a.t.Helper()
 	content, err := os.ReadFile(filepath.Join(a.keys, name))
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	must(a.t, err)
 	return string(content)
 }
 
@@ -406,9 +384,7 @@ func (a *aviary) phone(name string, o device.Options, how device.Registration) *
 func (a *aviary) knowKey(name string, jwk []byte) {
 	a.t.Helper()
 	members := make(map[string]any)
-	if err := json.Unmarshal(jwk, &members); err != nil {
-		a.t.Fatal(err)
-	}
+	must(a.t, json.Unmarshal(jwk, &members))
 	for _, member := range []string{"d", "p", "q", "n", "x", "y"} {
 		if text, ok := members[member].(string); ok {
 			a.canaries[name+", "+member] = text[:40]
@@ -505,19 +481,11 @@ func (a *aviary) deliver(p, browser *phone) {
 		refuse(fmt.Sprint(status), "browser", browser)
 	}
 	spool := filepath.Join(a.product.Dir, "spool")
-	if err := os.Rename(spool, spool+"-away"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(spool, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(spool, spool+"-away"))
+	must(t, os.WriteFile(spool, nil, 0o600))
 	refuse("no spool", "paper", p)
-	if err := os.Remove(spool); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(spool+"-away", spool); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(spool))
+	must(t, os.Rename(spool+"-away", spool))
 	a.command("targets block", "oob", "targets", "block", target, "--address", "unix/"+a.product.socket, "--config", a.product.config, "--namespace", "bank")
 	for _, channel := range []string{"app-link", "app-qr", "raw-qr"} {
 		refuse("blocked", channel, p)
@@ -546,9 +514,7 @@ func (a *aviary) misbehave(p *phone) {
 
 	private := string(p.Keys()[0].JWK())
 	good, err := p.Sign(device.Change{Target: p.pushToken})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	a.canaries["signed modification"] = good[60:120]
 	forged := good[:len(good)-8] + "AAAAAAAA"
 	for _, id := range []string{target, canaryData, canaryDeviceID} {
@@ -579,9 +545,7 @@ func (a *aviary) misbehave(p *phone) {
 	}
 	a.redis.Start(t)
 	waitFor(t, "the return of the store", func() bool { return a.product.Healthy() })
-	if err := p.Modify(t.Context(), device.Change{NewKey: "P-256"}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, p.Modify(t.Context(), device.Change{NewKey: "P-256"}))
 	a.knowKey("new key", p.Keys()[0].JWK())
 	if got := a.ask("the last", "push", target); got.Result != nevisfido.Dispatched {
 		t.Errorf("with a new key: %s", got.body)
@@ -620,14 +584,10 @@ func (a *aviary) read(p *phone) {
 	t, product := a.t, a.product
 	for _, path := range []string{"/ready", "/metrics"} {
 		response, err := http.Get("http://" + product.internal + path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		text, err := io.ReadAll(response.Body)
 		response.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		a.sinks["answer of "+path] = string(text)
 	}
 	waitFor(t, "the spans", func() bool { return slices.Contains(a.spans.names(), "oob.attempt") })
@@ -749,20 +709,14 @@ func TestSecretsStayOut(t *testing.T) {
 	a.phone("a phone with RSA", device.Options{KeyKind: "RSA-2048"}, device.Registration{Way: device.InRegistration})
 	browser := a.phone("a browser", device.Options{Dispatcher: "browser"}, device.Registration{})
 	subscription, err := a.browsers.Subscribe(a.vapid)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var parts struct {
 		Endpoint string
 		Keys     struct{ Auth, P256dh string }
 	}
-	if err := json.Unmarshal([]byte(subscription.JSON()), &parts); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(subscription.JSON()), &parts))
 	a.canaries["auth of the subscription"], a.canaries["key of the subscription"], a.canaries["endpoint of the subscription"] = parts.Keys.Auth, parts.Keys.P256dh, parts.Endpoint
-	if err := browser.Modify(t.Context(), device.Change{Target: subscription.JSON()}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, browser.Modify(t.Context(), device.Change{Target: subscription.JSON()}))
 	a.deliver(p, browser)
 	a.misbehave(p)
 	a.knowMessages(p)
@@ -783,7 +737,7 @@ func TestSecretsStayOut(t *testing.T) {
 		}
 		hidden := maps.Clone(a.canaries)
 		for _, kind := range shown[sink] {
-			if find(text, hidden[kind]) < 0 {
+			if testservice.Find(text, hidden[kind]) < 0 {
 				t.Errorf("%s does not show the %s", sink, kind)
 			}
 			delete(hidden, kind)
@@ -814,13 +768,9 @@ func wantFound(t *testing.T, canary string) {
 	}
 	if utf8.ValidString(canary) { // others have no form in JSON
 		inJSON, err := json.Marshal(map[string]string{"name": canary})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		twice, err := json.Marshal(string(inJSON))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		forms["JSON"], forms["JSON in JSON"] = string(inJSON), string(twice)
 		forms["Go"], forms["ASCII"] = fmt.Sprintf("%q", canary), fmt.Sprintf("%+q", canary)
 	}
@@ -833,11 +783,11 @@ func wantFound(t *testing.T, canary string) {
 		}
 	}
 	for name, form := range forms {
-		if find("before "+form+" after", canary) < 0 {
+		if testservice.Find("before "+form+" after", canary) < 0 {
 			t.Errorf("%q is not found in %s, %s", canary, name, form)
 		}
 	}
-	if find("something else"+string([]byte{canary[0] ^ 1})+canary[1:], canary) >= 0 {
+	if testservice.Find("something else"+string([]byte{canary[0] ^ 1})+canary[1:], canary) >= 0 {
 		t.Errorf("%q is found where it is not", canary)
 	}
 }

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -95,9 +94,7 @@ func (s *stack) check(p *phone, op nevisfido.Operation, a answer, m device.Messa
 	if err := json.Unmarshal(m.Member("order"), &got); err != nil {
 		s.t.Errorf("the relying party's data: %v", err)
 	}
-	if err := json.Unmarshal([]byte(orderNumber), &want); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, json.Unmarshal([]byte(orderNumber), &want))
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		s.t.Errorf("the relying party's data arrived as %v, want %v", got, want)
 	}
@@ -121,9 +118,7 @@ func TestFirstRegistration(t *testing.T) {
 			s := start(t, options{nevis: nevis.Options{Mode: mode}})
 			for _, channel := range []string{"app-link", "app-qr", "raw-qr"} {
 				fresh, err := device.New(device.Options{KeyKind: "P-256", Frontend: s.url(), Client: s.client})
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				p := &phone{Device: fresh}
 				a := s.dispatchAs(nevisfido.Registration, channel, "")
 				_, m := s.receive(p, a)
@@ -131,13 +126,9 @@ func TestFirstRegistration(t *testing.T) {
 					t.Errorf("%s: sealed for nobody", channel)
 				}
 				redeemed, err := fresh.Redeem(t.Context(), m)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				how := device.Registration{Way: device.InRegistration, UAFRequest: redeemed.UAFRequest}
-				if err := fresh.Register(t.Context(), s.url()+"/nevisfido", how); err != nil {
-					t.Fatal(err)
-				}
+				must(t, fresh.Register(t.Context(), s.url()+"/nevisfido", how))
 				s.take(p, nevisfido.Authentication, channel)
 			}
 			a := s.dispatchAs(nevisfido.Registration, "push", "")
@@ -146,58 +137,6 @@ func TestFirstRegistration(t *testing.T) {
 				t.Errorf("%d push messages were sent", n)
 			}
 		})
-	}
-}
-
-// Apart from the dispatcher's name every byte of the request reaches
-// nevisFIDO, and apart from the outcome every byte of the answer comes back.
-func TestUnknownMembersSurvive(t *testing.T) {
-	s := start(t, options{})
-	p := s.register("P-256")
-	for _, name := range []string{"app-link", "push", ""} {
-		s.nevis.Script(nevis.ExtraMembers())
-		a := s.dispatch(name, p.TargetID())
-		if a.Result != nevisfido.Dispatched {
-			t.Fatalf("%s", a.body)
-		}
-		requests := s.nevis.Requests()
-		got := string(requests[len(requests)-1].Body)
-		sent := request(nevisfido.Authentication, name, p.TargetID())
-		want := strings.Replace(sent, `"dispatcher" : "`+name+`"`, `"dispatcher" : "link"`, 1)
-		if name == "" {
-			want = strings.TrimSuffix(sent, "}") + `,"dispatcher":"link"}`
-		}
-		if got != want {
-			t.Errorf("nevisFIDO got\n%s\nwant\n%s", got, want)
-		}
-		for _, part := range []string{`"x-serial" : 12345678901234567890123`, `"x-ratio":1.50e+02`, `"x-nested":{"a":[null,-0]}`, `"x-text":"\u00e9\/"`} {
-			if !bytes.Contains(a.body, []byte(part)) {
-				t.Errorf("%s is missing in %s", part, a.body)
-			}
-		}
-	}
-}
-
-// The target's own dispatcher is used where the request names none.
-func TestDefaultDispatcher(t *testing.T) {
-	s := start(t, options{})
-	for _, name := range []string{"push", "app-link"} {
-		p := s.registerAs(device.Options{Dispatcher: name}, device.Registration{})
-		a := s.dispatch("", p.TargetID())
-		if a.Info.Name != name {
-			t.Errorf("dispatched by %q, want %q", a.Info.Name, name)
-		}
-		_, m := s.receive(p, a)
-		s.check(p, nevisfido.Authentication, a, m)
-	}
-	// One of nevisFIDO's own is nevisFIDO's business.
-	p := s.registerAs(device.Options{Dispatcher: nevisfido.BuiltInFCM, KeyKind: "RSA-2048"}, device.Registration{})
-	a := s.dispatch("", p.TargetID())
-	if a.Result != nevisfido.Dispatched || a.Info.Name != nevisfido.BuiltInFCM || a.VisualCode != "" {
-		t.Errorf("%s", a.body)
-	}
-	if n := len(s.nevis.Pushes()); n != 1 {
-		t.Errorf("nevisFIDO sent %d push messages", n)
 	}
 }
 
@@ -250,17 +189,13 @@ func TestZbarReadsThePicture(t *testing.T) {
 			t.Fatalf("%v in %s", err, a.body)
 		}
 		file := filepath.Join(t.TempDir(), channel+".png")
-		if err := os.WriteFile(file, picture, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(file, picture, 0o600))
 		content, err := exec.CommandContext(t.Context(), zbarimg, "--quiet", "--raw", file).Output()
 		if err != nil {
 			t.Fatalf("zbarimg: %v", err)
 		}
 		m, err := p.Open(strings.TrimSpace(string(content)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		s.check(p, nevisfido.Authentication, a, m)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
@@ -42,23 +43,17 @@ func doctor(t *testing.T, args ...string) (out string, verdicts map[string]strin
 	return stdout.String(), verdicts, err
 }
 
-// otherNevisFIDO answers as the simulated one, but for what change makes of it.
-type otherNevisFIDO struct {
-	server *nevis.Server
-	change func(r *http.Request, status int, body string) (int, string)
-}
-
-func (o *otherNevisFIDO) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	answer := httptest.NewRecorder()
-	o.server.ServeHTTP(answer, r)
-	status, body := answer.Code, answer.Body.String()
-	if o.change != nil {
-		status, body = o.change(r, status, body)
+// changed answers as the simulated nevisFIDO does, but for what change makes of it.
+func changed(change func(r *http.Request, status int, body string) (int, string)) fault.Fault {
+	return func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
+		answer := httptest.NewRecorder()
+		regular.ServeHTTP(answer, r)
+		status, body := change(r, answer.Code, answer.Body.String())
+		answer.Header().Del("Content-Length")
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(body))
 	}
-	answer.Header().Del("Content-Length")
-	maps.Copy(w.Header(), answer.Header())
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(body))
 }
 
 const doctorSecToken = "Basic canary-sectoken-4711"
@@ -88,9 +83,7 @@ func (s *stack) visit(how device.Registration, withDevices bool) (canaries map[s
 	}
 	if withDevices {
 		jws, err := p.Sign(device.Change{Name: "canary renamed"})
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		must(s.t, err)
 		s.send(http.MethodPatch, "/nevisfido/devices/credentials/canary-device-id", "", "Device-Signature", jws)
 	}
 	var dispatched answer
@@ -173,15 +166,14 @@ func TestDoctor(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			other := &otherNevisFIDO{change: tt.change}
-			server := httptest.NewServer(other)
-			defer server.Close()
 			file := filepath.Join(t.TempDir(), "shapes.json")
 			s := start(t, options{
 				nevis:   nevis.Options{Mode: tt.mode, Authorization: doctorSecToken},
-				handler: "observe\n\t\tshapes " + file, upstream: strings.TrimPrefix(server.URL, "http://"),
+				handler: "observe\n\t\tshapes " + file,
 			})
-			other.server = s.nevis
+			if tt.change != nil {
+				s.nevis.Always(changed(tt.change))
+			}
 			canaries := s.visit(tt.how, tt.mode != nevis.LTS21)
 			if tt.request != "" {
 				media := map[bool]string{true: "application/fido+uaf", false: jsonType}[strings.Contains(tt.path, "uaf")]
@@ -191,11 +183,9 @@ func TestDoctor(t *testing.T) {
 				t.Fatal(err)
 			}
 			header := filepath.Join(t.TempDir(), "header")
-			if err := os.WriteFile(header, []byte("Authorization: "+doctorSecToken+"\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(header, []byte("Authorization: "+doctorSecToken+"\n"), 0o600))
 			before, _ := s.nevis.Tokens()
-			args := []string{"--shapes", file, "--upstream", server.URL, "--header-file", header, "--username", "jeff"}
+			args := []string{"--shapes", file, "--upstream", s.nevis.URL(), "--header-file", header, "--username", "jeff"}
 			out, verdicts, err := doctor(t, append(args, "--json")...)
 			if (err != nil) != (tt.fails != nil) || len(verdicts) == 0 {
 				t.Errorf("it ended with %v", err)
@@ -217,9 +207,7 @@ func TestDoctor(t *testing.T) {
 			}
 			text, _, _ := doctor(t, args...)
 			content, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if strings.Contains(out+text+string(content), "jeff") {
 				t.Error("the name of the user is told")
 			}

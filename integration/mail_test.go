@@ -38,13 +38,9 @@ func (c slowConn) Write(b []byte) (int, error) {
 // longer than the rest of its attempt would last.
 func TestWaitingForAConnectionIsNotSending(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	server, err := mail.Start(mail.Options{Listener: slowListener{listener, 2500 * time.Millisecond}, TLS: mail.None})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(server.Close)
 	s := start(t, options{handler: fmt.Sprintf(`
 		deadline 20s

@@ -9,13 +9,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/simulator/device"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/double"
-	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
 // raw sends bytes and returns everything that comes back until the connection
@@ -23,13 +23,9 @@ import (
 func (s *stack) raw(text string) string {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.address)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, conn.SetDeadline(time.Now().Add(patience)))
 	if _, err := io.WriteString(conn, text); err != nil {
 		s.t.Fatal(err)
 	}
@@ -112,7 +108,7 @@ func TestPassThroughIsTheSameAsWithoutTheModule(t *testing.T) {
 		{"other operation", http1("POST", "/nevisfido/token/dispatch/transaction", "Content-Type: text/xml\n", "<a/>"), false},
 		{"outside the base path", http1("POST", "/other/token/dispatch/authentication", secToken, own), false},
 		{"encoded, outside", http1("GET", "/other//%2e%2e/%2F;x=1?%zz", "", ""), false},
-		{"other method", http1("PUT", "/nevisfido/token/dispatch/authentication", "Content-Type: application/json\n", own), false},
+		{"other method, whatever a header claims", http1("PUT", "/nevisfido/token/dispatch/authentication", "Content-Type: application/json\nX-HTTP-Method-Override: POST\n", own), false},
 		{"method of its own", http1("PURGE", "/nevisfido/token/dispatch/targets", "", ""), false},
 		{"HEAD", http1("HEAD", "/nevisfido/token/dispatch/targets?username=jeff", "", ""), false},
 		{"OPTIONS", http1("OPTIONS", "/nevisfido/token/dispatch/authentication", "Origin: https://a.example\n", ""), false},
@@ -222,13 +218,9 @@ func TestPassThroughStreams(t *testing.T) {
 			}
 		}()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url()+path, body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		response, err := s.client.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		events := bufio.NewReader(response.Body)
 		for _, want := range []string{"data: one\n", "\n", "data: two\n"} { // while the request goes on
 			if got, err := events.ReadString('\n'); err != nil || got != want {
@@ -240,11 +232,30 @@ func TestPassThroughStreams(t *testing.T) {
 	}
 }
 
-// A registration and its answer beyond what is read stream through, and
-// nothing is learned.
-func TestOversizedRegistrationIsNotLearned(t *testing.T) {
-	s := start(t, options{})
-	s.nevis.Script(nevis.Members(map[string]string{"padding": `"` + strings.Repeat("a", 300<<10) + `"`}))
-	p := s.registerAs(device.Options{KeyKind: "P-256"}, device.Registration{Way: device.CreateTarget})
-	s.wantResult(s.dispatch("push", p.TargetID()), "dispatchTargetNotFound")
+// A dispatch call that slips past the module is counted, and warned about once.
+func TestCallsThatSlipPast(t *testing.T) {
+	s := start(t, options{site: "uri strip_prefix /front"})
+	for reason, c := range map[string]struct{ path, dispatcher string }{
+		"misspelt_dispatcher": {dispatchPath, "PUSH"},
+		"base_path":           {"/front/token/dispatch/", "push"},
+	} {
+		count := func() float64 {
+			_, value, _ := strings.Cut(s.sinks()["metrics"], fmt.Sprintf("caddy_oob_passed_total{reason=%q} ", reason))
+			value, _, _ = strings.Cut(value, "\n")
+			n, err := strconv.ParseFloat(value, 64)
+			must(t, err)
+			return n
+		}
+		before := count()
+		logged.reset()
+		for range 3 {
+			s.send(http.MethodPost, c.path+"authentication", request(nevisfido.Authentication, c.dispatcher, "x"), "Content-Type", jsonType)
+		}
+		if n := count() - before; n != 3 {
+			t.Errorf("%s: %v calls were counted, want 3", reason, n)
+		}
+		if n := len(logged.lines(`"level":"warn"`, "went to nevisFIDO")); n != 1 {
+			t.Errorf("%s: %d warnings", reason, n)
+		}
+	}
 }

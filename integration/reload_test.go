@@ -1,19 +1,15 @@
 package integration
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-	"github.com/caddyserver/caddy/v2/caddytest"
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
@@ -46,9 +42,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	s := start(t, options{nevis: nevis.Options{Mode: nevis.LTS21}})
 	s.client.Transport = again{s.client.Transport}
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(s.config), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	all := make([]*phone, phones)
 	for i := range all {
 		// A key of its own: no phone can read what is another's.
@@ -88,21 +82,7 @@ func (s *stack) carry(p *phone, channel string) error {
 	if err != nil {
 		return err
 	}
-	if a.Result != nevisfido.Dispatched {
-		return fmt.Errorf("not dispatched: %s", a.Result)
-	}
-	var m device.Message
-	if channel == "push" {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		pushed, waitErr := s.google.Wait(ctx, p.pushToken)
-		if waitErr != nil {
-			return waitErr
-		}
-		m, err = p.OpenPush(pushed.Data)
-	} else {
-		m, err = p.Open(a.text())
-	}
+	_, m, err := s.tryReceive(p, a)
 	switch {
 	case err != nil:
 		return err
@@ -111,38 +91,6 @@ func (s *stack) carry(p *phone, channel string) error {
 	}
 	_, err = p.Redeem(context.Background(), m)
 	return err
-}
-
-// Reloads leave no goroutines behind, nor do the exchanges before them.
-func TestReloadsLeaveNoGoroutines(t *testing.T) {
-	s := start(t, options{})
-	s.client.Transport = again{s.client.Transport}
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(s.config), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := s.register("P-256")
-	cycle := func() {
-		if err := caddy.Load(config, true); err != nil {
-			t.Fatal(err)
-		}
-		for _, channel := range []string{"push", "app-link"} {
-			s.take(p, nevisfido.Authentication, channel)
-		}
-		s.send(http.MethodPost, authentication, "{", "Content-Type", jsonType)
-	}
-	cycle()
-	before := runtime.NumGoroutine()
-	for range 20 {
-		cycle()
-	}
-	// The connections of the last cycle may still be closing: few, not twenty.
-	if after := runtime.NumGoroutine(); after > before+10 {
-		var stacks bytes.Buffer
-		buf := make([]byte, 1<<20)
-		stacks.Write(buf[:runtime.Stack(buf, true)])
-		t.Errorf("%d goroutines became %d:\n%.20000s", before, after, stacks.String())
-	}
 }
 
 // A request that is under way ends under the configuration that it began with.
@@ -160,9 +108,7 @@ func TestReloadDuringAnExchange(t *testing.T) {
 	go func() { done <- s.carry(p, "push") }()
 	<-asked
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(strings.Replace(s.config, "dispatcher push fcm", "dispatcher pushed fcm", 1)), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if err := caddy.Load(config, true); err != nil { // which cleans the old one up
 		t.Fatal(err)
 	}
@@ -173,24 +119,4 @@ func TestReloadDuringAnExchange(t *testing.T) {
 	if a := s.dispatch("push", p.TargetID()); a.Result == nevisfido.Dispatched {
 		t.Errorf("the old configuration is still in force: %s", a.body)
 	}
-}
-
-// What cannot be loaded is refused with what to change, and the running
-// configuration stays.
-func TestLoadErrors(t *testing.T) {
-	s := start(t, options{})
-	p := s.register("P-256")
-	for old, tt := range map[string]struct{ repl, want string }{
-		"visual_code 4":        {"visual_cod 4", `unrecognized option \"visual_cod\" of oob_dispatch`},
-		"dispatcher push fcm":  {"dispatcher push pigeon", `there is no type \"pigeon\"`},
-		"firebase.json":        {"nowhere.json", "there is no file"},
-		"/open?lang=de":        {"/open?dispatchTokenResponse=x", "the parameter dispatchTokenResponse is added by the dispatcher"},
-		"dispatcher app-link ": {"dispatcher push ", `configured twice`},
-	} {
-		if !strings.Contains(s.config, old) {
-			t.Fatalf("%q is not in the configuration", old)
-		}
-		caddytest.AssertLoadError(t, strings.Replace(s.config, old, tt.repl, 1), "caddyfile", tt.want)
-	}
-	s.take(p, nevisfido.Authentication, "push")
 }

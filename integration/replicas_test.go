@@ -5,18 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -69,27 +63,17 @@ type replicas struct {
 
 	redis    *testservice.Process
 	sidecars []*testservice.Process
-	secrets  map[string]string // that must not show anywhere
 }
 
 func startReplicas(t *testing.T) *replicas {
 	t.Helper()
-	r := &replicas{
-		stack: &stack{client: &http.Client{
-			Timeout:       patience,
-			Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}},
-		secrets: make(map[string]string),
-	}
+	r := &replicas{stack: &stack{client: newClient()}}
 	var err error
-	if r.nevis, err = nevis.Start(nevis.Options{}); err != nil {
-		t.Fatal(err)
-	}
+	r.nevis, err = nevis.Start(nevis.Options{})
+	must(t, err)
 	t.Cleanup(r.nevis.Close)
-	if r.google, err = google.Start(google.Options{}); err != nil {
-		t.Fatal(err)
-	}
+	r.google, err = google.Start(google.Options{})
+	must(t, err)
 	t.Cleanup(r.google.Close)
 	r.redis = testservice.NewRedis(t)
 	r.redis.Start(t)
@@ -98,9 +82,7 @@ func startReplicas(t *testing.T) *replicas {
 	_, _ = rand.Read(sealKey)
 	credentials, keyFile := filepath.Join(dir, "firebase.json"), filepath.Join(dir, "seal.key")
 	for file, content := range map[string][]byte{credentials: r.google.ServiceAccountJSON(), keyFile: fmt.Appendf(nil, "%x\n", sealKey)} {
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(file, content, 0o600))
 	}
 	site := fmt.Sprintf(handlerText, visualCodeDigits, credentials, r.google.URL(), "", fmt.Sprintf(sharedOptions, r.redis.Address, keyFile)) +
 		"\n\treverse_proxy " + r.nevis.Addr() + " {\n\t\ttransport http {\n\t\t\tkeepalive off\n\t\t}\n\t}"
@@ -134,7 +116,7 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 	first := int(b.turn.Add(1))
 	for i := range b.addresses {
 		address := b.addresses[(first+i)%len(b.addresses)]
-		if healthy(b.RoundTripper, address) {
+		if healthy(b.RoundTripper, address+healthPath) {
 			r = r.Clone(r.Context())
 			r.URL.Host = address
 			return b.RoundTripper.RoundTrip(r)
@@ -164,9 +146,7 @@ func (s *stack) wantDispatched(a answer) {
 func (s *stack) change(p *phone, c device.Change) {
 	s.t.Helper()
 	jws, err := p.Sign(c)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	r := s.send(http.MethodPatch, "/nevisfido/token/dispatch/targets/"+p.TargetID(), jws, "Content-Type", "application/jose;charset=UTF-8")
 	if r.status != http.StatusNoContent {
 		s.t.Fatalf("modifying: %s", r)
@@ -190,9 +170,6 @@ func TestReplicas(t *testing.T) {
 		{"quarantine", r.testQuarantine},
 		{"short links", r.testShortLinks},
 		{"rolling restart", r.testRollingRestart},
-		{"Redis is killed", r.testKilledRedis},
-		{"Redis freezes", r.testFrozenRedis},
-		{"nothing secret is stored or logged", r.testSecrets},
 	} {
 		if !t.Run(test.name, test.run) {
 			t.FailNow()
@@ -208,7 +185,6 @@ func (r *replicas) testRegistration(t *testing.T) {
 			s.take(p, nevisfido.Authentication, "push")
 			s.take(p, nevisfido.Deregistration, "app-link")
 		}
-		r.secrets["push token "+p.TargetID()], r.secrets["device id "+p.TargetID()] = p.pushToken, p.DeviceID()
 	}
 }
 
@@ -254,9 +230,7 @@ func (r *replicas) testModificationUnderWay(t *testing.T) {
 		t.Errorf("%d push messages were sent", n)
 	}
 	close(answer)
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	must(t, <-done)
 	two.take(p, nevisfido.Authentication, "push")
 }
 
@@ -268,9 +242,7 @@ func (r *replicas) testRevocation(t *testing.T) {
 		},
 		"the device is deleted": func(p *phone) reply {
 			jws, err := p.Sign(device.Change{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			return two.send(http.MethodDelete, "/nevisfido/devices/credentials/"+p.DeviceID(), "", "Device-Signature", jws)
 		},
 	} {
@@ -344,9 +316,7 @@ func (r *replicas) shorten(s *stack, p *phone) (a answer, path string) {
 	s.t.Helper()
 	a = s.dispatch("short-link", p.TargetID())
 	s.wantDispatched(a)
-	path = pathOf(s.t, a.text())
-	r.secrets["token "+path], r.secrets["handle "+path] = a.Token, path[len("/oob/"):]
-	return a, path
+	return a, pathOf(s.t, a.text())
 }
 
 func (r *replicas) testShortLinks(t *testing.T) {
@@ -354,9 +324,7 @@ func (r *replicas) testShortLinks(t *testing.T) {
 	p := one.register("P-256")
 	a, path := r.shorten(one, p)
 	m, err := p.Open(two.press(path))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	two.check(p, nevisfido.Authentication, a, m)
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		if again := one.send(method, path, ""); again.status != http.StatusNotFound {
@@ -425,122 +393,4 @@ func (r *replicas) testRollingRestart(t *testing.T) {
 	if n := int(carried.Load()); created-createdBefore != n || redeemed-redeemedBefore != n {
 		t.Errorf("%d tokens were created and %d redeemed, want %d", created-createdBefore, redeemed-redeemedBefore, n)
 	}
-}
-
-// wantDown checks that without Redis nothing is sent, changed or shown.
-func (r *replicas) wantDown(s *stack, p *phone, path string) {
-	s.t.Helper()
-	s.wantBroken(s.address, p)
-	s.wantResult(s.dispatch("limited", ""), nevisfido.InternalError) // without its counters
-	s.wantResult(s.dispatch("short-link", p.TargetID()), nevisfido.InternalError)
-	asked := len(r.nevis.Requests())
-	jws, err := p.Sign(device.Change{Name: "another"})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	target := "/nevisfido/token/dispatch/targets/" + p.TargetID()
-	for call, answered := range map[string]reply{
-		"modifying":           s.send(http.MethodPatch, target, jws, "Content-Type", "application/jose;charset=UTF-8"),
-		"deleting":            s.send(http.MethodDelete, target, ""),
-		"looking at a link":   s.send(http.MethodGet, path, ""),
-		"following a link":    s.send(http.MethodPost, path, ""),
-		"following it anyway": s.send(http.MethodPost, path, ""),
-	} {
-		if answered.status != http.StatusServiceUnavailable {
-			s.t.Errorf("%s: %s", call, answered)
-		}
-		s.wantNoMessage(answered.body)
-	}
-	if n := len(r.nevis.Requests()) - asked; n != 0 {
-		s.t.Errorf("%d requests reached nevisFIDO", n)
-	}
-}
-
-// wantRecovered checks that both sidecars work again, without a restart, and
-// that nothing got lost.
-func (r *replicas) wantRecovered(t *testing.T, p *phone, path string) {
-	t.Helper()
-	one, two := r.both(t)
-	for _, s := range []*stack{one, two} {
-		waitFor(t, "the recovery", func() bool { return s.dispatch("app-link", p.TargetID()).Result == nevisfido.Dispatched })
-		s.take(p, nevisfido.Authentication, "push")
-		s.wantResult(s.dispatch("limited", p.TargetID()), nevisfido.DispatchError) // reached before
-	}
-	if _, err := p.Open(two.press(path)); err != nil {
-		t.Error(err)
-	}
-}
-
-func (r *replicas) exhaust(s *stack, p *phone) {
-	s.t.Helper()
-	for range 3 {
-		s.wantDispatched(s.dispatch("limited", p.TargetID()))
-	}
-}
-
-func (r *replicas) testKilledRedis(t *testing.T) {
-	one, two := r.both(t)
-	p := one.register("P-256")
-	r.exhaust(one, p)
-	_, path := r.shorten(one, p)
-	r.redis.Kill()
-	for _, s := range []*stack{one, two} {
-		r.wantDown(s, p, path)
-	}
-	r.redis.Start(t)
-	r.wantRecovered(t, p, path)
-}
-
-// hasty returns a client that waits no longer than the sidecar's deadline.
-func hasty(c *http.Client) *http.Client {
-	client := *c
-	client.Timeout = 8 * time.Second
-	return &client
-}
-
-// A Redis that says nothing any more must not make callers wait for long.
-func (r *replicas) testFrozenRedis(t *testing.T) {
-	one, two := r.both(t)
-	one.client, two.client = hasty(one.client), hasty(two.client)
-	p := two.register("P-256")
-	r.exhaust(two, p)
-	_, path := r.shorten(two, p)
-	sends := r.google.Sends()
-	r.redis.Signal(t, syscall.SIGSTOP)
-	var both sync.WaitGroup
-	for _, s := range []*stack{one, two} {
-		both.Go(func() {
-			for _, channel := range []string{"push", "app-link"} {
-				s.wantResult(s.dispatch(channel, p.TargetID()), nevisfido.InternalError)
-			}
-		})
-	}
-	both.Wait()
-	if n := r.google.Sends() - sends; n != 0 {
-		t.Errorf("%d push messages were sent", n)
-	}
-	r.redis.Signal(t, syscall.SIGCONT)
-	r.wantRecovered(t, p, path)
-}
-
-// Redis, its files and the logs of the sidecars show nothing that would be of
-// use to somebody else.
-func (r *replicas) testSecrets(t *testing.T) {
-	s, _ := r.both(t)
-	sinks := map[string]string{"log of one": r.sidecars[0].Log(t), "log of the other": r.sidecars[1].Log(t)}
-	err := filepath.WalkDir(r.redis.Dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := os.ReadFile(path)
-		sinks[path] = string(content)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(strings.Join(slices.Collect(maps.Values(sinks)), ""), "oob:target:") || len(r.secrets) < 8 {
-		t.Errorf("there are %d files and logs, and %d secrets to search for", len(sinks), len(r.secrets))
-	}
-	s.search(sinks, r.secrets)
 }

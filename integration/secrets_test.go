@@ -1,21 +1,15 @@
 package integration
 
 import (
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"unicode/utf16"
+
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 // sinks returns everything that an operator or another user of the machine
@@ -25,9 +19,7 @@ func (s *stack) sinks() map[string]string {
 	sinks := map[string]string{"log": logged.text()}
 	for name, path := range map[string]string{"metrics": "/metrics", "configuration": "/config/"} {
 		r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+adminAddress()+path, nil)
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		must(s.t, err)
 		answer, err := s.exchange(r)
 		if err != nil || answer.status != http.StatusOK || len(answer.body) == 0 {
 			s.t.Fatalf("%s: %v, %s", path, err, answer)
@@ -49,55 +41,8 @@ func (s *stack) stored() map[string]string {
 		files[path] = string(content)
 		return err
 	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	return files
-}
-
-// spellings returns the ways in which a secret may be written: as it is, percent-
-// encoded, in a JSON or Go string, in hex, and in base64, in which a secret within
-// a longer text looks in three ways, as its first byte may be any of three.
-func spellings(secret string) []string {
-	var percent, escaped strings.Builder
-	for _, b := range []byte(secret) {
-		fmt.Fprintf(&percent, "%%%02X", b)
-	}
-	for _, unit := range utf16.Encode([]rune(secret)) {
-		fmt.Fprintf(&escaped, `\u%04x`, unit)
-	}
-	inner := func(quoted string) string { return quoted[1 : len(quoted)-1] }
-	inJSON := func(text string) string {
-		quoted, _ := json.Marshal(text) // strings can always be encoded
-		return inner(string(quoted))
-	}
-	all := []string{
-		secret, inJSON(secret), inJSON(inJSON(secret)), inner(strconv.Quote(secret)), inner(strconv.QuoteToASCII(secret)),
-		strings.ReplaceAll(secret, "/", `\/`), escaped.String(),
-		url.QueryEscape(secret), url.PathEscape(secret), percent.String(), strings.ToLower(percent.String()),
-		hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
-	}
-	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		for before := range 3 {
-			// Characters that also hold bits of what comes before or after are cut off.
-			text := encoding.EncodeToString([]byte(strings.Repeat("x", before) + secret))
-			end := (before + len(secret)) * 8 / 6
-			all = append(all, text[(before*8+5)/6:end])
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// find returns where in a text a secret stands, in whichever spelling; -1 if it
-// does not.
-func find(text, secret string) int {
-	for _, spelling := range spellings(secret) {
-		if i := strings.Index(text, spelling); i >= 0 {
-			return i
-		}
-	}
-	return -1
 }
 
 func (s *stack) search(sinks map[string]string, secrets map[string]string) {
@@ -108,7 +53,7 @@ func (s *stack) search(sinks map[string]string, secrets map[string]string) {
 			continue
 		}
 		for sink, text := range sinks {
-			if i := find(text, secret); i >= 0 {
+			if i := testservice.Find(text, secret); i >= 0 {
 				s.t.Errorf("%s stands in the %s: …%.300s", kind, sink, text[max(0, i-200):])
 			}
 		}
@@ -128,9 +73,7 @@ func (s *stack) wantNowhere(secrets map[string]string) {
 func logFormats(t *testing.T) (site, other string) {
 	t.Helper()
 	content, err := os.ReadFile("../Caddyfile.example")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	example := string(content)
 	snippet := regexp.MustCompile(`(?ms)^\((\w+)\) \{\n(.*?)^\}\n`)
 	for _, m := range snippet.FindAllStringSubmatch(example, -1) {

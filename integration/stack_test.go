@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,18 +26,13 @@ import (
 
 // options are what a test wants to be different from the usual stack.
 type options struct {
-	nevis   nevis.Options
-	google  google.Options
-	push    string // further options of the dispatcher push
-	handler string // further options of oob_dispatch
-	site    string // further directives of the site
-	global  string // further global options
-	logs    string // how the default log is formatted
-	bare    bool   // without the module
-
-	accessLog string // as logAccess makes it; "" for none
-
-	upstream string // host:port instead of the simulated nevisFIDO
+	nevis     nevis.Options
+	push      string // further options of the dispatcher push
+	handler   string // further options of oob_dispatch
+	site      string // further directives of the site
+	bare      bool   // without the module
+	accessLog bool   // that filters nothing
+	upstream  string // host:port instead of the simulated nevisFIDO
 }
 
 // stack is a running Caddy between its simulated parties.
@@ -56,20 +50,20 @@ type stack struct {
 
 const visualCodeDigits = 4
 
-// logAccess is an access log; without formats it filters nothing.
-func logAccess(formats string) string {
-	return "log {\n output oob_test_memory\n level DEBUG\n" + formats + "}\n"
+func newClient() *http.Client {
+	return &http.Client{
+		Timeout:       patience,
+		Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
-// buffers has the proxy read requests to their end where there is an access
+const accessLogText = "log {\n output oob_test_memory\n level DEBUG\n}\n"
+
+// bufferText has the proxy read requests to their end where there is an access
 // log: Caddy writes down there how much of a body was read, and may be reading
 // it still if nevisFIDO answers quickly, which the race detector minds.
-func (o options) buffers() string {
-	if o.accessLog == "" {
-		return ""
-	}
-	return "request_buffers 1MiB"
-}
+const bufferText = "request_buffers 1MiB"
 
 // patience is how long anything may take that happens at once.
 const patience = 20 * time.Second
@@ -84,19 +78,17 @@ const caddyfileText = `{
 	log {
 		output oob_test_memory
 		level DEBUG
-		%[7]s
 	}
 	servers {
 		protocols h1 h2c
 		max_header_size 64KiB # SecTokens are long, and Caddy allows 16 KiB
 	}
-	%[3]s
 }
-http://%[4]s {
+http://%[3]s {
 	bind 127.0.0.1
-	%[5]s
-	reverse_proxy %[6]s {
-		%[8]s
+	%[4]s
+	reverse_proxy %[5]s {
+		%[6]s
 		transport http {
 			keepalive off
 		}
@@ -125,46 +117,28 @@ const handlerText = `oob_dispatch {
 func start(t *testing.T, o options) *stack {
 	t.Helper()
 	s := &stack{
-		t: t, storage: filepath.Join(testservice.Folder(t), "storage"),
-		address: testservice.FreeAddress(t),
-		client: &http.Client{
-			Timeout:       patience,
-			Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		t: t, storage: filepath.Join(testservice.Folder(t), "storage"), address: testservice.FreeAddress(t), client: newClient(),
 	}
 	t.Cleanup(s.stop)
 	var err error
-	if s.nevis, err = nevis.Start(o.nevis); err != nil {
-		t.Fatal(err)
-	}
-	if s.google, err = google.Start(o.google); err != nil {
-		t.Fatal(err)
-	}
-	if ca := s.google.CA(); ca != nil {
-		file := filepath.Join(t.TempDir(), "ca.pem")
-		if err := os.WriteFile(file, ca, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		o.push += "\n\t\t\tca " + file
-	}
+	s.nevis, err = nevis.Start(o.nevis)
+	must(t, err)
+	s.google, err = google.Start(google.Options{})
+	must(t, err)
 	credentials := filepath.Join(t.TempDir(), "firebase.json")
-	if err := os.WriteFile(credentials, s.google.ServiceAccountJSON(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	handler := ""
+	must(t, os.WriteFile(credentials, s.google.ServiceAccountJSON(), 0o600))
+	directives, buffers := o.site, ""
 	if !o.bare {
-		if !strings.Contains(o.handler, "\tlimit ") {
-			o.handler += "\n\t\tlimit off"
-		}
-		handler = fmt.Sprintf(handlerText, visualCodeDigits, credentials, s.google.URL(), o.push, o.handler)
+		directives = fmt.Sprintf(handlerText, visualCodeDigits, credentials, s.google.URL(), o.push, o.handler+"\n\t\tlimit off") + "\n" + directives
+	}
+	if o.accessLog {
+		directives, buffers = directives+"\n"+accessLogText, bufferText
 	}
 	if o.upstream == "" {
 		o.upstream = s.nevis.Addr()
 	}
 	s.upstream = o.upstream
-	s.config = fmt.Sprintf(caddyfileText, adminAddress(), s.storage, o.global, s.address,
-		handler+"\n"+o.accessLog+o.site, o.upstream, o.logs, o.buffers())
+	s.config = fmt.Sprintf(caddyfileText, adminAddress(), s.storage, s.address, directives, o.upstream, buffers)
 	s.load()
 	return s
 }
@@ -186,27 +160,15 @@ func (s *stack) load() {
 	}
 	// A configuration listens on a socket of its own. With that of the one
 	// before, which is closed in the background, go connections that wait for it.
-	waitFor(s.t, "the end of the earlier configuration's socket", func() bool { return s.listening() == 1 })
-}
-
-// listening counts the sockets that listen on the address of the stack.
-func (s *stack) listening() int {
-	s.t.Helper()
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	address := netip.MustParseAddrPort(s.address)
-	ip := address.Addr().As4()
-	local := fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], address.Port())
-	n := 0
-	for line := range strings.Lines(string(table)) {
-		// The number, the local and the remote address, and the state: LISTEN.
-		if words := strings.Fields(line); len(words) > 3 && words[1] == local && words[3] == "0A" {
-			n++
+	waitFor(s.t, "the end of the earlier configuration's socket", func() bool {
+		n := 0
+		for _, address := range listeners(s.t) {
+			if address == s.address {
+				n++
+			}
 		}
-	}
-	return n
+		return n == 1
+	})
 }
 
 func (s *stack) stop() {
@@ -278,10 +240,12 @@ type answer struct {
 	SessionID  string                   `json:"sessionId"`
 	Result     nevisfido.DispatchResult `json:"dispatchResult"`
 	VisualCode string                   `json:"visualCode"`
-	Info       struct {
-		Name     string           `json:"name"`
-		Response *json.RawMessage `json:"response"`
-	} `json:"dispatcherInformation"`
+	Info       info                     `json:"dispatcherInformation"`
+}
+
+type info struct {
+	Name     string           `json:"name"`
+	Response *json.RawMessage `json:"response"`
 }
 
 // text returns dispatcherInformation.response.
@@ -331,9 +295,7 @@ func (s *stack) dispatch(dispatcher, target string) answer {
 func (s *stack) dispatchAs(op nevisfido.Operation, dispatcher, target string) answer {
 	s.t.Helper()
 	a, err := s.tryDispatch(op, dispatcher, target)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	return a
 }
 
@@ -387,9 +349,7 @@ func keyOf(t *testing.T, kind string) *devicekey.PrivateKey {
 	defer keys.mu.Unlock()
 	if keys.all[kind] == nil {
 		key, err := devicekey.GenerateKey(kind)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		keys.all[kind] = key
 	}
 	return keys.all[kind]
@@ -426,9 +386,8 @@ func (s *stack) registerAs(o device.Options, how device.Registration) *phone {
 		o.Key, o.KeyKind = keyOf(s.t, kind), ""
 	}
 	var err error
-	if p.Device, err = device.New(o); err != nil {
-		s.t.Fatal(err)
-	}
+	p.Device, err = device.New(o)
+	must(s.t, err)
 	if err := p.Register(s.t.Context(), s.url()+"/nevisfido", how); err != nil {
 		s.t.Fatalf("registering: %v", err)
 	}
@@ -438,25 +397,28 @@ func (s *stack) registerAs(o device.Options, how device.Registration) *phone {
 // receive opens the message of a dispatch where the phone gets it.
 func (s *stack) receive(p *phone, a answer) (wire string, m device.Message) {
 	s.t.Helper()
-	if a.Result != nevisfido.Dispatched {
-		s.t.Fatalf("not dispatched: %s", a.body)
-	}
-	var err error
-	if a.Info.Name == "push" {
-		ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-		defer cancel()
-		pushed, waitErr := s.google.Wait(ctx, p.pushToken)
-		if waitErr != nil {
-			s.t.Fatalf("waiting for the push message: %v", waitErr)
-		}
-		wire = string(pushed.JSON)
-		m, err = p.OpenPush(pushed.Data)
-	} else {
-		wire = a.text()
-		m, err = p.Open(wire)
-	}
+	wire, m, err := s.tryReceive(p, a)
 	if err != nil {
-		s.t.Fatalf("%s: opening: %v", a.Info.Name, err)
+		s.t.Fatalf("%s: %v", a.Info.Name, err)
 	}
 	return wire, m
+}
+
+func (s *stack) tryReceive(p *phone, a answer) (wire string, m device.Message, err error) {
+	switch {
+	case a.Result != nevisfido.Dispatched:
+		return "", m, fmt.Errorf("not dispatched: %s", a.body)
+	case a.Info.Name != "push":
+		wire = a.text()
+		m, err = p.Open(wire)
+		return wire, m, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	pushed, err := s.google.Wait(ctx, p.pushToken)
+	if err != nil {
+		return "", m, fmt.Errorf("waiting for the push message: %w", err)
+	}
+	m, err = p.OpenPush(pushed.Data)
+	return string(pushed.JSON), m, err
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,15 +12,12 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
-	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
 
 func (s *stack) modify(p *phone, c device.Change) {
 	s.t.Helper()
-	if err := p.Modify(s.t.Context(), c); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, p.Modify(s.t.Context(), c))
 }
 
 // wantStatus checks that a device's call was refused with a status.
@@ -37,26 +33,19 @@ func TestKeyRotation(t *testing.T) {
 		t.Run(release, func(t *testing.T) {
 			s := start(t, options{nevis: nevis.Options{Mode: mode}})
 			p := s.register("P-256")
+			old := p.pushToken
+			p.pushToken = s.google.Register()
 			for _, c := range []device.Change{
-				{NewKey: "P-384"}, {NewKey: "RSA-2048", KeysAsText: true}, {NewKey: "P-256", Name: "another name"},
+				{NewKey: "P-384", Target: p.pushToken}, {NewKey: "RSA-2048", KeysAsText: true}, {NewKey: "P-256", Name: "another name"},
 			} {
 				s.modify(p, c)
 				s.take(p, nevisfido.Authentication, "push")
 				s.take(p, nevisfido.Authentication, "app-link")
 			}
+			if n := len(s.google.Unread(old)); n != 0 {
+				t.Errorf("%d messages went to the old token", n)
+			}
 		})
-	}
-}
-
-func TestNewPushToken(t *testing.T) {
-	s := start(t, options{})
-	p := s.register("P-256")
-	old := p.pushToken
-	p.pushToken = s.google.Register()
-	s.modify(p, device.Change{Target: p.pushToken})
-	s.take(p, nevisfido.Authentication, "push")
-	if n := len(s.google.Unread(old)); n != 0 {
-		t.Errorf("%d messages went to the old token", n)
 	}
 }
 
@@ -114,21 +103,13 @@ func TestForgedModifications(t *testing.T) {
 	p, attacker := s.register("P-256"), s.register("P-384")
 	path := "/nevisfido/token/dispatch/targets/" + p.TargetID()
 	replayed, err := p.Sign(device.Change{Name: "once"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.SendSigned(t.Context(), replayed); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, p.SendSigned(t.Context(), replayed))
 	foreign, err := attacker.Sign(device.Change{Target: attacker.pushToken})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	payload := fmt.Sprintf(`{"requestId":"r","creationTimeInEpochMillis":1,"dispatchTargetId":%q,"target":%q}`, p.TargetID(), attacker.pushToken)
 	forged, err := attacker.SignatureKey().Sign([]byte(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	header, rest, _ := strings.Cut(forged, ".")
 	for name, jws := range map[string]string{
 		"another device's key":    forged,
@@ -151,43 +132,6 @@ func TestForgedModifications(t *testing.T) {
 	}
 }
 
-// Where nevisFIDO accepts what the known key did not sign, or its answer does
-// not come, nobody knows which key holds: nothing is sent until a change that
-// is certain.
-func TestUncertainModifications(t *testing.T) {
-	s := start(t, options{})
-	for name, strike := range map[string]fault.Fault{
-		"500":               fault.Answer(http.StatusInternalServerError, nil, ""),
-		"302":               fault.Redirect("https://login.example.com/"),
-		"no answer":         fault.ResetAfterDelivery,
-		"accepted a forger": fault.Answer(http.StatusNoContent, nil, ""),
-	} {
-		p, other := s.register("P-256"), s.register("P-384")
-		s.nevis.Script(strike)
-		if name == "accepted a forger" {
-			jws, err := other.SignatureKey().Sign(fmt.Appendf(nil, `{"dispatchTargetId":%q,"target":%q}`, p.TargetID(), other.pushToken))
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.send(http.MethodPatch, "/nevisfido/token/dispatch/targets/"+p.TargetID(), jws, "Content-Type", "application/jose")
-		} else if err := p.Modify(t.Context(), device.Change{NewKey: "P-384", Target: other.pushToken}); err == nil {
-			t.Errorf("%s: the device heard of a success", name)
-		}
-		sends := s.google.Sends()
-		for _, channel := range []string{"push", "app-link"} {
-			s.wantResult(s.dispatch(channel, p.TargetID()), nevisfido.DispatchError)
-		}
-		if n := s.google.Sends() - sends; n != 0 {
-			t.Errorf("%s: %d push messages were sent", name, n)
-		}
-		if name == "accepted a forger" {
-			continue // the keys are in doubt: only a registration helps
-		}
-		s.modify(p, device.Change{NewKey: "P-256", Target: p.pushToken})
-		s.take(p, nevisfido.Authentication, "push")
-	}
-}
-
 // A nevisFIDO that is not there has changed nothing: who cannot prove anything
 // must not be able to silence a device meanwhile.
 func TestChangesWhileNevisFIDOIsAway(t *testing.T) {
@@ -205,31 +149,11 @@ func TestChangesWhileNevisFIDOIsAway(t *testing.T) {
 		}
 	}
 	l, err := net.Listen("tcp", s.upstream)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	again := &httptest.Server{Listener: l, Config: &http.Server{Handler: s.nevis}}
 	again.Start()
 	defer again.Close()
 	s.take(p, nevisfido.Authentication, "push")
-}
-
-func TestDelete(t *testing.T) {
-	s := start(t, options{})
-	p, kept := s.register("P-256"), s.register("P-384")
-	id := p.TargetID()
-	if err := p.Delete(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for _, channel := range []string{"push", "app-link", ""} {
-		if a := s.dispatch(channel, id); a.Result != nevisfido.DispatchTargetNotFound && channel != "" || a.Result == nevisfido.Dispatched {
-			t.Errorf("%q: %s", channel, a.body)
-		}
-	}
-	s.take(kept, nevisfido.Authentication, "push")
-	if lines := logged.lines("level\":\"error"); len(lines) != 0 {
-		t.Errorf("%s", lines)
-	}
 }
 
 // nevisFIDO's device service takes the targets along.
@@ -238,9 +162,7 @@ func TestDeviceService(t *testing.T) {
 	p := s.register("P-256")
 	signed := func(c device.Change) []string {
 		jws, err := p.Sign(c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return []string{"Device-Signature", jws}
 	}
 	path := "/nevisfido/devices/credentials/" + p.DeviceID()
@@ -262,59 +184,6 @@ func TestDeviceService(t *testing.T) {
 	}
 }
 
-// altered returns the JWK of a public key with other members.
-func altered(t *testing.T, kind string, members map[string]any) string {
-	t.Helper()
-	jwk := make(map[string]any)
-	if err := json.Unmarshal(keyOf(t, kind).Public().JWK(), &jwk); err != nil {
-		t.Fatal(err)
-	}
-	maps.Copy(jwk, members)
-	text, err := json.Marshal(jwk)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// nevisFIDO may take any key; we do not, and send nothing that needs one.
-func TestHostileKeys(t *testing.T) {
-	s := start(t, options{nevis: nevis.Options{Mode: nevis.LTS21}})
-	private := string(keyOf(t, "RSA-2048").JWK())
-	if !strings.Contains(private, `"d":`) {
-		t.Fatal("the key is not a private one")
-	}
-	for i, jwk := range []string{
-		private,
-		string(keyOf(t, "P-256").JWK()),
-		`{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAA"}`,
-		`{"kty":"RSA","n":"AQAB","e":"AQAB"}`,
-		`{"kty":"RSA","n":"","e":"AQAB"}`,
-		`{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}`,
-		`{"kty":"OKP","crv":"Ed25519","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`,
-		altered(t, "P-256", map[string]any{"use": "sig"}),
-		altered(t, "RSA-2048", map[string]any{"alg": "RSA1_5"}),
-		altered(t, "RSA-2048", map[string]any{"key_ops": []string{"verify"}}),
-	} {
-		pushToken := s.google.Register()
-		r := s.send(http.MethodPost, "/nevisfido/token/dispatch/targets",
-			fmt.Sprintf(`{"username":"jeff","name":"hostile %d","target":%q,"dispatcher":"push","encryptionKey":%s}`, i, pushToken, jwk), "Content-Type", jsonType)
-		var created struct{ ID string }
-		if err := json.Unmarshal(r.body, &created); err != nil || r.status != http.StatusCreated {
-			t.Fatalf("%d: %s", i, r)
-		}
-		s.wantResult(s.dispatch("push", created.ID), nevisfido.DispatchError)
-	}
-	if n := s.google.Sends(); n != 0 {
-		t.Errorf("%d push messages were sent", n)
-	}
-	var exponent struct{ D string }
-	if err := json.Unmarshal([]byte(private), &exponent); err != nil {
-		t.Fatal(err)
-	}
-	s.wantNowhere(map[string]string{"a private key": exponent.D})
-}
-
 // Ids that would be paths lead nowhere, whoever brings them.
 func TestHostileTargetIDs(t *testing.T) {
 	s := start(t, options{})
@@ -322,9 +191,7 @@ func TestHostileTargetIDs(t *testing.T) {
 	for _, id := range []string{"", ".", "..", "../..", "../../..", "/", "a/../../b", strings.Repeat("x", 5000), "\\u0000", "oob/targets"} {
 		s.nevis.Script(nevis.Members(map[string]string{"id": `"` + id + `"`}))
 		fresh, err := device.New(device.Options{KeyKind: "P-256", Dispatcher: "push", Client: s.client})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		_ = fresh.Register(t.Context(), s.url()+"/nevisfido", device.Registration{}) // the device may find the id odd as well
 		s.raw(http1("DELETE", "/nevisfido/token/dispatch/targets/"+strings.ReplaceAll(id, "\\", "%5c"), "", ""))
 		s.raw(http1("PATCH", "/nevisfido/token/dispatch/targets/"+strings.ReplaceAll(id, "/", "%2F"), "Content-Type: application/jose\n", "a.b.c"))

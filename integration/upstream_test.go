@@ -26,15 +26,17 @@ func answersJSON(body string) fault.Fault {
 	return fault.Answer(http.StatusOK, http.Header{"Content-Type": {jsonType}}, body)
 }
 
-// badAnswers are what a nevisFIDO, or what stands before it, may answer to a
+// A badAnswer is what a nevisFIDO, or what stands before it, may answer to a
 // dispatch request, and what the caller gets then. Where there is a result, the
 // status is 200; status 0 stands for a connection that is closed.
-var badAnswers = []struct {
+type badAnswer struct {
 	name   string
 	fault  fault.Fault
 	status int
 	result nevisfido.DispatchResult
-}{
+}
+
+var badAnswers = []badAnswer{
 	// Not a token at all: handed back as it is.
 	{"a page", fault.HTML(200), 200, ""},
 	{"401", fault.Answer(401, http.Header{"WWW-Authenticate": {"Basic"}}, ""), 401, ""},
@@ -80,32 +82,39 @@ var badAnswers = []struct {
 }
 
 // Whatever nevisFIDO answers, the caller gets a clear answer, nothing is sent,
-// and nothing of nevisFIDO's own message gets out.
+// and nothing of nevisFIDO's own message gets out. No other answer on the same
+// connection is spoilt.
 func TestBadAnswers(t *testing.T) {
 	s := start(t, options{nevis: nevis.Options{Mode: nevis.LTS21}})
 	p := s.register("P-256")
-	for _, channel := range []string{"push", "app-link"} {
-		for _, tt := range badAnswers {
-			t.Run(channel+" "+tt.name, func(t *testing.T) {
-				s.nevis.Script(tt.fault)
-				r, err := s.try(http.MethodPost, authentication, request("authentication", channel, p.TargetID()), "Content-Type", jsonType)
-				if tt.status == 0 {
-					if err == nil {
-						t.Errorf("the caller got %s", r)
-					}
-				} else if err != nil || r.status != tt.status {
-					t.Errorf("the caller got %v %s, want status %d", err, r, tt.status)
-				}
-				if tt.result != "" && (!bytes.Contains(r.body, fmt.Appendf(nil, `"dispatchResult":%q`, tt.result)) ||
-					!bytes.Contains(r.body, fmt.Appendf(nil, `{"name":%q}`, channel))) {
-					t.Errorf("the caller got %s, want %s", r.body, tt.result)
-				}
-				if tt.status == http.StatusBadGateway && (len(r.body) != 0 || r.header.Get("Content-Type") != "") {
-					t.Errorf("the caller got %s of an answer that is refused", r)
-				}
-				s.wantNoMessage(r.body)
-			})
-		}
+	body := request(nevisfido.Authentication, "push", p.TargetID())
+	pipelined := http1("POST", authentication, contentType(jsonType), body) +
+		http1("POST", authentication, contentType(jsonType), request(nevisfido.Authentication, "app-link", p.TargetID()))
+	pipelined = strings.Replace(pipelined, "Connection: close\r\n", "", 1)
+	for _, tt := range badAnswers {
+		t.Run(tt.name, func(t *testing.T) {
+			s.nevis.Script(tt.fault)
+			r, err := s.overHTTP2(http.MethodPost, authentication, jsonType, body)
+			s.wantBadAnswer(tt, r, err)
+
+			s.nevis.Script(tt.fault)
+			conn, err := net.Dial("tcp", s.address)
+			must(t, err)
+			defer conn.Close()
+			must(t, conn.SetDeadline(time.Now().Add(patience)))
+			if _, err := io.WriteString(conn, pipelined); err != nil {
+				t.Fatal(err)
+			}
+			answers := bufio.NewReader(conn)
+			r, err = nextAnswer(answers)
+			s.wantBadAnswer(tt, r, err)
+			if tt.status == 0 {
+				return
+			}
+			if r, err := nextAnswer(answers); err != nil || r.status != http.StatusOK || !bytes.Contains(r.body, []byte(`"dispatched"`)) {
+				t.Errorf("a good answer afterwards: %v, %s", err, r)
+			}
+		})
 	}
 	if n := s.google.Sends(); n != 0 {
 		t.Errorf("%d push messages were sent", n)
@@ -116,110 +125,33 @@ func TestBadAnswers(t *testing.T) {
 	s.wantAlive(p)
 }
 
-// What comes before and beside a good answer does no harm.
-func TestOddAnswers(t *testing.T) {
-	s := start(t, options{handler: "redeem_url https://fido.example.com/nevisfido/token/redeem"})
-	p := s.register("P-256")
-	for name, strike := range map[string]fault.Fault{
-		"103 before":       nevis.EarlyHints,
-		"more members":     nevis.ExtraMembers(),
-		"no link":          nevis.Members(map[string]string{"dispatcherInformation": `{"name":"link"}`}),
-		"no information":   nevis.Members(map[string]string{"dispatcherInformation": ""}),
-		"null information": nevis.Members(map[string]string{"dispatcherInformation": "null"}),
-		"an object":        nevis.Members(map[string]string{"dispatcherInformation": `{"response":{"a":1}}`}),
-		"no session":       nil,
-	} {
-		if strike != nil {
-			s.nevis.Script(strike)
-		}
-		a := s.dispatch("push", p.TargetID())
-		if a.Result != nevisfido.Dispatched {
-			t.Errorf("%s: %s", name, a.body)
-			continue
-		}
-		_, m := s.receive(p, a)
-		s.check(p, nevisfido.Authentication, a, m)
+// nextAnswer reads the next of the answers on a connection of HTTP/1.1.
+func nextAnswer(answers *bufio.Reader) (reply, error) {
+	response, err := http.ReadResponse(answers, &http.Request{Method: http.MethodPost})
+	if err != nil {
+		return reply{}, err
 	}
+	body, err := io.ReadAll(response.Body)
+	return reply{response.StatusCode, response.Header, body, response.Trailer}, err
 }
 
-// The answer is another one than nevisFIDO's: what described that must go, and
-// everything else stays.
-func TestHeadersOfARewrittenAnswer(t *testing.T) {
-	s := start(t, options{})
-	p := s.register("P-256")
-	gone := []string{"Etag", "Last-Modified", "Accept-Ranges", "Digest", "Content-Digest", "Repr-Digest", "Content-Md5", "Trailer"}
-	s.nevis.Script(func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
-		for _, name := range gone {
-			w.Header().Set(name, "X-Checksum")
+// wantBadAnswer checks what a caller of the dispatcher push gets.
+func (s *stack) wantBadAnswer(want badAnswer, r reply, err error) {
+	s.t.Helper()
+	if want.status == 0 {
+		if err == nil {
+			s.t.Errorf("%s: the caller got %s", want.name, r)
 		}
-		w.Header().Set("X-Unknown", "kept")
-		w.Header()["Set-Cookie"] = []string{"a=1", "b=2"}
-		regular.ServeHTTP(w, r)
-	})
-	a := s.dispatch("app-link", p.TargetID())
-	for _, name := range gone {
-		if value := a.header.Values(name); len(value) != 0 {
-			t.Errorf("%s: %q", name, value)
-		}
+	} else if err != nil || r.status != want.status {
+		s.t.Errorf("%s: the caller got %v %s, want status %d", want.name, err, r, want.status)
 	}
-	if a.header.Get("X-Unknown") != "kept" || len(a.header.Values("Set-Cookie")) != 2 {
-		t.Errorf("headers are missing in %v", a.header)
+	if want.result != "" && (!bytes.Contains(r.body, fmt.Appendf(nil, `"dispatchResult":%q`, want.result)) || !bytes.Contains(r.body, []byte(`{"name":"push"}`))) {
+		s.t.Errorf("%s: the caller got %s, want %s", want.name, r.body, want.result)
 	}
-	if got := a.header.Get("Content-Length"); got != fmt.Sprint(len(a.body)) {
-		t.Errorf("Content-Length %s of %d bytes", got, len(a.body))
+	if want.status == http.StatusBadGateway && (len(r.body) != 0 || r.header.Get("Content-Type") != "") {
+		s.t.Errorf("%s: the caller got %s of an answer that is refused", want.name, r)
 	}
-}
-
-// A bad answer spoils no other on the same connection.
-func TestPipelinedRequests(t *testing.T) {
-	s := start(t, options{})
-	p := s.register("P-256")
-	one := strings.Replace(http1("POST", authentication, contentType(jsonType), request("authentication", "app-link", p.TargetID())), "Connection: close\r\n", "", 1)
-	for _, tt := range badAnswers {
-		if tt.status == 0 {
-			continue
-		}
-		s.nevis.Script(tt.fault)
-		conn, err := net.Dial("tcp", s.address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(conn, one+one); err != nil {
-			t.Fatal(err)
-		}
-		answers := bufio.NewReader(conn)
-		for i, want := range []int{tt.status, http.StatusOK} {
-			response, err := http.ReadResponse(answers, &http.Request{Method: http.MethodPost})
-			if err != nil {
-				t.Fatalf("%s, answer %d: %v", tt.name, i, err)
-			}
-			body, err := io.ReadAll(response.Body)
-			if err != nil || response.StatusCode != want || i == 1 && !bytes.Contains(body, []byte(`"dispatched"`)) {
-				t.Errorf("%s, answer %d: %v, status %d: %s", tt.name, i, err, response.StatusCode, body)
-			}
-		}
-		conn.Close()
-	}
-}
-
-func TestBadAnswersOverHTTP2(t *testing.T) {
-	s := start(t, options{})
-	p := s.register("P-256")
-	for _, tt := range badAnswers {
-		s.nevis.Script(tt.fault)
-		r, err := s.overHTTP2(http.MethodPost, authentication, jsonType, request("authentication", "app-link", p.TargetID()))
-		if tt.status == 0 && err == nil || tt.status != 0 && (err != nil || r.status != tt.status) {
-			t.Errorf("%s: %v, %s", tt.name, err, r)
-		}
-		s.wantNoMessage(r.body)
-	}
-	r, err := s.overHTTP2(http.MethodPost, authentication, jsonType, request("authentication", "app-link", p.TargetID()))
-	if err != nil || r.status != http.StatusOK || !bytes.Contains(r.body, []byte(`"dispatched"`)) {
-		t.Errorf("a good answer: %v, %s", err, r)
-	}
+	s.wantNoMessage(r.body)
 }
 
 // nevisFIDO has created the token: the message goes out although the caller
@@ -236,9 +168,7 @@ func TestCallerGoesAwayDuringDelivery(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url()+authentication, strings.NewReader(request("authentication", "push", p.TargetID())))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	r.Header.Set("Content-Type", jsonType)
 	ended := make(chan error)
 	go func() {
@@ -251,19 +181,9 @@ func TestCallerGoesAwayDuringDelivery(t *testing.T) {
 		t.Error("the caller got an answer")
 	}
 	close(gone)
-	wait, stop := context.WithTimeout(t.Context(), patience)
-	defer stop()
-	pushed, err := s.google.Wait(wait, p.pushToken)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := p.OpenPush(pushed.Data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Redeem(t.Context(), m); err != nil {
-		t.Error(err)
-	}
+	_, m := s.receive(p, answer{Result: nevisfido.Dispatched, Info: info{Name: "push"}})
+	_, err = p.Redeem(t.Context(), m)
+	must(t, err)
 	// Google has taken the message before the module has its answer.
 	waitFor(t, "the end of the exchange", func() bool {
 		return len(logged.lines(`"msg":"dispatched"`, `"dispatcher":"push"`)) == 1

@@ -79,7 +79,7 @@ func (p *product) settled() (metrics map[string]float64) {
 func (p *product) close() books {
 	p.t.Helper()
 	b := books{calls: p.calls, metrics: p.settled()}
-	p.end()
+	p.server.Terminate(p.t)
 	p.t.Logf("%s", p.run("oob", "audit", "verify", p.path("audit.jsonl"), "--key", p.public))
 	decoder := json.NewDecoder(bytes.NewReader(p.run("oob", "explain", p.path("audit.jsonl"), "--since", "24h", "--json")))
 	for {

@@ -2,6 +2,7 @@ package books
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -54,11 +55,7 @@ func startParties(t *testing.T, folder string) *parties {
 	p.pushes, errs[4] = pushservice.Start()
 	p.printer, errs[5] = printer.Start()
 	errs[6] = os.Mkdir(p.spool, 0o700)
-	for _, err := range errs {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must(t, errors.Join(errs[:]...))
 	for _, party := range []interface{ Close() }{p.nevis, p.google, p.mails, p.gateway, p.pushes, p.printer} {
 		t.Cleanup(party.Close)
 	}
@@ -164,9 +161,7 @@ func (p *parties) receipts(t *testing.T, phones []*phone, hash func(token string
 	}
 	for _, r := range p.taken["push"] {
 		var body struct{ Message google.Message }
-		if err := json.Unmarshal(r.Body, &body); err != nil {
-			t.Fatal(err)
-		}
+		must(t, json.Unmarshal(r.Body, &body))
 		m := body.Message
 		all = append(all, receipt{"push", m.Android.CollapseKey, open(m.Token, func(ph *phone) (string, error) {
 			opened, err := ph.OpenPush(m.Data)
@@ -175,9 +170,7 @@ func (p *parties) receipts(t *testing.T, phones []*phone, hash func(token string
 	}
 	for _, r := range p.taken["sms"] {
 		var body struct{ To, Text string }
-		if err := json.Unmarshal(r.Body, &body); err != nil {
-			t.Fatal(err)
-		}
+		must(t, json.Unmarshal(r.Body, &body))
 		if r.Header.Get("Idempotency-Key") != r.Header.Get("Webhook-Id") {
 			t.Errorf("two ids of a webhook: %v", r.Header)
 		}
@@ -186,16 +179,12 @@ func (p *parties) receipts(t *testing.T, phones []*phone, hash func(token string
 	all = append(all, p.pushed(phones, hash)...)
 	for _, sent := range p.mails.Mails() {
 		m, err := mail.Read(sent.Data)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		id, _, _ := strings.Cut(strings.Trim(m.Header.Get("Message-Id"), "<>"), "@")
 		all = append(all, receipt{"mail", id, open(sent.To[0], func(ph *phone) (string, error) { return ph.read(m.Text) })})
 	}
 	letters, err := filepath.Glob(filepath.Join(p.spool, "*.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, file := range letters {
 		all = append(all, receipt{dispatcher: "paper", id: strings.TrimSuffix(filepath.Base(file), ".json")})
 	}

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -41,7 +40,7 @@ const caddyfile = `{
 	grace_period 10s
 	storage file_system FOLDER/storage
 	log {
-		output file FOLDER/log
+		output file FOLDER/caddy.log
 	}
 }
 http://SITE {
@@ -129,7 +128,7 @@ type product struct {
 	site   string // host:port
 	admin  string
 	text   string // Caddyfile
-	cmd    *exec.Cmd
+	server *testservice.Process
 	client *http.Client
 	secret string // of hash_key
 	public string // file of the public key that verifies the audit trail
@@ -160,21 +159,15 @@ func start(t *testing.T) *product {
 	t.Cleanup(p.client.CloseIdleConnections)
 	p.parties = startParties(t, p.folder)
 	vapid, err := webpush.NewVAPID("mailto:login@bank.example.com")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for name, content := range map[string][]byte{
 		"firebase.json": p.google.ServiceAccountJSON(), "mail-ca.pem": p.mails.CA(), "push-ca.pem": p.pushes.CA(),
 		"vapid.json": vapid, "hash.key": []byte(p.secret),
 	} {
-		if err := os.WriteFile(p.path(name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(p.path(name), content, 0o600))
 	}
 	p.public = p.path("audit.pub")
-	if err := os.WriteFile(p.public, p.run("oob", "audit", "keygen", "books", p.path("audit.key")), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(p.public, p.run("oob", "audit", "keygen", "books", p.path("audit.key")), 0o600))
 	p.text = strings.NewReplacer(
 		"ADMIN", p.admin, "FOLDER", p.folder, "SITE", p.site, "APP", appURL,
 		"FCM", p.google.URL(), "MAIL", p.mails.Addr(), "GATEWAY", p.gateway.URL(), "BROWSER", p.pushes.Host(),
@@ -187,17 +180,14 @@ func start(t *testing.T) *product {
 
 func (p *product) path(name string) string { return filepath.Join(p.folder, name) }
 
-// command is the product's binary.
-func (p *product) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), testservice.ProductVariable+"=1", "OTEL_TRACES_EXPORTER=none", "HOME="+p.folder, "XDG_DATA_HOME="+p.folder, "XDG_CONFIG_HOME="+p.folder)
-	return cmd
-}
+// environment has this binary be the product.
+var environment = []string{testservice.ProductVariable + "=1", "OTEL_TRACES_EXPORTER=none"}
 
 // run runs a command of the product to its end.
 func (p *product) run(args ...string) (output []byte) {
 	p.t.Helper()
-	cmd := p.command(args...)
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), environment...)
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	output, err := cmd.Output()
@@ -211,27 +201,19 @@ func (p *product) run(args ...string) (output []byte) {
 func (p *product) begin() {
 	p.t.Helper()
 	file := p.path("Caddyfile")
-	if err := os.WriteFile(file, p.configuration(0), 0o600); err != nil {
-		p.t.Fatal(err)
+	must(p.t, os.WriteFile(file, p.configuration(0), 0o600))
+	p.server = &testservice.Process{
+		Dir: p.folder, Args: []string{os.Args[0], "run", "--config", file, "--adapter", "caddyfile"}, Env: environment,
+		Healthy: func() bool {
+			response, err := p.client.Get("http://" + p.site + "/nevisfido/healthy")
+			if err == nil {
+				response.Body.Close()
+			}
+			return err == nil
+		},
 	}
-	output, err := os.Create(p.path("output"))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer output.Close()
-	p.cmd = p.command("run", "--config", file, "--adapter", "caddyfile")
-	p.cmd.Stdout, p.cmd.Stderr = output, output
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(p.end)
-	testservice.Until(p.t, func() bool {
-		response, err := p.client.Get("http://" + p.site + "/nevisfido/healthy")
-		if err == nil {
-			response.Body.Close()
-		}
-		return err == nil
-	}, p.output)
+	p.t.Cleanup(func() { p.server.Finish(p.t) })
+	p.server.Start(p.t)
 }
 
 // configuration returns one of many that differ in the deadline.
@@ -239,32 +221,11 @@ func (p *product) configuration(n int) []byte {
 	return []byte(strings.Replace(p.text, "DEADLINE", fmt.Sprintf("%ds", 6+n%2), 1))
 }
 
-func (p *product) output() string {
-	content, _ := os.ReadFile(p.path("output"))
-	return string(content)
-}
-
-// end lets the server end what it is at, once.
-func (p *product) end() {
-	p.t.Helper()
-	if p.cmd.ProcessState != nil {
-		return
-	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	timer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
-	defer timer.Stop()
-	if err := p.cmd.Wait(); err != nil || strings.Contains(p.output(), "DATA RACE") || strings.Contains(p.output(), "panic") {
-		p.t.Errorf("the product ended with %v:\n%s", err, p.output())
-	}
-}
-
 // reload brings another configuration into force.
 func (p *product) reload(n int) {
 	p.t.Helper()
 	response, err := p.client.Post("http://"+p.admin+"/load", "text/caddyfile", bytes.NewReader(p.configuration(n)))
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	must(p.t, err)
 	defer response.Body.Close()
 	if answer, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusOK {
 		p.t.Fatalf("a reload: %s", answer)
@@ -301,14 +262,10 @@ func (p *product) register(n int) {
 func (p *product) scrape() map[string]float64 {
 	p.t.Helper()
 	response, err := p.client.Get("http://" + p.admin + "/metrics")
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	must(p.t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	must(p.t, err)
 	all := map[string]float64{}
 	for l := range strings.Lines(string(text)) {
 		if i := strings.LastIndexByte(l, ' '); i > 0 && l[0] != '#' {
@@ -330,4 +287,12 @@ func sum(metrics map[string]float64, name string) (n float64) {
 		}
 	}
 	return n
+}
+
+// must ends a test that cannot go on.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

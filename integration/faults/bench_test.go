@@ -96,7 +96,7 @@ type bench struct {
 	out     *engine // that gets the messages; may be the party
 	client  *http.Client
 	phone   *device.Device
-	process *process // a sidecar of its own; nil for the one that cells share
+	process *testservice.Process // a sidecar of its own; nil for the one that cells share
 
 	// What the party's setup decides.
 	store     string
@@ -141,7 +141,7 @@ func newBench(t *testing.T, c *cell, sidecar, name string, shared *services) *be
 	parties[c.party].setup(b, shared)
 	if b.out == nil { // the party is no channel: messages go to a webhook that works
 		b.out = newEngine(t, false)
-		b.webhook(b.out, shared)
+		b.webhook(b.out)
 	}
 	if b.delivered == nil {
 		b.delivered = func() int { return int(b.out.delivered.Load()) }
@@ -154,9 +154,7 @@ func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
 func (b *bench) write(name string, content []byte) (path string) {
 	b.t.Helper()
 	path = b.path(name)
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		b.t.Fatal(err)
-	}
+	b.must(os.WriteFile(path, content, 0o600))
 	return path
 }
 
@@ -198,9 +196,7 @@ const noAnswer = "no answer"
 // the status where there is none.
 func (b *bench) dispatch() (got string) {
 	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, b.url()+"/token/dispatch/authentication", strings.NewReader(b.request()))
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	b.must(err)
 	r.Header.Set("Content-Type", "application/json")
 	response, err := b.client.Do(r)
 	if err != nil {

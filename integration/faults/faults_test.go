@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,14 +22,14 @@ func TestFaults(t *testing.T) {
 	shared := newServices(t)
 	sidecar := freeAddress(t)
 	dir := testservice.Folder(t)
-	caddyfile := fmt.Sprintf(globalText, filepath.Join(dir, "storage"), filepath.Join(dir, "log"), readBody)
+	caddyfile := fmt.Sprintf(globalText, filepath.Join(dir, "storage"), filepath.Join(dir, "caddy.log"), readBody)
 	var benches []*bench
 	for i := range table {
 		c := &table[i]
 		b := newBench(t, c, sidecar, fmt.Sprintf("cell-%d", i), shared)
 		b.prepare()
 		if c.fault == emfile {
-			b.process = newProcess(t, b)
+			b.ownProcess()
 		} else {
 			caddyfile += b.site()
 		}
@@ -72,7 +70,11 @@ func (b *bench) run() {
 		testservice.NeedRoot(b.t, "a small file system is mounted")
 	}
 	if b.process != nil {
-		b.process.start(b)
+		b.process.Start(b.t)
+		b.t.Cleanup(func() {
+			b.process.Terminate(b.t)
+			b.process.Finish(b.t)
+		})
 	}
 	b.register()
 
@@ -154,57 +156,31 @@ func (b *bench) deadline() time.Duration {
 // descriptors is how many a sidecar of a cell with EMFILE may have.
 const descriptors = 96
 
-// process is a sidecar for one cell.
-type process struct {
-	cmd  *exec.Cmd
-	file string // Caddyfile
-}
-
-func newProcess(t *testing.T, b *bench) *process {
-	t.Helper()
-	b.sidecar = freeAddress(t)
+// ownProcess makes a sidecar for this cell alone.
+func (b *bench) ownProcess() {
+	b.t.Helper()
+	b.sidecar = freeAddress(b.t)
 	name, _, _ := strings.Cut(b.host, ":")
 	_, port, _ := net.SplitHostPort(b.sidecar)
 	b.host = net.JoinHostPort(name, port)
-	caddyfile := fmt.Sprintf(globalText, b.path("storage"), b.path("log"), readBody) + b.site()
-	return &process{file: b.write("Caddyfile", []byte(caddyfile))}
-}
-
-func (p *process) start(b *bench) {
-	b.t.Helper()
-	p.cmd = exec.Command(os.Args[0])
-	p.cmd.Env = append(os.Environ(), sidecarVariable+"="+p.file, limitVariable+"="+strconv.Itoa(descriptors))
-	output, err := os.Create(b.path("output"))
-	b.must(err)
-	defer output.Close()
-	p.cmd.Stdout, p.cmd.Stderr = output, output
-	input, err := p.cmd.StdinPipe()
-	b.must(err)
-	b.must(p.cmd.Start())
-	b.t.Cleanup(func() {
-		_ = input.Close()
-		timer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
-		defer timer.Stop()
-		if err := p.cmd.Wait(); err != nil {
-			content, _ := os.ReadFile(b.path("output"))
-			b.t.Errorf("the sidecar ended with %v: %s", err, content)
-		}
-	})
-	waitFor(b.t, "the start of a sidecar", func() bool {
-		c, err := net.Dial("tcp", b.sidecar)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
-}
-
-// open counts the descriptors in use.
-func (p *process) open(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
+	file := b.write("Caddyfile", []byte(fmt.Sprintf(globalText, b.path("storage"), b.path("caddy.log"), readBody)+b.site()))
+	b.process = &testservice.Process{
+		Dir: b.dir, Args: []string{os.Args[0]},
+		Env: []string{sidecarVariable + "=" + file, fmt.Sprintf("%s=%d", limitVariable, descriptors)},
+		Healthy: func() bool {
+			c, err := net.Dial("tcp", b.sidecar)
+			if err == nil {
+				_ = c.Close()
+			}
+			return err == nil
+		},
 	}
+}
+
+// openDescriptors counts those that the cell's sidecar uses.
+func (b *bench) openDescriptors() int {
+	b.t.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.process.Cmd.Process.Pid))
+	b.must(err)
 	return len(entries)
 }

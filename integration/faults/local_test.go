@@ -28,9 +28,7 @@ func (b *bench) prepare() {
 		return
 	}
 	folder := b.path("targets")
-	if err := os.Mkdir(folder, 0o700); err != nil {
-		b.t.Fatal(err)
-	}
+	b.must(os.Mkdir(folder, 0o700))
 	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size=256k,mode=700"); err != nil {
 		b.t.Fatalf("mounting a tmpfs: %v", err)
 	}
@@ -236,7 +234,7 @@ func (b *bench) starve() (feed func()) {
 	}
 	for full := 0; full < 5; { // and none is being given back
 		waitFor(b.t, "the use of all descriptors", func() bool {
-			if full++; b.process.open(b.t) < descriptors {
+			if full++; b.openDescriptors() < descriptors {
 				full = 0
 			}
 			return full > 0
@@ -246,7 +244,7 @@ func (b *bench) starve() (feed func()) {
 		for _, c := range idle {
 			_ = c.Close()
 		}
-		waitFor(b.t, "the end of the idle connections", func() bool { return b.process.open(b.t) < descriptors/2 })
+		waitFor(b.t, "the end of the idle connections", func() bool { return b.openDescriptors() < descriptors/2 })
 	}
 }
 

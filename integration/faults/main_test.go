@@ -4,11 +4,12 @@
 package faults
 
 import (
+	"context"
 	"flag"
 	"fmt"
-	"io"
 	"net"
 	"os"
+	"os/signal"
 	"strconv"
 	"sync"
 	"syscall"
@@ -50,7 +51,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// beSidecar runs Caddy until the standard input ends.
+// beSidecar runs Caddy until it is asked to end.
 func beSidecar(file string) error {
 	limit, err := strconv.ParseUint(os.Getenv(limitVariable), 10, 32)
 	if err != nil {
@@ -66,7 +67,9 @@ func beSidecar(file string) error {
 	if err := load(content); err != nil {
 		return err
 	}
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	ended, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	<-ended.Done()
 	return caddy.Stop()
 }
 

@@ -3,7 +3,6 @@ package faults
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -56,27 +55,13 @@ func newServices(t *testing.T) *services {
 	}
 	t.Cleanup(s.google.Close)
 
-	s.redis = freeAddress(t)
-	_, port, _ := net.SplitHostPort(s.redis)
-	program, err := exec.LookPath("redis-server")
-	if err != nil { // its cells say so
+	if _, err := exec.LookPath("redis-server"); err != nil { // its cells say so
+		s.redis = freeAddress(t)
 		return s
 	}
-	redis := exec.Command(program, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "")
-	if err := redis.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = redis.Process.Kill()
-		_ = redis.Wait()
-	})
-	waitFor(t, "the start of Redis", func() bool {
-		c, err := net.Dial("tcp", s.redis)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
+	redis := testservice.NewRedis(t)
+	redis.Start(t)
+	s.redis = redis.Address
 	return s
 }
 
@@ -161,29 +146,25 @@ func (b *bench) asSMTP(*services) {
 	}
 	b.out = b.party
 	server, err := mail.Start(mail.Options{Listener: b.party, TLS: mail.None})
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	b.must(err)
 	b.t.Cleanup(server.Close)
 	b.delivered = func() int { return len(server.Mails()) }
 	b.dispatcher("smtp", fmt.Sprintf("server %s\ntls %s\nfrom login@example.com\naddress jeff@example.com\nbase_url https://app.example.com/open\n", b.party.host, mode)+b.ca())
 }
 
-func (b *bench) asWebhook(s *services) {
+func (b *bench) asWebhook(*services) {
 	b.stand("http", false)
 	b.out = b.party
-	b.webhook(b.party, s)
+	b.webhook(b.party)
 }
 
-func (b *bench) webhook(e *engine, _ *services) {
+func (b *bench) webhook(e *engine) {
 	scheme, ca := "http", ""
 	if e.trusted != nil {
 		scheme, ca = "https", b.ca()
 	}
 	server, err := gateway.Start(gateway.Options{})
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	b.must(err)
 	b.t.Cleanup(server.Close)
 	b.dispatcher("webhook", fmt.Sprintf("url %s://%s/messages\naddress +41790000000\nbase_url https://app.example.com/open\n", scheme, e.host)+ca)
 	e.serveHTTP(server)
@@ -193,18 +174,12 @@ func (b *bench) asWebPush(*services) {
 	b.stand("http", true)
 	b.out = b.party
 	server, err := pushservice.Start()
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	b.must(err)
 	b.t.Cleanup(server.Close)
 	browser, err := server.Subscribe("")
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	b.must(err)
 	vapid, err := webpush.NewVAPID("mailto:ops@example.com")
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	b.must(err)
 	b.address = strings.Replace(browser.JSON(), server.Host(), b.party.host, 1)
 	b.dispatcher("web_push", fmt.Sprintf("vapid %s\nallow %s\n", b.write("vapid.json", vapid), b.party.host)+b.ca())
 	b.party.serveHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -218,9 +193,7 @@ func (b *bench) asIPP(*services) {
 	b.out = b.party
 	b.dispatcher("letter", fmt.Sprintf("printer %s://%s/ipp/print\naddress \"Anna Muster|Bahnhofstrasse 1|8001 Zurich\"\nbase_url https://app.example.com/open\nlimit off\n", scheme, b.party.host)+b.ca())
 	server, err := printer.Start()
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	b.must(err)
 	b.t.Cleanup(server.Close)
 	b.party.serveHTTP(server)
 }
@@ -241,9 +214,7 @@ func (b *bench) storeInRedis(scheme, host, more string) {
 func (b *bench) asNevisIDM(*services) {
 	scheme := b.stand("http", false)
 	server, err := idm.Start(idm.Options{Release: idm.V8_2511, Login: idm.Login{Bearer: "token"}})
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	b.must(err)
 	b.t.Cleanup(server.Close)
 	server.SetUser(idm.User{ExtID: "jeff", LoginID: "jeff"})
 	b.external = func() {

@@ -3,11 +3,12 @@
 // placeholders.go), makes the attempts, also by way of composites (send.go),
 // keeps messages from addresses that are gone (quarantine.go), tells of those and
 // of changed keys (notice.go), and keeps on record how the attempts went
-// (journal.go). It knows nothing of HTTP calls
-// between the relying party and nevisFIDO.
+// (journal.go). It knows nothing of HTTP calls between the relying party and
+// nevisFIDO.
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -30,7 +31,7 @@ type Config struct {
 	Channels    map[string]*Channel // by name
 	OnExpired   *Channel            // told when a target is quarantined; nil for none
 	OnKeyChange *Channel            // for what KeyChanged tells; nil for none
-	Noticed     func(Notice)        // is told how notices went; must not block; nil for nobody
+	Noticed     func(Notice)        // is told how notices went; must not block
 	Targets     *targets.Directory
 	Links       *shortlink.Links // nil where no channel has short links
 
@@ -45,14 +46,14 @@ type Config struct {
 	VisualCodeDigits  int  // 0 for no visual code
 	VisualCodePicture bool // messages have its picture as well
 
-	// Lookup resolves a placeholder that is not one of ours. nil knows none.
+	// Lookup resolves a placeholder that is not one of ours.
 	Lookup func(r *http.Request, placeholder string) (string, bool)
 
 	// User returns what the key sources know of a user; nil where there are
 	// none that know users.
 	User func(ctx context.Context, username string) (*targets.User, error)
 
-	Log *slog.Logger // nil for none
+	Log *slog.Logger
 
 	Hash *keyedhash.Key // of tokens and ids in logs and records; nil for the process's
 }
@@ -69,15 +70,6 @@ func New(c Config) (*Courier, error) {
 	channels, err := bind(c.Channels)
 	if err != nil {
 		return nil, err
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	if c.Noticed == nil {
-		c.Noticed = func(Notice) {}
-	}
-	if c.Lookup == nil {
-		c.Lookup = func(*http.Request, string) (string, bool) { return "", false }
 	}
 	for _, name := range slices.Sorted(maps.Keys(channels)) {
 		if _, ambiguous := channels[name].addressType(); ambiguous {
@@ -101,6 +93,15 @@ type Dispatch struct {
 	// the member has ended; with giveBack what was counted against its limits
 	// does not count.
 	Admit func(context.Context, *Channel) (leave func(giveBack bool), failure *dispatchers.Error)
+}
+
+// Username returns whose message it is: the target's owner, or else the name
+// that the caller gives.
+func (d *Dispatch) Username() string {
+	if d.Target != nil {
+		return cmp.Or(d.Target.Username, d.Request.Username)
+	}
+	return d.Request.Username
 }
 
 // Serves reports whether a channel serves an operation: by its own option, and

@@ -47,7 +47,7 @@ var (
 // giveNotice tells the relying party that the address of the target is gone.
 // The caller does not wait for that: it learns the same from its answer.
 func (r *run) giveNotice() {
-	r.courier.notify(r.courier.OnExpired, OnExpired, string(targets.EventExpired), r.username(), r.dispatch.Target.ID,
+	r.courier.notify(r.courier.OnExpired, OnExpired, string(targets.EventExpired), r.dispatch.Username(), r.dispatch.Target.ID,
 		func(context.Context) (*run, string, *dispatchers.Error) { return r, "", nil })
 }
 

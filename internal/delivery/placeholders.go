@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -39,7 +38,7 @@ func (r *run) lookup(ctx context.Context, m *dispatchers.Message, placeholder st
 	case "dispatcher":
 		return m.Dispatcher, true
 	case "username":
-		return r.username(), true
+		return r.dispatch.Username(), true
 	case "target":
 		return target.Address, true
 	case "target_id":
@@ -64,15 +63,6 @@ func (r *run) lookup(ctx context.Context, m *dispatchers.Message, placeholder st
 	return "", false
 }
 
-// username returns whose message it is: the target's owner, or else the name
-// that the caller gives.
-func (r *run) username() string {
-	if r.dispatch.Target != nil {
-		return cmp.Or(r.dispatch.Target.Username, r.dispatch.Request.Username)
-	}
-	return r.dispatch.Request.Username
-}
-
 // userLookup is what the key sources say of the user.
 type userLookup struct {
 	mu   sync.Mutex
@@ -84,7 +74,7 @@ type userLookup struct {
 // findUser asks the key sources that know users, once, unless there was not the
 // time for an answer.
 func (r *run) findUser(ctx context.Context) (*targets.User, error) {
-	username := r.username()
+	username := r.dispatch.Username()
 	if r.courier.User == nil || username == "" {
 		return nil, targets.ErrNotFound
 	}

@@ -150,14 +150,3 @@ func TestControlCharactersInTheTargetsAddress(t *testing.T) {
 		t.Error("the dispatcher was called")
 	}
 }
-
-func TestNoAddressNamesTheFix(t *testing.T) {
-	h := newHarness(t)
-	h.push()
-	h.add(Channel{Name: "mail", Type: "smtp"})
-	h.dispatch("mail").wantResult(t, nevisfido.DispatchTargetNotFound)
-	h.wantLog(`"reason":"no_address"`, "option address")
-	if strings.Contains(h.logs.String(), h.pushToken) {
-		t.Error("the log shows the address")
-	}
-}

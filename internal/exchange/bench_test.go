@@ -2,12 +2,15 @@ package exchange
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 )
 
@@ -19,6 +22,15 @@ func (noOp) Dispatch(context.Context, *dispatchers.Message) (dispatchers.Receipt
 	return dispatchers.Receipt{Response: dispatchers.SuccessfulDispatch}, nil
 }
 
+// silent is an observer that keeps nothing.
+type silent struct{}
+
+func (silent) Exchanged(Record)          {}
+func (silent) Limited(dispatchers.Scope) {}
+func (silent) Passed(string)             {}
+func (silent) Asked(time.Duration)       {}
+func (silent) Guessed(nevisfido.Guesses) {}
+
 // One dispatch with sealing, without what nevisFIDO and a third party take.
 func BenchmarkDispatch(b *testing.B) {
 	for name, key := range map[string]func() (*devicekey.PrivateKey, error){"P-256": deviceKey, "RSA-2048": rsaKey} {
@@ -27,7 +39,7 @@ func BenchmarkDispatch(b *testing.B) {
 			h.register("push", must[*devicekey.PrivateKey](b)(key()))
 			h.push()
 			h.Channels["push"].Dispatcher = noOp{}
-			h.Observer, h.Log = nil, nil
+			h.Observer, h.Log = silent{}, slog.New(slog.DiscardHandler)
 			x, body, nevisFIDO := h.exchange(), h.body("push"), h.upstream.answer
 			b.ReportAllocs()
 			for b.Loop() {

@@ -13,30 +13,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
-type guestFunc = func(context.Context, *dispatchers.Message) (dispatchers.Receipt, error)
-
-// script makes a guest that fails in the given ways, one after the other, and
-// then delivers.
-func script(failures ...error) guestFunc {
-	return func(context.Context, *dispatchers.Message) (dispatchers.Receipt, error) {
-		if len(failures) == 0 {
-			return dispatchers.Receipt{Response: "ok"}, nil
-		}
-		failure := failures[0]
-		failures = failures[1:]
-		return dispatchers.Receipt{}, failure
-	}
-}
-
-func panics(with any) guestFunc {
-	return func(context.Context, *dispatchers.Message) (dispatchers.Receipt, error) { panic(with) }
-}
-
-func hang(ctx context.Context, _ *dispatchers.Message) (dispatchers.Receipt, error) {
-	<-ctx.Done()
-	return dispatchers.Receipt{}, fmt.Errorf("posting: %w", ctx.Err())
-}
-
 func TestAttempts(t *testing.T) {
 	temporary := dispatchers.Fail(dispatchers.Temporary, "busy", "try later")
 	in := func(d time.Duration) error {

@@ -337,32 +337,6 @@ func TestMemberThatPanicsSideBySide(t *testing.T) {
 	h.dispatch("c").wantResult(t, nevisfido.InternalError)
 }
 
-// A composite that is content with the first to deliver leaves the others to
-// finish what they have begun.
-func TestSlowMemberFinishes(t *testing.T) {
-	h := newHarness(t)
-	started, answered, finished := make(chan struct{}), make(chan struct{}), make(chan error)
-	h.link(Required)
-	h.push().do = func(ctx context.Context, _ *dispatchers.Message) (dispatchers.Receipt, error) {
-		close(started)
-		<-answered
-		return dispatchers.Receipt{}, ctx.Err()
-	}
-	h.compose("c", composite{[]string{"link", "push"}, func(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
-		go func() {
-			_, err := deliver(ctx, d, "push")
-			finished <- err
-		}()
-		<-started
-		return deliver(ctx, d, "link")
-	}})
-	h.dispatch("c").wantResult(t, nevisfido.Dispatched)
-	close(answered)
-	if err := <-finished; err != nil {
-		t.Errorf("the slow member failed: %v", err)
-	}
-}
-
 func TestFallbacksAreObserved(t *testing.T) {
 	h := newHarness(t)
 	h.push().fails(dispatchers.Temporary)

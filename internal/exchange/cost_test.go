@@ -107,7 +107,7 @@ func costlyExchange(tb testing.TB) (*harness, *Exchange) {
 	h.Channels["push"].Dispatcher = noOp{}
 	h.add(Channel{Name: "qr", Type: "qr_code", Traits: dispatchers.Traits{AnswersCaller: true}})
 	h.Channels["qr"].Dispatcher = new(qrcode.QRCode)
-	h.Observer = nil
+	h.Observer = silent{}
 	return h, h.exchange()
 }
 

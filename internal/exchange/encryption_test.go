@@ -12,118 +12,75 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
-// trouble is what can be wrong with a target's key.
-var trouble = map[string]struct {
-	make   func(*harness)
-	target string // another id than that of the known target, "none" for none
-	known  bool   // although it has another id
+// An ending is how a dispatch fails.
+type ending struct {
 	want   nevisfido.DispatchResult
-	store  bool // the store is at fault: no message leaves, whatever the policy
-	own    bool // it concerns nobody who does not use the target's own address
 	class  dispatchers.Class
 	reason string
+}
+
+var (
+	noKey     = ending{nevisfido.DispatchError, dispatchers.NoKey, "no_key"}
+	storeDown = ending{nevisfido.InternalError, dispatchers.Broken, "store_unavailable"} // no message leaves, whatever the policy
+)
+
+// trouble is what can be wrong with a target's key.
+var trouble = map[string]struct {
+	ending
+	make   func(*harness)
+	target string // another id than that of the known target, "none" for none
+	own    bool   // it concerns nobody who does not use the target's own address
 }{
-	"no key": {
-		make: func(h *harness) { h.register("push", nil) },
-		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
-	},
-	"corrupt record": {
-		make: func(h *harness) { h.store.Set(h.ref(), []byte(`{"schema":1,"id":`)) },
-		want: nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
-	},
-	"record of another target": {
-		make: func(h *harness) {
-			h.store.Set(h.ref(), must[[]byte](h.tb)(targets.Encode(&targets.Target{ID: "x"}, targets.Ref{ID: "x"})))
-		},
-		want: nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
-	},
-	"record of a newer release": {
-		make: func(h *harness) { h.store.Set(h.ref(), []byte(`{"schema":99}`)) },
-		want: nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
-	},
-	"key swapped in the store": {
-		make: func(h *harness) {
-			h.edit(func(t *targets.Target) {
-				t.EncryptionKey = must[*devicekey.PrivateKey](h.tb)(devicekey.GenerateKey("P-256")).Public().JWK()
-			})
-		},
-		want: nevisfido.InternalError, class: dispatchers.Broken, reason: "damaged_record",
-	},
-	"store error": {
-		make: func(h *harness) {
-			h.store.SetFault(func(context.Context, kvtest.Op) error { return errors.New("disk full") })
-		},
-		want: nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
-	},
-	"store hangs": {
-		make: func(h *harness) {
-			h.Deadline = 1 // of a nanosecond
-			h.store.SetFault(func(ctx context.Context, _ kvtest.Op) error { <-ctx.Done(); return ctx.Err() })
-		},
-		want: nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
-	},
-	"key source error": {
-		make: func(h *harness) {
-			h.Targets.Sources = []targets.NamedSource{{Name: "idm", KeySource: failingSource{}}}
-		},
-		target: "elsewhere",
-		want:   nevisfido.InternalError, store: true, class: dispatchers.Broken, reason: "store_unavailable",
-	},
-	"stale": {
-		make: func(h *harness) { h.edit(func(t *targets.Target) { t.Unsure = []string{"encryption_key"} }) },
-		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "stale",
-	},
-	"expired": {
-		make: func(h *harness) { h.edit(func(t *targets.Target) { t.Expired = t.Address }) },
-		want: nevisfido.DispatchTargetExpired, own: true, class: dispatchers.Expired, reason: "quarantined",
-	},
-	"key refused by policy": {
-		make: func(h *harness) {
-			h.register("push", must[*devicekey.PrivateKey](h.tb)(rsaKey()))
-			h.Targets.Policy = encrypt.Policy{MinRSABits: 3072}
-		},
-		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
-	},
-	"weak key": {
-		make: func(h *harness) { h.registerJWK(`{"kty":"RSA","n":"AQAB","e":"AQAB"}`) },
-		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
-	},
-	"private key": {
-		make: func(h *harness) { h.registerJWK(string(h.device.JWK())) },
-		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
-	},
-	"key that is none": {
-		make: func(h *harness) { h.registerJWK(`"garbage"`) },
-		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
-	},
-	"key that became weak": {
-		make: func(h *harness) {
-			h.Targets.Policy = encrypt.Policy{MinRSABits: 3072}
-			h.register("push", must[*devicekey.PrivateKey](h.tb)(rsaKey()))
-		},
-		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
-	},
-	"weak key of a source": {
-		make: func(h *harness) {
-			h.Targets.Sources = []targets.NamedSource{{Name: "file", KeySource: weakSource{}}}
-		},
-		target: "elsewhere", known: true,
-		want: nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_key",
-	},
-	"unknown target": {
-		target: "elsewhere",
-		want:   nevisfido.DispatchTargetNotFound, class: dispatchers.NoTarget, reason: "unknown_target",
-	},
-	"no target id": {
-		target: "none",
-		want:   nevisfido.DispatchError, class: dispatchers.NoKey, reason: "no_target",
-	},
+	"no key":                    {ending: noKey, make: func(h *harness) { h.register("push", nil) }},
+	"corrupt record":            {ending: storeDown, make: func(h *harness) { h.store.Set(h.ref(), []byte(`{"schema":1,"id":`)) }},
+	"record of a newer release": {ending: storeDown, make: func(h *harness) { h.store.Set(h.ref(), []byte(`{"schema":99}`)) }},
+	"record of another target": {ending: storeDown, make: func(h *harness) {
+		h.store.Set(h.ref(), must[[]byte](h.tb)(targets.Encode(&targets.Target{ID: "x"}, targets.Ref{ID: "x"})))
+	}},
+	"key swapped in the store": {ending: ending{nevisfido.InternalError, dispatchers.Broken, "damaged_record"}, make: func(h *harness) {
+		h.edit(func(t *targets.Target) {
+			t.EncryptionKey = must[*devicekey.PrivateKey](h.tb)(devicekey.GenerateKey("P-256")).Public().JWK()
+		})
+	}},
+	"store error": {ending: storeDown, make: func(h *harness) {
+		h.store.SetFault(func(context.Context, kvtest.Op) error { return errors.New("disk full") })
+	}},
+	"store hangs": {ending: storeDown, make: func(h *harness) {
+		h.Deadline = 1 // of a nanosecond
+		h.store.SetFault(func(ctx context.Context, _ kvtest.Op) error { <-ctx.Done(); return ctx.Err() })
+	}},
+	"key source error": {ending: storeDown, make: func(h *harness) {
+		h.Targets.Sources = []targets.NamedSource{{Name: "idm", KeySource: failingSource{}}}
+	}, target: "elsewhere"},
+	"stale": {ending: ending{nevisfido.DispatchError, dispatchers.NoKey, "stale"}, make: func(h *harness) {
+		h.edit(func(t *targets.Target) { t.Unsure = []string{"encryption_key"} })
+	}},
+	"expired": {ending: ending{nevisfido.DispatchTargetExpired, dispatchers.Expired, "quarantined"}, make: func(h *harness) {
+		h.edit(func(t *targets.Target) { t.Expired = t.Address })
+	}, own: true},
+	"key refused by policy": {ending: noKey, make: func(h *harness) {
+		h.register("push", must[*devicekey.PrivateKey](h.tb)(rsaKey()))
+		h.Targets.Policy = encrypt.Policy{MinRSABits: 3072}
+	}},
+	"key that became weak": {ending: noKey, make: func(h *harness) {
+		h.Targets.Policy = encrypt.Policy{MinRSABits: 3072}
+		h.register("push", must[*devicekey.PrivateKey](h.tb)(rsaKey()))
+	}},
+	"weak key":         {ending: noKey, make: func(h *harness) { h.registerJWK("push", `{"kty":"RSA","n":"AQAB","e":"AQAB"}`) }},
+	"private key":      {ending: noKey, make: func(h *harness) { h.registerJWK("push", string(h.device.JWK())) }},
+	"key that is none": {ending: noKey, make: func(h *harness) { h.registerJWK("push", `"garbage"`) }},
+	"weak key of a source": {ending: noKey, make: func(h *harness) {
+		h.Targets.Sources = []targets.NamedSource{{Name: "file", KeySource: weakSource{}}}
+	}, target: "elsewhere"},
+	"unknown target": {ending: ending{nevisfido.DispatchTargetNotFound, dispatchers.NoTarget, "unknown_target"}, target: "elsewhere"},
+	"no target id":   {ending: ending{nevisfido.DispatchError, dispatchers.NoKey, "no_target"}, target: "none"},
 }
 
 type failingSource struct{}
@@ -250,7 +207,7 @@ func TestSealedForTheDevice(t *testing.T) {
 				if content := open(t, device, m); content.Token != h.token || content.RedeemURL != redeemURL+"/authentication" {
 					t.Errorf("the device reads %s", content.JSON())
 				}
-				if contains(everything(m), h.token) {
+				if testservice.Find(everything(m), h.token) >= 0 {
 					t.Errorf("the dispatcher can see the token in %s", everything(m))
 				}
 				alg, enc := device.Public().Algorithms()

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -48,13 +47,10 @@ func statusError(status int, format string, args ...any) error {
 type Config struct {
 	delivery.Config
 
-	BasePath           string // such as "/nevisfido"
-	UpstreamDispatcher string // what nevisFIDO is asked for in place of our dispatchers
-	MaxBody            int64  // bytes, of a dispatch request and of its answer
-
-	// UpstreamTimeout is how long nevisFIDO may take over a dispatch; 0 for
-	// 30 seconds.
-	UpstreamTimeout time.Duration
+	BasePath           string        // such as "/nevisfido"
+	UpstreamDispatcher string        // what nevisFIDO is asked for in place of our dispatchers
+	MaxBody            int64         // bytes, of a dispatch request and of its answer
+	UpstreamTimeout    time.Duration // how long nevisFIDO may take over a dispatch
 
 	ObserveOnly bool              // learn and report, intercept nothing
 	Shapes      *shapes.Collector // of what passes while ObserveOnly; nil for none
@@ -62,10 +58,10 @@ type Config struct {
 	Limits  []dispatchers.Limit // of all dispatchers together
 	Limiter targets.SharedCounter
 
-	// ClientIP returns the address that "limit client" counts; nil for none.
+	// ClientIP returns the address that "limit client" counts.
 	ClientIP func(r *http.Request) string
 
-	Observer Observer // nil for none
+	Observer Observer
 }
 
 // Exchange handles requests.
@@ -75,29 +71,9 @@ type Exchange struct {
 	warnings lastWarnings
 }
 
-// New makes an Exchange. It fails where a setting is missing, and with a
-// *delivery.CompositeError where dispatchers cannot work with each other.
+// New makes an Exchange. The error is a *delivery.CompositeError: dispatchers
+// cannot work with each other.
 func New(c Config) (*Exchange, error) {
-	switch {
-	case c.Targets == nil, c.Limiter == nil:
-		return nil, errors.New("an exchange needs a directory of targets and a limiter")
-	case c.UpstreamDispatcher == "":
-		return nil, errors.New("an exchange needs the name of an upstream dispatcher")
-	case c.Deadline <= 0, c.MaxBody <= 0:
-		return nil, errors.New("an exchange needs a deadline and a largest body above zero")
-	}
-	if c.UpstreamTimeout == 0 {
-		c.UpstreamTimeout = 30 * time.Second
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	if c.Observer == nil {
-		c.Observer = noObserver{}
-	}
-	if c.ClientIP == nil {
-		c.ClientIP = func(*http.Request) string { return "" }
-	}
 	courier, err := delivery.New(c.Config)
 	if err != nil {
 		return nil, err

@@ -9,12 +9,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 func TestOperations(t *testing.T) {
@@ -109,38 +109,37 @@ func TestLimits(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHarness(t)
-			clock := time.Now()
-			limiter := NewMemoryLimiter()
-			limiter.now = func() time.Time { return clock }
-			h.Limiter, h.Limits = limiter, c.all
-			h.ClientIP = func(r *http.Request) string { return r.Header.Get("X-Client") }
-			for _, name := range []string{"push", "other"} {
-				h.add(Channel{Name: name, Encryption: Off, Traits: dispatchers.Traits{AnswersCaller: true}})
-			}
-			h.Channels["push"].Limits, h.Channels["other"].Limits = c.push, c.other
-
-			forwarded := 0
-			for i, call := range c.calls {
-				clock = clock.Add(call.after)
-				r := newRequest(t, http.MethodPost, authentication, string(toJSON(t, map[string]any{
-					"dispatcher": call.dispatcher, "dispatchTargetId": call.target,
-					"getUafRequest": map[string]any{"context": `{"username":"` + call.user + `"}`},
-				})))
-				r.Header.Set("X-Client", call.client)
-				want := nevisfido.DispatchError
-				if c.want[i] {
-					want = nevisfido.Dispatched
-					forwarded++
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				h.Limits = c.all
+				h.ClientIP = func(r *http.Request) string { return r.Header.Get("X-Client") }
+				for _, name := range []string{"push", "other"} {
+					h.add(Channel{Name: name, Encryption: Off, Traits: dispatchers.Traits{AnswersCaller: true}})
 				}
-				h.send(r).wantResult(t, want)
-			}
-			if got := len(h.upstream.calls()); got != forwarded {
-				t.Errorf("%d requests forwarded, want %d", got, forwarded)
-			}
-			if slices.Contains(h.seen.limited, c.scope) != (c.scope != "") || len(h.seen.limited) != len(c.calls)-forwarded {
-				t.Errorf("the observer was told of %q", h.seen.limited)
-			}
+				h.Channels["push"].Limits, h.Channels["other"].Limits = c.push, c.other
+
+				forwarded := 0
+				for i, call := range c.calls {
+					time.Sleep(call.after)
+					r := newRequest(t, http.MethodPost, authentication, string(toJSON(t, map[string]any{
+						"dispatcher": call.dispatcher, "dispatchTargetId": call.target,
+						"getUafRequest": map[string]any{"context": `{"username":"` + call.user + `"}`},
+					})))
+					r.Header.Set("X-Client", call.client)
+					want := nevisfido.DispatchError
+					if c.want[i] {
+						want = nevisfido.Dispatched
+						forwarded++
+					}
+					h.send(r).wantResult(t, want)
+				}
+				if got := len(h.upstream.calls()); got != forwarded {
+					t.Errorf("%d requests forwarded, want %d", got, forwarded)
+				}
+				if slices.Contains(h.seen.limited, c.scope) != (c.scope != "") || len(h.seen.limited) != len(c.calls)-forwarded {
+					t.Errorf("the observer was told of %q", h.seen.limited)
+				}
+			})
 		})
 	}
 }
@@ -406,14 +405,6 @@ func TestQuarantineOfANewerAddress(t *testing.T) {
 	if h.record().State() != targets.Active {
 		t.Error("the new address is in quarantine")
 	}
-}
-
-func TestQuarantineThatCannotBeStored(t *testing.T) {
-	h := newHarness(t)
-	h.push().fails(dispatchers.Expired)
-	h.store.SetFault(failAt(kvtest.Write))
-	h.dispatch("push").wantResult(t, nevisfido.DispatchTargetExpired)
-	h.wantLog(`"level":"warn"`, "quarantining")
 }
 
 // What failed through our own fault was not sent: one a day would come to none.

@@ -28,15 +28,13 @@ const (
 // reached their limits, further ids are not counted: a flood must not lock out
 // those who took no part in it.
 type MemoryLimiter struct {
-	now func() time.Time // replaced in tests
-
 	mu           sync.Mutex
 	known, apart *counters
 }
 
 // NewMemoryLimiter makes an empty limiter.
 func NewMemoryLimiter() *MemoryLimiter {
-	return &MemoryLimiter{now: time.Now, known: newCounters(maxCounters), apart: newCounters(maxCountersApart)}
+	return &MemoryLimiter{known: newCounters(maxCounters), apart: newCounters(maxCountersApart)}
 }
 
 func (l *MemoryLimiter) counters(c targets.Count) *counters {
@@ -50,7 +48,7 @@ func (l *MemoryLimiter) counters(c targets.Count) *counters {
 func (l *MemoryLimiter) TakeAll(_ context.Context, counts []targets.Count) (reached int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.now().UnixNano()
+	now := time.Now().UnixNano()
 	for i, c := range counts {
 		if l.counters(c).reached(c.Key, now) {
 			return i, nil

@@ -50,26 +50,6 @@ func TestReservedMembers(t *testing.T) {
 	}
 }
 
-func TestDataStandsBesideTheToken(t *testing.T) {
-	for data, want := range map[string]map[string]string{
-		`{"orderNo":"4711","amount":1.50,"list":[1, 2],"none":null}`: {"orderNo": `"4711"`, "amount": "1.50", "list": "[1, 2]"},
-		`"{\"orderNo\":\"4711\",\"n\":1e3}"`:                         {"orderNo": `"4711"`, "n": "1e3"},
-		`"free text"`:                                                {"data": `"free text"`},
-		`{}`:                                                         {},
-		`null`:                                                       {},
-	} {
-		h := newHarness(t)
-		g := h.push()
-		h.send(h.withData(data)).wantResult(t, nevisfido.Dispatched)
-		content := open(t, h.device, g.one(t))
-		for member, value := range want {
-			if got := string(content.Member(member)); got != value {
-				t.Errorf("%s: member %s is %s, want %s", data, member, got, value)
-			}
-		}
-	}
-}
-
 func TestNevisFIDOsOwnMembersAreKept(t *testing.T) {
 	h := newHarness(t)
 	h.upstream.answer = h.dispatched(linkTo(`{"nma_data":{"token":"` + h.token + `","redeem_url":"u","orderNo":"upstream"},"nma_data_content_type":"application/json","nma_data_version":"7"}`))
@@ -164,14 +144,6 @@ func TestUnusablePayload(t *testing.T) {
 			})
 		}
 	}
-}
-
-func TestMissingRedeemURLNamesTheFix(t *testing.T) {
-	h := newHarness(t)
-	h.upstream.answer = h.dispatched("")
-	h.push()
-	h.dispatch("push").wantResult(t, nevisfido.InternalError)
-	h.wantLog(`"level":"error"`, "configure redeem_url")
 }
 
 func TestMessageForTemplates(t *testing.T) {

@@ -25,11 +25,3 @@ type Observer interface {
 	// for each target that was learned so.
 	Guessed(nevisfido.Guesses)
 }
-
-type noObserver struct{}
-
-func (noObserver) Exchanged(Record)          {}
-func (noObserver) Limited(dispatchers.Scope) {}
-func (noObserver) Passed(string)             {}
-func (noObserver) Asked(time.Duration)       {}
-func (noObserver) Guessed(nevisfido.Guesses) {}

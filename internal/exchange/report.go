@@ -80,7 +80,7 @@ func (x *Exchange) newRecord(d *delivery.Dispatch, e conclusion, took time.Durat
 	r := Record{
 		Report: e.soFar(), Time: d.Start, Took: took,
 		Operation: d.Operation, Delivered: e.delivered.Receipt.Dispatcher,
-		User: x.Hash.Of("user", userOf(d)), Target: x.targetHash(d.Request.TargetID),
+		User: x.Hash.Of("user", d.Username()), Target: x.targetHash(d.Request.TargetID),
 		Token: x.Hash.Of("token", e.token), Session: x.Hash.Of("session", e.session),
 		Result: inClosedSet(e.dispatchResult(), nevisfido.DispatchError), // the caller sees nevisFIDO's own
 		Class:  dispatchers.Delivered, Test: e.test, TraceID: tracing.ID(d.HTTP.Context()),
@@ -95,14 +95,6 @@ func (x *Exchange) newRecord(d *delivery.Dispatch, e conclusion, took time.Durat
 		r.Thumbprint = cmp.Or(r.Thumbprint, d.Target.Thumbprint)
 	}
 	return r
-}
-
-// userOf returns whose target it is, or whom the caller names.
-func userOf(d *delivery.Dispatch) string {
-	if d.Target != nil {
-		return cmp.Or(d.Target.Username, d.Request.Username)
-	}
-	return d.Request.Username
 }
 
 // inClosedSet keeps text that nevisFIDO made up out of logs and labels.

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"testing"
@@ -8,7 +9,9 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
+	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
 // Whatever comes of a dispatch, the record says whose it was, of which device,
@@ -71,5 +74,71 @@ func TestRecordOfEveryOutcome(t *testing.T) {
 				t.Errorf("the attempt failed for %q", r.Attempts[n-1].Cause)
 			}
 		})
+	}
+}
+
+// What an operator has to know of a dispatch that failed is in the log, with
+// what to change.
+func TestLogOfFailures(t *testing.T) {
+	for name, c := range map[string]struct {
+		set    func(h *harness, push *guest)
+		over   string // push by default
+		result nevisfido.DispatchResult
+		words  []string
+	}{
+		"no address": {
+			set:    func(h *harness, _ *guest) { h.add(Channel{Name: "mail", Type: "smtp"}) },
+			over:   "mail",
+			result: nevisfido.DispatchTargetNotFound, words: []string{`"level":"warn"`, `"reason":"no_address"`, "option address"},
+		},
+		"no redeem URL": {
+			set:    func(h *harness, _ *guest) { h.upstream.answer = h.dispatched("") },
+			result: nevisfido.InternalError, words: []string{`"level":"error"`, "configure redeem_url"},
+		},
+		"an upstream dispatcher that nevisFIDO does not know": {
+			set: func(h *harness, _ *guest) {
+				h.UpstreamDispatcher = "our-link"
+				h.scriptResult("dispatcherNotFound")
+			},
+			result: nevisfido.InternalError, words: []string{`"level":"error"`, "our-link", "upstream_dispatcher"},
+		},
+		"a target that cannot be forgotten": {
+			set: func(h *harness, _ *guest) {
+				h.scriptResult("dispatchTargetNotFound")
+				h.store.SetFault(failAt(kvtest.Write))
+			},
+			result: nevisfido.DispatchTargetNotFound, words: []string{`"level":"warn"`, "forgetting"},
+		},
+		"a quarantine that cannot be stored": {
+			set: func(h *harness, push *guest) {
+				push.fails(dispatchers.Expired)
+				h.store.SetFault(failAt(kvtest.Write))
+			},
+			result: nevisfido.DispatchTargetExpired, words: []string{`"level":"warn"`, "quarantining"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			c.set(h, h.push())
+			h.dispatch(cmp.Or(c.over, "push")).wantResult(t, c.result)
+			h.wantLog(c.words...)
+		})
+	}
+}
+
+// What is read by a guess about nevisFIDO is told, so that the guess can be
+// deleted where it never hits.
+func TestGuessesAreTold(t *testing.T) {
+	h := newHarness(t)
+	h.push()
+	h.dispatch("push").wantResult(t, nevisfido.Dispatched)
+	if h.seen.guesses != 0 {
+		t.Errorf("the documented form is read by the guesses %v", h.seen.guesses)
+	}
+	body := strings.Replace(h.bodyFor("push", h.targetID), `"dispatchInformation":{"notification":{"title":"Confirm"}}`,
+		`"dispatchInformation":"{\"notification\":{\"title\":\"Confirm\"}}"`, 1)
+	h.send(newRequest(t, http.MethodPost, authentication, body)).wantResult(t, nevisfido.Dispatched)
+	if h.seen.guesses != nevisfido.GuessInformationText {
+		t.Errorf("guesses %v", h.seen.guesses)
 	}
 }

@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,12 +9,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -190,48 +187,6 @@ func TestRegistration(t *testing.T) {
 	}
 }
 
-// Nobody documents how a registration brings its target and how the answer
-// names it.
-func TestRegistrationInAnyShape(t *testing.T) {
-	const id = "f0b4c1d2-0000-4000-8000-1234567890ab"
-	device := must[*devicekey.PrivateKey](t)(deviceKey()).Public()
-	signature := unspoken(t, must[*devicekey.SigningKey](t)(signingKey()).JWK())
-	contexts := map[string]string{
-		"documented":          `{"dispatchTarget":{"target":"a","signatureKey":%[2]s,"encryptionKey":%[1]s}}`,
-		"another spelling":    `{"dispatch_target":{"target":"a","signature_key":%[2]s,"encryption_key":%[1]s}}`,
-		"publicKey":           `{"dispatchTarget":{"target":"a","signatureKey":%[2]s,"publicKey":%[1]s}}`,
-		"encKey":              `{"dispatchTarget":{"target":"a","encKey":%[1]s}}`,
-		"encryptionPublicKey": `{"dispatchTarget":{"target":"a","encryptionPublicKey":%[1]s}}`,
-		"nested":              `{"dispatchTarget":{"target":"a","keys":{"encryption":%[1]s,"signature":%[2]s}}}`,
-		"encryptionKeyJwk":    `{"dispatchTarget":{"target":"a","encryptionKeyJwk":%[1]s}}`,
-		"another name":        `{"device":{"target":"a","keys":[{"use":"enc","jwk":{"encryption":%[1]s}}]}}`,
-	}
-	answers := map[string]string{
-		"documented guess": `{"dispatchTargetId":"%s"}`, "id": `{"id":"%s"}`, "targetId": `{"targetId":"%s"}`,
-		"another spelling": `{"dispatch_target_id":"%s"}`, "dispatchTarget": `{"dispatchTarget":"%s"}`, "bare": `%s`, "list": `[{"dispatchTargetId":"%s"}]`,
-	}
-	for context, format := range contexts {
-		for answer, description := range answers {
-			t.Run(context+"/"+answer, func(t *testing.T) {
-				h := newHarness(t)
-				text := fmt.Sprintf(format+"%.0[2]s", unspoken(t, device.JWK()), signature)
-				body := string(toJSON(t, map[string]any{"uafResponse": "[]", "context": text}))
-				h.upstream.answer = respond(http.StatusOK, string(toJSON(t, map[string]any{
-					"statusCode": 1200, "description": fmt.Sprintf(description, id),
-				})))
-				h.send(newRequest(t, http.MethodPost, registrationPath, body))
-				record, err := h.store.Load(t.Context(), targets.Ref{ID: id})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if record.Thumbprint != device.Thumbprint() || record.Address != "a" || record.Source != targets.SourceRegistration {
-					t.Errorf("learned %+v", record)
-				}
-			})
-		}
-	}
-}
-
 // What nevisFIDO made and we cannot name is told to the operator.
 func TestUnidentifiedTarget(t *testing.T) {
 	const accepted = `{"statusCode":1200,"description":%q}`
@@ -302,60 +257,6 @@ func TestSourceOfADroppedRecord(t *testing.T) {
 	}
 }
 
-// A device that changes its key under another name must not be sent messages
-// for the old one.
-func TestModifiedKeyInAnyShape(t *testing.T) {
-	for name, c := range map[string]struct {
-		members func(jwk json.RawMessage) map[string]any
-		state   targets.State
-	}{
-		"documented":     {func(jwk json.RawMessage) map[string]any { return map[string]any{"encryptionKey": jwk} }, targets.Active},
-		"as base64":      {func(jwk json.RawMessage) map[string]any { return map[string]any{"encryptionKey": []byte(jwk)} }, targets.Active},
-		"encryption_key": {func(jwk json.RawMessage) map[string]any { return map[string]any{"encryption_key": jwk} }, targets.Active},
-		"nested": {func(jwk json.RawMessage) map[string]any {
-			return map[string]any{"dispatchTarget": map[string]any{"encryptionKey": jwk}}
-		}, targets.Active},
-		"publicKey": {func(jwk json.RawMessage) map[string]any { return map[string]any{"publicKey": jwk} }, targets.Active},
-		"publicKey that says nothing": {func(jwk json.RawMessage) map[string]any {
-			return map[string]any{"publicKey": unspoken(t, jwk)}
-		}, targets.Stale},
-		"one of several": {func(jwk json.RawMessage) map[string]any {
-			return map[string]any{"jwks": []any{jwk, unspoken(t, must[*devicekey.PrivateKey](t)(deviceKey()).Public().JWK())}, "name": "x"}
-		}, targets.Stale},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := newHarness(t)
-			g := h.push()
-			dispatched := h.upstream.answer
-			h.upstream.answer = respond(http.StatusNoContent, "")
-			key := must[*devicekey.PrivateKey](t)(devicekey.GenerateKey("P-256"))
-			h.modify(h.modification(c.members(key.Public().JWK())))
-			if record := h.record(); record.State() != c.state {
-				t.Errorf("the record is %s", record.State())
-			}
-			h.upstream.answer = dispatched
-			if c.state == targets.Stale {
-				h.dispatch("push").wantResult(t, nevisfido.DispatchError)
-				return
-			}
-			h.dispatch("push").wantResult(t, nevisfido.Dispatched)
-			open(t, key, g.one(t))
-		})
-	}
-}
-
-// unspoken is a JWK that does not say what it is for.
-func unspoken(tb testing.TB, jwk []byte) json.RawMessage {
-	tb.Helper()
-	members := make(map[string]any)
-	if err := json.Unmarshal(jwk, &members); err != nil {
-		tb.Fatal(err)
-	}
-	delete(members, "use")
-	delete(members, "alg")
-	return toJSON(tb, members)
-}
-
 // A registration that brings no target is none of our business.
 func TestRegistrationWithoutATarget(t *testing.T) {
 	h := newHarness(t)
@@ -384,6 +285,9 @@ func TestLargeCallsStreamThrough(t *testing.T) {
 				h := newHarness(t)
 				h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
 					w.Header().Set("Content-Type", "application/json")
+					if declared {
+						w.Header().Set("Content-Length", fmt.Sprint(len(large)))
+					}
 					w.WriteHeader(http.StatusOK)
 					_, err := io.Copy(w, r.Body)
 					return err
@@ -537,19 +441,74 @@ func TestNoDispatchToADeletedTarget(t *testing.T) {
 	}
 }
 
-// If the record cannot be marked, nevisFIDO is not asked.
-func TestMarkingFails(t *testing.T) {
+// changes are the calls that may change the target.
+func (h *harness) changes() map[string]*http.Request {
+	h.tb.Helper()
+	calls := make(map[string]*http.Request)
 	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
-		for _, at := range []kvtest.Op{kvtest.Update, kvtest.Write} {
+		calls[method+" target"] = newRequest(h.tb, method, targetPath(h.targetID), h.modification(map[string]any{"target": "new"}))
+		calls[method+" device"] = h.ofDevice(method)
+	}
+	return calls
+}
+
+// onEachChange runs a test with each of the changes of a target.
+func onEachChange(t *testing.T, test func(t *testing.T, h *harness, r *http.Request)) {
+	t.Helper()
+	for name := range newHarness(t).changes() {
+		t.Run(name, func(t *testing.T) {
 			h := newHarness(t)
+			test(t, h, h.changes()[name])
+		})
+	}
+}
+
+// If a record cannot be marked, nevisFIDO is not asked.
+func TestMarkingFails(t *testing.T) {
+	for _, at := range []kvtest.Op{kvtest.OfDevice, kvtest.Update, kvtest.Write} {
+		onEachChange(t, func(t *testing.T, h *harness, r *http.Request) {
+			if at == kvtest.OfDevice && r.URL.Path != devicePath {
+				return
+			}
 			h.store.SetFault(failAt(at))
-			a := h.send(newRequest(t, method, targetPath(h.targetID), h.modification(map[string]any{"target": "new"})))
-			h.wantNotForwarded(t, a, http.StatusServiceUnavailable)
+			h.wantNotForwarded(t, h.send(r), http.StatusServiceUnavailable)
 			h.store.SetFault(nil)
 			if record := h.record(); record.State() != targets.Active || record.Address != h.pushToken {
-				t.Errorf("%s, %s: the record is %+v", method, at, record)
+				t.Errorf("%s: the record is %+v", at, record)
 			}
-		}
+		})
+	}
+}
+
+// The work on the store before nevisFIDO is asked takes no longer than all
+// other work.
+func TestMarkingHasAnEnd(t *testing.T) {
+	onEachChange(t, func(t *testing.T, h *harness, r *http.Request) {
+		h.Deadline = 50 * time.Millisecond
+		h.store.SetFault(func(ctx context.Context, _ kvtest.Op) error {
+			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > h.Deadline {
+				t.Errorf("the store is given until %s", deadline)
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		h.wantNotForwarded(t, h.send(r), http.StatusServiceUnavailable)
+	})
+}
+
+// Who sends half of a request, and leaves, disables nothing.
+func TestHalfAChangeMarksNothing(t *testing.T) {
+	for _, half := range []string{"half", strings.Repeat("x", maxTargetBody+1)} {
+		onEachChange(t, func(t *testing.T, h *harness, r *http.Request) {
+			r.Body = io.NopCloser(io.MultiReader(strings.NewReader(half), iotest.ErrReader(io.ErrUnexpectedEOF)))
+			r.ContentLength = -1
+			if a := h.send(r); a.err == nil {
+				t.Errorf("status %d", a.status())
+			}
+			if state := h.record().State(); state != targets.Active {
+				t.Errorf("the target is %s", state)
+			}
+		})
 	}
 }
 
@@ -654,6 +613,8 @@ func TestClientGoneDuringAChange(t *testing.T) {
 	}
 }
 
+// While nevisFIDO is asked for a change, and for as long as nobody knows its
+// outcome, the target is stale.
 func TestUnansweredChangeLeavesTheRecordStale(t *testing.T) {
 	for name, next := range map[string]Next{
 		"panic":             func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) },
@@ -661,15 +622,23 @@ func TestUnansweredChangeLeavesTheRecordStale(t *testing.T) {
 		"an error":          func(http.ResponseWriter, *http.Request) error { return errors.New("dial") },
 		"an error, written": func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(204); return errors.New("copy") },
 		"nothing":           func(http.ResponseWriter, *http.Request) error { return nil },
+		"500":               respond(http.StatusInternalServerError, ""),
+		"504":               respond(http.StatusGatewayTimeout, ""),
 	} {
-		for _, method := range []string{http.MethodPatch, http.MethodDelete} {
-			t.Run(name+"/"+method, func(t *testing.T) {
-				h := newHarness(t)
-				h.upstream.answer = next
+		t.Run(name, func(t *testing.T) {
+			onEachChange(t, func(t *testing.T, h *harness, r *http.Request) {
+				g := h.push()
+				dispatched := h.upstream.answer
+				h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
+					if record := h.record(); record.State() != targets.Stale {
+						t.Errorf("while nevisFIDO is asked the record is %s", record.State())
+					}
+					return next(w, r)
+				}
 				var cause any
 				func() {
 					defer func() { cause = recover() }()
-					h.send(newRequest(t, method, targetPath(h.targetID), h.modification(map[string]any{"target": "new"})))
+					h.send(r)
 				}()
 				if (cause != nil) != strings.HasPrefix(name, "panic") {
 					t.Errorf("the server sees %v", cause)
@@ -677,9 +646,14 @@ func TestUnansweredChangeLeavesTheRecordStale(t *testing.T) {
 				if record := h.record(); record == nil || record.State() != targets.Stale || record.Address != h.pushToken || record.Fence != nil {
 					t.Errorf("the record is %+v", record)
 				}
+				h.upstream.answer = dispatched
+				h.dispatch("push").wantResult(t, nevisfido.DispatchError)
+				if n := len(g.messages()); n != 0 {
+					t.Errorf("%d messages were sent", n)
+				}
 				h.wantNotLocked(t)
 			})
-		}
+		})
 	}
 }
 
@@ -697,50 +671,6 @@ func (h *harness) wantNotLocked(t *testing.T) {
 	}
 }
 
-// Changes of one target reach nevisFIDO one after the other.
-func TestChangesAreSerial(t *testing.T) {
-	h := newHarness(t)
-	var mu sync.Mutex
-	inside, last := 0, ""
-	h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
-		mu.Lock()
-		inside++
-		if inside > 1 {
-			t.Error("two changes at once")
-		}
-		mu.Unlock()
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return err
-		}
-		payload, err := encrypt.UnverifiedPayload(string(body))
-		if err != nil {
-			return err
-		}
-		m, err := nevisfido.ParseModification(payload)
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		inside--
-		last = *m.Target
-		mu.Unlock()
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	var wg sync.WaitGroup
-	now := time.Now().UnixMilli()
-	for i := range 16 {
-		wg.Go(func() {
-			h.modify(h.modification(map[string]any{"target": fmt.Sprint("address-", i), "creationTimeInEpochMillis": now}))
-		})
-	}
-	wg.Wait()
-	if record := h.record(); record.Address != last || record.State() != targets.Active {
-		t.Errorf("the record is %s, %s; nevisFIDO's last is %s", record.Address, record.State(), last)
-	}
-}
-
 func TestWaitingForAnotherChangeHasAnEnd(t *testing.T) {
 	h := newHarness(t)
 	first := must[*targets.Change](t)(h.Targets.BeginDelete(t.Context(), h.targetID))
@@ -749,12 +679,14 @@ func TestWaitingForAnotherChangeHasAnEnd(t *testing.T) {
 	h.wantNotForwarded(t, h.send(newRequest(t, http.MethodDelete, targetPath(h.targetID), "")), http.StatusServiceUnavailable)
 }
 
-// changeDevice changes the device of the target, with what it signs.
-func (h *harness) changeDevice(method, body string) *answer {
+const devicePath = "/nevisfido/devices/credentials/device-1"
+
+// ofDevice is a call for the device of the target, with what that signs.
+func (h *harness) ofDevice(method string) *http.Request {
 	h.tb.Helper()
-	r := newRequest(h.tb, method, devicePath, body)
+	r := newRequest(h.tb, method, devicePath, "body")
 	r.Header.Set("Device-Signature", h.modification(nil))
-	return h.send(r)
+	return r
 }
 
 func TestChangeOfADevice(t *testing.T) {
@@ -777,7 +709,7 @@ func TestChangeOfADevice(t *testing.T) {
 			if c.status == http.StatusNoContent {
 				h.upstream.answer = respond(c.status, "")
 			}
-			a := h.changeDevice(c.method, "body")
+			a := h.send(h.ofDevice(c.method))
 			got := h.upstream.one(t)
 			if a.err != nil || a.Code != c.status || c.status != 204 && a.Body.String() != "answer" || got.body != "body" || got.header.Get("Device-Signature") == "" {
 				t.Errorf("answered %d %s, %v", a.Code, a.Body, a.err)
@@ -815,102 +747,29 @@ func TestUnsignedChangesOfADevice(t *testing.T) {
 	}
 }
 
-const devicePath = "/nevisfido/devices/credentials/device-1"
-
-// wantNotSent dispatches, and checks that nothing is sent.
-func (h *harness) wantNotSent(t *testing.T, dispatched Next, g *guest, want nevisfido.DispatchResult) {
-	t.Helper()
-	before := h.upstream.answer
-	h.upstream.answer = dispatched
-	h.dispatch("push").wantResult(t, want)
-	h.upstream.answer = before
-	if n := len(g.messages()); n != 0 {
-		t.Errorf("%d messages were sent", n)
-	}
-}
-
-// While nevisFIDO is asked for a change of a device, and for as long as nobody
-// knows its outcome, the device's targets are stale.
-func TestChangeOfADeviceIsMarked(t *testing.T) {
-	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
-		for name, next := range map[string]Next{
-			"an error": func(http.ResponseWriter, *http.Request) error { return errors.New("dial") },
-			"500":      respond(http.StatusInternalServerError, ""),
-			"504":      respond(http.StatusGatewayTimeout, ""),
-			"nothing":  func(http.ResponseWriter, *http.Request) error { return nil },
-			"panic":    func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) },
-		} {
-			t.Run(method+"/"+name, func(t *testing.T) {
-				h := newHarness(t)
-				g := h.push()
-				dispatched := h.upstream.answer
-				h.upstream.answer = func(w http.ResponseWriter, r *http.Request) error {
-					if record := h.record(); record.State() != targets.Stale {
-						t.Errorf("while nevisFIDO is asked the record is %s", record.State())
-					}
-					return next(w, r)
-				}
-				func() {
-					defer func() { _ = recover() }()
-					h.changeDevice(method, "")
-				}()
-				if record := h.record(); record == nil || record.State() != targets.Stale || record.Fence != nil {
-					t.Errorf("the record is %+v", record)
-				}
-				h.wantNotSent(t, dispatched, g, nevisfido.DispatchError)
-				h.wantNotLocked(t)
-			})
-		}
-	}
-}
-
-func TestChangeOfADeviceThatCannotBeMarked(t *testing.T) {
-	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
-		for _, at := range []kvtest.Op{kvtest.OfDevice, kvtest.Update, kvtest.Write} {
-			h := newHarness(t)
-			h.store.SetFault(failAt(at))
-			h.wantNotForwarded(t, h.changeDevice(method, ""), http.StatusServiceUnavailable)
-			h.store.SetFault(nil)
-			if record := h.record(); record.State() != targets.Active {
-				t.Errorf("%s, %s: the record is %+v", method, at, record)
-			}
-		}
-	}
-}
-
 // What is let through while the store fails is not forgotten when the store is
 // back and dispatching begins.
 func TestObservedChangeWhileTheStoreFails(t *testing.T) {
-	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
-		for _, device := range []bool{false, true} {
-			for status, want := range map[int]nevisfido.DispatchResult{
-				204: nevisfido.DispatchError, 500: nevisfido.DispatchError, 401: nevisfido.Dispatched,
-			} {
-				h := newHarness(t)
-				h.push()
-				dispatched := h.upstream.answer
-				h.ObserveOnly = true
-				h.store.SetFault(func(context.Context, kvtest.Op) error { return errors.New("down") })
-				h.upstream.answer = respond(status, "")
-				path := targetPath(h.targetID)
-				if device {
-					path = devicePath
-				}
-				r := newRequest(t, method, path, h.modification(map[string]any{"target": "new"}))
-				r.Header.Set("Device-Signature", h.modification(nil))
-				a := h.send(r)
-				if a.err != nil || a.Code != status {
-					t.Errorf("answered %d, %v", a.Code, a.err)
-				}
-				h.wantLog(`"level":"error"`, "a change that is let through")
-				h.store.SetFault(nil)
-				h.ObserveOnly = false
-				h.upstream.answer = dispatched
-				if got := h.dispatch("push").outcome(t).Result; got != string(want) {
-					t.Errorf("%s, device %t, status %d: a dispatch gives %s, want %s", method, device, status, got, want)
-				}
+	for status, want := range map[int]nevisfido.DispatchResult{
+		204: nevisfido.DispatchError, 500: nevisfido.DispatchError, 401: nevisfido.Dispatched,
+	} {
+		onEachChange(t, func(t *testing.T, h *harness, r *http.Request) {
+			h.push()
+			dispatched := h.upstream.answer
+			h.ObserveOnly = true
+			h.store.SetFault(func(context.Context, kvtest.Op) error { return errors.New("down") })
+			h.upstream.answer = respond(status, "")
+			if a := h.send(r); a.err != nil || a.Code != status {
+				t.Errorf("answered %d, %v", a.Code, a.err)
 			}
-		}
+			h.wantLog(`"level":"error"`, "a change that is let through")
+			h.store.SetFault(nil)
+			h.ObserveOnly = false
+			h.upstream.answer = dispatched
+			if got := h.dispatch("push").outcome(t).Result; got != string(want) {
+				t.Errorf("status %d: a dispatch gives %s, want %s", status, got, want)
+			}
+		})
 	}
 }
 
@@ -964,27 +823,6 @@ func TestCreationWhileTheStoreFails(t *testing.T) {
 	}
 }
 
-// The work on the store before nevisFIDO is asked takes no longer than all
-// other work.
-func TestMarkingHasAnEnd(t *testing.T) {
-	for _, path := range []string{targetsPath + "/target", devicePath} {
-		for _, method := range []string{http.MethodPatch, http.MethodDelete} {
-			h := newHarness(t)
-			r := newRequest(t, method, path, "jws")
-			r.Header.Set("Device-Signature", h.modification(nil))
-			h.Deadline = 50 * time.Millisecond
-			h.store.SetFault(func(ctx context.Context, _ kvtest.Op) error {
-				if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > h.Deadline {
-					t.Errorf("%s %s: the store is given until %s", method, path, deadline)
-				}
-				<-ctx.Done()
-				return ctx.Err()
-			})
-			h.wantNotForwarded(t, h.send(r), http.StatusServiceUnavailable)
-		}
-	}
-}
-
 func TestRequestsThatBreakOff(t *testing.T) {
 	for name, c := range map[string]struct{ method, path string }{
 		"create":       {http.MethodPost, targetsPath},
@@ -994,44 +832,10 @@ func TestRequestsThatBreakOff(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t)
 			r := newRequest(t, c.method, c.path, "")
-			r.Body = io.NopCloser(io.MultiReader(strings.NewReader("{"), brokenReader{}))
+			r.Body = io.NopCloser(io.MultiReader(strings.NewReader("{"), iotest.ErrReader(io.ErrUnexpectedEOF)))
 			r.ContentLength = 10
 			h.wantNotForwarded(t, h.send(r), http.StatusBadRequest)
 		})
-	}
-}
-
-type brokenReader struct{}
-
-func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
-
-// Who sends half of a request, and leaves, disables nothing.
-func TestHalfAChangeMarksNothing(t *testing.T) {
-	for name, c := range map[string]struct{ method, path string }{
-		"modify a target": {http.MethodPatch, targetsPath + "/"},
-		"delete a target": {http.MethodDelete, targetsPath + "/"},
-		"modify a device": {http.MethodPatch, devicePath},
-		"delete a device": {http.MethodDelete, devicePath},
-	} {
-		for _, body := range []io.Reader{
-			io.MultiReader(strings.NewReader("half"), iotest.ErrReader(io.ErrUnexpectedEOF)),
-			io.MultiReader(strings.NewReader(strings.Repeat("x", maxTargetBody+1)), iotest.ErrReader(io.ErrUnexpectedEOF)),
-		} {
-			h := newHarness(t)
-			h.push()
-			path := c.path
-			if strings.HasSuffix(path, "/") {
-				path += h.targetID
-			}
-			r := httptest.NewRequestWithContext(t.Context(), c.method, path, body)
-			r.ContentLength = -1
-			if a := h.send(r); a.err == nil {
-				t.Errorf("%s: status %d", name, a.status())
-			}
-			if state := h.record().State(); state != targets.Active {
-				t.Errorf("%s: the target is %s", name, state)
-			}
-		}
 	}
 }
 

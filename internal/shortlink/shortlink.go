@@ -96,17 +96,13 @@ var (
 // ValidID reports whether a text has the form of an id.
 func ValidID(id string) bool { return validID.MatchString(id) }
 
-// ValidPeriod reports whether a text can be the start of an id that tells when
-// its link expires.
-func ValidPeriod(period string) bool { return validPeriod.MatchString(period) }
-
-// PeriodOver reports whether all links have expired whose ids begin with a
-// valid period.
+// PeriodOver reports whether ids may begin with a text as their period, and all
+// links with such ids have expired.
 func PeriodOver(period string, now time.Time) bool {
-	raw, err := hex.DecodeString(period)
-	if err != nil || len(raw) != hourSize {
+	if !validPeriod.MatchString(period) {
 		return false
 	}
+	raw, _ := hex.DecodeString(period) // it has the digits
 	past := hour(now) - binary.BigEndian.Uint16(raw)
 	return past > 0 && past < 1<<15 // the count of hours begins anew after 7 years
 }

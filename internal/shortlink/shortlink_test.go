@@ -65,9 +65,6 @@ func TestPeriods(t *testing.T) {
 	expires := time.Date(2026, 11, 23, 14, 30, 0, 0, time.UTC)
 	id, _ := ID("", NewHandle(expires))
 	period := id[:PeriodDigits]
-	if !ValidPeriod(period) {
-		t.Fatalf("period %q", period)
-	}
 	for now, want := range map[time.Time]bool{
 		expires.Add(-MaxLifetime): false,
 		expires:                   false,
@@ -82,8 +79,8 @@ func TestPeriods(t *testing.T) {
 			t.Errorf("links that expire at %s: over at %s is %t", expires, now, !want)
 		}
 	}
-	for _, text := range []string{"", "..", "../x", "12345", "123", "GGGG", "12 4"} {
-		if ValidPeriod(text) || PeriodOver(text, expires) {
+	for _, text := range []string{"", "..", "../x", "12345", "123", "GGGG", "12 4", strings.ToUpper(period)} {
+		if PeriodOver(text, expires.Add(MaxLifetime)) {
 			t.Errorf("%q is taken for a period", text)
 		}
 	}

@@ -51,7 +51,7 @@ func (p *Process) Launch(t testing.TB) {
 	t.Helper()
 	p.Cmd = exec.Command(p.Args[0], p.Args[1:]...) //nolint:gosec,noctx // arguments of tests; Finish ends it
 	p.Cmd.Env = append(append(os.Environ(), "HOME="+p.Dir, "XDG_DATA_HOME="+p.Dir, "XDG_CONFIG_HOME="+p.Dir), p.Env...)
-	out, err := os.OpenFile(p.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	out, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,13 +89,13 @@ func (p *Process) Kill() {
 	}
 }
 
-// LogFile has what the process writes to its standard outputs.
-func (p *Process) LogFile() string { return filepath.Join(p.Dir, "log") }
+// logFile has what the process writes to its standard outputs.
+func (p *Process) logFile() string { return filepath.Join(p.Dir, "log") }
 
 // Log returns what stands there.
 func (p *Process) Log(t testing.TB) string {
 	t.Helper()
-	content, err := os.ReadFile(p.LogFile())
+	content, err := os.ReadFile(p.logFile())
 	if err != nil {
 		t.Error(err)
 	}

@@ -1,5 +1,6 @@
-// Package testservice has what tests need that run a real server, such as
-// Postfix or Squid, beside them.
+// Package testservice has what the tests of several packages need: servers that
+// run beside them, such as Postfix or Squid, pages that are generated, and the
+// search for secrets in what a test has written.
 package testservice
 
 import (

@@ -36,7 +36,7 @@ func (s *Store) removeExpired(ctx context.Context) error {
 	var over []string
 	for _, place := range places {
 		period, _, _ := strings.Cut(strings.TrimPrefix(place, linkFolder+"/"), "/")
-		if shortlink.ValidPeriod(period) && shortlink.PeriodOver(period, time.Now()) && !slices.Contains(over, period) {
+		if shortlink.PeriodOver(period, time.Now()) && !slices.Contains(over, period) {
 			over = append(over, period)
 		}
 	}
