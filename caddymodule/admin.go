@@ -116,7 +116,7 @@ func chosenHandler(query url.Values, targetsAlone bool) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := operate.Choose(choice, all, (*Handler).name, func(a, b *Handler) bool {
+	h, err := operate.Choose(choice, all, (*Handler).Name, func(a, b *Handler) bool {
 		return targetsAlone && a.exchange.Targets.Unsynced == b.exchange.Targets.Unsynced
 	})
 	if err != nil {
@@ -128,10 +128,6 @@ func chosenHandler(query url.Values, targetsAlone bool) (*Handler, error) {
 func runningRegistry() *prometheus.Registry {
 	active := caddy.ActiveContext()
 	return active.GetMetricsRegistry()
-}
-
-func (h *Handler) name() operate.Name {
-	return operate.Name{Namespace: h.Namespace, BasePath: h.BasePath}
 }
 
 func adminHealth(w http.ResponseWriter, r *http.Request) error {
@@ -160,7 +156,7 @@ func adminDispatchers(w http.ResponseWriter, r *http.Request) error {
 		Dispatch []handlerDispatchers `json:"oob_dispatch"`
 	}{[]handlerDispatchers{}}
 	for _, h := range all {
-		if choice.Fits(h.name()) {
+		if choice.Fits(h.Name()) {
 			answer.Dispatch = append(answer.Dispatch, h.dispatchers())
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/oob-dispatch/oob-dispatch/caddymodule"
 	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
 	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
@@ -116,7 +117,7 @@ func (q question) resolve(ctx context.Context, cmd *cobra.Command, paths []strin
 			}
 		}
 		if hashes && key == nil {
-			if key, err = h.hashKey(ctx, storage); err != nil {
+			if key, err = configuredHashKey(ctx, h, storage); err != nil {
 				return nil, err
 			}
 		}
@@ -135,8 +136,8 @@ func hashKeyOf(text string) (*keyedhash.Key, error) {
 	return keyedhash.New([]byte(text)), nil
 }
 
-// hashKey returns the key of the handler's keyed hashes.
-func (h *handler) hashKey(ctx context.Context, storage json.RawMessage) (*keyedhash.Key, error) {
+// configuredHashKey returns the key of the handler's keyed hashes.
+func configuredHashKey(ctx context.Context, h *caddymodule.Handler, storage json.RawMessage) (*keyedhash.Key, error) {
 	if h.HashKey != "" {
 		text, err := placeholder.Resolve("hash_key", h.HashKey)
 		if err != nil {
@@ -144,7 +145,7 @@ func (h *handler) hashKey(ctx context.Context, storage json.RawMessage) (*keyedh
 		}
 		return hashKeyOf(text)
 	}
-	s, err := h.open(storage)
+	s, err := open(h, storage)
 	if err != nil {
 		return nil, err
 	}
@@ -161,9 +162,9 @@ func (h *handler) hashKey(ctx context.Context, storage json.RawMessage) (*keyedh
 
 // auditPaths returns the audit files of all handlers that make the same hashes as
 // h and are named by the flags.
-func auditPaths(cmd *cobra.Command, all []*handler, h *handler) (paths []string, err error) {
+func auditPaths(cmd *cobra.Command, all []*caddymodule.Handler, h *caddymodule.Handler) (paths []string, err error) {
 	for _, other := range all {
-		if other.Audit.File == "" || !other.named(cmd) || !other.sharesTargets(h) || other.HashKey != h.HashKey {
+		if other.Audit == nil || other.Audit.File == "" || !named(cmd, other) || !shareTargets(other, h) || other.HashKey != h.HashKey {
 			continue
 		}
 		path, err := placeholder.Resolve("audit file", other.Audit.File)
