@@ -47,10 +47,10 @@ func (Admin) Routes() []caddy.AdminRoute {
 		adminRoute("/oob/health", methods{http.MethodGet: adminHealth}),
 		adminRoute("/oob/dispatchers", methods{http.MethodGet: adminDispatchers}),
 		adminRoute("/oob/send", methods{http.MethodPost: adminSend}),
-		adminRoute("/oob/targets/import", methods{http.MethodPost: adminImport}),
-		adminRoute("/oob/targets/{id}", methods{http.MethodGet: adminShow, http.MethodDelete: adminForget}),
-		adminRoute("/oob/targets/{id}/block", methods{http.MethodPost: adminBlock((*targets.Directory).Block)}),
-		adminRoute("/oob/targets/{id}/unblock", methods{http.MethodPost: adminBlock((*targets.Directory).Unblock)}),
+		adminRoute("/oob/targets/import", methods{http.MethodPost: ofTargets(adminImport)}),
+		adminRoute("/oob/targets/{id}", methods{http.MethodGet: ofTargets(adminShow), http.MethodDelete: ofTargets(adminForget)}),
+		adminRoute("/oob/targets/{id}/block", methods{http.MethodPost: ofTargets(adminBlock((*targets.Directory).Block))}),
+		adminRoute("/oob/targets/{id}/unblock", methods{http.MethodPost: ofTargets(adminBlock((*targets.Directory).Unblock))}),
 	}
 }
 
@@ -173,11 +173,18 @@ func (h *Handler) dispatchers() handlerDispatchers {
 	return all
 }
 
-func adminShow(w http.ResponseWriter, r *http.Request) error {
-	h, err := chosenHandler(r.URL.Query(), true)
-	if err != nil {
-		return err
+// ofTargets makes a function that is about the targets of a handler the admin API's.
+func ofTargets(f func(h *Handler, w http.ResponseWriter, r *http.Request) error) caddy.AdminHandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		h, err := chosenHandler(r.URL.Query(), true)
+		if err != nil {
+			return err
+		}
+		return f(h, w, r)
 	}
+}
+
+func adminShow(h *Handler, w http.ResponseWriter, r *http.Request) error {
 	t, err := h.exchange.Targets.Known(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return targetError(err)
@@ -185,11 +192,8 @@ func adminShow(w http.ResponseWriter, r *http.Request) error {
 	return answerAdmin(w, operate.ViewOf(t, time.Now()))
 }
 
-func adminForget(w http.ResponseWriter, r *http.Request) error {
-	h, err := chosenHandler(r.URL.Query(), true)
-	if err == nil {
-		err = targetError(h.exchange.Targets.Forget(r.Context(), r.PathValue("id")))
-	}
+func adminForget(h *Handler, w http.ResponseWriter, r *http.Request) error {
+	err := targetError(h.exchange.Targets.Forget(r.Context(), r.PathValue("id")))
 	if err == nil {
 		w.WriteHeader(http.StatusNoContent)
 	}
@@ -197,12 +201,8 @@ func adminForget(w http.ResponseWriter, r *http.Request) error {
 }
 
 // adminBlock blocks or unblocks a target.
-func adminBlock(change func(*targets.Directory, context.Context, string) (bool, error)) caddy.AdminHandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		h, err := chosenHandler(r.URL.Query(), true)
-		if err != nil {
-			return err
-		}
+func adminBlock(change func(*targets.Directory, context.Context, string) (bool, error)) func(*Handler, http.ResponseWriter, *http.Request) error {
+	return func(h *Handler, w http.ResponseWriter, r *http.Request) error {
 		changed, err := change(h.exchange.Targets, r.Context(), r.PathValue("id"))
 		if err != nil {
 			return targetError(err)
@@ -221,12 +221,8 @@ const (
 // importJobs is the number of records that an import stores at a time.
 const importJobs = 8
 
-func adminImport(w http.ResponseWriter, r *http.Request) error {
+func adminImport(h *Handler, w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
-	h, err := chosenHandler(query, true)
-	if err != nil {
-		return err
-	}
 	im := &transfer.Import{
 		Store: h.exchange.Targets.Store, Namespace: h.Namespace, Policy: h.exchange.Targets.Policy,
 		Overwrite: transfer.Newer, Jobs: importJobs, DryRun: query.Has("dry_run"), Strict: query.Has("strict"),
@@ -307,8 +303,8 @@ func (h *Handler) testCall(w http.ResponseWriter, r *http.Request, test operate.
 	return caddyhttp.PrepareRequest(call, caddy.NewReplacer(), w, new(caddyhttp.Server))
 }
 
-func testResult(r exchange.Record) operate.Result {
-	result := operate.Result{
+func testResult(r exchange.Record) operate.Outcome {
+	result := operate.Outcome{
 		Dispatcher: r.Dispatcher, Delivered: r.Delivered, Result: string(r.Result), Class: string(r.Class), Reason: r.Reason, Cause: r.Cause,
 		Encryption: r.Encryption, Alg: r.Alg, Enc: r.Enc, Thumbprint: r.Thumbprint, Token: r.Token, Target: r.Target,
 		Took: r.Took.Milliseconds(), Attempts: []operate.Attempt{},

@@ -121,10 +121,10 @@ func targetLine(t *testing.T, namespace, id string) (line, thumbprint string) {
 	return string(data) + "\n", key.Thumbprint()
 }
 
-func (s *adminSite) send(body string) operate.Result {
+func (s *adminSite) send(body string) operate.Outcome {
 	s.t.Helper()
 	status, answer := s.ask(http.MethodPost, "/oob/send", body)
-	var r operate.Result
+	var r operate.Outcome
 	if err := json.Unmarshal([]byte(answer), &r); status != http.StatusOK || err != nil {
 		s.t.Fatalf("%s: %d %s", body, status, answer)
 	}

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
@@ -56,14 +54,7 @@ func TestExampleFiltersLogs(t *testing.T) {
 	address, path := testservice.FreeAddress(t), filepath.Join(t.TempDir(), "log")
 	log := "log {\n\t\toutput file " + path + "\n\t\timport masked\n\t}\n"
 	config := adapt(t, example[start:end+3]+fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\t%s}\nhttp://%s {\n\t%s\treverse_proxy 127.0.0.1:1\n}\n", log, address, log))
-	t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := caddy.Load(config, true); err != nil {
-		t.Fatal(err)
-	}
+	load(t, config)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	sendTo := func(path, header string) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)

@@ -19,6 +19,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/caddymodule"
 	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
 	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
+	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
@@ -183,33 +184,18 @@ func auditPaths(cmd *cobra.Command, all []*caddymodule.Handler, h *caddymodule.H
 
 // auditLine is what explain reads of a line.
 type auditLine struct {
-	Time       time.Time `json:"time"`
-	Event      string    `json:"event"`
-	Operation  string    `json:"operation"`
-	Dispatcher string    `json:"dispatcher"`
-	Delivered  string    `json:"delivered"`
-	User       string    `json:"user"`
-	Target     string    `json:"target"`
-	Token      string    `json:"token"`
-	Session    string    `json:"session"`
-	Thumbprint string    `json:"thumbprint"`
-	TraceID    string    `json:"trace_id"`
-	Encryption string    `json:"encryption"`
-	Alg        string    `json:"alg"`
-	Result     string    `json:"result"`
-	Class      string    `json:"class"`
-	Reason     string    `json:"reason"`
-	Cause      string    `json:"cause"`
-	Source     string    `json:"source"`
-	About      string    `json:"about"`
-	Milli      int64     `json:"ms"`
-	Test       bool      `json:"test"`
-	Lost       int64     `json:"lost"`
-	Attempts   []struct {
-		Dispatcher, Class, Reason, Cause string
-		Milli                            int64 `json:"ms"`
-	} `json:"attempts"`
-	Fallbacks []struct{ From, To, Reason string } `json:"fallbacks"`
+	operate.Outcome
+
+	Time      time.Time `json:"time"`
+	Event     string    `json:"event"`
+	Operation string    `json:"operation"`
+	User      string    `json:"user"`
+	Session   string    `json:"session"`
+	TraceID   string    `json:"trace_id"`
+	Source    string    `json:"source"`
+	About     string    `json:"about"`
+	Test      bool      `json:"test"`
+	Lost      int64     `json:"lost"`
 
 	text []byte // as it stands in the file
 	file string
@@ -385,9 +371,9 @@ func explainDispatch(w io.Writer, l *auditLine) {
 			break // it is the outcome
 		}
 		if a.Class == "delivered" {
-			fmt.Fprintf(w, "    %s delivered in %d ms\n", printable(a.Dispatcher), a.Milli)
+			fmt.Fprintf(w, "    %s delivered in %d ms\n", printable(a.Dispatcher), a.Took)
 		} else {
-			fmt.Fprintf(w, "    %s failed after %d ms: %s\n", printable(a.Dispatcher), a.Milli, causeOf(a.Class, a.Reason, a.Cause))
+			fmt.Fprintf(w, "    %s failed after %d ms: %s\n", printable(a.Dispatcher), a.Took, causeOf(a.Class, a.Reason, a.Cause))
 		}
 	}
 	for _, f := range l.Fallbacks {
@@ -400,7 +386,7 @@ func explainDispatch(w io.Writer, l *auditLine) {
 }
 
 func outcomeOf(l *auditLine) string {
-	took := fmt.Sprintf("after %d ms", l.Milli)
+	took := fmt.Sprintf("after %d ms", l.Took)
 	if l.Result == "observed" {
 		if l.Class == "delivered" {
 			return "only observed; it would have been sent"

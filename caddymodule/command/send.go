@@ -57,15 +57,13 @@ configuration. The exit code is 0 if the message was delivered.`,
 		if err != nil {
 			return err
 		}
-		var r operate.Result
+		var r operate.Outcome
 		if err := at.call(http.MethodPost, "/oob/send", test, &r); err != nil {
 			return err
 		}
-		if asJSON {
-			err = printJSON(cmd.OutOrStdout(), r)
-		} else {
-			err = printResult(cmd.OutOrStdout(), r)
-		}
+		err = output(cmd, asJSON, r, func(w io.Writer) error {
+			return errors.Join(printTable(w, resultRows(r)), printTable(w, attemptRows(r)))
+		})
 		if err == nil && r.Class != "delivered" {
 			err = fmt.Errorf("the test was not delivered: %s", causeOf(r.Class, r.Reason, r.Cause))
 		}
@@ -87,11 +85,7 @@ func parseHeaders(lines []string) (http.Header, error) {
 	return http.Header(headers), nil
 }
 
-func printResult(w io.Writer, r operate.Result) error {
-	return errors.Join(printTable(w, resultRows(r)), printTable(w, attemptRows(r)))
-}
-
-func resultRows(r operate.Result) [][]string {
+func resultRows(r operate.Outcome) [][]string {
 	outcome := "not delivered, a caller would be told " + r.Result
 	if r.Class == "delivered" {
 		outcome = "delivered by " + r.Delivered
@@ -107,7 +101,7 @@ func resultRows(r operate.Result) [][]string {
 	}
 }
 
-func attemptRows(r operate.Result) [][]string {
+func attemptRows(r operate.Outcome) [][]string {
 	rows := make([][]string, 0, len(r.Attempts)+len(r.Fallbacks))
 	for _, a := range r.Attempts {
 		outcome := fmt.Sprintf("%s in %d ms", a.Class, a.Took)
