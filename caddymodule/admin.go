@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -87,12 +86,6 @@ func targetError(err error) error {
 	return adminError(http.StatusServiceUnavailable, "nothing was changed: %w", err)
 }
 
-func answerAdmin(w http.ResponseWriter, content any) error {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	return json.NewEncoder(w).Encode(content)
-}
-
 // runningHandlers are the handlers of the running configuration that a query means.
 func runningHandlers(query url.Values) (all []*Handler, choice operate.Choice, err error) {
 	choice.How = "namespace or base_path in the query"
@@ -160,7 +153,7 @@ func adminDispatchers(w http.ResponseWriter, r *http.Request) error {
 			answer.Dispatch = append(answer.Dispatch, h.dispatchers())
 		}
 	}
-	return answerAdmin(w, answer)
+	return answerJSON(w, http.StatusOK, answer)
 }
 
 func (h *Handler) dispatchers() handlerDispatchers {
@@ -189,7 +182,7 @@ func adminShow(h *Handler, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return targetError(err)
 	}
-	return answerAdmin(w, operate.ViewOf(t, time.Now()))
+	return answerJSON(w, http.StatusOK, operate.ViewOf(t, time.Now()))
 }
 
 func adminForget(h *Handler, w http.ResponseWriter, r *http.Request) error {
@@ -207,7 +200,7 @@ func adminBlock(change func(*targets.Directory, context.Context, string) (bool, 
 		if err != nil {
 			return targetError(err)
 		}
-		return answerAdmin(w, operate.Changed{Changed: changed})
+		return answerJSON(w, http.StatusOK, operate.Changed{Changed: changed})
 	}
 }
 
@@ -244,7 +237,7 @@ func adminImport(h *Handler, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return adminError(http.StatusBadRequest, "the import ended after line %d: %w; repeat it, which leaves alone what is stored already", report.Lines, err)
 	}
-	return answerAdmin(w, report)
+	return answerJSON(w, http.StatusOK, report)
 }
 
 func adminSend(w http.ResponseWriter, r *http.Request) error {
@@ -269,7 +262,7 @@ func adminSend(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return adminError(http.StatusBadRequest, "%w", err)
 	}
-	return answerAdmin(w, testResult(record))
+	return answerJSON(w, http.StatusOK, testResult(record))
 }
 
 // readTest reads the body strictly. Errors do not quote it: it may hold addresses.

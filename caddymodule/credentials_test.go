@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"crypto/x509"
-	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,12 +23,12 @@ func putPair(t *testing.T, dir string, expired bool) time.Time {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	key, err := double.PrivateKey(pair)
 	if err != nil {
 		t.Fatal(err)
 	}
 	putFile(t, filepath.Join(dir, "cert.pem"), certificate)
-	putFile(t, filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+	putFile(t, filepath.Join(dir, "key.pem"), key)
 	leaf, err := x509.ParseCertificate(pair.Certificate[0])
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
@@ -17,40 +16,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
-
-// A nevisFIDO that does not answer holds nobody for longer than upstream_timeout.
-func TestUpstreamTimeout(t *testing.T) {
-	for name, test := range map[string]struct {
-		options string
-		took    time.Duration // of nevisFIDO
-		want    int
-	}{
-		"in time":  {"upstream_timeout 10s", 0, http.StatusOK},
-		"too late": {"upstream_timeout 50ms", 10 * time.Second, http.StatusGatewayTimeout},
-		"default":  {"", 100 * time.Millisecond, http.StatusOK},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := startSite(t, "\t\t"+test.options+"\n\t\tdispatcher open link")
-			s.nevis.Script(func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
-				select {
-				case <-time.After(test.took):
-					regular.ServeHTTP(w, r)
-				case <-r.Context().Done():
-				}
-			})
-			before := time.Now()
-			answer, err := s.client.Post("http://"+s.address+"/nevisfido/token/dispatch/authentication", "application/json",
-				strings.NewReader(`{"dispatcher":"open","getUafRequest":{"op":"Auth"}}`))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer answer.Body.Close()
-			if took := time.Since(before); answer.StatusCode != test.want || took > 5*time.Second {
-				t.Errorf("%s after %s, want %d", answer.Status, took, test.want)
-			}
-		})
-	}
-}
 
 func TestReloadKeepsWhatWasCounted(t *testing.T) {
 	s := startSite(t, "\t\tlimit user 3 1h\n\t\tdispatcher open link")

@@ -2,9 +2,7 @@ package command
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -97,7 +95,7 @@ func TestDoctorOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	private, err := double.PrivateKey(pair)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +105,7 @@ func TestDoctorOverTLS(t *testing.T) {
 	folder := t.TempDir()
 	cert, key := filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem") // the client's is that of the server
 	writeFile(t, cert, string(certificate))
-	writeFile(t, key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	writeFile(t, key, string(private))
 
 	args := []string{"doctor", "--upstream", server.URL, "--ca", cert}
 	if got := caddyOOB(t, "", args...); got.err == nil || !strings.Contains(got.err.Error(), "--client-cert") {

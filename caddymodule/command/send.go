@@ -50,8 +50,10 @@ configuration. The exit code is 0 if the message was delivered.`,
 		if test.Dispatcher == "" || test.Target == "" {
 			return errors.New("name a dispatcher with --dispatcher, and the id of a target with --target: caddy oob targets list shows them")
 		}
-		if test.Header, err = parseHeaders(headers); err != nil {
-			return err
+		if len(headers) > 0 {
+			if test.Header, err = parseHeaders(strings.Join(headers, "\r\n")); err != nil {
+				return errors.New(`--header takes a name and a value, such as --header "X-User-Email: me@bank.example.com"`)
+			}
 		}
 		at, err := serverOf(cmd)
 		if err != nil {
@@ -72,17 +74,11 @@ configuration. The exit code is 0 if the message was delivered.`,
 	return cmd
 }
 
-// parseHeaders reads headers as they stand in a request.
-func parseHeaders(lines []string) (http.Header, error) {
-	if len(lines) == 0 {
-		return nil, nil
-	}
-	text := strings.Join(lines, "\r\n") + "\r\n\r\n"
-	headers, err := textproto.NewReader(bufio.NewReader(strings.NewReader(text))).ReadMIMEHeader()
-	if err != nil {
-		return nil, errors.New(`--header takes a name and a value, such as --header "X-User-Email: me@bank.example.com"`)
-	}
-	return http.Header(headers), nil
+// parseHeaders reads headers as they stand in a request, one a line. The error may
+// quote them.
+func parseHeaders(text string) (http.Header, error) {
+	header, err := textproto.NewReader(bufio.NewReader(strings.NewReader(text + "\r\n\r\n"))).ReadMIMEHeader()
+	return http.Header(header), err
 }
 
 func resultRows(r operate.Outcome) [][]string {

@@ -1,8 +1,6 @@
 package observability
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -76,13 +74,11 @@ func clientCertificate(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	key, err := double.PrivateKey(pair)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{
-		"cert.pem": certificate, "key.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
-	} {
+	for name, content := range map[string][]byte{"cert.pem": certificate, "key.pem": key} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}

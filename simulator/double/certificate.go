@@ -55,6 +55,15 @@ func NewCertificate(c Certificate) (tls.Certificate, []byte, error) {
 	return certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
+// PrivateKey returns the private key of a certificate of NewCertificate in PEM.
+func PrivateKey(c tls.Certificate) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
 // NewTLS returns the configuration of a server with a new certificate.
 func NewTLS(c Certificate) (*tls.Config, error) {
 	certificate, _, err := NewCertificate(c)
