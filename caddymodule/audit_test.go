@@ -212,16 +212,10 @@ func TestAuditTellsNothingSecret(t *testing.T) {
 	path := newAuditPath(t)
 	s := startSite(t, "\t\taudit file "+path+"\n\t\tdispatcher open link {\n\t\t\tbase_url https://app.example.com/open\n\t\t}")
 	canaries := []string{`jeff"`, "canary-address", "canary-name", "canary-device"}
-	phone, err := device.New(device.Options{
+	phone := s.phone(device.Options{
 		Target: canaries[1], Name: canaries[2], DeviceID: canaries[3],
 		Dispatcher: "open", KeyKind: "P-256", Client: s.client,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := phone.Register(t.Context(), "http://"+s.address+"/nevisfido", device.Registration{}); err != nil {
-		t.Fatal(err)
-	}
 	var answer struct{ Token, SessionID, DispatchResult string }
 	content := s.do(http.MethodPost, "/nevisfido/token/dispatch/authentication", fmt.Sprintf(`{"dispatcher":"open","dispatchTargetId":%q,
 		"dispatchInformation":{"notification":{"title":"canary-title"},"data":{"canary":"canary-data"}},
@@ -323,21 +317,11 @@ func TestAuditFileIsRolled(t *testing.T) {
 		s.load([]byte(strings.Replace(string(s.config), `"roll_keep":2`, fmt.Sprintf(`"roll_keep":%d`, keep), 1)))
 	}
 	s := startSite(t, "\t\tlimit off\n\t\taudit file "+path+" {\n\t\t\troll_size 1MiB\n\t\t\troll_keep 2\n\t\t\tsigning_key {env.OOB_TEST_SIGNING_KEY}\n\t\t}\n\t\tdispatcher open link")
-	file, held := auditFiles.References(path)
-	if !held || file != 1 {
-		t.Fatalf("the file is held %d times", file)
-	}
 	fill := func(lines int) {
-		shared, _, err := auditFiles.LoadOrNew(path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		file := allHandlers()[0].audit
 		for range lines {
-			shared.(*auditFile).Append([]byte(`{"n":"` + strings.Repeat("x", 200<<10) + `"}`))
+			file.Append([]byte(`{"n":"` + strings.Repeat("x", 200<<10) + `"}`))
 			time.Sleep(2 * time.Millisecond) // the queue need not take them all
-		}
-		if _, err := auditFiles.Delete(path); err != nil {
-			t.Fatal(err)
 		}
 	}
 	count := func() int {
