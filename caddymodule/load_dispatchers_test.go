@@ -22,8 +22,8 @@ func TestWarningsOfChannels(t *testing.T) {
 	needs := func(lifetime time.Duration, operations ...nevisfido.Operation) delivery.Channel {
 		return delivery.Channel{Address: "a", Operations: operations, Traits: dispatchers.Traits{MinLifetime: lifetime}}
 	}
-	registration := func(hours time.Duration) map[nevisfido.Operation]caddy.Duration {
-		return map[nevisfido.Operation]caddy.Duration{nevisfido.Registration: caddy.Duration(hours * time.Hour)}
+	registration := func(lifetime time.Duration) map[nevisfido.Operation]caddy.Duration {
+		return map[nevisfido.Operation]caddy.Duration{nevisfido.Registration: caddy.Duration(lifetime)}
 	}
 	for name, tc := range map[string]struct {
 		lifetimes map[nevisfido.Operation]caddy.Duration
@@ -40,10 +40,10 @@ func TestWarningsOfChannels(t *testing.T) {
 
 		"tokens live as by default": {nil, needs(72 * time.Hour), lifetime},
 		"those of another operation": {
-			registration(240), needs(72*time.Hour, nevisfido.Authentication), lifetime,
+			registration(240 * time.Hour), needs(72*time.Hour, nevisfido.Authentication), lifetime,
 		},
-		"just as long":           {registration(72), needs(72 * time.Hour), lifetime},
-		"those of one of its":    {registration(240), needs(72 * time.Hour), ""},
+		"just as long":           {registration(72 * time.Hour), needs(72 * time.Hour), lifetime},
+		"those of one of its":    {registration(240 * time.Hour), needs(72 * time.Hour), ""},
 		"no lifetime in special": {nil, needs(0), ""},
 	} {
 		var logged bytes.Buffer
