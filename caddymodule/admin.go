@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -47,10 +46,10 @@ func (Admin) Routes() []caddy.AdminRoute {
 		adminRoute("/oob/health", methods{http.MethodGet: adminHealth}),
 		adminRoute("/oob/dispatchers", methods{http.MethodGet: adminDispatchers}),
 		adminRoute("/oob/send", methods{http.MethodPost: adminSend}),
-		adminRoute("/oob/targets/import", methods{http.MethodPost: adminImport}),
-		adminRoute("/oob/targets/{id}", methods{http.MethodGet: adminShow, http.MethodDelete: adminForget}),
-		adminRoute("/oob/targets/{id}/block", methods{http.MethodPost: adminBlock((*targets.Directory).Block)}),
-		adminRoute("/oob/targets/{id}/unblock", methods{http.MethodPost: adminBlock((*targets.Directory).Unblock)}),
+		adminRoute("/oob/targets/import", methods{http.MethodPost: ofTargets(adminImport)}),
+		adminRoute("/oob/targets/{id}", methods{http.MethodGet: ofTargets(adminShow), http.MethodDelete: ofTargets(adminForget)}),
+		adminRoute("/oob/targets/{id}/block", methods{http.MethodPost: ofTargets(adminBlock((*targets.Directory).Block))}),
+		adminRoute("/oob/targets/{id}/unblock", methods{http.MethodPost: ofTargets(adminBlock((*targets.Directory).Unblock))}),
 	}
 }
 
@@ -87,12 +86,6 @@ func targetError(err error) error {
 	return adminError(http.StatusServiceUnavailable, "nothing was changed: %w", err)
 }
 
-func answerAdmin(w http.ResponseWriter, content any) error {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	return json.NewEncoder(w).Encode(content)
-}
-
 // runningHandlers are the handlers of the running configuration that a query means.
 func runningHandlers(query url.Values) (all []*Handler, choice operate.Choice, err error) {
 	choice.How = "namespace or base_path in the query"
@@ -116,7 +109,7 @@ func chosenHandler(query url.Values, targetsAlone bool) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := operate.Choose(choice, all, (*Handler).name, func(a, b *Handler) bool {
+	h, err := operate.Choose(choice, all, (*Handler).Name, func(a, b *Handler) bool {
 		return targetsAlone && a.exchange.Targets.Unsynced == b.exchange.Targets.Unsynced
 	})
 	if err != nil {
@@ -128,10 +121,6 @@ func chosenHandler(query url.Values, targetsAlone bool) (*Handler, error) {
 func runningRegistry() *prometheus.Registry {
 	active := caddy.ActiveContext()
 	return active.GetMetricsRegistry()
-}
-
-func (h *Handler) name() operate.Name {
-	return operate.Name{Namespace: h.Namespace, BasePath: h.BasePath}
 }
 
 func adminHealth(w http.ResponseWriter, r *http.Request) error {
@@ -160,11 +149,11 @@ func adminDispatchers(w http.ResponseWriter, r *http.Request) error {
 		Dispatch []handlerDispatchers `json:"oob_dispatch"`
 	}{[]handlerDispatchers{}}
 	for _, h := range all {
-		if choice.Fits(h.name()) {
+		if choice.Fits(h.Name()) {
 			answer.Dispatch = append(answer.Dispatch, h.dispatchers())
 		}
 	}
-	return answerAdmin(w, answer)
+	return answerJSON(w, http.StatusOK, answer)
 }
 
 func (h *Handler) dispatchers() handlerDispatchers {
@@ -177,23 +166,27 @@ func (h *Handler) dispatchers() handlerDispatchers {
 	return all
 }
 
-func adminShow(w http.ResponseWriter, r *http.Request) error {
-	h, err := chosenHandler(r.URL.Query(), true)
-	if err != nil {
-		return err
+// ofTargets makes a function that is about the targets of a handler the admin API's.
+func ofTargets(f func(h *Handler, w http.ResponseWriter, r *http.Request) error) caddy.AdminHandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		h, err := chosenHandler(r.URL.Query(), true)
+		if err != nil {
+			return err
+		}
+		return f(h, w, r)
 	}
+}
+
+func adminShow(h *Handler, w http.ResponseWriter, r *http.Request) error {
 	t, err := h.exchange.Targets.Known(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return targetError(err)
 	}
-	return answerAdmin(w, operate.ViewOf(t, time.Now()))
+	return answerJSON(w, http.StatusOK, operate.ViewOf(t, time.Now()))
 }
 
-func adminForget(w http.ResponseWriter, r *http.Request) error {
-	h, err := chosenHandler(r.URL.Query(), true)
-	if err == nil {
-		err = targetError(h.exchange.Targets.Forget(r.Context(), r.PathValue("id")))
-	}
+func adminForget(h *Handler, w http.ResponseWriter, r *http.Request) error {
+	err := targetError(h.exchange.Targets.Forget(r.Context(), r.PathValue("id")))
 	if err == nil {
 		w.WriteHeader(http.StatusNoContent)
 	}
@@ -201,17 +194,13 @@ func adminForget(w http.ResponseWriter, r *http.Request) error {
 }
 
 // adminBlock blocks or unblocks a target.
-func adminBlock(change func(*targets.Directory, context.Context, string) (bool, error)) caddy.AdminHandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		h, err := chosenHandler(r.URL.Query(), true)
-		if err != nil {
-			return err
-		}
+func adminBlock(change func(*targets.Directory, context.Context, string) (bool, error)) func(*Handler, http.ResponseWriter, *http.Request) error {
+	return func(h *Handler, w http.ResponseWriter, r *http.Request) error {
 		changed, err := change(h.exchange.Targets, r.Context(), r.PathValue("id"))
 		if err != nil {
 			return targetError(err)
 		}
-		return answerAdmin(w, operate.Changed{Changed: changed})
+		return answerJSON(w, http.StatusOK, operate.Changed{Changed: changed})
 	}
 }
 
@@ -225,12 +214,8 @@ const (
 // importJobs is the number of records that an import stores at a time.
 const importJobs = 8
 
-func adminImport(w http.ResponseWriter, r *http.Request) error {
+func adminImport(h *Handler, w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
-	h, err := chosenHandler(query, true)
-	if err != nil {
-		return err
-	}
 	im := &transfer.Import{
 		Store: h.exchange.Targets.Store, Namespace: h.Namespace, Policy: h.exchange.Targets.Policy,
 		Overwrite: transfer.Newer, Jobs: importJobs, DryRun: query.Has("dry_run"), Strict: query.Has("strict"),
@@ -252,7 +237,7 @@ func adminImport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return adminError(http.StatusBadRequest, "the import ended after line %d: %w; repeat it, which leaves alone what is stored already", report.Lines, err)
 	}
-	return answerAdmin(w, report)
+	return answerJSON(w, http.StatusOK, report)
 }
 
 func adminSend(w http.ResponseWriter, r *http.Request) error {
@@ -277,7 +262,7 @@ func adminSend(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return adminError(http.StatusBadRequest, "%w", err)
 	}
-	return answerAdmin(w, testResult(record))
+	return answerJSON(w, http.StatusOK, testResult(record))
 }
 
 // readTest reads the body strictly. Errors do not quote it: it may hold addresses.
@@ -311,8 +296,8 @@ func (h *Handler) testCall(w http.ResponseWriter, r *http.Request, test operate.
 	return caddyhttp.PrepareRequest(call, caddy.NewReplacer(), w, new(caddyhttp.Server))
 }
 
-func testResult(r exchange.Record) operate.Result {
-	result := operate.Result{
+func testResult(r exchange.Record) operate.Outcome {
+	result := operate.Outcome{
 		Dispatcher: r.Dispatcher, Delivered: r.Delivered, Result: string(r.Result), Class: string(r.Class), Reason: r.Reason, Cause: r.Cause,
 		Encryption: r.Encryption, Alg: r.Alg, Enc: r.Enc, Thumbprint: r.Thumbprint, Token: r.Token, Target: r.Target,
 		Took: r.Took.Milliseconds(), Attempts: []operate.Attempt{},

@@ -14,9 +14,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-	zapobserver "go.uber.org/zap/zaptest/observer"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
@@ -152,27 +149,6 @@ func TestAuditLineEscapes(t *testing.T) {
 }
 
 // A log gets the same members.
-func TestAuditLog(t *testing.T) {
-	core, logged := zapobserver.New(zapcore.InfoLevel)
-	h := &Handler{Audit: &Audit{Log: "trail"}}
-	trail, err := h.openAudit(zap.New(core).Named("http.handlers.oob_dispatch"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	trail.exchanged(fullRecord)
-	trail.target(keyEvent, "targetHash", "userHash", "traceID")
-	entries := logged.All()
-	if len(entries) != 2 || entries[0].LoggerName != "http.handlers.oob_dispatch.trail" || entries[0].Message != "dispatch" || entries[1].Message != "key_changed" {
-		t.Fatalf("%+v", entries)
-	}
-	members := entries[0].ContextMap()
-	attempts, err := json.Marshal(members["attempts"])
-	if err != nil || members["thumbprint"] != "thumbprint" || members["ms"] != int64(112) ||
-		string(attempts) != `[{"cause":"it took too long","class":"temporary","dispatcher":"push","ms":70,"reason":"timeout"},{"class":"delivered","dispatcher":"mail","ms":30}]` {
-		t.Errorf("%v, %v", members, err)
-	}
-}
-
 func TestCaddyLogTakesTheAuditTrail(t *testing.T) {
 	s := startSite(t, "\t\taudit log trail\n\t\tdispatcher open link")
 	path := newAuditPath(t)
@@ -180,17 +156,22 @@ func TestCaddyLogTakesTheAuditTrail(t *testing.T) {
 		`"logs":{"trail":{"writer":{"output":"file","filename":%q},"include":["http.handlers.oob_dispatch.trail"]},`, path), 1)))
 	s.dispatch("open", "jeff")
 	s.load(s.withoutHandler())
-	var line struct{ Msg, Logger, Operation, Result string }
+	var line struct {
+		Msg, Logger, Operation, Result string
+		Attempts                       []struct{ Dispatcher, Class string }
+	}
 	if err := json.Unmarshal([]byte(readFile(t, path)), &line); err != nil { // one line, nothing else
 		t.Fatalf("%v in %s", err, readFile(t, path))
 	}
-	if line.Msg != "dispatch" || line.Logger != "http.handlers.oob_dispatch.trail" || line.Operation != "authentication" || line.Result != "dispatched" {
+	if line.Msg != "dispatch" || line.Logger != "http.handlers.oob_dispatch.trail" || line.Operation != "authentication" || line.Result != "dispatched" ||
+		len(line.Attempts) != 1 || line.Attempts[0].Dispatcher != "open" || line.Attempts[0].Class != "delivered" {
 		t.Errorf("%+v", line)
 	}
 }
 
 func TestAuditRefusals(t *testing.T) {
 	dir := t.TempDir()
+	var all []invalid
 	for members, want := range map[string]string{
 		`{}`:                                         "audit: give a file or the name of a log, one of them",
 		`{"file": "/tmp/audit", "log": "audit"}`:     "audit: give a file or the name of a log, one of them",
@@ -204,10 +185,9 @@ func TestAuditRefusals(t *testing.T) {
 		fmt.Sprintf(`{"file": %q}`, dir+"/no/audit"): "the folder of " + dir + "/no/audit does not exist",
 		`{"file": "/tmp/audit", "required": true}`:   "required",
 	} {
-		if err := validate(t, handlerWith(`, "audit": `+members)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %s", members, err, want)
-		}
+		all = append(all, invalid{members, handlerWith(`, "audit": ` + members), want})
 	}
+	wantInvalid(t, all)
 }
 
 // Validating touches nothing, not even next to the server that writes.
@@ -232,16 +212,10 @@ func TestAuditTellsNothingSecret(t *testing.T) {
 	path := newAuditPath(t)
 	s := startSite(t, "\t\taudit file "+path+"\n\t\tdispatcher open link {\n\t\t\tbase_url https://app.example.com/open\n\t\t}")
 	canaries := []string{`jeff"`, "canary-address", "canary-name", "canary-device"}
-	phone, err := device.New(device.Options{
+	phone := s.phone(device.Options{
 		Target: canaries[1], Name: canaries[2], DeviceID: canaries[3],
 		Dispatcher: "open", KeyKind: "P-256", Client: s.client,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := phone.Register(t.Context(), "http://"+s.address+"/nevisfido", device.Registration{}); err != nil {
-		t.Fatal(err)
-	}
 	var answer struct{ Token, SessionID, DispatchResult string }
 	content := s.do(http.MethodPost, "/nevisfido/token/dispatch/authentication", fmt.Sprintf(`{"dispatcher":"open","dispatchTargetId":%q,
 		"dispatchInformation":{"notification":{"title":"canary-title"},"data":{"canary":"canary-data"}},
@@ -343,21 +317,11 @@ func TestAuditFileIsRolled(t *testing.T) {
 		s.load([]byte(strings.Replace(string(s.config), `"roll_keep":2`, fmt.Sprintf(`"roll_keep":%d`, keep), 1)))
 	}
 	s := startSite(t, "\t\tlimit off\n\t\taudit file "+path+" {\n\t\t\troll_size 1MiB\n\t\t\troll_keep 2\n\t\t\tsigning_key {env.OOB_TEST_SIGNING_KEY}\n\t\t}\n\t\tdispatcher open link")
-	file, held := auditFiles.References(path)
-	if !held || file != 1 {
-		t.Fatalf("the file is held %d times", file)
-	}
 	fill := func(lines int) {
-		shared, _, err := auditFiles.LoadOrNew(path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		file := allHandlers()[0].audit
 		for range lines {
-			shared.(*auditFile).Append([]byte(`{"n":"` + strings.Repeat("x", 200<<10) + `"}`))
+			file.Append([]byte(`{"n":"` + strings.Repeat("x", 200<<10) + `"}`))
 			time.Sleep(2 * time.Millisecond) // the queue need not take them all
-		}
-		if _, err := auditFiles.Delete(path); err != nil {
-			t.Fatal(err)
 		}
 	}
 	count := func() int {

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oob-dispatch/oob-dispatch/simulator/double"
@@ -45,15 +44,9 @@ func putFile(t *testing.T, path string, content []byte) {
 
 func gaugeOf(t *testing.T, registry *prometheus.Registry, name, dispatcher string) float64 {
 	t.Helper()
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if f.GetName() == name && m.GetLabel()[0].GetValue() == dispatcher {
-				return m.GetGauge().GetValue()
-			}
+	for _, one := range gather(t, registry, name) {
+		if one.labels["dispatcher"] == dispatcher {
+			return one.value
 		}
 	}
 	t.Fatalf("there is no %s of %q", name, dispatcher)
@@ -71,7 +64,7 @@ func TestCredentials(t *testing.T) {
 	putFile(t, password, []byte("first"))
 	ends := putPair(t, dir, false)
 	events := subscribe(t)
-	ask, site := healthOf(t, `
+	ask, s := healthOf(t, `
 		key_source nevisidm http://127.0.0.1:1 {
 			client 100
 			auth basic sidecar {file.`+password+`}
@@ -84,17 +77,11 @@ func TestCredentials(t *testing.T) {
 			retries 0
 			base_url https://a.example/open
 		}`, "events {\non credentials_failed oob_test\n}")
-	active := caddy.ActiveContext()
-	registry := active.GetMetricsRegistry()
+	registry := runningRegistry()
 	dispatch := func(answer int) {
 		t.Helper()
 		status.Store(int64(answer))
-		a, err := http.Post("http://"+site+"/nevisfido/token/dispatch/authentication", "application/json",
-			strings.NewReader(`{"dispatcher":"push","getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.Body.Close()
+		s.dispatch("push", "jeff")
 	}
 	// A look that the sidecar takes by itself may fall between the two files of a pair.
 	next := func(wanted string) seenEvent {

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
@@ -17,10 +15,7 @@ import (
 // The log of a refused key names the member that the app has to mend, and the
 // reason, and nothing of the key.
 func TestLogOfARefusedKey(t *testing.T) {
-	m, err := newMetrics(prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, _ := registered(t)
 	var logged bytes.Buffer
 	o := &observer{metrics: m, emit: nowhere, keyChanged: func(targets.Event) {}, log: slog.New(slog.NewTextHandler(&logged, nil))}
 	directory := &targets.Directory{Store: kv.New(new(kvtest.Backend), nil, kv.DefaultTimeout), Unsynced: new(targets.Unsynced), Events: o.target}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
@@ -81,15 +80,10 @@ func TestEventOfADispatchThatFailed(t *testing.T) {
 	defer gateway.Close()
 	events := subscribe(t)
 	const key = "0123456789abcdef0123456789abcdef"
-	_, site := healthOf(t, "\t\thash_key "+key+"\n\t\tdispatcher push webhook {\n\t\t\turl "+gateway.URL+"\n\t\t\taddress canary-address\n\t\t\tencryption off\n\t\t\tbase_url https://a.example/open\n\t\t}",
+	_, s := healthOf(t, "\t\thash_key "+key+"\n\t\tdispatcher push webhook {\n\t\t\turl "+gateway.URL+"\n\t\t\taddress canary-address\n\t\t\tencryption off\n\t\t\tbase_url https://a.example/open\n\t\t}",
 		"events {\non dispatch_failed oob_test\n}")
 	for _, name := range []string{"open", "push"} {
-		answer, err := http.Post("http://"+site+"/nevisfido/token/dispatch/authentication", "application/json",
-			strings.NewReader(`{"dispatcher":"`+name+`","getUafRequest":{"op":"Auth","context":"{\"username\":\"canary-user\"}"}}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer.Body.Close()
+		s.dispatch(name, "canary-user")
 	}
 	e := events.next(t)
 	hash := keyedhash.New([]byte(key))

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"encoding/base64"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -22,15 +21,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/redisstore"
 )
-
-func readFile(t *testing.T, path string) string {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
-}
 
 // validateCaddyfile does what caddy validate does.
 func validateCaddyfile(t *testing.T, text string) error {
@@ -84,15 +74,11 @@ func secretsFor(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "vapid.json")
-	if err := os.WriteFile(path, vapid, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, path, string(vapid))
 	text = strings.ReplaceAll(text, "/etc/oob-dispatch/vapid.json", path)
 	text = strings.ReplaceAll(text, "/var/spool/oob-dispatch", t.TempDir())
 	key := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, key, base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n")
 	for _, name := range []string{"redis.password", "seal.key"} {
 		text = strings.ReplaceAll(text, "/etc/oob-dispatch/"+name, key)
 	}
@@ -105,9 +91,7 @@ func secretsFor(t *testing.T, text string) string {
 	}
 	for name, account := range accounts {
 		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, account, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, path, string(account))
 		text = strings.ReplaceAll(text, "/etc/oob-dispatch/"+name, path)
 	}
 	return text

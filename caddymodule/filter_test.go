@@ -1,9 +1,7 @@
 package caddymodule
 
 import (
-	"bytes"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,9 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
@@ -56,14 +51,7 @@ func TestExampleFiltersLogs(t *testing.T) {
 	address, path := testservice.FreeAddress(t), filepath.Join(t.TempDir(), "log")
 	log := "log {\n\t\toutput file " + path + "\n\t\timport masked\n\t}\n"
 	config := adapt(t, example[start:end+3]+fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\t%s}\nhttp://%s {\n\t%s\treverse_proxy 127.0.0.1:1\n}\n", log, address, log))
-	t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := caddy.Load(config, true); err != nil {
-		t.Fatal(err)
-	}
+	load(t, config)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	sendTo := func(path, header string) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)
@@ -104,26 +92,5 @@ func TestExampleFiltersLogs(t *testing.T) {
 	}
 	if !strings.Contains(content, "b=shown") || !strings.Contains(content, "c=shown") {
 		t.Error("what is not secret is masked as well")
-	}
-}
-
-// Whoever takes an address from a header is told once which one to filter.
-func TestAddressesFromHeaders(t *testing.T) {
-	for address, want := range map[dispatchers.Template]string{
-		"{http.request.header.X-Mobile}":                                 "X-Mobile",
-		"{http.request.header.x-mobile}":                                 "X-Mobile",
-		"{http.request.header.X-Name} <{http.request.header.X-Address}>": "X-Name",
-		"{http.request.header.Authorization}":                            "",
-		"{oob.target}":                                                   "",
-		"":                                                               "",
-	} {
-		var logged bytes.Buffer
-		d := Dispatcher{Name: "sms"}
-		d.Address = address
-		d.warnOfHeader(slog.New(slog.NewTextHandler(&logged, nil)))
-		warned := strings.Count(logged.String(), "\n")
-		if want == "" && warned != 0 || want != "" && (warned != 1 || !strings.Contains(logged.String(), "header="+want+" ")) {
-			t.Errorf("%s: %s, want %s", address, logged.String(), want)
-		}
 	}
 }

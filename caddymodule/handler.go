@@ -10,6 +10,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
@@ -54,9 +56,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := handlerOptions.Provision(h, h.logger); err != nil {
 		return err
 	}
-	h.BasePath = cmp.Or(h.BasePath, defaultBasePath)
-	h.UpstreamDispatcher = cmp.Or(h.UpstreamDispatcher, nevisfido.BuiltInLink)
-	store, err := h.loadStore(ctx)
+	h.SetDefaults()
+	store, err := h.LoadStore(ctx)
 	if err != nil {
 		return err
 	}
@@ -98,6 +99,21 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	go config.Targets.Run(ctx)
 	go h.whenRunning(ctx, config.Targets)
 	return nil
+}
+
+// SetDefaults puts in the values of options that are not set, as far as the table
+// of options does not.
+func (h *Handler) SetDefaults() {
+	h.BasePath = cmp.Or(h.BasePath, defaultBasePath)
+	h.UpstreamDispatcher = cmp.Or(h.UpstreamDispatcher, nevisfido.BuiltInLink)
+	if h.StoreRaw == nil {
+		h.StoreRaw = json.RawMessage(`{"type":"caddy"}`)
+	}
+}
+
+// Name tells the handler from others of the configuration.
+func (h *Handler) Name() operate.Name {
+	return operate.Name{Namespace: h.Namespace, BasePath: h.BasePath}
 }
 
 // config is what the handler's own options say.

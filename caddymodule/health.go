@@ -108,7 +108,7 @@ func (h *Health) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 		return nil
 	}
 	if r.URL.Query().Has("live") {
-		return answerHealth(w, http.StatusOK, struct {
+		return answerJSON(w, http.StatusOK, struct {
 			Live bool `json:"live"`
 		}{true})
 	}
@@ -123,10 +123,11 @@ func (h *Health) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 	if all.Ready = all.Ready && !all.ShuttingDown && len(all.Dispatch) > 0; !all.Ready {
 		status = http.StatusServiceUnavailable
 	}
-	return answerHealth(w, status, all)
+	return answerJSON(w, status, all)
 }
 
-func answerHealth(w http.ResponseWriter, status int, content any) error {
+// answerJSON answers with JSON that nobody keeps.
+func answerJSON(w http.ResponseWriter, status int, content any) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

@@ -10,28 +10,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
 // healthOf starts Caddy with options of the handler, and global ones, and returns
 // what asks for its health.
-func healthOf(t *testing.T, options string, global ...string) (ask func(method, query string) (int, report), site string) {
+func healthOf(t *testing.T, options string, global ...string) (ask func(method, query string) (int, report), s *site) {
 	t.Helper()
-	site, internal := testservice.FreeAddress(t), testservice.FreeAddress(t)
-	config := adapt(t, loggingTo(t, filepath.Join(t.TempDir(), "log"), "{\n"+strings.Join(global, "\n")+"\n}\nhttp://"+site+" {\n\toob_dispatch {\n\t\tdispatcher open link {\n\t\t\tencryption off\n\t\t\tbase_url https://a.example/open\n\t\t}\n\t\tredeem_url https://a.example/redeem\n"+options+"\n\t}\n"+
+	internal := testservice.FreeAddress(t)
+	s = newSite(t)
+	load(t, adapt(t, loggingTo(t, filepath.Join(t.TempDir(), "log"), "{\n"+strings.Join(global, "\n")+"\n}\nhttp://"+s.address+" {\n\toob_dispatch {\n\t\tdispatcher open link {\n\t\t\tencryption off\n\t\t\tbase_url https://a.example/open\n\t\t}\n\t\tredeem_url https://a.example/redeem\n"+options+"\n\t}\n"+
 		"\theader Content-Type application/json\n\trespond `{\"dispatchResult\":\"dispatched\",\"token\":\"0123456789abcdef0123456789abcdef\",\"dispatcherInformation\":{\"name\":\"link\""+
 		"}}`\n}\n"+
-		"http://"+internal+" {\n\toob_health /ready\n}\n"))
-	t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := caddy.Load(config, true); err != nil {
-		t.Fatal(err)
-	}
+		"http://"+internal+" {\n\toob_health /ready\n}\n")))
 	return func(method, query string) (int, report) {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+internal+"/ready"+query, http.NoBody)
@@ -52,14 +43,12 @@ func healthOf(t *testing.T, options string, global ...string) (ask func(method, 
 			t.Fatalf("%s: %s", answer.Status, text)
 		}
 		return answer.StatusCode, all
-	}, site
+	}, s
 }
 
 func TestHealthFollowsTheStore(t *testing.T) {
 	root := filepath.Join(testservice.Folder(t), "targets")
-	if err := os.WriteFile(root, []byte("not a folder"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, root, "not a folder")
 	ask, _ := healthOf(t, "\t\tnamespace bank\n\t\tstore caddy {\n\t\t\tstorage file_system "+root+"\n\t\t}")
 	status, all := ask(http.MethodGet, "")
 	if status != http.StatusServiceUnavailable || all.Ready || len(all.Dispatch) != 1 || all.Dispatch[0].Store.Writable || all.Dispatch[0].Store.Error == "" ||
@@ -91,9 +80,7 @@ func TestHealthFollowsTheStore(t *testing.T) {
 // Where the handler only observes, everything passes, whatever the store does.
 func TestHealthOfAnObserver(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, file, "")
 	ask, _ := healthOf(t, "\t\tobserve\n\t\tstore caddy {\n\t\t\tstorage file_system "+file+"\n\t\t}")
 	if status, all := ask(http.MethodGet, ""); status != http.StatusOK || !all.Ready || all.Dispatch[0].Store.Writable || !all.Dispatch[0].Observe {
 		t.Errorf("%d %+v", status, all)
@@ -105,18 +92,11 @@ func TestHealthOfDispatchersAndAudit(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(audit), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	ask, site := healthOf(t, "\t\tstore caddy {\n\t\t\tstorage file_system "+testservice.Folder(t)+"\n\t\t}\n\t\taudit file "+audit)
+	ask, s := healthOf(t, "\t\tstore caddy {\n\t\t\tstorage file_system "+testservice.Folder(t)+"\n\t\t}\n\t\taudit file "+audit)
 	dispatch := func() {
 		t.Helper()
-		answer, err := http.Post("http://"+site+"/nevisfido/token/dispatch/authentication", "application/json",
-			strings.NewReader(`{"dispatcher":"open","getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		text, _ := io.ReadAll(answer.Body)
-		if !strings.Contains(string(text), `"dispatchResult":"dispatched"`) {
-			t.Fatalf("%s %s", answer.Status, text)
+		if result := s.dispatch("open", "jeff"); result != "dispatched" {
+			t.Fatal(result)
 		}
 	}
 	status, all := ask(http.MethodGet, "")

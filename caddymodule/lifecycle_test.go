@@ -1,186 +1,21 @@
 package caddymodule
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/reasons"
-	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/internal/version"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/fault"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
-
-// site is a running Caddy with the handler, in front of a simulated nevisFIDO.
-type site struct {
-	t       *testing.T
-	address string
-	config  []byte
-	client  *http.Client
-	nevis   *nevis.Server
-}
-
-// startSite runs Caddy with the handler's options. It is stopped at the end of
-// the test.
-func startSite(t *testing.T, options string) *site {
-	t.Helper()
-	upstream, err := nevis.Start(nevis.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &site{
-		t: t, address: testservice.FreeAddress(t), nevis: upstream,
-		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
-	}
-	s.config = adapt(t, fmt.Sprintf(`{
-	admin off
-	persist_config off
-	auto_https off
-	grace_period 1s
-	storage file_system %s
-	log {
-		output discard
-	}
-}
-http://%s {
-	metrics /metrics
-	oob_dispatch {
-%s
-	}
-	reverse_proxy %s {
-		transport http {
-			keepalive off
-		}
-	}
-}
-`, testservice.Folder(t), s.address, options, upstream.Addr()))
-	t.Cleanup(s.stop)
-	s.load(s.config)
-	return s
-}
-
-func (s *site) load(config []byte) {
-	s.t.Helper()
-	if err := caddy.Load(config, true); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *site) stop() {
-	if err := caddy.Stop(); err != nil {
-		s.t.Error(err)
-	}
-	s.nevis.Close()
-}
-
-func (s *site) do(method, path, body string) string {
-	s.t.Helper()
-	var err error
-	for range 20 {
-		// Connections that wait to be accepted are dropped on a reload.
-		var content string
-		if content, err = s.try(method, path, body); err == nil {
-			return content
-		}
-	}
-	s.t.Fatal(err)
-	return ""
-}
-
-func (s *site) try(method, path, body string) (string, error) {
-	r, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.address+path, strings.NewReader(body))
-	if err != nil {
-		return "", err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	answer, err := s.client.Do(r)
-	if err != nil {
-		return "", err
-	}
-	defer answer.Body.Close()
-	content, err := io.ReadAll(answer.Body)
-	return string(content), err
-}
-
-// dispatch returns the dispatchResult.
-func (s *site) dispatch(dispatcher, username string) string {
-	s.t.Helper()
-	body := fmt.Sprintf(`{"dispatcher":%q,"getUafRequest":{"op":"Auth","context":"{\"username\":\"%s\"}"}}`, dispatcher, username)
-	var answer struct {
-		Result string `json:"dispatchResult"`
-	}
-	content := s.do(http.MethodPost, "/nevisfido/token/dispatch/authentication", body)
-	if err := json.Unmarshal([]byte(content), &answer); err != nil {
-		s.t.Fatalf("%v: %s", err, content)
-	}
-	return answer.Result
-}
-
-func (s *site) holders() int {
-	n, _ := limiters.References("|" + defaultBasePath)
-	return n
-}
-
-// metric returns the value of a series.
-func (s *site) metric(series string) float64 {
-	s.t.Helper()
-	for line := range strings.Lines(s.do(http.MethodGet, "/metrics", "")) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok {
-			n, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			return n
-		}
-	}
-	return 0
-}
-
-// A nevisFIDO that does not answer holds nobody for longer than upstream_timeout.
-func TestUpstreamTimeout(t *testing.T) {
-	for name, test := range map[string]struct {
-		options string
-		took    time.Duration // of nevisFIDO
-		want    int
-	}{
-		"in time":  {"upstream_timeout 10s", 0, http.StatusOK},
-		"too late": {"upstream_timeout 50ms", 10 * time.Second, http.StatusGatewayTimeout},
-		"default":  {"", 100 * time.Millisecond, http.StatusOK},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := startSite(t, "\t\t"+test.options+"\n\t\tdispatcher open link")
-			s.nevis.Script(func(w http.ResponseWriter, r *http.Request, regular http.Handler) {
-				select {
-				case <-time.After(test.took):
-					regular.ServeHTTP(w, r)
-				case <-r.Context().Done():
-				}
-			})
-			before := time.Now()
-			answer, err := s.client.Post("http://"+s.address+"/nevisfido/token/dispatch/authentication", "application/json",
-				strings.NewReader(`{"dispatcher":"open","getUafRequest":{"op":"Auth"}}`))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer answer.Body.Close()
-			if took := time.Since(before); answer.StatusCode != test.want || took > 5*time.Second {
-				t.Errorf("%s after %s, want %d", answer.Status, took, test.want)
-			}
-		})
-	}
-}
 
 func TestReloadKeepsWhatWasCounted(t *testing.T) {
 	s := startSite(t, "\t\tlimit user 3 1h\n\t\tdispatcher open link")

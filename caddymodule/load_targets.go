@@ -55,11 +55,9 @@ func readKeySource(h *Handler, d *caddyfile.Dispenser) error {
 	return err
 }
 
-// loadStore loads the store of dispatch targets.
-func (h *Handler) loadStore(ctx caddy.Context) (*kv.Store, error) {
-	if h.StoreRaw == nil {
-		h.StoreRaw = json.RawMessage(`{"type": "caddy"}`)
-	}
+// LoadStore loads the store of dispatch targets, for the handler itself and for
+// commands.
+func (h *Handler) LoadStore(ctx caddy.Context) (*kv.Store, error) {
 	guest, err := ctx.LoadModule(h, "StoreRaw")
 	if err != nil {
 		return nil, fmt.Errorf("loading the store: %w", err)

@@ -4,18 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/reasons"
@@ -26,23 +20,54 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
-// series returns how many series a metric has, and the sum of them, for gauges
-// and counters.
-func series(t *testing.T, registry *prometheus.Registry, name string) (n int, sum float64) {
+// sample is a series of a metric; the value of a histogram is how often it was
+// observed.
+type sample struct {
+	labels map[string]string
+	value  float64
+}
+
+// gather returns the series of a metric.
+func gather(t *testing.T, registry *prometheus.Registry, name string) (all []sample) {
 	t.Helper()
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == name {
-			for _, m := range f.GetMetric() {
-				n++
-				sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			labels := make(map[string]string)
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
 			}
+			all = append(all, sample{labels, m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())})
 		}
 	}
-	return n, sum
+	return all
+}
+
+// series returns how many series a metric has, and the sum of them.
+func series(t *testing.T, registry *prometheus.Registry, name string) (n int, sum float64) {
+	t.Helper()
+	all := gather(t, registry, name)
+	for _, one := range all {
+		sum += one.value
+	}
+	return len(all), sum
+}
+
+// registered returns the metrics in a registry of their own.
+func registered(t *testing.T) (*metrics, *prometheus.Registry) {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	m, err := newMetrics(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, registry
 }
 
 // A letter in the folder while the printer is away is a success, so the operator
@@ -67,11 +92,7 @@ func TestFolderInPlaceOfAPrinterIsCounted(t *testing.T) {
 
 // Every guess has a series before it hits, and counts.
 func TestGuessesAreCounted(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	m, err := newMetrics(registry)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, registry := registered(t)
 	if n, _ := series(t, registry, "caddy_oob_guesses_total"); n != len(nevisfido.GuessNames()) {
 		t.Errorf("%d series, want %d", n, len(nevisfido.GuessNames()))
 	}
@@ -82,42 +103,16 @@ func TestGuessesAreCounted(t *testing.T) {
 	}
 }
 
-// Every reason of the exchange has a series before its first call, and is
-// in the README.
+// Every reason of a call that passes has a series before its first call, and is in
+// the README.
 func TestReasonsOfPassedCallsAreThereFromTheStart(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "../internal/exchange/passed.go", nil, parser.SkipObjectResolution)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want []string
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.ValueSpec)
-		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Passed") {
-			return true
-		}
-		reason, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want = append(want, reason)
-		return true
-	})
-	registry := prometheus.NewRegistry()
-	if _, err := newMetrics(registry); err != nil {
-		t.Fatal(err)
-	}
-	got := reasons.Names(reasons.Passed)
-	slices.Sort(want)
-	slices.Sort(got)
-	if !slices.Equal(got, want) || len(want) == 0 {
-		t.Errorf("the metrics have %q, the exchange %q", got, want)
-	}
-	if n, _ := series(t, registry, "caddy_oob_passed_total"); n != len(want) {
-		t.Errorf("%d series, want %d", n, len(want))
+	_, registry := registered(t)
+	if n, _ := series(t, registry, "caddy_oob_passed_total"); n != len(reasons.Passed) {
+		t.Errorf("%d series, want %d", n, len(reasons.Passed))
 	}
 	_, line, _ := strings.Cut(readFile(t, "../README.md"), "`caddy_oob_passed_total{reason}`")
 	line, _, _ = strings.Cut(line, "\n")
-	for _, reason := range want {
+	for _, reason := range reasons.Names(reasons.Passed) {
 		if !strings.Contains(line, "`"+reason+"`") {
 			t.Errorf("the README does not tell of the reason %s", reason)
 		}
@@ -136,11 +131,7 @@ var errAway = fmt.Errorf("%w: away", targets.ErrUnavailable)
 // The gauge is the sum over all stores, each counted once however often its
 // configuration is loaded.
 func TestUnsyncedTargets(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	m, err := newMetrics(registry)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, registry := registered(t)
 	const name = "caddy_oob_unsynced_targets"
 	_, before := series(t, registry, name)
 	for range 2 {
@@ -170,32 +161,16 @@ func TestBuildInfo(t *testing.T) {
 	if n, sum := series(t, registry, "caddy_oob_build_info"); n != 1 || sum != 1 {
 		t.Errorf("%d series with sum %v", n, sum)
 	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	labels := map[string]string{}
-	for _, f := range families {
-		if f.GetName() == "caddy_oob_build_info" {
-			for _, l := range f.GetMetric()[0].GetLabel() {
-				labels[l.GetName()] = l.GetValue()
-			}
-		}
-	}
 	v := version.Read()
-	if want := map[string]string{"version": v.Version, "commit": v.Commit, "caddy": v.Caddy, "go": v.Go}; !maps.Equal(labels, want) {
-		t.Errorf("labels %v, want %v", labels, want)
+	if want := map[string]string{"version": v.Version, "commit": v.Commit, "caddy": v.Caddy, "go": v.Go}; !maps.Equal(gather(t, registry, "caddy_oob_build_info")[0].labels, want) {
+		t.Errorf("the labels are not %v", want)
 	}
 }
 
 // What the store fails is counted by operation, and what it does not know, or
 // holds and cannot be read, is no failure of it.
 func TestStoreErrorsAreCounted(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	m, err := newMetrics(registry)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, registry := registered(t)
 	if n, _ := series(t, registry, "caddy_oob_store_errors_total"); n != 3 {
 		t.Errorf("%d series at the start, want 3", n)
 	}
@@ -230,22 +205,9 @@ func TestDispatchesInFlight(t *testing.T) {
 		<-goOn
 	}))
 	defer gateway.Close()
-	_, site := healthOf(t, "\t\tdispatcher slow webhook {\n\t\t\turl "+gateway.URL+"\n\t\t\taddress 41\n\t\t\tencryption off\n\t\t\tbase_url https://a.example/open\n\t\t}")
-	active := caddy.ActiveContext()
-	registry := active.GetMetricsRegistry()
-	asked := func() (n uint64) {
-		families, err := registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range families {
-			if f.GetName() == "caddy_oob_upstream_duration_seconds" {
-				n = f.GetMetric()[0].GetHistogram().GetSampleCount()
-			}
-		}
-		return n
-	}
-	before := asked()
+	_, s := healthOf(t, "\t\tdispatcher slow webhook {\n\t\t\turl "+gateway.URL+"\n\t\t\taddress 41\n\t\t\tencryption off\n\t\t\tbase_url https://a.example/open\n\t\t}")
+	registry := runningRegistry()
+	_, before := series(t, registry, "caddy_oob_upstream_duration_seconds")
 	inFlight := func(want float64) {
 		t.Helper()
 		if n, sum := series(t, registry, "caddy_oob_in_flight"); n != 2 || sum != want {
@@ -255,11 +217,7 @@ func TestDispatchesInFlight(t *testing.T) {
 	inFlight(0)
 	done := make(chan error)
 	go func() {
-		answer, err := http.Post("http://"+site+"/nevisfido/token/dispatch/authentication", "application/json",
-			strings.NewReader(`{"dispatcher":"slow","getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`))
-		if err == nil {
-			err = answer.Body.Close()
-		}
+		_, err := s.try(http.MethodPost, dispatchPath, dispatchRequest("slow", "jeff"))
 		done <- err
 	}()
 	<-arrived
@@ -269,7 +227,7 @@ func TestDispatchesInFlight(t *testing.T) {
 		t.Fatal(err)
 	}
 	testservice.Until(t, func() bool { _, sum := series(t, registry, "caddy_oob_in_flight"); return sum == 0 }, func() string { return "still in flight" })
-	if got := asked(); got != before+1 {
-		t.Errorf("nevisFIDO was asked %d times, want once", got-before)
+	if _, asked := series(t, registry, "caddy_oob_upstream_duration_seconds"); asked != before+1 {
+		t.Errorf("nevisFIDO was asked %v times, want once", asked-before)
 	}
 }

@@ -79,11 +79,10 @@ func (o *observer) target(ctx context.Context, e targets.Event) {
 	}
 	o.emit.target(e, target, user)
 	o.keyChanged(e)
-	log := tracing.Log(ctx, o.log)
-	write := log.Info
+	level := slog.LevelInfo
 	switch e.Name {
 	case targets.EventKeyRefused, targets.EventSignatureKeyRefused, targets.EventKeyChanged, targets.EventStale, targets.EventDropped:
-		write = log.Warn
+		level = slog.LevelWarn
 	default:
 	}
 	attrs := []any{
@@ -93,7 +92,7 @@ func (o *observer) target(ctx context.Context, e targets.Event) {
 	if e.Detail != "" {
 		attrs = append(attrs, slog.String("detail", e.Detail))
 	}
-	write("dispatch target", attrs...)
+	tracing.Log(ctx, o.log).Log(ctx, level, "dispatch target", attrs...)
 }
 
 // Interface guard

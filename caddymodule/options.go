@@ -181,7 +181,7 @@ var handlerOptions = conf.Table[Handler]{
 }
 
 var keyPolicyOptions = conf.Table[KeyPolicy]{
-	conf.Custom("min_rsa_bits", readMinRSABits, (*KeyPolicy).checkMinRSABits),
+	conf.IntOneOf("min_rsa_bits", func(p *KeyPolicy) *int { return &p.MinRSABits }, 2048, 3072, 4096),
 	conf.Duration("max_key_age", func(p *KeyPolicy) *caddy.Duration { return &p.MaxKeyAge }, 0, 0),
 }
 
@@ -312,25 +312,6 @@ func checkOperation(name string) error {
 		return fmt.Errorf("%q is not an operation: name registration, authentication or deregistration", name)
 	}
 	return nil
-}
-
-func readMinRSABits(p *KeyPolicy, d *caddyfile.Dispenser) error {
-	args, err := conf.Values(d, 1, "min_rsa_bits takes 2048, 3072 or 4096")
-	if err != nil {
-		return err
-	}
-	if p.MinRSABits, err = strconv.Atoi(args[0]); err != nil || p.MinRSABits == 0 {
-		p.MinRSABits = -1 // which checkMinRSABits refuses
-	}
-	return nil
-}
-
-func (p *KeyPolicy) checkMinRSABits() error {
-	switch p.MinRSABits {
-	case 0, 2048, 3072, 4096:
-		return nil
-	}
-	return errors.New("min_rsa_bits takes 2048, 3072 or 4096")
 }
 
 func (p *KeyPolicy) encryption() encrypt.Policy { return encrypt.Policy{MinRSABits: p.MinRSABits} }

@@ -59,10 +59,22 @@ func credentials(t *testing.T) string {
 	}
 	s.Close()
 	path := filepath.Join(t.TempDir(), "firebase.json")
-	if err := os.WriteFile(path, s.ServiceAccountJSON(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, path, string(s.ServiceAccountJSON()))
 	return path
+}
+
+// invalid is a handler that no server loads, and part of what the error says.
+type invalid struct{ name, handler, want string }
+
+func wantInvalid(t *testing.T, all []invalid) {
+	t.Helper()
+	for _, tt := range all {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := validate(t, tt.handler); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v\nwant %s", err, tt.want)
+			}
+		})
+	}
 }
 
 func fcmWith(members string) string {
@@ -101,13 +113,11 @@ func TestProvisionAccepts(t *testing.T) {
 func TestProvisionRefuses(t *testing.T) {
 	path := credentials(t)
 	writable := filepath.Join(t.TempDir(), "writable.json")
-	if err := os.WriteFile(writable, []byte("{}"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, writable, "{}")
 	if err := os.Chmod(writable, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	tests := []struct{ name, handler, want string }{
+	wantInvalid(t, []invalid{
 		{"unknown field", handlerWith(`, "dispatcher_timeout": "5s"`), `unknown field "dispatcher_timeout"`},
 		{"unknown field of a dispatcher", dispatcherWith(`, "retry": 2`), `unknown field "retry"`},
 		{"unknown field of a type", `{"handler": "oob_dispatch", "dispatchers": [{"name": "d", "dispatcher": {"type": "link", "size": 1}}]}`, `unknown field "size"`},
@@ -141,15 +151,7 @@ func TestProvisionRefuses(t *testing.T) {
 		{"fcm writable file", fcmWith(fmt.Sprintf(`, "credentials": %q`, writable)), "run chmod go-w on it"},
 		{"fcm other project", fcmWith(fmt.Sprintf(`, "credentials": %q, "project": "another"`, path)), "its project_id differs from the project that is configured"},
 		{"fcm literal credentials", fcmWith(`, "credentials": "{\"type\":\"service_account\"}"`), "credentials: it takes the path of a file, and this is the content of one"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			err := validate(t, tt.handler)
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("%v\nwant %s", err, tt.want)
-			}
-		})
-	}
+	})
 }
 
 // What a failed Provision took is given back, and nothing goes on running.

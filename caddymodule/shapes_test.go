@@ -12,9 +12,7 @@ import (
 func TestShapesFile(t *testing.T) {
 	folder := t.TempDir()
 	foreign, fresh := filepath.Join(folder, "foreign.json"), filepath.Join(folder, "fresh.json")
-	if err := os.WriteFile(foreign, []byte(`{"canary":1}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, foreign, `{"canary":1}`)
 	err := validate(t, handlerWith(`, "observe": true, "shapes": "`+foreign+`"`))
 	if err == nil || !strings.Contains(err.Error(), "foreign.json") || strings.Contains(err.Error(), "canary") {
 		t.Errorf("a foreign file: %v", err)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,21 +12,12 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 )
 
-// loggingTo has a configuration, which begins with global options, log into a
-// file.
-func loggingTo(t *testing.T, path, config string) string {
-	t.Helper()
-	return strings.Replace(config, "{\n", "{\n\tadmin off\n\tpersist_config off\n\tstorage file_system "+testservice.Folder(t)+"\n\tlog {\n\t\toutput file "+path+"\n\t}\n", 1)
-}
-
 // A store that cannot be written is a warning as soon as the configuration
 // runs, and nothing of the store is touched when it is only validated.
 func TestStoreThatCannotBeWritten(t *testing.T) {
 	dir := testservice.Folder(t)
 	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, []byte("not a folder"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, file, "not a folder")
 	good := filepath.Join(dir, "good")
 	const message = "the store cannot be written"
 	for name, test := range map[string]struct {
@@ -44,14 +34,7 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 			if _, err := os.Stat(good); !test.want && err == nil {
 				t.Error("a validation wrote to the store")
 			}
-			t.Cleanup(func() {
-				if err := caddy.Stop(); err != nil {
-					t.Error(err)
-				}
-			})
-			if err := caddy.Load(config, true); err != nil {
-				t.Fatal(err)
-			}
+			load(t, config)
 			if warned := appears(path, message, time.Second); warned != test.want {
 				t.Errorf("warned: %v, want %v", warned, test.want)
 			}
@@ -60,16 +43,6 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 			}
 		})
 	}
-}
-
-// appears waits for a text in a file.
-func appears(path, text string, within time.Duration) bool {
-	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if content, err := os.ReadFile(path); err == nil && strings.Contains(string(content), text) {
-			return true
-		}
-	}
-	return false
 }
 
 func validateConfig(content []byte) error {

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -409,9 +408,7 @@ func warnings(t *testing.T, handler string) string {
 
 func TestUsersThatNoSourceKnows(t *testing.T) {
 	records := filepath.Join(t.TempDir(), "records")
-	if err := os.WriteFile(records, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, records, "")
 	push := fmt.Sprintf(`{"type": "fcm", "credentials": %q, "title": "For {oob.user.email}"}`, credentials(t))
 	mail := `{"type": "smtp", "server": "mail.example.com", "from": "a@example.com"}`
 	for _, tc := range []struct {

@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 // What does not go together with the handler in its route is told as soon as the
@@ -35,16 +33,7 @@ func TestWarningsOfTheRoute(t *testing.T) {
 		"two apart":                  {"handle /a/* {\n" + dispatch + proxy + "}\nhandle {\n" + dispatch + proxy + "}\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "log")
-			config := adapt(t, loggingTo(t, path, "{\n}\nhttp://127.0.0.1:0 {\n"+test.site+"}\n"))
-			t.Cleanup(func() {
-				if err := caddy.Stop(); err != nil {
-					t.Error(err)
-				}
-			})
-			if err := caddy.Load(config, true); err != nil {
-				t.Fatal(err)
-			}
+			path := loadSite(t, test.site)
 			if test.want != "" && !appears(path, test.want, time.Second) {
 				t.Errorf("%q is not in the log", test.want)
 			}
@@ -70,16 +59,7 @@ func TestAuditFileThatCannotBeWritten(t *testing.T) {
 		want bool
 	}{"good": {filepath.Join(dir, "audit.jsonl"), false}, "a link to nowhere": {file, true}} {
 		t.Run(name, func(t *testing.T) {
-			log := filepath.Join(t.TempDir(), "log")
-			config := adapt(t, loggingTo(t, log, "{\n}\nhttp://127.0.0.1:0 {\n\toob_dispatch {\n\t\taudit file "+test.path+"\n\t\tdispatcher open link\n\t}\n}\n"))
-			t.Cleanup(func() {
-				if err := caddy.Stop(); err != nil {
-					t.Error(err)
-				}
-			})
-			if err := caddy.Load(config, true); err != nil {
-				t.Fatal(err)
-			}
+			log := loadSite(t, "oob_dispatch {\naudit file "+test.path+"\ndispatcher open link\n}\n")
 			if warned := appears(log, "the audit file cannot be written", time.Second); warned != test.want {
 				t.Errorf("warned: %v, want %v", warned, test.want)
 			}

@@ -3,7 +3,6 @@ package docs
 import (
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -37,12 +36,9 @@ func TestCommandsPage(t *testing.T) {
 		writeSections(&want, cmd)
 	}
 	wantGenerated(t, "commands.md", "CommandsPage", want.String())
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	readme := readFile(t, "README.md")
 	for _, cmd := range oob.Commands() {
-		if !strings.Contains(string(readme), "caddy oob "+cmd.Name()) {
+		if !strings.Contains(readme, "caddy oob "+cmd.Name()) {
 			t.Errorf("README.md does not name %s", cmd.CommandPath())
 		}
 	}

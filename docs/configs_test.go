@@ -20,6 +20,7 @@ import (
 	_ "github.com/oob-dispatch/oob-dispatch" // the modules
 	"github.com/oob-dispatch/oob-dispatch/caddymodule"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 )
@@ -68,16 +69,41 @@ func whole(block string) string {
 
 func validate(t *testing.T, text string) error {
 	t.Helper()
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(standIns(t, text)), map[string]any{"filename": "Caddyfile"})
+	config, err := configuration(t, standIns(t, text))
 	if err != nil {
 		return err
 	}
+	return caddy.Validate(config)
+}
+
+// configuration reads a Caddyfile, and keeps what it does to the test: its storage, and
+// a silent log.
+func configuration(t *testing.T, text string) (*caddy.Config, error) {
+	t.Helper()
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		return nil, err
+	}
 	config := new(caddy.Config)
 	if err := json.Unmarshal(adapted, config); err != nil {
-		return err
+		return nil, err
 	}
-	isolate(t, config)
-	return caddy.Validate(config)
+	root, err := json.Marshal(testservice.Folder(t))
+	if err != nil {
+		return nil, err
+	}
+	config.StorageRaw = json.RawMessage(`{"module": "file_system", "root": ` + string(root) + `}`)
+	if config.Logging == nil {
+		config.Logging = new(caddy.Logging)
+	}
+	if config.Logging.Logs == nil {
+		config.Logging.Logs = make(map[string]*caddy.CustomLog)
+	}
+	if config.Logging.Logs["default"] == nil {
+		config.Logging.Logs["default"] = new(caddy.CustomLog)
+	}
+	config.Logging.Logs["default"].WriterRaw = json.RawMessage(`{"output": "discard"}`)
+	return config, nil
 }
 
 var (

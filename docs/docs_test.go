@@ -30,15 +30,7 @@ func TestExampleDispatcher(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	read := func(name string) string {
-		t.Helper()
-		content, err := os.ReadFile(filepath.Join(root, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(content)
-	}
-	requirements := strings.Replace(read("go.mod"), "module github.com/oob-dispatch/oob-dispatch", "module caddy", 1)
+	requirements := strings.Replace(readFile(t, "go.mod"), "module github.com/oob-dispatch/oob-dispatch", "module caddy", 1)
 	write("go.mod", requirements+`
 require (
 	example.com/pager v0.0.0
@@ -50,10 +42,10 @@ replace (
 	github.com/oob-dispatch/oob-dispatch => `+root+`
 )
 `)
-	write("go.sum", read("go.sum"))
-	write("main.go", strings.Replace(read("cmd/caddy/main.go"), `	_ "github.com/oob-dispatch/oob-dispatch"`, `	_ "example.com/pager"
+	write("go.sum", readFile(t, "go.sum"))
+	write("main.go", strings.Replace(readFile(t, "cmd/caddy/main.go"), `	_ "github.com/oob-dispatch/oob-dispatch"`, `	_ "example.com/pager"
 	_ "github.com/oob-dispatch/oob-dispatch"`, 1))
-	for _, f := range (page{"docs/dispatcher.md", read("docs/dispatcher.md")}).fences() {
+	for _, f := range (page{"docs/dispatcher.md", readFile(t, "docs/dispatcher.md")}).fences() {
 		if strings.HasPrefix(f.text, pager) {
 			write("Caddyfile", whole(f.text))
 		}

@@ -5,9 +5,12 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"iter"
 	"maps"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,12 +40,12 @@ func readProduct(t *testing.T) *product {
 	}
 	p := &product{fset: token.NewFileSet()}
 	for line := range strings.Lines(string(out)) {
-		path, ours := strings.CutPrefix(strings.TrimSpace(line), modulePath)
+		room, ours := strings.CutPrefix(strings.TrimSpace(line), modulePath)
 		if !ours {
 			continue
 		}
-		pkg := &source{path: path, vars: make(map[string]ast.Expr)}
-		names, err := filepath.Glob(filepath.Join("..", path, "*.go"))
+		pkg := &source{path: room, vars: make(map[string]ast.Expr)}
+		names, err := filepath.Glob(filepath.Join("..", room, "*.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,6 +67,21 @@ func readProduct(t *testing.T) *product {
 		p.packages = append(p.packages, pkg)
 	}
 	return p
+}
+
+// declarations yields all of all packages.
+func (p *product) declarations() iter.Seq2[*source, ast.Decl] {
+	return func(yield func(*source, ast.Decl) bool) {
+		for _, pkg := range p.packages {
+			for _, file := range pkg.files {
+				for _, d := range file.Decls {
+					if !yield(pkg, d) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // name returns the path of a file, or of a place in it, from the root.
@@ -152,6 +170,30 @@ func (pkg *source) strings(within ast.Node, e ast.Expr) (texts []string) {
 	return texts
 }
 
+// strings are those of an expression in a package, which may be a constant of another.
+func (p *product) strings(pkg *source, within ast.Node, e ast.Expr) []string {
+	if s, ok := e.(*ast.SelectorExpr); ok {
+		for _, other := range p.packages {
+			if v := other.vars[s.Sel.Name]; v != nil && path.Base(other.path) == selected(s) {
+				return other.strings(v, v)
+			}
+		}
+	}
+	return pkg.strings(within, e)
+}
+
+// constants are the texts of package-level names of packages.
+func (p *product) constants(in, named *regexp.Regexp) (texts []string) {
+	for _, pkg := range p.packages {
+		for name, value := range pkg.vars {
+			if in.MatchString(pkg.path) && named.MatchString(name) {
+				texts = append(texts, pkg.strings(value, value)...)
+			}
+		}
+	}
+	return texts
+}
+
 // auditEvents is the one place whose messages are no constants: the events of
 // "audit log", which audit.md has.
 const auditEvents = "caddymodule/audit_line.go"
@@ -167,14 +209,35 @@ var levels = map[string]int{
 func (p *product) logMessages(t *testing.T) (rows []string) {
 	t.Helper()
 	found := make(map[string]map[string]bool) // levels by message
-	for _, pkg := range p.packages {
-		for _, file := range pkg.files {
-			for _, d := range file.Decls {
-				f := &finder{t: t, product: p, pkg: pkg, within: d, found: found, wrappers: make(map[string]wrapper)}
-				ast.Inspect(d, f.wrap)
-				ast.Inspect(d, f.visit)
+	for pkg, within := range p.declarations() {
+		ast.Inspect(within, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				method, at := logging(n.Fun)
+				if method == "" || len(n.Args) <= at {
+					return true
+				}
+				texts := pkg.strings(within, n.Args[at])
+				if len(texts) == 0 && p.name(n) != auditEvents {
+					t.Errorf("%s: the message of this log line is not a constant, so that the catalogue cannot have it", p.fset.Position(n.Pos()))
+				}
+				for _, text := range texts {
+					if found[text] == nil {
+						found[text] = make(map[string]bool)
+					}
+					for _, level := range pkg.levelsOf(within, method, n) {
+						found[text][level] = true
+					}
+				}
+			case *ast.AssignStmt:
+				for _, right := range n.Rhs {
+					if method, _ := logging(right); method != "" {
+						t.Errorf("%s: a method of a logger in a variable hides its messages from the catalogue: call it where they are", p.fset.Position(n.Pos()))
+					}
+				}
 			}
-		}
+			return true
+		})
 	}
 	for message, at := range found {
 		rows = append(rows, fmt.Sprintf("| `%s` | %s |", message, strings.Join(slices.Sorted(maps.Keys(at)), ", ")))
@@ -183,124 +246,31 @@ func (p *product) logMessages(t *testing.T) (rows []string) {
 	return rows
 }
 
-// finder looks for log messages in a declaration.
-type finder struct {
-	t       *testing.T
-	product *product
-	pkg     *source
-	within  ast.Decl
-	found   map[string]map[string]bool
-
-	wrappers map[string]wrapper // by the variable that holds the function
-}
-
-// wrapper is a function literal that logs a message which is its parameter.
-type wrapper struct {
-	inner          *ast.CallExpr
-	method         string
-	level, message int // which parameters they are
-}
-
-// wrap notes function literals that log.
-func (f *finder) wrap(n ast.Node) bool {
-	assign, ok := n.(*ast.AssignStmt)
-	if !ok || len(assign.Rhs) != 1 {
-		return true
+// logging returns the method of a logger that an expression names, and which of its
+// arguments is the message; "" for anything else.
+func logging(e ast.Expr) (method string, message int) {
+	s, ok := e.(*ast.SelectorExpr)
+	if !ok || !isLogger(s.X) {
+		return "", 0
 	}
-	literal, ok := assign.Rhs[0].(*ast.FuncLit)
+	message, ok = levels[s.Sel.Name]
 	if !ok {
-		return true
+		return "", 0
 	}
-	parameters := make(map[string]int)
-	for _, field := range literal.Type.Params.List {
-		for _, name := range field.Names {
-			parameters[name.Name] = len(parameters)
-		}
-	}
-	parameter := func(e ast.Expr) int {
-		if id, ok := e.(*ast.Ident); ok {
-			if i, ok := parameters[id.Name]; ok {
-				return i
-			}
-		}
-		return -1
-	}
-	ast.Inspect(literal.Body, func(n ast.Node) bool {
-		if call, ok := n.(*ast.CallExpr); ok {
-			if fun, ok := call.Fun.(*ast.SelectorExpr); ok && isLogger(fun.X) {
-				if at, ok := levels[fun.Sel.Name]; ok && len(call.Args) > at && parameter(call.Args[at]) >= 0 {
-					w := wrapper{inner: call, method: fun.Sel.Name, message: parameter(call.Args[at]), level: -1}
-					if at == 2 {
-						w.level = parameter(call.Args[1])
-					}
-					f.wrappers[assign.Lhs[0].(*ast.Ident).Name] = w
-				}
-			}
-		}
-		return true
-	})
-	return true
+	return s.Sel.Name, message
 }
 
-func (f *finder) visit(n ast.Node) bool {
-	call, ok := n.(*ast.CallExpr)
-	if !ok {
-		return true
-	}
-	for _, w := range f.wrappers {
-		if w.inner == call {
-			return true
-		}
-	}
-	switch fun := call.Fun.(type) {
-	case *ast.SelectorExpr:
-		if at, ok := levels[fun.Sel.Name]; ok && isLogger(fun.X) && len(call.Args) > at {
-			f.logged(call, at, f.levelsOf(fun.Sel.Name, call, 1))
-		}
-	case *ast.Ident: // a wrapper, or a method of a logger, in a variable
-		if w, ok := f.wrappers[fun.Name]; ok {
-			f.logged(call, w.message, f.levelsOf(w.method, call, w.level))
-			return true
-		}
-		for _, v := range f.pkg.values(f.within, fun) {
-			if method, ok := v.(*ast.SelectorExpr); ok && isLogger(method.X) {
-				if at, ok := levels[method.Sel.Name]; ok && len(call.Args) > at {
-					f.logged(call, at, f.levelsOf(method.Sel.Name, call, 1))
-				}
-			}
-		}
-	}
-	return true
-}
-
-// levelsOf tells the levels of a call: by the method, or by an argument.
-func (f *finder) levelsOf(method string, call *ast.CallExpr, argument int) (all []string) {
+// levelsOf tells the levels of a call: by the method, or by its second argument.
+func (pkg *source) levelsOf(within ast.Node, method string, call *ast.CallExpr) (all []string) {
 	if levels[method] < 2 {
 		return []string{strings.ToUpper(strings.TrimSuffix(method, "Context"))}
 	}
-	for _, v := range f.pkg.values(f.within, call.Args[argument]) {
+	for _, v := range pkg.values(within, call.Args[1]) {
 		if s, ok := v.(*ast.SelectorExpr); ok {
 			all = append(all, strings.ToUpper(strings.TrimPrefix(s.Sel.Name, "Level")))
 		}
 	}
 	return all
-}
-
-// logged notes the messages that a call can have.
-func (f *finder) logged(call *ast.CallExpr, at int, levels []string) {
-	f.t.Helper()
-	texts := f.pkg.strings(f.within, call.Args[at])
-	if len(texts) == 0 && f.product.name(call) != auditEvents {
-		f.t.Errorf("%s: the message of this log line is not a constant, so that the catalogue cannot have it", f.product.fset.Position(call.Pos()))
-	}
-	for _, text := range texts {
-		if f.found[text] == nil {
-			f.found[text] = make(map[string]bool)
-		}
-		for _, level := range levels {
-			f.found[text][level] = true
-		}
-	}
 }
 
 // isLogger judges by the name: log, logger, x.Log, h.logger, r.log(), With of one.

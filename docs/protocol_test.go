@@ -1,7 +1,6 @@
 package docs
 
 import (
-	"os"
 	"regexp"
 	"slices"
 	"testing"
@@ -11,12 +10,8 @@ import (
 
 // The assumptions that caddy oob doctor examines are those of protocol.md.
 func TestAssumptions(t *testing.T) {
-	page, err := os.ReadFile("protocol.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var written, examined [][2]string
-	for _, row := range regexp.MustCompile(`(?m)^\| (A\d+) \| (.+?) \|`).FindAllStringSubmatch(string(page), -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\| (A\d+) \| (.+?) \|`).FindAllStringSubmatch(readFile(t, "docs/protocol.md"), -1) {
 		written = append(written, [2]string{row[1], row[2]})
 	}
 	for _, a := range assumptions.All() {

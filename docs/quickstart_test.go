@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
@@ -90,15 +89,10 @@ func TestQuickStart(t *testing.T) {
 // serve runs Caddy in this process until the end of the test.
 func serve(t *testing.T, text string) {
 	t.Helper()
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+	config, err := configuration(t, text)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	config := new(caddy.Config)
-	if err := json.Unmarshal(adapted, config); err != nil {
-		t.Fatal(err)
-	}
-	isolate(t, config)
 	content, err := json.Marshal(config)
 	if err != nil {
 		t.Fatal(err)
@@ -111,26 +105,6 @@ func serve(t *testing.T, text string) {
 			t.Error(err)
 		}
 	})
-}
-
-// isolate keeps a configuration to the test: its storage, and a silent log.
-func isolate(t *testing.T, config *caddy.Config) {
-	t.Helper()
-	root, err := json.Marshal(testservice.Folder(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.StorageRaw = json.RawMessage(`{"module": "file_system", "root": ` + string(root) + `}`)
-	if config.Logging == nil {
-		config.Logging = new(caddy.Logging)
-	}
-	if config.Logging.Logs == nil {
-		config.Logging.Logs = make(map[string]*caddy.CustomLog)
-	}
-	if config.Logging.Logs["default"] == nil {
-		config.Logging.Logs["default"] = new(caddy.CustomLog)
-	}
-	config.Logging.Logs["default"].WriterRaw = json.RawMessage(`{"output": "discard"}`)
 }
 
 // call makes a request that has to be answered with 200.

@@ -17,15 +17,17 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
+const templates = "docs/templates.md"
+
 // fencedFile is a block of code that names its file.
 var fencedFile = regexp.MustCompile("(?ms)^```[a-z]+ (mail|letter)/([a-z.]+)\n(.*?)^```$")
 
 // exampleFolders writes the files of the example, and returns the folders by
 // what they are for.
-func exampleFolders(t *testing.T, page string) map[string]string {
+func exampleFolders(t *testing.T) map[string]string {
 	t.Helper()
 	dirs := map[string]string{"mail": t.TempDir(), "letter": t.TempDir()}
-	for _, file := range fencedFile.FindAllStringSubmatch(page, -1) {
+	for _, file := range fencedFile.FindAllStringSubmatch(readFile(t, templates), -1) {
 		if err := os.WriteFile(filepath.Join(dirs[file[1]], file[2]), []byte(file[3]), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -33,18 +35,9 @@ func exampleFolders(t *testing.T, page string) map[string]string {
 	return dirs
 }
 
-func readPage(t *testing.T) string {
-	t.Helper()
-	content, err := os.ReadFile("templates.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
-}
-
 // TestExampleMail renders the mail of docs/templates.md.
 func TestExampleMail(t *testing.T) {
-	set, err := texts.Load(texts.Mail, texts.Config{Templates: exampleFolders(t, readPage(t))["mail"]})
+	set, err := texts.Load(texts.Mail, texts.Config{Templates: exampleFolders(t)["mail"]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +88,7 @@ Beispielbank`,
 func TestExampleLetter(t *testing.T) {
 	spool := t.TempDir()
 	l, err := dispatcherstest.Load[*letter.Letter](t, "letter", map[string]any{
-		"spool": spool, "templates": exampleFolders(t, readPage(t))["letter"], "sender": "Beispielbank | Postfach | 8010 Zürich",
+		"spool": spool, "templates": exampleFolders(t)["letter"], "sender": "Beispielbank | Postfach | 8010 Zürich",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -120,6 +113,15 @@ func TestExampleLetter(t *testing.T) {
 // tableField is the first cell of the fields' table.
 var tableField = regexp.MustCompile("(?m)^\\| `\\.([A-Za-z]+)[^`]*` \\|")
 
+// matches returns what a pattern finds in a page.
+func matches(t *testing.T, pattern *regexp.Regexp, page string) (all []string) {
+	t.Helper()
+	for _, match := range pattern.FindAllStringSubmatch(readFile(t, page), -1) {
+		all = append(all, match[1])
+	}
+	return all
+}
+
 // TestEveryFieldIsDescribed: the table has the fields of Values, and the two
 // that come on top.
 func TestEveryFieldIsDescribed(t *testing.T) {
@@ -129,10 +131,7 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 			want = append(want, field.Name)
 		}
 	}
-	var got []string
-	for _, match := range tableField.FindAllStringSubmatch(readPage(t), -1) {
-		got = append(got, match[1])
-	}
+	got := matches(t, tableField, templates)
 	slices.Sort(want)
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
@@ -145,17 +144,11 @@ var ticketMember = regexp.MustCompile("(?m)^\\| `([a-z0-9]+)` \\|")
 
 // TestEveryMemberOfTheTicketIsDescribed compares docs/channels/letter.md with the code.
 func TestEveryMemberOfTheTicketIsDescribed(t *testing.T) {
-	page, err := os.ReadFile("channels/letter.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want, got []string
+	var want []string
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[letter.Ticket]()) {
 		want = append(want, field.Tag.Get("json"))
 	}
-	for _, match := range ticketMember.FindAllStringSubmatch(string(page), -1) {
-		got = append(got, match[1])
-	}
+	got := matches(t, ticketMember, "docs/channels/letter.md")
 	if !slices.Equal(got, want) {
 		t.Errorf("the page describes %q, a ticket has %q", got, want)
 	}

@@ -16,8 +16,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/oob-dispatch/oob-dispatch/caddymodule"
 	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
 	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
+	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 )
 
@@ -116,7 +118,7 @@ func (q question) resolve(ctx context.Context, cmd *cobra.Command, paths []strin
 			}
 		}
 		if hashes && key == nil {
-			if key, err = h.hashKey(ctx, storage); err != nil {
+			if key, err = configuredHashKey(ctx, h, storage); err != nil {
 				return nil, err
 			}
 		}
@@ -135,8 +137,8 @@ func hashKeyOf(text string) (*keyedhash.Key, error) {
 	return keyedhash.New([]byte(text)), nil
 }
 
-// hashKey returns the key of the handler's keyed hashes.
-func (h *handler) hashKey(ctx context.Context, storage json.RawMessage) (*keyedhash.Key, error) {
+// configuredHashKey returns the key of the handler's keyed hashes.
+func configuredHashKey(ctx context.Context, h *caddymodule.Handler, storage json.RawMessage) (*keyedhash.Key, error) {
 	if h.HashKey != "" {
 		text, err := placeholder.Resolve("hash_key", h.HashKey)
 		if err != nil {
@@ -144,7 +146,7 @@ func (h *handler) hashKey(ctx context.Context, storage json.RawMessage) (*keyedh
 		}
 		return hashKeyOf(text)
 	}
-	s, err := h.open(storage)
+	s, err := open(h, storage)
 	if err != nil {
 		return nil, err
 	}
@@ -161,9 +163,9 @@ func (h *handler) hashKey(ctx context.Context, storage json.RawMessage) (*keyedh
 
 // auditPaths returns the audit files of all handlers that make the same hashes as
 // h and are named by the flags.
-func auditPaths(cmd *cobra.Command, all []*handler, h *handler) (paths []string, err error) {
+func auditPaths(cmd *cobra.Command, all []*caddymodule.Handler, h *caddymodule.Handler) (paths []string, err error) {
 	for _, other := range all {
-		if other.Audit.File == "" || !other.named(cmd) || !other.sharesTargets(h) || other.HashKey != h.HashKey {
+		if other.Audit == nil || other.Audit.File == "" || !named(cmd, other) || !shareTargets(other, h) || other.HashKey != h.HashKey {
 			continue
 		}
 		path, err := placeholder.Resolve("audit file", other.Audit.File)
@@ -182,33 +184,18 @@ func auditPaths(cmd *cobra.Command, all []*handler, h *handler) (paths []string,
 
 // auditLine is what explain reads of a line.
 type auditLine struct {
-	Time       time.Time `json:"time"`
-	Event      string    `json:"event"`
-	Operation  string    `json:"operation"`
-	Dispatcher string    `json:"dispatcher"`
-	Delivered  string    `json:"delivered"`
-	User       string    `json:"user"`
-	Target     string    `json:"target"`
-	Token      string    `json:"token"`
-	Session    string    `json:"session"`
-	Thumbprint string    `json:"thumbprint"`
-	TraceID    string    `json:"trace_id"`
-	Encryption string    `json:"encryption"`
-	Alg        string    `json:"alg"`
-	Result     string    `json:"result"`
-	Class      string    `json:"class"`
-	Reason     string    `json:"reason"`
-	Cause      string    `json:"cause"`
-	Source     string    `json:"source"`
-	About      string    `json:"about"`
-	Milli      int64     `json:"ms"`
-	Test       bool      `json:"test"`
-	Lost       int64     `json:"lost"`
-	Attempts   []struct {
-		Dispatcher, Class, Reason, Cause string
-		Milli                            int64 `json:"ms"`
-	} `json:"attempts"`
-	Fallbacks []struct{ From, To, Reason string } `json:"fallbacks"`
+	operate.Outcome
+
+	Time      time.Time `json:"time"`
+	Event     string    `json:"event"`
+	Operation string    `json:"operation"`
+	User      string    `json:"user"`
+	Session   string    `json:"session"`
+	TraceID   string    `json:"trace_id"`
+	Source    string    `json:"source"`
+	About     string    `json:"about"`
+	Test      bool      `json:"test"`
+	Lost      int64     `json:"lost"`
 
 	text []byte // as it stands in the file
 	file string
@@ -384,9 +371,9 @@ func explainDispatch(w io.Writer, l *auditLine) {
 			break // it is the outcome
 		}
 		if a.Class == "delivered" {
-			fmt.Fprintf(w, "    %s delivered in %d ms\n", printable(a.Dispatcher), a.Milli)
+			fmt.Fprintf(w, "    %s delivered in %d ms\n", printable(a.Dispatcher), a.Took)
 		} else {
-			fmt.Fprintf(w, "    %s failed after %d ms: %s\n", printable(a.Dispatcher), a.Milli, causeOf(a.Class, a.Reason, a.Cause))
+			fmt.Fprintf(w, "    %s failed after %d ms: %s\n", printable(a.Dispatcher), a.Took, causeOf(a.Class, a.Reason, a.Cause))
 		}
 	}
 	for _, f := range l.Fallbacks {
@@ -399,7 +386,7 @@ func explainDispatch(w io.Writer, l *auditLine) {
 }
 
 func outcomeOf(l *auditLine) string {
-	took := fmt.Sprintf("after %d ms", l.Milli)
+	took := fmt.Sprintf("after %d ms", l.Took)
 	if l.Result == "observed" {
 		if l.Class == "delivered" {
 			return "only observed; it would have been sent"

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,18 +10,15 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/oob-dispatch/oob-dispatch/caddymodule"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
 // checkTimeout bounds the check of one part, in case a third party does not
 // answer.
 const checkTimeout = 15 * time.Second
-
-// configuredDispatcher is what commands need to know of a dispatcher.
-type configuredDispatcher struct {
-	Name string          `json:"name"`
-	Raw  json.RawMessage `json:"dispatcher" caddy:"namespace=oob.dispatchers inline_key=type"`
-}
 
 // checked says how a part of a handler is.
 type checked struct {
@@ -81,7 +77,7 @@ func checkHandlers(ctx context.Context, cmd *cobra.Command, tell func(checked) e
 	if err != nil {
 		return 0, err
 	}
-	if !slices.ContainsFunc(all, func(h *handler) bool { return h.named(cmd) }) {
+	if !slices.ContainsFunc(all, func(h *caddymodule.Handler) bool { return named(cmd, h) }) {
 		_, err := chooseHandler(cmd, all)
 		return 0, err
 	}
@@ -91,10 +87,10 @@ func checkHandlers(ctx context.Context, cmd *cobra.Command, tell func(checked) e
 	}
 	defer cancel()
 	for _, h := range all {
-		if !h.named(cmd) {
+		if !named(cmd, h) {
 			continue
 		}
-		h.check(ctx, root, func(c checked) {
+		checkHandler(ctx, root, h, func(c checked) {
 			if !c.OK {
 				wrong++
 			}
@@ -104,8 +100,8 @@ func checkHandlers(ctx context.Context, cmd *cobra.Command, tell func(checked) e
 	return wrong, err
 }
 
-// check tries the parts of a handler, one after the other.
-func (h *handler) check(ctx context.Context, root caddy.Context, tell func(checked)) {
+// checkHandler tries the parts of a handler, one after the other.
+func checkHandler(ctx context.Context, root caddy.Context, h *caddymodule.Handler, tell func(checked)) {
 	try := func(part string, f func(context.Context) (string, error)) {
 		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 		defer cancel()
@@ -118,15 +114,15 @@ func (h *handler) check(ctx context.Context, root caddy.Context, tell func(check
 		tell(c)
 	}
 	try("store", func(ctx context.Context) (string, error) {
-		s, err := h.load(root)
+		store, err := h.LoadStore(root)
 		if err != nil {
 			return "", err
 		}
-		return "written and read", s.directory().Writable(ctx)
+		return "written and read", (&targets.Directory{Store: store, Namespace: h.Namespace}).Writable(ctx)
 	})
-	if h.SourcesRaw != nil {
+	if h.KeySourcesRaw != nil {
 		try("key sources", func(ctx context.Context) (string, error) {
-			loaded, err := root.LoadModule(h, "SourcesRaw")
+			loaded, err := root.LoadModule(h, "KeySourcesRaw")
 			if err != nil {
 				return "", err
 			}
@@ -139,22 +135,23 @@ func (h *handler) check(ctx context.Context, root caddy.Context, tell func(check
 			return text, err
 		})
 	}
-	all := h.Dispatchers
-	if h.OnExpired != nil {
-		h.OnExpired.Name = "on_expired"
-		all = append(all, h.OnExpired)
+	for _, d := range h.Dispatchers {
+		try("dispatcher "+d.Name, func(ctx context.Context) (string, error) { return checkDispatcher(ctx, root, d, d.Name) })
 	}
-	if h.OnKeyChange != nil {
-		h.OnKeyChange.Name = "on_key_change"
-		all = append(all, h.OnKeyChange)
-	}
-	for _, d := range all {
-		try("dispatcher "+d.Name, func(ctx context.Context) (string, error) { return d.check(ctx, root) })
+	for _, notice := range []struct {
+		option string
+		d      *caddymodule.Dispatcher
+	}{{delivery.OnExpired, h.OnExpired}, {delivery.OnKeyChange, h.OnKeyChange}} {
+		if notice.d != nil {
+			try("dispatcher "+notice.option, func(ctx context.Context) (string, error) {
+				return checkDispatcher(ctx, root, notice.d, notice.option)
+			})
+		}
 	}
 }
 
-func (d *configuredDispatcher) check(ctx context.Context, root caddy.Context) (string, error) {
-	guest, err := root.WithValue(dispatchers.NameKey{}, d.Name).LoadModule(d, "Raw")
+func checkDispatcher(ctx context.Context, root caddy.Context, d *caddymodule.Dispatcher, name string) (string, error) {
+	guest, err := root.WithValue(dispatchers.NameKey{}, name).LoadModule(d, "DispatcherRaw")
 	if err != nil {
 		return "", err
 	}

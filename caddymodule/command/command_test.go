@@ -52,6 +52,14 @@ func caddyOOB(t *testing.T, in string, args ...string) result {
 	return result{out.String(), errOut.String(), err}
 }
 
+// wantError fails unless the command ended with an error that has the words.
+func (r result) wantError(t *testing.T, words string) {
+	t.Helper()
+	if r.err == nil || !strings.Contains(r.err.Error(), words) {
+		t.Errorf("%s\nwant an error with %q", r.text(), words)
+	}
+}
+
 const oneLink = "\n\t\tdispatcher link link"
 
 func inSite(options string) string {
@@ -103,6 +111,15 @@ func writeFile(t *testing.T, path, content string) {
 	}
 }
 
+func read(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
 // address is what no command but export may print.
 const address = "push-token-secret"
 
@@ -152,9 +169,7 @@ func TestCommandsAreFound(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{{"target"}, {"targets", "imprt"}} {
-		if r := caddyOOB(t, "", args...); r.err == nil || !strings.Contains(r.err.Error(), "unknown command") {
-			t.Errorf("%q: error %v", args, r.err)
-		}
+		caddyOOB(t, "", args...).wantError(t, "unknown command")
 	}
 }
 
@@ -228,12 +243,8 @@ func TestListAndShow(t *testing.T) {
 		t.Errorf("shown\n%s", text)
 	}
 	mustHoldNoSecret(t, s, lines)
-	if r := s.run(t, "show", "nobody"); r.err == nil || !strings.Contains(r.err.Error(), `no target "nobody" in namespace ""`) {
-		t.Errorf("error %v", r.err)
-	}
-	if r := s.run(t, "list", "--state", "gone"); r.err == nil || !strings.Contains(r.err.Error(), "use active, expired, stale or blocked") {
-		t.Errorf("error %v", r.err)
-	}
+	s.run(t, "show", "nobody").wantError(t, `no target "nobody" in namespace ""`)
+	s.run(t, "list", "--state", "gone").wantError(t, "use active, expired, stale or blocked")
 }
 
 // A target whose key was refused is not shown as one without.
@@ -303,12 +314,8 @@ func TestListReportsDamagedRecords(t *testing.T) {
 			t.Errorf("%q: the others are missing:\n%s", args, r.out)
 		}
 	}
-	if r := s.run(t, "show", "one"); r.err == nil || !strings.Contains(r.err.Error(), "record "+hash) {
-		t.Errorf("show: error %v", r.err)
-	}
-	if r := s.run(t, "forget", "one", "--yes"); r.err == nil || !strings.Contains(r.err.Error(), "add --damaged") {
-		t.Errorf("forget: error %v", r.err)
-	}
+	s.run(t, "show", "one").wantError(t, "record "+hash)
+	s.run(t, "forget", "one", "--yes").wantError(t, "add --damaged")
 	if r := s.run(t, "forget", "--user", "jeff", "--yes"); r.err == nil || !strings.Contains(r.err.Error(), "nobody knows whose") || r.out != "1 target forgotten\n" {
 		t.Errorf("forget --user: printed %s, error %v", r.out, r.err)
 	}
@@ -324,9 +331,7 @@ func TestListReportsDamagedRecords(t *testing.T) {
 		t.Errorf("printed %q", out)
 	}
 	s.mustRun(t, "list")
-	if r := s.run(t, "forget", "--damaged", hash, "--yes"); r.err == nil || !strings.Contains(r.err.Error(), "1 of 1 targets are not in the store") {
-		t.Errorf("forget: error %v", r.err)
-	}
+	s.run(t, "forget", "--damaged", hash, "--yes").wantError(t, "1 of 1 targets are not in the store")
 }
 
 func TestForget(t *testing.T) {
@@ -345,9 +350,7 @@ func TestForget(t *testing.T) {
 		{[]string{"nobody", "--yes"}, "1 of 1 targets are not in the store"},
 		{[]string{"nobody", "--yes", "--damaged"}, "1 of 1 targets are not in the store"},
 	} {
-		if r := s.run(t, append([]string{"forget"}, tt.args...)...); r.err == nil || !strings.Contains(r.err.Error(), tt.want) {
-			t.Errorf("forget %q: error %v, want %s", tt.args, r.err, tt.want)
-		}
+		s.run(t, append([]string{"forget"}, tt.args...)...).wantError(t, tt.want)
 	}
 	if n := strings.Count(s.exported(t), "\n"); n != 3 {
 		t.Fatalf("%d targets are left, want 3", n)
@@ -395,9 +398,7 @@ func TestReseal(t *testing.T) {
 		t.Errorf("without a key: %s, error %v", r.errOut, r.err)
 	}
 	store("seal " + old)
-	if r := s.run(t, "reseal"); r.err == nil || !strings.Contains(r.err.Error(), "records cannot be read") {
-		t.Errorf("unsealed records are refused: %s, error %v", r.errOut, r.err)
-	}
+	s.run(t, "reseal").wantError(t, "records cannot be read")
 	// Three targets, and the lists of their devices.
 	for _, step := range []struct{ options, want string }{
 		{"seal " + old + "\naccept_unsealed", "6 records resealed\n"},
@@ -428,11 +429,7 @@ func TestCommandsStartNoServer(t *testing.T) {
 	}
 	defer listener.Close()
 	s := newSidecar(t, "")
-	content, err := os.ReadFile(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, s.config, strings.ReplaceAll(string(content), ":8881", "http://"+listener.Addr().String()))
+	writeFile(t, s.config, strings.ReplaceAll(read(t, s.config), ":8881", "http://"+listener.Addr().String()))
 	s.fill(t)
 	if n := strings.Count(s.exported(t), "\n"); n != 3 {
 		t.Errorf("%d targets", n)
@@ -488,19 +485,13 @@ func TestConfigurationIsFound(t *testing.T) {
 	if r := caddyOOB(t, "", "targets", "show", "one"); r.err != nil {
 		t.Errorf("adjacent Caddyfile: %v", r.err)
 	}
-	content, err := os.ReadFile(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	asJSON := filepath.Join(t.TempDir(), "caddy.json")
-	writeFile(t, asJSON, string(adapt(t, string(content))))
+	writeFile(t, asJSON, string(adapt(t, read(t, s.config))))
 	if r := caddyOOB(t, "", "targets", "show", "one", "--config", asJSON); r.err != nil {
 		t.Errorf("JSON: %v", r.err)
 	}
 	t.Chdir(t.TempDir())
-	if r := caddyOOB(t, "", "targets", "list"); r.err == nil || !strings.Contains(r.err.Error(), "name one with --config") {
-		t.Errorf("none: error %v", r.err)
-	}
+	caddyOOB(t, "", "targets", "list").wantError(t, "name one with --config")
 }
 
 func TestPrintable(t *testing.T) {

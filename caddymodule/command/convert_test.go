@@ -2,6 +2,7 @@ package command
 
 import (
 	"encoding/json"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/oob-dispatch/oob-dispatch/caddymodule"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/fcm"
 	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/qrcode"
 )
@@ -37,40 +39,21 @@ fido-uaf:
     - type: png-qr-code
 `
 
-// handlerOf adapts a converted block and returns the handler.
-func handlerOf(t *testing.T, block string) (h struct {
-	RedeemURL   string `json:"redeem_url"`
-	Dispatchers []struct {
-		Name       string         `json:"name"`
-		BaseURL    string         `json:"base_url"`
-		Dispatcher map[string]any `json:"dispatcher"`
-	} `json:"dispatchers"`
-},
-) {
+// handlerOf adapts a converted block and returns the handler, and the options of its
+// dispatchers.
+func handlerOf(t *testing.T, block string) (h *caddymodule.Handler, options []map[string]any) {
 	t.Helper()
-	var found json.RawMessage
-	var find func(part json.RawMessage)
-	find = func(part json.RawMessage) {
-		var members map[string]json.RawMessage
-		var elements []json.RawMessage
-		if json.Unmarshal(part, &members) == nil {
-			if string(members["handler"]) == `"oob_dispatch"` {
-				found = part
-			}
-			for _, m := range members {
-				find(m)
-			}
-		} else if json.Unmarshal(part, &elements) == nil {
-			for _, e := range elements {
-				find(e)
-			}
+	found, err := findHandlers(adapt(t, ":8881 {\n"+block+"}\n"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%d handlers, %v\n%s", len(found), err, block)
+	}
+	options = make([]map[string]any, len(found[0].Dispatchers))
+	for i, d := range found[0].Dispatchers {
+		if err := json.Unmarshal(d.DispatcherRaw, &options[i]); err != nil {
+			t.Fatal(err)
 		}
 	}
-	find(adapt(t, ":8881 {\n"+block+"}\n"))
-	if err := json.Unmarshal(found, &h); err != nil {
-		t.Fatalf("%v\n%s", err, block)
-	}
-	return h
+	return found[0], options
 }
 
 // A password in the URL of the proxy is not printed.
@@ -89,8 +72,8 @@ func TestConvertProxyWithLogin(t *testing.T) {
 			t.Errorf("%s: %s", given, r.text())
 			continue
 		}
-		h := handlerOf(t, r.out)
-		if got := h.Dispatchers[0].Dispatcher["proxy"]; got != want {
+		_, options := handlerOf(t, r.out)
+		if got := options[0]["proxy"]; got != want {
 			t.Errorf("%s became %v, want %s", given, got, want)
 		}
 	}
@@ -111,7 +94,7 @@ func TestConvert(t *testing.T) {
 	if !strings.Contains(r.errOut, "keep the dispatcher link") || !strings.Contains(r.errOut, proxyPassword) {
 		t.Errorf("remarks: %s", r.errOut)
 	}
-	h := handlerOf(t, r.out)
+	h, options := handlerOf(t, r.out)
 	if h.RedeemURL != "https://fido.example.com/nevisfido/token/redeem" {
 		t.Errorf("redeem_url %q", h.RedeemURL)
 	}
@@ -130,14 +113,8 @@ func TestConvert(t *testing.T) {
 		{"link-png-qr-code", "https://app.example.com/open", map[string]any{"type": "qr_code"}},
 		{"png-qr-code", "", map[string]any{"type": "qr_code"}},
 	} {
-		got := h.Dispatchers[i]
-		if got.Name != want.name || got.BaseURL != want.base || len(got.Dispatcher) != len(want.options) {
-			t.Errorf("dispatcher %+v, want %+v", got, want)
-		}
-		for name, value := range want.options {
-			if got.Dispatcher[name] != value {
-				t.Errorf("%s: %s is %v, want %v", want.name, name, got.Dispatcher[name], value)
-			}
+		if got := h.Dispatchers[i]; got.Name != want.name || got.BaseURL != want.base || !maps.Equal(options[i], want.options) {
+			t.Errorf("dispatcher %+v with %v, want %+v", got, options[i], want)
 		}
 	}
 	if again := caddyOOB(t, fidoConfiguration, "convert"); again.out != r.out {
@@ -186,7 +163,7 @@ func TestConvertListsWhatIsMissing(t *testing.T) {
 			if !slices.Equal(options, tt.options) || c.Missing[0].Line != tt.line {
 				t.Errorf("missing %+v, want %q on line %d", c.Missing, tt.options, tt.line)
 			}
-			if h := handlerOf(t, c.Caddyfile); h.Dispatchers[0].Dispatcher["credentials"] != "/key.json" {
+			if _, options := handlerOf(t, c.Caddyfile); options[0]["credentials"] != "/key.json" {
 				t.Errorf("what has a counterpart is missing:\n%s", c.Caddyfile)
 			}
 			if text := caddyOOB(t, tt.yaml, "convert"); !strings.Contains(text.errOut, "no counterpart: line ") || text.out != c.Caddyfile {
@@ -236,7 +213,5 @@ func TestConvertRefuses(t *testing.T) {
 			t.Errorf("%s: the file is quoted: %v", name, r.err)
 		}
 	}
-	if r := caddyOOB(t, "", "convert", filepath.Join(t.TempDir(), "missing.yml")); r.err == nil || !strings.Contains(r.err.Error(), "no such file") {
-		t.Errorf("error %v", r.err)
-	}
+	caddyOOB(t, "", "convert", filepath.Join(t.TempDir(), "missing.yml")).wantError(t, "no such file")
 }

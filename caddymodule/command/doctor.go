@@ -67,33 +67,27 @@ The exit code is 1 if an assumption does not hold.`,
 	flags.StringVar(&u.key, "client-key", "", "File of its private key")
 	flags.StringVar(&file, "shapes", "", "File of the option shapes")
 	flags.BoolVar(&asJSON, "json", false, "Print a JSON object, with all that was seen")
-	cmd.RunE = runCommand(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+	cmd.RunE = runCommand(func(ctx context.Context, cmd *cobra.Command, _ []string) (err error) {
 		if u.url == "" && file == "" {
 			return errors.New("nothing to examine: name nevisFIDO with --upstream, or a file of the option shapes with --shapes")
 		}
 		report := doctorReport{Version: version.Read().Version, Questions: []doctorQuestion{}, Seen: shapes.NewSet()}
 		if file != "" {
-			var err error
 			if report.Seen, err = shapes.Load(file); err != nil {
 				return err
 			}
 		}
-		asked := map[string]int{}
 		if u.url != "" {
-			var err error
 			if report.Questions, err = u.ask(ctx, report.Seen); err != nil {
 				return err
 			}
 		}
+		asked := map[string]int{}
 		for _, q := range report.Questions {
 			asked[q.Name] = q.Status
 		}
 		report.Assumptions = assumptions.Judge(report.Seen, asked)
-		show := report.print
-		if asJSON {
-			show = func(w io.Writer) error { return printJSON(w, report) }
-		}
-		if err := show(cmd.OutOrStdout()); err != nil {
+		if err := output(cmd, asJSON, report, report.print); err != nil {
 			return err
 		}
 		return report.amiss(cmd)

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -10,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
@@ -141,12 +139,9 @@ func (u *upstream) readHeader() error {
 	if err != nil {
 		return err
 	}
-	content = append(bytes.TrimSpace(content), "\r\n\r\n"...)
-	header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(content))).ReadMIMEHeader()
-	if err != nil { // it may quote what is secret
+	if u.header, err = parseHeaders(string(bytes.TrimSpace(content))); err != nil {
 		return fmt.Errorf("--header-file %s: it takes one header a line, such as Authorization: Basic …", u.headerFile)
 	}
-	u.header = http.Header(header)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -101,10 +102,7 @@ func showCommand() *cobra.Command {
 			return fmt.Errorf("loading target %q: %w", args[0], err)
 		}
 		v := operate.ViewOf(t, time.Now())
-		if asJSON {
-			return printJSON(cmd.OutOrStdout(), v)
-		}
-		return printTable(cmd.OutOrStdout(), v.Rows())
+		return output(cmd, asJSON, v, func(w io.Writer) error { return printTable(w, v.Rows()) })
 	})
 	return cmd
 }

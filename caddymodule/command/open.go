@@ -72,11 +72,7 @@ is 1.`,
 		if !showToken {
 			o.hideToken()
 		}
-		show := o.print
-		if asJSON {
-			show = func(w io.Writer) error { return printJSON(w, o) }
-		}
-		if err := show(cmd.OutOrStdout()); err != nil {
+		if err := output(cmd, asJSON, o, o.print); err != nil {
 			return err
 		}
 		if n := len(o.Problems); n > 0 {

@@ -9,7 +9,6 @@ import (
 	"image/draw"
 	"image/png"
 	"math/big"
-	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -79,11 +78,7 @@ func inspect(t *testing.T, messages []pageMessage) []pageView {
 
 func (p phone) jwk(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile(p.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return read(t, p.file)
 }
 
 var nearByte = regexp.MustCompile(` near byte \d+`)
@@ -175,23 +170,16 @@ func TestPageRefuses(t *testing.T) {
 	jwe := p.seal(t, jose.ECDH_ES_A256KW, jose.A256GCM, nil, openPlain)
 	weak := strings.NewReplacer(`"alg":"ECDH-ES+A256KW"`, `"alg":"ES256"`).Replace(key)
 	cases := []struct{ name, key, text, want string }{
-		{"nothing", "", "", "there is no message in it"},
-		{"text", "", "hello " + openToken, "there is no message in it"},
-		{"other JSON", "", `{"hello":"` + openToken + `"}`, "there is no message in it"},
-		{"broken JSON", "", `{"token":"` + openToken, "reading the JSON: invalid JSON"},
-		{"short link", "", "https://fido.example.com/o/AbCdEf", "if it is a short link"},
-		{"cut link", "", openBase + "?dispatchTokenResponse=eyJub", "cannot be read"},
-		{"push confirmation", "", `{"dispatcherInformation":{"name":"push","response":"successful dispatch"}}`, "there is no message in it"},
-		{"answer without", "", `{"dispatcherInformation":{"name":"push"}}`, "holds no message"},
-		{"nma_data is a number", "", `{"nma_data":1}`, "reading the out-of-band payload"},
 		{"half a JWE", "", jwe[:strings.LastIndex(jwe, ".")], "a JWE has five parts, and this has 4"},
 		{"end of a JWE cut off", key, jwe[:len(jwe)-2], "the private key does not open it"},
-		{"public key", string(p.public), jwe, "a private RSA or EC key is needed"},
-		{"symmetric key", `{"kty":"oct","k":"c2VjcmV0"}`, jwe, "a private RSA or EC key is needed"},
-		{"JWK set", `{"keys":[]}`, jwe, "it is not a JWK"},
-		{"no key", "hello", jwe, "it is not a JWK"},
 		{"key of another curve", strings.Replace(key, "P-256", "P-384", 1), jwe, "its numbers do not make a key"},
 		{"key for signatures", weak, jwe, `no sidecar seals for this key: key refused (wrong_algorithm)`},
+	}
+	for name, tt := range refusedMessages {
+		cases = append(cases, struct{ name, key, text, want string }{name, "", tt.in, tt.want})
+	}
+	for name, tt := range p.refusedKeys() {
+		cases = append(cases, struct{ name, key, text, want string }{name, tt.key, jwe, tt.want})
 	}
 	messages := make([]pageMessage, 0, len(cases))
 	for _, tt := range cases {

@@ -10,7 +10,6 @@ import (
 	"image/png"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -310,11 +309,7 @@ func TestOpenProblems(t *testing.T) {
 // A key that the policy refuses opens messages, and is called what it is.
 func TestOpenWithRefusedKey(t *testing.T) {
 	p := newPhone(t, "RSA-2048")
-	text, err := os.ReadFile(p.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, p.file, strings.Replace(string(text), `"use":"enc"`, `"use":"sig"`, 1))
+	writeFile(t, p.file, strings.Replace(p.jwk(t), `"use":"enc"`, `"use":"sig"`, 1))
 	v, r := openJSON(t, p.sealed(t, openPlain), "--key", p.file)
 	if r.err == nil || v.Payload["redeem_url"] != openRedeem || !strings.Contains(strings.Join(v.Problems, "\n"), "wrong_use") {
 		t.Errorf("error %v, %s", r.err, r.out)
@@ -335,57 +330,63 @@ func TestOpenPlain(t *testing.T) {
 	}
 }
 
-func TestOpenRefuses(t *testing.T) {
-	p := newPhone(t, "P-256")
-	dir := t.TempDir()
-	write := func(name, content string) string {
-		path := filepath.Join(dir, name)
-		writeFile(t, path, content)
-		return path
+// refusedMessages are what has no message in it, and what is said of that, by the page
+// of the demo as well.
+var refusedMessages = map[string]struct{ in, want string }{
+	"nothing":              {"", "there is no message in it"},
+	"text":                 {"hello " + openToken, "there is no message in it"},
+	"other JSON":           {`{"hello":"` + openToken + `"}`, "there is no message in it"},
+	"broken JSON":          {`{"token":"` + openToken, "reading the JSON"},
+	"short link":           {"https://fido.example.com/o/AbCdEf", "if it is a short link"},
+	"cut link":             {openBase + "?dispatchTokenResponse=eyJub", "cannot be read"},
+	"answer without":       {`{"dispatcherInformation":{"name":"push"}}`, "holds no message"},
+	"push confirmation":    {`{"dispatcherInformation":{"name":"push","response":"successful dispatch"}}`, "there is no message in it"},
+	"nma_data is a number": {`{"nma_data":1}`, "reading the out-of-band payload"},
+}
+
+// refusedKeys are what no message can be opened with.
+func (p phone) refusedKeys() map[string]struct{ key, want string } {
+	return map[string]struct{ key, want string }{
+		"public key":    {string(p.public), "a private RSA or EC key is needed"},
+		"symmetric key": {`{"kty":"oct","k":"c2VjcmV0"}`, "a private RSA or EC key is needed"},
+		"JWK set":       {`{"keys":[]}`, "it is not a JWK"},
+		"no key":        {"hello", "it is not a JWK"},
 	}
-	message := write("message", nevisfido.Link(openBase, plainEnvelope()))
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	message, key := filepath.Join(dir, "message"), filepath.Join(dir, "key")
+	writeFile(t, message, nevisfido.Link(openBase, plainEnvelope()))
 	var blank bytes.Buffer
 	if err := png.Encode(&blank, image.NewGray(image.Rect(0, 0, 100, 100))); err != nil {
 		t.Fatal(err)
 	}
-	for name, tt := range map[string]struct {
-		in   string
-		args []string
-		want string
-	}{
-		"nothing":               {"", nil, "there is no message in it"},
-		"text":                  {"hello " + openToken, nil, "there is no message in it"},
-		"base64 of no message":  {base64.StdEncoding.EncodeToString([]byte("hello")), nil, "there is no message in it"},
-		"other text with links": {"base-url: https://app.example.com\n", nil, "there is no message in it"},
-		"other JSON":            {`{"hello":"` + openToken + `"}`, nil, "there is no message in it"},
-		"broken JSON":           {`{"token":"` + openToken, nil, "reading the JSON"},
-		"short link":            {"https://fido.example.com/o/AbCdEf", nil, "if it is a short link"},
-		"cut link":              {openBase + "?dispatchTokenResponse=eyJub", nil, "cannot be read"},
-		"answer without":        {`{"dispatcherInformation":{"name":"push"}}`, nil, "holds no message"},
-		"push confirmation":     {`{"dispatcherInformation":{"name":"push","response":"successful dispatch"}}`, nil, "there is no message in it"},
-		"nma_data is a number":  {`{"nma_data":1}`, nil, "reading the out-of-band payload"},
-		"picture of nothing":    {blank.String(), nil, "no readable code in the picture"},
-		"cut picture":           {blank.String()[:60], nil, "reading the picture"},
-		"too long":              {strings.Repeat("a", maxInput+1), nil, "longer than 16 MiB"},
-		"missing file":          {"", []string{filepath.Join(dir, "missing")}, "no such file"},
-		"two files":             {"", []string{message, message}, "accepts at most 1 arg"},
-		"missing key":           {"", []string{message, "--key", filepath.Join(dir, "missing")}, "no such file"},
-		"both from stdin":       {"", []string{"--key", "-"}, "cannot be both"},
-		"public key":            {"", []string{message, "--key", write("public", string(p.public))}, "a private RSA or EC key is needed"},
-		"symmetric key":         {"", []string{message, "--key", write("oct", `{"kty":"oct","k":"c2VjcmV0"}`)}, "a private RSA or EC key is needed"},
-		"JWK set":               {"", []string{message, "--key", write("set", `{"keys":[]}`)}, "it is not a JWK"},
-		"no key":                {"", []string{message, "--key", message}, "it is not a JWK"},
-	} {
+	refuse := func(name, want, in string, args ...string) {
 		t.Run(name, func(t *testing.T) {
-			r := caddyOOB(t, tt.in, append([]string{"open"}, tt.args...)...)
-			if r.err == nil || !strings.Contains(r.err.Error(), tt.want) || r.out != "" {
-				t.Errorf("printed %q, error %v, want %s", r.out, r.err, tt.want)
-			}
-			if strings.Contains(r.text(), openToken) {
-				t.Errorf("the input is quoted: %v", r.err)
+			r := caddyOOB(t, in, append([]string{"open"}, args...)...)
+			r.wantError(t, want)
+			if r.out != "" || strings.Contains(r.text(), openToken) {
+				t.Errorf("printed %q, error %v", r.out, r.err)
 			}
 		})
 	}
+	for name, tt := range refusedMessages {
+		refuse(name, tt.want, tt.in)
+	}
+	for name, tt := range newPhone(t, "P-256").refusedKeys() {
+		writeFile(t, key, tt.key)
+		refuse(name, tt.want, "", message, "--key", key)
+	}
+	refuse("base64 of no message", "there is no message in it", base64.StdEncoding.EncodeToString([]byte("hello")))
+	refuse("other text with links", "there is no message in it", "base-url: https://app.example.com\n")
+	refuse("picture of nothing", "no readable code in the picture", blank.String())
+	refuse("cut picture", "reading the picture", blank.String()[:60])
+	refuse("too long", "longer than 16 MiB", strings.Repeat("a", maxInput+1))
+	refuse("missing file", "no such file", "", filepath.Join(dir, "missing"))
+	refuse("two files", "accepts at most 1 arg", "", message, message)
+	refuse("missing key", "no such file", "", message, "--key", filepath.Join(dir, "missing"))
+	refuse("both from stdin", "cannot be both", "", "--key", "-")
 }
 
 // A picture that claims to be large is refused before room is made for it.
@@ -395,9 +396,7 @@ func TestOpenLargePicture(t *testing.T) {
 	if err := png.Encode(&picture, gray); err != nil {
 		t.Fatal(err)
 	}
-	if r := caddyOOB(t, picture.String(), "open"); r.err == nil || !strings.Contains(r.err.Error(), fmt.Sprintf("%d x 1 pixels", maxPixels+1)) {
-		t.Errorf("error %v", r.err)
-	}
+	caddyOOB(t, picture.String(), "open").wantError(t, fmt.Sprintf("%d x 1 pixels", maxPixels+1))
 }
 
 // FuzzOpen takes apart whatever is given as a message, without a key. What is shown

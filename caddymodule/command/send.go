@@ -50,22 +50,22 @@ configuration. The exit code is 0 if the message was delivered.`,
 		if test.Dispatcher == "" || test.Target == "" {
 			return errors.New("name a dispatcher with --dispatcher, and the id of a target with --target: caddy oob targets list shows them")
 		}
-		if test.Header, err = parseHeaders(headers); err != nil {
-			return err
+		if len(headers) > 0 {
+			if test.Header, err = parseHeaders(strings.Join(headers, "\r\n")); err != nil {
+				return errors.New(`--header takes a name and a value, such as --header "X-User-Email: me@bank.example.com"`)
+			}
 		}
 		at, err := serverOf(cmd)
 		if err != nil {
 			return err
 		}
-		var r operate.Result
+		var r operate.Outcome
 		if err := at.call(http.MethodPost, "/oob/send", test, &r); err != nil {
 			return err
 		}
-		if asJSON {
-			err = printJSON(cmd.OutOrStdout(), r)
-		} else {
-			err = printResult(cmd.OutOrStdout(), r)
-		}
+		err = output(cmd, asJSON, r, func(w io.Writer) error {
+			return errors.Join(printTable(w, resultRows(r)), printTable(w, attemptRows(r)))
+		})
 		if err == nil && r.Class != "delivered" {
 			err = fmt.Errorf("the test was not delivered: %s", causeOf(r.Class, r.Reason, r.Cause))
 		}
@@ -74,24 +74,14 @@ configuration. The exit code is 0 if the message was delivered.`,
 	return cmd
 }
 
-// parseHeaders reads headers as they stand in a request.
-func parseHeaders(lines []string) (http.Header, error) {
-	if len(lines) == 0 {
-		return nil, nil
-	}
-	text := strings.Join(lines, "\r\n") + "\r\n\r\n"
-	headers, err := textproto.NewReader(bufio.NewReader(strings.NewReader(text))).ReadMIMEHeader()
-	if err != nil {
-		return nil, errors.New(`--header takes a name and a value, such as --header "X-User-Email: me@bank.example.com"`)
-	}
-	return http.Header(headers), nil
+// parseHeaders reads headers as they stand in a request, one a line. The error may
+// quote them.
+func parseHeaders(text string) (http.Header, error) {
+	header, err := textproto.NewReader(bufio.NewReader(strings.NewReader(text + "\r\n\r\n"))).ReadMIMEHeader()
+	return http.Header(header), err
 }
 
-func printResult(w io.Writer, r operate.Result) error {
-	return errors.Join(printTable(w, resultRows(r)), printTable(w, attemptRows(r)))
-}
-
-func resultRows(r operate.Result) [][]string {
+func resultRows(r operate.Outcome) [][]string {
 	outcome := "not delivered, a caller would be told " + r.Result
 	if r.Class == "delivered" {
 		outcome = "delivered by " + r.Delivered
@@ -107,7 +97,7 @@ func resultRows(r operate.Result) [][]string {
 	}
 }
 
-func attemptRows(r operate.Result) [][]string {
+func attemptRows(r operate.Outcome) [][]string {
 	rows := make([][]string, 0, len(r.Attempts)+len(r.Fallbacks))
 	for _, a := range r.Attempts {
 		outcome := fmt.Sprintf("%s in %d ms", a.Class, a.Took)

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
@@ -36,20 +34,12 @@ func (s *sidecar) serve(t *testing.T) string {
 	audit := "\n\t\taudit file " + filepath.Join(dir, "audit.jsonl")
 	writeFile(t, s.config, "{\n\tadmin "+admin+"\n\tpersist_config off\n\tlog {\n\t\toutput discard\n\t}\n\tstorage file_system "+s.storage+"\n}\n"+
 		strings.Replace(inSite(oneLink+" {\n\t\t\tbase_url https://a.example/open\n\t\t}"+audit), ":8881", "http://"+testservice.FreeAddress(t), 1))
-	text, err := os.ReadFile(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(text, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		if err := errors.Join(caddy.Load([]byte(`{"admin":{"disabled":true,"config":{"persist":false}}}`), true), caddy.Stop()); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := caddy.Load(config, true); err != nil {
+	if err := caddy.Load(adapt(t, read(t, s.config)), true); err != nil {
 		t.Fatal(err)
 	}
 	return admin
@@ -102,9 +92,7 @@ func TestBlock(t *testing.T) {
 				t.Errorf("a user without targets: %s", r.text())
 			}
 			for _, args := range [][]string{{"block"}, {"block", "one", "--user", "jeff"}, {"unblock", "--user", ""}} {
-				if r := run(args...); r.err == nil || !strings.Contains(r.err.Error(), "give ids, or a user's name") {
-					t.Errorf("%q: %s", args, r.text())
-				}
+				run(args...).wantError(t, "give ids, or a user's name")
 			}
 			out := caddyOOB(t, "", "explain", "--target", "two", "--config", s.config).out
 			if told := strings.Contains(out, "a dispatch target was blocked") && strings.Contains(out, "through operator"); told != c.served {
@@ -152,7 +140,7 @@ func TestSend(t *testing.T) {
 		t.Errorf("by the configuration: %s", r.text())
 	}
 	r = send("--address", address, "--dispatcher", "link", "--target", "one", "--json")
-	var got operate.Result
+	var got operate.Outcome
 	if err := json.Unmarshal([]byte(r.out), &got); r.err != nil || err != nil || got.Delivered != "link" || len(got.Attempts) != 1 {
 		t.Errorf("as JSON: %s", r.text())
 	}

@@ -2,7 +2,6 @@ package command
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,30 +13,12 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/oob-dispatch/oob-dispatch/caddymodule"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
-
-// handler is what commands need to know of an oob_dispatch handler of a
-// configuration.
-type handler struct {
-	BasePath  string `json:"base_path"`
-	Namespace string `json:"namespace"`
-	HashKey   string `json:"hash_key"`
-	Audit     struct {
-		File string `json:"file"`
-	} `json:"audit"`
-	StoreRaw    json.RawMessage         `json:"store" caddy:"namespace=oob.stores inline_key=type"`
-	SourcesRaw  []json.RawMessage       `json:"key_sources" caddy:"namespace=oob.key_sources inline_key=type"`
-	Dispatchers []*configuredDispatcher `json:"dispatchers"`
-	OnExpired   *configuredDispatcher   `json:"on_expired"`
-	OnKeyChange *configuredDispatcher   `json:"on_key_change"`
-	KeyPolicy   struct {
-		MinRSABits int `json:"min_rsa_bits"`
-	} `json:"key_policy"`
-}
 
 // openStore is the store of one handler of a configuration that is not
 // running, or is in another process.
@@ -64,12 +45,12 @@ func commandStore(cmd *cobra.Command) (*openStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.open(storage)
+	return open(h, storage)
 }
 
 // configuredHandler returns the handler that a command's flags name, all that are
 // beside it, and the storage of the configuration.
-func configuredHandler(cmd *cobra.Command) (h *handler, all []*handler, storage json.RawMessage, err error) {
+func configuredHandler(cmd *cobra.Command) (h *caddymodule.Handler, all []*caddymodule.Handler, storage json.RawMessage, err error) {
 	all, storage, err = configuredHandlers(cmd)
 	if err == nil {
 		h, err = chooseHandler(cmd, all)
@@ -79,7 +60,7 @@ func configuredHandler(cmd *cobra.Command) (h *handler, all []*handler, storage 
 
 // configuredHandlers returns all handlers of the configuration that a command's
 // flags name, and its storage.
-func configuredHandlers(cmd *cobra.Command) (all []*handler, storage json.RawMessage, err error) {
+func configuredHandlers(cmd *cobra.Command) (all []*caddymodule.Handler, storage json.RawMessage, err error) {
 	file, _ := cmd.Flags().GetString("config")
 	adapter, _ := cmd.Flags().GetString("adapter")
 	config, _, _, err := caddycmd.LoadConfig(file, adapter)
@@ -101,17 +82,14 @@ func configuredHandlers(cmd *cobra.Command) (all []*handler, storage json.RawMes
 		return nil, nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	for _, h := range all {
-		h.BasePath = cmp.Or(h.BasePath, "/nevisfido")
-		if h.StoreRaw == nil {
-			h.StoreRaw = json.RawMessage(`{"type":"caddy"}`)
-		}
+		h.SetDefaults()
 	}
 	return all, c.Storage, nil
 }
 
 // findHandlers returns the handlers in a part of the configuration, wherever
 // they are in it.
-func findHandlers(part json.RawMessage) (found []*handler, err error) {
+func findHandlers(part json.RawMessage) (found []*caddymodule.Handler, err error) {
 	var inner []json.RawMessage
 	switch {
 	case bytes.HasPrefix(part, []byte("[")):
@@ -122,8 +100,8 @@ func findHandlers(part json.RawMessage) (found []*handler, err error) {
 			return nil, err
 		}
 		if string(members["handler"]) == `"oob_dispatch"` {
-			h := new(handler)
-			return []*handler{h}, json.Unmarshal(part, h)
+			h := new(caddymodule.Handler)
+			return []*caddymodule.Handler{h}, json.Unmarshal(part, h)
 		}
 		for _, name := range slices.Sorted(maps.Keys(members)) {
 			inner = append(inner, members[name])
@@ -141,11 +119,11 @@ func findHandlers(part json.RawMessage) (found []*handler, err error) {
 
 // chooseHandler returns the handler that the flags name. Handlers that share
 // store and namespace are one.
-func chooseHandler(cmd *cobra.Command, all []*handler) (*handler, error) {
+func chooseHandler(cmd *cobra.Command, all []*caddymodule.Handler) (*caddymodule.Handler, error) {
 	if len(all) == 0 {
 		return nil, errors.New("the configuration has no oob_dispatch handler: name another one with --config")
 	}
-	return operate.Choose(choice(cmd), all, (*handler).name, (*handler).sharesTargets)
+	return operate.Choose(choice(cmd), all, (*caddymodule.Handler).Name, shareTargets)
 }
 
 func choice(cmd *cobra.Command) operate.Choice {
@@ -159,31 +137,29 @@ func choice(cmd *cobra.Command) operate.Choice {
 	return operate.Choice{Namespace: value("namespace"), BasePath: value("base-path"), How: "--namespace or --base-path"}
 }
 
-func (h *handler) name() operate.Name {
-	return operate.Name{Namespace: h.Namespace, BasePath: h.BasePath}
-}
-
 // named reports whether the flags name the handler, or none.
-func (h *handler) named(cmd *cobra.Command) bool { return choice(cmd).Fits(h.name()) }
+func named(cmd *cobra.Command, h *caddymodule.Handler) bool { return choice(cmd).Fits(h.Name()) }
 
-func (h *handler) sharesTargets(other *handler) bool {
-	return h.Namespace == other.Namespace && bytes.Equal(h.StoreRaw, other.StoreRaw)
+func shareTargets(a, b *caddymodule.Handler) bool {
+	return a.Namespace == b.Namespace && bytes.Equal(a.StoreRaw, b.StoreRaw)
 }
 
 // open provisions the handler's store, and nothing else of the configuration
 // but Caddy's storage.
-func (h *handler) open(storage json.RawMessage) (*openStore, error) {
+func open(h *caddymodule.Handler, storage json.RawMessage) (*openStore, error) {
 	ctx, cancel, err := commandContext(storage)
 	if err != nil {
 		return nil, err
 	}
-	s, err := h.load(ctx)
+	raw := h.StoreRaw // loading takes it away
+	store, err := h.LoadStore(ctx)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	s.close = cancel
-	return s, nil
+	return &openStore{
+		Store: store, namespace: h.Namespace, policy: encrypt.Policy{MinRSABits: h.KeyPolicy.MinRSABits}, raw: raw, close: cancel,
+	}, nil
 }
 
 // commandContext returns a context in which modules of a configuration can be
@@ -199,22 +175,6 @@ func commandContext(storage json.RawMessage) (caddy.Context, context.CancelFunc,
 	}
 	ctx, cancel := caddy.NewContext(root)
 	return ctx, cancel, nil
-}
-
-func (h *handler) load(ctx caddy.Context) (*openStore, error) {
-	raw := h.StoreRaw // loading takes it away
-	guest, err := ctx.LoadModule(h, "StoreRaw")
-	if err != nil {
-		return nil, fmt.Errorf("loading the store: %w", err)
-	}
-	store, ok := guest.(kv.Guest)
-	if !ok {
-		return nil, fmt.Errorf("the store module %T does not implement kv.Guest", guest)
-	}
-	return &openStore{
-		Store: kv.Open(store), namespace: h.Namespace,
-		policy: encrypt.Policy{MinRSABits: h.KeyPolicy.MinRSABits}, raw: raw,
-	}, nil
 }
 
 // directory is the store with the rules of package targets. Nothing of a command

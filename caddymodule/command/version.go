@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -23,11 +24,8 @@ same of a running server.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a JSON object")
 	cmd.RunE = runCommand(func(_ context.Context, cmd *cobra.Command, _ []string) error {
 		v := version.Read()
-		if asJSON {
-			return printJSON(cmd.OutOrStdout(), v)
-		}
-		return printTable(cmd.OutOrStdout(), [][]string{
-			{"oob-dispatch", v.Version}, {"commit", v.Commit}, {"caddy", v.Caddy}, {"go", v.Go},
+		return output(cmd, asJSON, v, func(w io.Writer) error {
+			return printTable(w, [][]string{{"oob-dispatch", v.Version}, {"commit", v.Commit}, {"caddy", v.Caddy}, {"go", v.Go}})
 		})
 	})
 	return cmd

@@ -63,9 +63,32 @@ type visits struct {
 		Sent                 sight
 	}
 	Keyboard, Pocket sight
-	Complaints       []string
-	Violations       map[string][]string // of accessibility, by view
-	Took             map[string]int      // milliseconds
+	Took             map[string]int // milliseconds
+
+	faults
+}
+
+// faults are what the browser finds.
+type faults struct {
+	Complaints []string
+	Violations map[string][]string // of accessibility, by view
+}
+
+// wantGoodPage fails where the browser complains of a page, or where one of at least
+// so many views is not accessible.
+func (f faults) wantGoodPage(t *testing.T, views int) {
+	t.Helper()
+	if len(f.Complaints) != 0 {
+		t.Errorf("the browser complains: %q", f.Complaints)
+	}
+	for view, found := range f.Violations {
+		if len(found) != 0 {
+			t.Errorf("%s: not accessible: %q", view, found)
+		}
+	}
+	if len(f.Violations) < views {
+		t.Errorf("looked at %d views", len(f.Violations))
+	}
 }
 
 // A turned switch, or several, and what a message then meets.
@@ -119,17 +142,7 @@ const done = "dddddddddd"
 func TestPageInABrowser(t *testing.T) {
 	v := browse(t)
 	t.Logf("milliseconds: %v", v.Took)
-	if len(v.Complaints) != 0 {
-		t.Errorf("the browser complains: %q", v.Complaints)
-	}
-	for view, found := range v.Violations {
-		if len(found) != 0 {
-			t.Errorf("%s: not accessible: %q", view, found)
-		}
-	}
-	if len(v.Violations) < 9 {
-		t.Errorf("looked at %d views", len(v.Violations))
-	}
+	v.wantGoodPage(t, 9)
 
 	for channel, wire := range channelsSeen {
 		got := v.Channels[channel]
@@ -234,29 +247,31 @@ func wantSentence(t *testing.T, what, got string) {
 	}
 }
 
-// browse has page.mjs use the page.
-func browse(t *testing.T) (v visits) {
+// browser is Chromium with the demo, used by a script.
+type browser struct {
+	chromium, node string
+	demo           *demo
+	url            string
+	pictures       string // folder for what the script takes
+}
+
+func openBrowser(t *testing.T) *browser {
 	t.Helper()
-	chromium := testservice.Need(t, "chromium")
-	node := testservice.Need(t, "node")
-	testservice.Need(t, "pdftoppm")
+	b := &browser{chromium: testservice.Need(t, "chromium"), node: testservice.Need(t, "node"), pictures: t.ArtifactDir()}
 	if _, err := os.Stat("testdata/browser/node_modules"); err != nil {
 		testservice.Lacking(t, "testdata/browser lacks node_modules; run npm ci there, as ./test.sh does")
 	}
-	d := &demo{t: t, address: testservice.FreeAddress(t)}
-	d.start()
-	t.Cleanup(d.stop)
-	control := httptest.NewServer(http.HandlerFunc(d.control))
-	t.Cleanup(control.Close)
+	b.demo = &demo{t: t, address: testservice.FreeAddress(t)}
+	b.demo.start()
+	t.Cleanup(b.demo.stop)
+	b.url = "http://" + b.demo.address + "/"
+	return b
+}
 
-	pictures := t.ArtifactDir()
-	job := map[string]any{
-		"chromium": chromium, "url": "http://" + d.address + "/", "control": control.URL, "pictures": pictures,
-		"patience": time.Minute.Milliseconds(), "channels": pageChannels, "switches": turns, "nonsense": nonsense,
-	}
-	if *update {
-		job["portrait"] = filepath.Join(pictures, "portrait.png")
-	}
+// run has a script do a job, and reads what it tells.
+func (b *browser) run(t *testing.T, script string, job map[string]any, told any) (output []byte) {
+	t.Helper()
+	job["chromium"], job["pictures"], job["patience"] = b.chromium, b.pictures, time.Minute.Milliseconds()
 	input, err := json.Marshal(job)
 	if err != nil {
 		t.Fatal(err)
@@ -264,19 +279,33 @@ func browse(t *testing.T) (v visits) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, node, "page.mjs")
+	cmd := exec.CommandContext(ctx, b.node, script)
 	cmd.Dir, cmd.Stdin, cmd.Stderr = "testdata/browser", bytes.NewReader(input), &stderr
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
-	output, err := cmd.Output()
-	if err != nil {
+	if output, err = cmd.Output(); err != nil {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
-	if err := json.Unmarshal(output, &v); err != nil {
+	if err := json.Unmarshal(output, told); err != nil {
 		t.Fatalf("%v in %s", err, output)
 	}
-	wantScreen(t, output)
+	return output
+}
+
+// browse has page.mjs use the page.
+func browse(t *testing.T) (v visits) {
+	t.Helper()
+	testservice.Need(t, "pdftoppm")
+	b := openBrowser(t)
+	control := httptest.NewServer(http.HandlerFunc(b.demo.control))
+	t.Cleanup(control.Close)
+	job := map[string]any{"url": b.url, "control": control.URL, "channels": pageChannels, "switches": turns, "nonsense": nonsense}
+	taken := filepath.Join(b.pictures, "portrait.png")
 	if *update {
-		keepPortrait(t, filepath.Join(pictures, "portrait.png"))
+		job["portrait"] = taken
+	}
+	wantScreen(t, b.run(t, "page.mjs", job, &v))
+	if *update {
+		keepPortrait(t, taken)
 	}
 	return v
 }
@@ -312,10 +341,7 @@ func wantScreen(t *testing.T, output []byte) {
 
 func keepPortrait(t *testing.T, path string) {
 	t.Helper()
-	picture, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	picture := read(t, path)
 	if len(picture) > maxPortrait {
 		t.Fatalf("the README's picture has %d bytes, more than %d", len(picture), maxPortrait)
 	}
@@ -378,10 +404,7 @@ func (f *firstWrite) Write(p []byte) (int, error) {
 
 // The test clicks what the page has.
 func TestAllChannelsAreClicked(t *testing.T) {
-	script, err := os.ReadFile("page/laptop.js")
-	if err != nil {
-		t.Fatal(err)
-	}
+	script := read(t, "page/laptop.js")
 	for _, c := range pageChannels {
 		if !bytes.Contains(script, []byte("name: '"+c+"'")) {
 			t.Errorf("the page has no channel %s", c)

@@ -2,19 +2,15 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"image"
 	"image/png"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/qr"
-	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/internal/visualcode"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
@@ -35,8 +31,8 @@ type benchVisit struct {
 	Sent                   []string // requests while it was used
 	Allowed                bool     // to connect to anything
 	ScrollWidth            int
-	Complaints             []string
-	Violations             map[string][]string // of accessibility
+
+	faults
 }
 
 const (
@@ -48,17 +44,7 @@ const (
 // nobody should hand it. Nothing leaves the page.
 func TestWorkbenchInABrowser(t *testing.T) {
 	v := useBench(t)
-	if len(v.Complaints) != 0 {
-		t.Errorf("the browser complains: %q", v.Complaints)
-	}
-	for view, found := range v.Violations {
-		if len(found) != 0 {
-			t.Errorf("%s: not accessible: %q", view, found)
-		}
-	}
-	if len(v.Violations) != 5 {
-		t.Errorf("looked at %d views", len(v.Violations))
-	}
+	v.wantGoodPage(t, 5)
 	if got := v.Example; got.Verdict != spotless || got.Parts != 5 || !slices.Contains(got.Layers, "Message") {
 		t.Errorf("the example: %+v", got)
 	}
@@ -120,19 +106,12 @@ var badForBench = map[string]string{
 // useBench has inspect.mjs use the workbench.
 func useBench(t *testing.T) (v benchVisit) {
 	t.Helper()
-	chromium, node := testservice.Need(t, "chromium"), testservice.Need(t, "node")
-	if _, err := os.Stat("testdata/browser/node_modules"); err != nil {
-		testservice.Lacking(t, "testdata/browser lacks node_modules; run npm ci there, as ./test.sh does")
-	}
+	b := openBrowser(t)
 	for vendored, original := range map[string]string{"jsQR.js": "dist/jsQR.js", "jsQR.LICENSE": "LICENSE"} {
 		if !bytes.Equal(read(t, "page/vendor/"+vendored), read(t, "testdata/browser/node_modules/jsqr/"+original)) {
 			t.Errorf("page/vendor/%s is not that of the package jsqr", vendored)
 		}
 	}
-	d := &demo{t: t, address: testservice.FreeAddress(t)}
-	d.start()
-	t.Cleanup(d.stop)
-
 	phone, other, ec := benchKey(t, "RSA-2048"), benchKey(t, "RSA-2048"), benchKey(t, "P-256")
 	content := nevisfido.NewContent(benchToken, "https://fido.example.com/nevisfido/token/redeem/authentication")
 	jwe, err := phone.Public().Seal(content.JSON())
@@ -157,8 +136,7 @@ func useBench(t *testing.T) (v benchVisit) {
 		return string(text)
 	}
 	job := map[string]any{
-		"chromium": chromium, "url": "http://" + d.address + "/inspect", "pictures": t.ArtifactDir(), "patience": time.Minute.Milliseconds(),
-		"key": string(phone.JWK()), "picture": picture,
+		"url": b.url + "inspect", "key": string(phone.JWK()), "picture": picture,
 		"texts": map[string]string{
 			"link": link, "JWE": jwe, "envelope": string(envelope.JSON()),
 			"push":   asJSON(map[string]any{"message": map[string]any{"notification": map[string]string{"title": "Log in"}, "data": envelope.Fields()}}),
@@ -178,19 +156,7 @@ func useBench(t *testing.T) (v benchVisit) {
 			},
 		},
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, node, "inspect.mjs")
-	cmd.Dir, cmd.Stdin, cmd.Stderr = "testdata/browser", strings.NewReader(asJSON(job)), &stderr
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
-	output, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.String())
-	}
-	if err := json.Unmarshal(output, &v); err != nil {
-		t.Fatalf("%v in %s", err, output)
-	}
+	b.run(t, "inspect.mjs", job, &v)
 	return v
 }
 

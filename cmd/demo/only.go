@@ -180,25 +180,19 @@ func (s *stack) report(ctx context.Context, out io.Writer) {
 		case <-time.After(200 * time.Millisecond):
 		}
 		if s.mail != nil {
-			all := s.mail.Mails()
-			for _, m := range all[min(mails, len(all)):] {
+			for _, m := range since(&mails, s.mail.Mails()) {
 				fmt.Fprintln(out, describeMail(m))
 			}
-			mails = len(all)
 		}
 		if s.gateway != nil {
-			all := s.gateway.Messages()
-			for _, m := range all[min(texts, len(all)):] {
+			for _, m := range since(&texts, s.gateway.Messages()) {
 				fmt.Fprintf(out, "text message of %d bytes arrived: %s\n", len(m.Body), shorten(string(m.Body)))
 			}
-			texts = len(all)
 		}
 		if s.browser != nil {
-			all := s.browser.Requests()
-			for _, m := range all[min(pushes, len(all)):] {
+			for _, m := range since(&pushes, s.browser.Requests()) {
 				fmt.Fprintf(out, "web push of %d bytes arrived, sealed for a browser\n", len(m.Body))
 			}
-			pushes = len(all)
 		}
 		found, _ := filepath.Glob(filepath.Join(s.folder, "letters", "*.pdf"))
 		for _, path := range found {
@@ -208,6 +202,13 @@ func (s *stack) report(ctx context.Context, out io.Writer) {
 			}
 		}
 	}
+}
+
+// since returns what has arrived after the first that were told of, and counts it.
+func since[T any](told *int, all []T) []T {
+	news := all[min(*told, len(all)):]
+	*told = len(all)
+	return news
 }
 
 func describeMail(m mail.Mail) string {

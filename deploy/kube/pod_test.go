@@ -3,14 +3,9 @@ package kube
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +17,7 @@ import (
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
+	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	"github.com/oob-dispatch/oob-dispatch/simulator/nevis"
 )
@@ -189,24 +185,13 @@ func serviceAccount(t *testing.T) map[string][]byte {
 	return map[string][]byte{"firebase.json": g.ServiceAccountJSON()}
 }
 
-// certificate is a Secret of the type kubernetes.io/tls, for localhost, and a client
+// tlsSecret is a Secret of the type kubernetes.io/tls, for localhost, and a client
 // that trusts it.
-func certificate(t *testing.T) (secret map[string][]byte, client *http.Client) {
+func tlsSecret(t *testing.T) (secret map[string][]byte, client *http.Client) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	pair, certificate, err := double.NewCertificate(double.Certificate{CommonName: "oob-dispatch"})
 	do(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	do(t, err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	do(t, err)
-	secret = map[string][]byte{
-		"tls.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
-	}
+	secret = map[string][]byte{"tls.crt": certificate, "tls.key": double.KeyPEM(pair)}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(secret["tls.crt"])
 	return secret, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}}}
@@ -226,7 +211,7 @@ func TestPodDispatchesAndEndsInTime(t *testing.T) {
 			}
 			manifests, err := template(t, args...)
 			do(t, err)
-			secret, client := certificate(t)
+			secret, client := tlsSecret(t)
 			defer client.CloseIdleConnections()
 			k := prepare(t, manifests, map[string]map[string][]byte{"oob-firebase": serviceAccount(t), "oob-tls": secret})
 			k.start(t)

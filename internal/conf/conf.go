@@ -224,14 +224,14 @@ func (t Table[M]) advice(word string) string {
 	if _, err := caddy.GetModule("http.handlers." + word); err == nil {
 		return "it is a directive of a site: put the missing } before it"
 	}
-	if names := t.Names(); len(names) > 0 {
+	if names := t.names(); len(names) > 0 {
 		return "there are " + strings.Join(names, ", ")
 	}
 	return "it has none"
 }
 
-// Names returns the words of the options, in the order of the table.
-func (t Table[M]) Names() []string {
+// names returns the words of the options, in the order of the table.
+func (t Table[M]) names() []string {
 	var names []string
 	for _, o := range t {
 		if !o.argument {
@@ -244,7 +244,7 @@ func (t Table[M]) Names() []string {
 // Misplaced returns an error about the options of this table, which have no
 // meaning where they are. It names the line of the first that is given.
 func (t Table[M]) Misplaced(l Lines, why string) error {
-	names := t.Names()
+	names := t.names()
 	err := &Error{Err: fmt.Errorf("%s: %s", strings.Join(names, ", "), why)}
 	if i := slices.IndexFunc(names, func(name string) bool { return l.options[name] != nil }); i >= 0 {
 		err.Option = names[i]

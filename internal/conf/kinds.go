@@ -147,13 +147,18 @@ func OneOf[M any, S ~string](name string, field func(*M) *S, words ...S) Option[
 		if slices.Contains(words, S(value)) {
 			return nil
 		}
-		list := make([]string, len(words))
-		for i, word := range words {
-			list[i] = string(word)
-		}
-		last := len(list) - 1
-		return fmt.Errorf("it takes %s or %s", strings.Join(list[:last], ", "), list[last])
+		return fmt.Errorf("it takes %s", alternatives(words))
 	})
+}
+
+// alternatives lists two values or more.
+func alternatives[V any](values []V) string {
+	list := make([]string, len(values))
+	for i, value := range values {
+		list[i] = fmt.Sprint(value)
+	}
+	last := len(list) - 1
+	return strings.Join(list[:last], ", ") + " or " + list[last]
 }
 
 // Words is an option with one or more values on its line. valid, which may be
@@ -241,6 +246,17 @@ func Flag[M any](name string, field func(*M) *bool) Option[M] {
 // the place of a number that is not set.
 func Int[M any](name string, field func(*M) *int, lowest, highest, byDefault int) Option[M] {
 	return number(name, field, strconv.Atoi, intRange(name, lowest, highest), byDefault)
+}
+
+// IntOneOf is an option with one of several numbers above zero.
+func IntOneOf[M any](name string, field func(*M) *int, numbers ...int) Option[M] {
+	check := func(n int) error {
+		if slices.Contains(numbers, n) {
+			return nil
+		}
+		return fmt.Errorf("%s takes %s", name, alternatives(numbers))
+	}
+	return number(name, field, strconv.Atoi, check, 0)
 }
 
 func intRange(name string, lowest, highest int) func(int) error {

@@ -109,30 +109,28 @@ func inClosedSet(result, otherwise nevisfido.DispatchResult) nevisfido.DispatchR
 }
 
 func (*Exchange) log(log *slog.Logger, r Record, failure *dispatchers.Error) {
-	write := func(level slog.Level, message string, attrs ...slog.Attr) {
-		if r.Test {
-			attrs = append(attrs, slog.Bool("test", true))
-		}
-		log.LogAttrs(context.Background(), level, message, attrs...)
+	if r.Test {
+		log = log.With(slog.Bool("test", true))
 	}
+	ctx := context.Background()
 	operation, dispatcher, target := slog.String("operation", string(r.Operation)), slog.String("dispatcher", r.Dispatcher), slog.String("target", r.Target)
 	encryption, reason := slog.String("encryption", r.Encryption), slog.String("reason", r.Reason)
 	if r.Result == Observed {
-		write(slog.LevelInfo, "observed a dispatch request", operation, dispatcher, target,
+		log.LogAttrs(ctx, slog.LevelInfo, "observed a dispatch request", operation, dispatcher, target,
 			encryption, slog.String("thumbprint", r.Thumbprint), slog.String("would_be", string(r.Class)), reason)
 		return
 	}
 	token, result := slog.String("token", r.Token), slog.String("result", string(r.Result))
 	attempts, took := slog.Int("attempts", r.made()), slog.Duration("took", r.Took)
 	if failure == nil {
-		write(slog.LevelInfo, "dispatched", operation, dispatcher, target, token, result, attempts, took, encryption)
+		log.LogAttrs(ctx, slog.LevelInfo, "dispatched", operation, dispatcher, target, token, result, attempts, took, encryption)
 		return
 	}
 	level := slog.LevelWarn
 	if failure.Class == dispatchers.Broken {
 		level = slog.LevelError
 	}
-	write(level, "not dispatched", operation, dispatcher, target, token, result, attempts, took,
+	log.LogAttrs(ctx, level, "not dispatched", operation, dispatcher, target, token, result, attempts, took,
 		slog.String("class", string(r.Class)), reason, slog.Any("error", failure.Err))
 }
 

@@ -16,9 +16,9 @@ type Test struct {
 	Header http.Header `json:"header,omitempty"`
 }
 
-// Result says how a test dispatch came out. Token and target are keyed hashes, as
-// in log and audit trail.
-type Result struct {
+// Outcome says how a test dispatch came out, in the members that a dispatch has in the
+// audit trail as well. Token and target are keyed hashes.
+type Outcome struct {
 	Dispatcher string     `json:"dispatcher"`
 	Delivered  string     `json:"delivered,omitempty"` // which one delivered
 	Result     string     `json:"result"`              // what a caller would be told
@@ -36,8 +36,8 @@ type Result struct {
 	Fallbacks  []Fallback `json:"fallbacks,omitempty"`
 }
 
-// Attempt is one attempt of a test dispatch. It was not made where the dispatcher
-// failed before.
+// Attempt is one attempt of a dispatch. It was not made where the dispatcher failed
+// before.
 type Attempt struct {
 	Dispatcher string `json:"dispatcher"`
 	Made       bool   `json:"made"`

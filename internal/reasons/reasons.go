@@ -1,7 +1,7 @@
 // Package reasons is the closed list of the reasons that metrics, audit lines and
 // log lines give: of dispatches that failed, of calls that passed, of targets and
-// keys that are not used. docs/reasons.md is made of it. Its test finds reasons in
-// the code that are missing here, and the other way round.
+// keys that are not used. docs/reasons.md is made of it. The tests of docs find
+// reasons in the code that are missing here, and the other way round.
 package reasons
 
 import (
