@@ -145,10 +145,7 @@ func decodeBase64(s string) ([]byte, error) {
 
 // NewContent makes the inner object of a message.
 func NewContent(token, redeemURL string) Content {
-	o, _ := strictjson.ParseObject([]byte("{}"))
-	o, _ = strictjson.ParseObject(o.With(
-		strictjson.Edit{Name: "token", Value: strictjson.Quote(token)},
-		strictjson.Edit{Name: "redeem_url", Value: strictjson.Quote(redeemURL)}))
+	o, _ := strictjson.ParseObject(fmt.Appendf(nil, `{"token":%s,"redeem_url":%s}`, strictjson.Quote(token), strictjson.Quote(redeemURL)))
 	return Content{Token: token, RedeemURL: redeemURL, object: o}
 }
 

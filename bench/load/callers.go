@@ -69,17 +69,13 @@ func (s *server) measure(w *work, conns int, length time.Duration) sample {
 }
 
 // age brings a server into the state of a busy day: each target was asked for.
-func age(s *server, o options) {
-	cells := rowsFor([]string{product})
+func age(s *server, o options, some ...*work) {
 	var group sync.WaitGroup
 	each := o.known / o.conns
-	for _, c := range cells {
-		if c.server != product || c.work.name != "link in clear" && c.work.name != "link sealed for RSA-2048" {
-			continue
-		}
+	for _, w := range some {
 		for range o.conns {
 			group.Go(func() {
-				if _, _, err := call(s.address, c.work, func(n int) bool { return n < each }); err != nil {
+				if _, _, err := call(s.address, w, func(n int) bool { return n < each }); err != nil {
 					log.Printf("load: aging: %v", err)
 				}
 			})
