@@ -134,6 +134,7 @@ func DecodeEnvelope(encoded string) (Envelope, error) {
 
 var urlAlphabet = strings.NewReplacer("+", "-", "/", "_")
 
+// decodeBase64 takes either alphabet, with or without padding and line breaks.
 func decodeBase64(s string) ([]byte, error) {
 	s = urlAlphabet.Replace(strings.TrimRight(s, "="))
 	b, err := base64.RawURLEncoding.DecodeString(s)
