@@ -57,9 +57,13 @@ var keylessMembers = []string{
 func FindKeys[V ~[]byte](properties map[string]V) Keys {
 	var s keySearch
 	for _, name := range slices.Sorted(maps.Keys(properties)) {
-		var parsing search
-		value := parsing.parse(properties[name])
-		s.search.exceeded = s.search.exceeded || parsing.exceeded
+		value, err := strictjson.Parse(properties[name])
+		switch {
+		case errors.Is(err, strictjson.ErrTooManyValues):
+			s.search.exceeded = true
+		case err != nil:
+			value = strictjson.Opaque(properties[name])
+		}
 		s.member(name, value)
 	}
 	return s.keys(signing)
