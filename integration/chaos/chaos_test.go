@@ -172,7 +172,7 @@ func (c *chaos) run(operations int64) {
 	ctx, end := context.WithCancel(c.t.Context())
 	defer end()
 	var all sync.WaitGroup
-	for range workers {
+	for range c.workers {
 		all.Go(func() { c.work(ctx) })
 	}
 	least := len(troubles)
@@ -243,7 +243,11 @@ func begin(t *testing.T, program, option string, brief bool) *chaos {
 	t.Helper()
 	p := newParties(t)
 	cluster := newCluster(t, program, option, p)
-	return &chaos{clients: newClients(p, cluster), cluster: cluster, t: t, brief: brief, struck: make(map[string]int)}
+	workers := crowd
+	if brief {
+		workers = few
+	}
+	return &chaos{clients: newClients(p, cluster, workers), cluster: cluster, t: t, brief: brief, struck: make(map[string]int)}
 }
 
 // end tells what there was, and returns how many targets have an illegal history.

@@ -16,15 +16,14 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"
 )
 
+// How many clients call at the same time, and a pair of phones for three of four.
 const (
-	workers = 16
-	slots   = 12 // pairs of phones at a time
-
-	// lifetime is how many operations a pair of phones sees before it is given up.
-	lifetime = 400
-	// remembered is how many pairs are known after that, for late messages.
-	remembered = 100
+	crowd = 64
+	few   = 16 // in a brief test
 )
+
+// lifetime is how many operations a pair of phones sees before it is given up.
+const lifetime = 400
 
 // phone is one with an app. Two share a device id, as two apps on a device do.
 type phone struct {
@@ -48,18 +47,19 @@ type clients struct {
 	cluster *cluster
 	http    *http.Client
 	ctx     context.Context
-	pairs   [slots]atomic.Pointer[pair]
-	making  [slots]sync.Mutex
+	workers int
+	pairs   []atomic.Pointer[pair]
+	making  []sync.Mutex // one for each of pairs
 	numbers atomic.Int64
-	old     chan *pair
 
 	operations atomic.Int64
 	refused    atomic.Int64 // answered otherwise than hoped for
 	unknown    atomic.Int64 // not answered
 }
 
-func newClients(p *parties, c *cluster) *clients {
-	x := &clients{parties: p, cluster: c, ctx: p.t.Context(), old: make(chan *pair, remembered)}
+func newClients(p *parties, c *cluster, workers int) *clients {
+	pairs := workers * 3 / 4
+	x := &clients{parties: p, cluster: c, ctx: p.t.Context(), workers: workers, pairs: make([]atomic.Pointer[pair], pairs), making: make([]sync.Mutex, pairs)}
 	x.http = &http.Client{
 		Timeout: 6 * time.Second, Transport: &router{x, &http.Transport{MaxIdleConnsPerHost: workers}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -97,7 +97,7 @@ func (r *router) RoundTrip(request *http.Request) (*http.Response, error) {
 // work calls until the context ends.
 func (x *clients) work(ctx context.Context) {
 	for ctx.Err() == nil {
-		slot := mrand.IntN(slots)
+		slot := mrand.IntN(len(x.pairs))
 		switch p := x.pairs[slot].Load(); {
 		case p != nil && p.left.Add(-1) > 0:
 			x.call(p)
@@ -209,14 +209,6 @@ func (x *clients) register(ctx context.Context, via *sidecar) *pair {
 		one.target = one.TargetID()
 		x.phones.Store(fmt.Sprint(one.number), one)
 		p.phones[i] = one
-	}
-	select {
-	case x.old <- p:
-	default:
-		for _, forgotten := range (<-x.old).phones {
-			x.phones.Delete(fmt.Sprint(forgotten.number))
-		}
-		x.old <- p
 	}
 	for ctx.Err() == nil && via.lives.Load() == life {
 		if n, err := unsynced(via.Address); err == nil && n == 0 {

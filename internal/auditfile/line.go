@@ -27,7 +27,7 @@ const (
 	firstLine  = `{"seq":1,`
 	hashMember = `,"hash":"`
 	tailLength = len(hashMember) + 2*sha256.Size + len(`"}`)
-	maxObject  = MaxLine - 1<<10 // leaves room for what a line has in addition
+	maxObject  = MaxLine - 256 // leaves room for what a line has in addition
 )
 
 // MaxLine is how long a line may be, in bytes.
@@ -84,7 +84,8 @@ func opening(end ending) []byte {
 // seal makes the line of a JSON object that has members. The line ends without
 // a newline.
 func (l link) seal(object []byte) (line []byte, next link) {
-	line = fmt.Appendf(nil, `{"seq":%d,%s,"prev":"%s"`, l.seq+1, object[1:len(object)-1], l.hash)
+	line = make([]byte, 0, len(object)+MaxLine-maxObject)
+	line = fmt.Appendf(line, `{"seq":%d,%s,"prev":"%s"`, l.seq+1, object[1:len(object)-1], l.hash)
 	next = link{l.seq + 1, digest(line)}
 	return fmt.Append(line, hashMember, next.hash, `"}`), next
 }
