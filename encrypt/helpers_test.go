@@ -8,7 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 )
 
@@ -45,24 +44,6 @@ func everyPair(tb testing.TB) map[string]*devicekey.PrivateKey {
 		pairs["P-256 "+alg] = pair
 	}
 	return pairs
-}
-
-func parseKey(tb testing.TB, jwk []byte) *encrypt.Key {
-	tb.Helper()
-	key, err := encrypt.ParseKey(jwk, encrypt.Policy{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return key
-}
-
-func parseSignatureKey(tb testing.TB, jwk []byte) *encrypt.SignatureKey {
-	tb.Helper()
-	key, err := encrypt.ParseSignatureKey(jwk)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return key
 }
 
 func signingKey(tb testing.TB, kind string) *devicekey.SigningKey {
@@ -124,7 +105,11 @@ type rfcVectors struct {
 		Compact string
 		Payload string
 	}
-	Sealed []struct{ Source, Compact string }
+	Sealed []struct {
+		Source  string
+		Key     json.RawMessage
+		Compact string
+	}
 }
 
 func loadVectors(tb testing.TB) rfcVectors {

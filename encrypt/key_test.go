@@ -1,7 +1,6 @@
 package encrypt_test
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -53,8 +52,7 @@ type jwkRow struct {
 	want encrypt.Reason // empty: accepted
 }
 
-// keyRows are the keys of the policy's decision table. What is no strict JSON is for
-// the tests of strictjson.
+// keyRows are the keys of the policy's decision table.
 func keyRows(tb testing.TB) []jwkRow {
 	tb.Helper()
 	with := func(base, name string, value any) string { return string(jwkWith(tb, []byte(base), name, value)) }
@@ -85,12 +83,21 @@ func keyRows(tb testing.TB) []jwkRow {
 		{"unknown members", rsaWith("ext", true), ""},
 
 		{"in two JSON strings", string(toJSON(tb, string(toJSON(tb, p256Key)))), encrypt.ReasonMalformed},
+		{"nothing", "", encrypt.ReasonMalformed},
+		{"null", "null", encrypt.ReasonMalformed},
 		{"array", "[" + p256Key + "]", encrypt.ReasonMalformed},
+		{"number", "7", encrypt.ReasonMalformed},
 		{"empty object", "{}", encrypt.ReasonMalformed},
 		{"text that is no JSON", `"kty"`, encrypt.ReasonMalformed},
+		{"unfinished", p256Key[:len(p256Key)-1], encrypt.ReasonMalformed},
 		{"unfinished string", `"{}`, encrypt.ReasonMalformed},
 		{"two objects", p256Key + p256Key, encrypt.ReasonMalformed},
+		{"byte order mark", "\ufeff" + p256Key, encrypt.ReasonMalformed},
+		{"not UTF-8", strings.Replace(p256Key, `"kty"`, "\"ext\":\"\xff\",\"kty\"", 1), encrypt.ReasonMalformed},
+		{"lone surrogate", strings.Replace(p256Key, `"kty"`, `"kid":"\ud800","kty"`, 1), encrypt.ReasonMalformed},
+		{"deeply nested", strings.Repeat(`{"a":`, 3000) + "1", encrypt.ReasonMalformed},
 		{"duplicate n", strings.Replace(rfc7638Key, `"e"`, `"n":"AQAB","e"`, 1), encrypt.ReasonMalformed},
+		{"duplicate kty, one escaped", strings.Replace(p256Key, `"crv"`, `"k\u0074y":"RSA","crv"`, 1), encrypt.ReasonMalformed},
 		{"KTY", renamed(rfc7638Key, "kty", "KTY"), encrypt.ReasonMalformed},
 		{"KTY beside kty", rsaWith("KTY", "oct"), encrypt.ReasonMalformed},
 		{"Kelvin sign for k in kty", rsaWith("\u212aty", "oct"), encrypt.ReasonMalformed},
@@ -166,10 +173,12 @@ func keyRows(tb testing.TB) []jwkRow {
 		{"e = 2^32 + 65537", ofExponent(1<<32 + 65537), encrypt.ReasonRSAExponent},
 		{"e as long as n", rsaWith("e", rsaMembers["n"]), encrypt.ReasonRSAExponent},
 		{"e = 0", rsaWith("e", "AA"), encrypt.ReasonRSAExponent},
+		{"e with leading zero", rsaWith("e", "AAEAAQ"), ""},
 		{"e a number", rsaWith("e", 65537), encrypt.ReasonMalformed},
 		{"e missing", rsaWith("e", nil), encrypt.ReasonMalformed},
 		{"n missing", rsaWith("n", nil), encrypt.ReasonMalformed},
 		{"n empty", rsaWith("n", ""), encrypt.ReasonMalformed},
+		{"n with leading zero byte", rsaWith("n", encode(append([]byte{0}, n...))), ""},
 		{"n with many leading zero bytes", rsaWith("n", encode(append(make([]byte, 300), n...))), ""},
 		{"n zero", rsaWith("n", encode(make([]byte, 256))), encrypt.ReasonRSASize},
 		{"n negative in Java's two's complement", rsaWith("n", encode(append([]byte{0xff}, n...))), encrypt.ReasonRSASize},
@@ -192,6 +201,7 @@ func keyRows(tb testing.TB) []jwkRow {
 		{"x beyond the field", ecWith("x", beyond), encrypt.ReasonNotOnCurve},
 		{"x without its first byte", ecWith("x", encode(x[1:])), encrypt.ReasonNotOnCurve},
 		{"x long", ecWith("x", encode(append([]byte{1}, x...))), encrypt.ReasonMalformed},
+		{"x with a sign byte", ecWith("x", encode(append([]byte{0}, x...))), ""},
 		{"x empty", ecWith("x", ""), encrypt.ReasonMalformed},
 		{"y missing", ecWith("y", nil), encrypt.ReasonMalformed},
 	}
@@ -230,7 +240,10 @@ func TestJWKPolicy(t *testing.T) {
 func TestSpellingsOfAKey(t *testing.T) {
 	ec := shortCoordinates(t)
 	for name, base := range map[string]string{"RSA": rfc7638Key, "EC": ec} {
-		want := parseKey(t, []byte(base))
+		want, err := encrypt.ParseKey([]byte(base), encrypt.Policy{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		members := jwkMembers(t, []byte(base))
 		for _, member := range []string{"n", "e", "x", "y"} {
 			text, ok := members[member].(string)
@@ -241,7 +254,10 @@ func TestSpellingsOfAKey(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			stripped := bytes.TrimLeft(octets, "\x00")
+			stripped := octets
+			for stripped[0] == 0 {
+				stripped = stripped[1:]
+			}
 			for form, octets := range map[string][]byte{
 				"stripped": stripped, "with a sign byte": append([]byte{0}, stripped...), "with zeros": append(make([]byte, 7), octets...),
 			} {
@@ -301,7 +317,7 @@ func TestRefusalNamesTheMember(t *testing.T) {
 }
 
 func TestMinRSABits(t *testing.T) {
-	for _, tt := range []struct {
+	tests := []struct {
 		bits, min int
 		want      encrypt.Reason
 	}{
@@ -314,7 +330,8 @@ func TestMinRSABits(t *testing.T) {
 		{3072, 3072, ""},
 		{3072, 4096, encrypt.ReasonRSASize},
 		{4096, 4096, ""},
-	} {
+	}
+	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%d of %d", tt.bits, tt.min), func(t *testing.T) {
 			_, err := encrypt.ParseKey(rsaJWK(t, sturdyModulus(uint(tt.bits)), 65537), encrypt.Policy{MinRSABits: tt.min})
 			checkReason(t, err, tt.want)
@@ -326,53 +343,87 @@ func TestMinRSABits(t *testing.T) {
 }
 
 func TestThumbprint(t *testing.T) {
-	for jwk, want := range map[string]string{
-		rfc7638Key: "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", // RFC 7638 section 3.1
-		p256Key:    "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U", // RFC 7515 appendix A.3 key
-	} {
-		// The kid takes no part in it: it tells nothing about the key.
-		for _, kid := range []any{nil, "another"} {
-			if got := parseKey(t, jwkWith(t, []byte(jwk), "kid", kid)).Thumbprint(); got != want {
-				t.Errorf("thumbprint with kid %v: %s, want %s", kid, got, want)
-			}
-		}
+	key, err := encrypt.ParseKey([]byte(rfc7638Key), encrypt.Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" // RFC 7638 section 3.1
+	if got := key.Thumbprint(); got != want {
+		t.Errorf("thumbprint %s, want %s", got, want)
+	}
+	// The kid takes no part in it: it tells nothing about the key.
+	named, err := encrypt.ParseKey(jwkWith(t, []byte(rfc7638Key), "kid", "another"), encrypt.Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := named.Thumbprint(); got != want {
+		t.Errorf("thumbprint with kid %s, want %s", got, want)
 	}
 }
 
-// What a key points to (x5u, jku) is neither kept nor fetched.
+// The thumbprints of two sources agree, for EC keys too.
+func TestThumbprintOfEC(t *testing.T) {
+	const want = "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U" // RFC 7515 appendix A.3 key
+	key, err := encrypt.ParseKey([]byte(p256Key), encrypt.Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := key.Thumbprint(); got != want {
+		t.Errorf("thumbprint %s, want %s", got, want)
+	}
+}
+
 func TestJWKKeepsPublicMembersOnly(t *testing.T) {
+	tests := []struct {
+		name string
+		base string
+		want []string
+	}{
+		{"RSA", rfc7638Key, []string{"alg", "e", "kid", "kty", "n", "use"}},
+		{"EC", p256Key, []string{"alg", "crv", "kid", "kty", "use", "x", "y"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := jwkMembers(t, []byte(tt.base))
+			maps.Copy(m, map[string]any{
+				"use": "enc", "kid": "key 1", "alg": "RSA-OAEP-256", "key_ops": []string{"encrypt"}, "ext": true,
+				"x5u": "https://keys.example.com/", "x5c": []string{"MIIB"}, "x5t": "AQAB", "jku": "https://keys.example.com/",
+			})
+			if tt.name == "EC" {
+				m["alg"] = "ECDH-ES"
+			}
+			key, err := encrypt.ParseKey(toJSON(t, m), encrypt.Policy{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept := jwkMembers(t, key.JWK())
+			if got := slices.Sorted(maps.Keys(kept)); !slices.Equal(got, tt.want) {
+				t.Errorf("kept %v, want %v", got, tt.want)
+			}
+			for name, value := range kept {
+				if m[name] != value {
+					t.Errorf("%s changed from %v to %v", name, m[name], value)
+				}
+			}
+			key.JWK()[0] = 'X'
+			if !json.Valid(key.JWK()) {
+				t.Error("a caller can change the key")
+			}
+		})
+	}
+}
+
+func TestKeyURLsAreNotFetched(t *testing.T) {
 	var fetched atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { fetched.Add(1) }))
 	defer server.Close()
-	for _, tt := range []struct {
-		base, alg string
-		want      []string
-	}{
-		{rfc7638Key, "RSA-OAEP-256", []string{"alg", "e", "kid", "kty", "n", "use"}},
-		{p256Key, "ECDH-ES", []string{"alg", "crv", "kid", "kty", "use", "x", "y"}},
-	} {
-		m := jwkMembers(t, []byte(tt.base))
-		maps.Copy(m, map[string]any{
-			"use": "enc", "kid": "key 1", "alg": tt.alg, "key_ops": []string{"encrypt", "deriveKey"}, "ext": true,
-			"x5u": server.URL, "x5c": []string{"MIIB"}, "x5t": "AQAB", "jku": server.URL,
-		})
-		key := parseKey(t, toJSON(t, m))
-		if _, err := key.Seal(nil); err != nil {
-			t.Error(err)
-		}
-		kept := jwkMembers(t, key.JWK())
-		if got := slices.Sorted(maps.Keys(kept)); !slices.Equal(got, tt.want) {
-			t.Errorf("kept %v, want %v", got, tt.want)
-		}
-		for name, value := range kept {
-			if m[name] != value {
-				t.Errorf("%s changed from %v to %v", name, m[name], value)
-			}
-		}
-		key.JWK()[0] = 'X'
-		if !json.Valid(key.JWK()) {
-			t.Error("a caller can change the key")
-		}
+	jwk := jwkWith(t, jwkWith(t, []byte(rfc7638Key), "x5u", server.URL), "jku", server.URL)
+	key, err := encrypt.ParseKey(jwkWith(t, jwk, "x5c", []string{"AAAA"}), encrypt.Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := key.Seal(nil); err != nil {
+		t.Fatal(err)
 	}
 	if n := fetched.Load(); n != 0 {
 		t.Errorf("%d requests were made", n)
