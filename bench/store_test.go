@@ -1,3 +1,5 @@
+// Package bench measures stores of many targets. What a dispatch costs is measured
+// by bench/load; see docs/performance.md.
 package bench
 
 import (
@@ -15,12 +17,15 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/caddystore"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/redisstore"
 )
 
 // held is how many targets a store holds while it is measured:
@@ -30,12 +35,12 @@ var held = flag.Int("targets", 1000, "targets in the store")
 
 // BenchmarkStore measures finding and replacing one target among many.
 func BenchmarkStore(b *testing.B) {
-	for name, open := range map[string]func(*testing.B) (config string, size func() int64){
-		"caddy": openFiles, "redis": openRedis,
+	for module, prepare := range map[string]func(*testing.B) (options string, size func() int64){
+		"caddy": prepareFiles, "redis": startRedis,
 	} {
-		b.Run(name, func(b *testing.B) {
-			config, size := open(b)
-			d := &targets.Directory{Store: openStore(b, config), Unsynced: new(targets.Unsynced)}
+		b.Run(module, func(b *testing.B) {
+			options, size := prepare(b)
+			d := &targets.Directory{Store: openStore(b, module, options), Unsynced: new(targets.Unsynced)}
 			fill(b, d)
 			b.Run("find", func(b *testing.B) {
 				for b.Loop() {
@@ -93,7 +98,7 @@ func fill(b *testing.B, d *targets.Directory) {
 }
 
 // openStore provisions a store as a configuration does.
-func openStore(b *testing.B, config string) targets.Store {
+func openStore(b *testing.B, module, options string) targets.Store {
 	b.Helper()
 	root, err := caddy.ProvisionContext(&caddy.Config{StorageRaw: json.RawMessage(fmt.Sprintf(`{"module":"file_system","root":%q}`, b.TempDir()))})
 	if err != nil {
@@ -101,27 +106,14 @@ func openStore(b *testing.B, config string) targets.Store {
 	}
 	ctx, cancel := caddy.NewContext(root)
 	b.Cleanup(cancel)
-	var kind struct{ Type string }
-	if err := json.Unmarshal([]byte(config), &kind); err != nil {
-		b.Fatal(err)
-	}
-	var options map[string]any
-	if err := json.Unmarshal([]byte(config), &options); err != nil {
-		b.Fatal(err)
-	}
-	delete(options, "type")
-	raw, err := json.Marshal(options)
-	if err != nil {
-		b.Fatal(err)
-	}
-	guest, err := ctx.LoadModuleByID(targets.StoreNamespace+"."+kind.Type, raw)
+	guest, err := ctx.LoadModuleByID(targets.StoreNamespace+"."+module, json.RawMessage(options))
 	if err != nil {
 		b.Fatal(err)
 	}
 	return kv.Open(guest.(kv.Guest))
 }
 
-func openFiles(b *testing.B) (string, func() int64) {
+func prepareFiles(b *testing.B) (string, func() int64) {
 	dir := b.TempDir()
 	size := func() int64 {
 		var n int64
@@ -136,11 +128,11 @@ func openFiles(b *testing.B) (string, func() int64) {
 		}
 		return n
 	}
-	return fmt.Sprintf(`{"type":"caddy","storage":{"module":"file_system","root":%q}}`, dir), size
+	return fmt.Sprintf(`{"storage":{"module":"file_system","root":%q}}`, dir), size
 }
 
-// openRedis starts a server of its own.
-func openRedis(b *testing.B) (string, func() int64) {
+// startRedis starts a server of its own.
+func startRedis(b *testing.B) (string, func() int64) {
 	dir := b.TempDir()
 	socket := filepath.Join(dir, "socket")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -164,5 +156,5 @@ func openRedis(b *testing.B) (string, func() int64) {
 		}
 		return resident * int64(os.Getpagesize())
 	}
-	return fmt.Sprintf(`{"type":"redis","addresses":["unix://%s"]}`, socket), size
+	return fmt.Sprintf(`{"addresses":["unix://%s"]}`, socket), size
 }

@@ -20,7 +20,7 @@ const (
 // A256CBC-HS512), and what [Key.Seal] uses. With dir, the text might be
 // readable by everybody who has a key in common, or be no ciphertext at all.
 var (
-	sealedAlgs = []string{algRSA, algECDHWrap256, algECDH, algECDHWrap128}
+	sealedAlgs = append([]string{algRSA}, algsECDH...)
 	sealedEncs = []string{encRSA, encEC}
 )
 
@@ -41,21 +41,29 @@ func IsSealed(text string) bool {
 // without looking at its signature. It is for reading only: never act on it
 // before [SignatureKey.Verify], or somebody else who verified it, agreed.
 func UnverifiedPayload(jws string) ([]byte, error) {
-	parts, err := splitCompact(jws, 3)
+	parts, _, err := splitJWS(jws)
 	if err != nil {
 		return nil, fmt.Errorf("reading JWS: %w", err)
 	}
-	if _, err := readHeader(parts[0]); err != nil {
-		return nil, fmt.Errorf("reading JWS: %w", err)
-	}
-	if parts[1] == "" {
-		return nil, errors.New("reading JWS: the payload is empty or detached")
-	}
-	return decodeBase64URL(parts[1])
+	return base64URL.DecodeString(parts[1])
 }
 
-// splitCompact takes a compact serialization of n parts apart. Length and dots
-// are counted before anything is allocated.
+// splitJWS takes a compact JWS apart and parses its header.
+func splitJWS(jws string) (parts []string, header strictjson.Value, err error) {
+	if parts, err = splitCompact(jws, 3); err != nil {
+		return nil, header, err
+	}
+	if header, err = readHeader(parts[0]); err != nil {
+		return nil, header, err
+	}
+	if parts[1] == "" {
+		return nil, header, errors.New("the payload is empty or detached")
+	}
+	return parts, header, nil
+}
+
+// splitCompact takes a compact serialization of n parts apart, each of which is
+// base64url. Length and dots are counted before anything is allocated.
 func splitCompact(text string, n int) ([]string, error) {
 	if len(text) > maxCompact {
 		return nil, fmt.Errorf("message is longer than %d bytes", maxCompact)
@@ -77,10 +85,7 @@ func readHeader(part string) (strictjson.Value, error) {
 	if len(part) > maxHeader {
 		return strictjson.Value{}, fmt.Errorf("header is longer than %d bytes", maxHeader)
 	}
-	data, err := decodeBase64URL(part)
-	if err != nil {
-		return strictjson.Value{}, fmt.Errorf("decoding header: %w", err)
-	}
+	data, _ := base64URL.DecodeString(part) // splitCompact has checked it
 	return strictjson.ParseObject(data)
 }
 
@@ -88,7 +93,8 @@ func readHeader(part string) (strictjson.Value, error) {
 // value has one spelling only.
 var base64URL = base64.RawURLEncoding.Strict()
 
-// isBase64URL tells whether s can be decoded, without decoding all of it.
+// isBase64URL tells whether s can be decoded, without decoding all of it. It
+// refuses line breaks too, which encoding/base64 skips.
 func isBase64URL(s string) bool {
 	for _, c := range s {
 		if !isBase64URLChar(c) {
@@ -102,12 +108,4 @@ func isBase64URL(s string) bool {
 
 func isBase64URLChar(c rune) bool {
 	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
-}
-
-// decodeBase64URL refuses line breaks too, which encoding/base64 skips.
-func decodeBase64URL(s string) ([]byte, error) {
-	if !isBase64URL(s) {
-		return nil, errors.New("not base64url without padding")
-	}
-	return base64URL.DecodeString(s)
 }

@@ -19,7 +19,6 @@ import (
 const (
 	maxJWK         = 16 << 10 // bytes
 	maxKeyID       = 256      // bytes
-	maxOctets      = 4096 / 8 // of any number in a key
 	publicExponent = 65537
 	keyTypeRSA     = "RSA"
 	keyTypeEC      = "EC"
@@ -125,11 +124,6 @@ func vetPublic(data []byte, u usage, minRSABits int) (publicJWK, crypto.PublicKe
 			return publicJWK{}, nil, refuse(ReasonPrivateMembers, "the JWK holds the private or symmetric member %q", name)
 		}
 	}
-	return m.vet(u, minRSABits)
-}
-
-// vet checks the public half of a key.
-func (m jwk) vet(u usage, minRSABits int) (publicJWK, crypto.PublicKey, error) {
 	j := publicJWK{Type: m.text("kty"), Use: m.text("use"), Alg: m.text("alg"), ID: m.text("kid")}
 	if j.Type != keyTypeRSA {
 		j.Curve = m.text("crv")
@@ -138,7 +132,6 @@ func (m jwk) vet(u usage, minRSABits int) (publicJWK, crypto.PublicKey, error) {
 		return publicJWK{}, nil, err
 	}
 	var key crypto.PublicKey
-	var err error
 	switch j.Type {
 	case keyTypeRSA:
 		key, err = m.rsaKey(minRSABits)
@@ -217,11 +210,10 @@ func (m jwk) octets(name string) ([]byte, error) {
 	if text == "" {
 		return nil, refuse(ReasonMalformed, "member %q is missing, empty or not a string", name)
 	}
-	octets, err := decodeBase64URL(text)
-	if err != nil {
+	if !isBase64URL(text) {
 		return nil, refuse(ReasonMalformed, "member %q is not base64url without padding", name)
 	}
-	return octets, nil
+	return base64URL.DecodeString(text)
 }
 
 // number decodes a member that holds a Base64urlUInt and returns its octets
@@ -296,7 +288,7 @@ func coordinateSize(curve elliptic.Curve) int {
 	return (curve.Params().BitSize + 7) / 8
 }
 
-// publicMembers writes a public key of vet as JWK.
+// publicMembers writes a public key of vetPublic as JWK.
 func publicMembers(key crypto.PublicKey) publicJWK {
 	switch k := key.(type) {
 	case *rsa.PublicKey:

@@ -20,31 +20,27 @@ import (
 
 // The JOSE names of the algorithms for messages (RFC 7518 sections 4.1, 5.1).
 const (
-	algRSA         = string(jose.RSA_OAEP_256)
-	algECDH        = string(jose.ECDH_ES)
-	algECDHWrap128 = string(jose.ECDH_ES_A128KW)
-	algECDHWrap256 = string(jose.ECDH_ES_A256KW)
-	encRSA         = string(jose.A256CBC_HS512)
-	encEC          = string(jose.A256GCM)
+	algRSA = string(jose.RSA_OAEP_256)
+	encRSA = string(jose.A256CBC_HS512)
+	encEC  = string(jose.A256GCM)
 )
+
+var algsECDH = []string{string(jose.ECDH_ES_A256KW), string(jose.ECDH_ES), string(jose.ECDH_ES_A128KW)}
 
 // encryption is the usage of keys that messages are sealed for. RSA1_5 and
 // RSA-OAEP with SHA-1 are missing on purpose, ECDH-ES+A192KW because browsers
 // lack it.
-var encryption = func() usage {
-	ecdh := []string{algECDHWrap256, algECDH, algECDHWrap128}
-	return usage{
-		use:             "enc",
-		operations:      []string{"encrypt", "wrapKey", "deriveKey", "deriveBits"},
-		emptyOperations: true,
-		algorithms: map[string][]string{
-			"RSA":      {algRSA},
-			"EC P-256": ecdh,
-			"EC P-384": ecdh,
-			"EC P-521": ecdh,
-		},
-	}
-}()
+var encryption = usage{
+	use:             "enc",
+	operations:      []string{"encrypt", "wrapKey", "deriveKey", "deriveBits"},
+	emptyOperations: true,
+	algorithms: map[string][]string{
+		"RSA":      {algRSA},
+		"EC P-256": algsECDH,
+		"EC P-384": algsECDH,
+		"EC P-521": algsECDH,
+	},
+}
 
 // Policy is what an operator asks of keys beyond the fixed rules of [ParseKey].
 type Policy struct {
@@ -126,11 +122,13 @@ func (k *Key) Seal(plaintext []byte) (string, error) {
 	if len(plaintext) > maxPlaintext {
 		return "", fmt.Errorf("sealing: message of %d bytes is longer than %d", len(plaintext), maxPlaintext)
 	}
-	seal := k.sealEC
+	var jwe string
+	var err error
 	if public, ok := k.public.(*rsa.PublicKey); ok {
-		seal = func(plaintext []byte) (string, error) { return sealRSA(public, plaintext) }
+		jwe, err = sealRSA(public, plaintext)
+	} else {
+		jwe, err = k.sealEC(plaintext)
 	}
-	jwe, err := seal(plaintext)
 	if err != nil {
 		return "", fmt.Errorf("sealing with %s and %s: %w", k.alg, k.enc, err)
 	}

@@ -17,7 +17,14 @@ var squareRests = func() (rests [squareModulus]bool) {
 }()
 
 // smallPrimes are the primes below 752, as in Boulder's goodkey.
-var smallPrimes = primesBelow(752)
+var smallPrimes = func() (primes []int64) {
+	for n := int64(2); n < 752; n++ {
+		if big.NewInt(n).ProbablyPrime(0) { // which is sure of small numbers
+			primes = append(primes, n)
+		}
+	}
+	return primes
+}()
 
 var smallPrimeProduct = func() *big.Int {
 	product := big.NewInt(1)
@@ -102,18 +109,4 @@ func hasCloseFactors(n *big.Int) bool {
 func isSquare(n *big.Int) bool {
 	root := new(big.Int).Sqrt(n)
 	return root.Mul(root, root).Cmp(n) == 0
-}
-
-func primesBelow(limit int64) []int64 {
-	var primes []int64
-next:
-	for n := int64(2); n < limit; n++ {
-		for _, p := range primes {
-			if n%p == 0 {
-				continue next
-			}
-		}
-		primes = append(primes, n)
-	}
-	return primes
 }

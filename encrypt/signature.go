@@ -70,11 +70,7 @@ func (k *SignatureKey) JWK() []byte { return bytes.Clone(k.jwk) }
 // x5u) are ignored. An algorithm that does not fit the key, an empty or
 // detached payload, and critical extensions are errors.
 func (k *SignatureKey) Verify(jws string) (payload []byte, err error) {
-	parts, err := splitCompact(jws, 3)
-	if err != nil {
-		return nil, fmt.Errorf("verifying JWS: %w", err)
-	}
-	header, err := readHeader(parts[0])
+	parts, header, err := splitJWS(jws)
 	if err != nil {
 		return nil, fmt.Errorf("verifying JWS: %w", err)
 	}
@@ -84,18 +80,13 @@ func (k *SignatureKey) Verify(jws string) (payload []byte, err error) {
 		return nil, errors.New("verifying JWS: critical extensions are not supported")
 	case !slices.Contains(k.algs, alg):
 		return nil, fmt.Errorf("verifying JWS: alg is %s, which does not fit the key", shown(alg))
-	case parts[1] == "":
-		return nil, errors.New("verifying JWS: the payload is empty or detached")
 	}
-	signature, err := decodeBase64URL(parts[2])
-	if err != nil {
-		return nil, fmt.Errorf("verifying JWS: decoding signature: %w", err)
-	}
+	signature, _ := base64URL.DecodeString(parts[2]) // splitJWS has checked it
 	input := jws[:len(parts[0])+1+len(parts[1])]
 	if !k.matches(alg, []byte(input), signature) {
 		return nil, errors.New("verifying JWS: the signature does not match")
 	}
-	return decodeBase64URL(parts[1])
+	return base64URL.DecodeString(parts[1])
 }
 
 // matches checks a signature (RFC 7518 section 3, RFC 8037 section 3.1); alg

@@ -197,16 +197,14 @@ func ValidToken(token string) bool {
 	return true
 }
 
-// DispatcherInformation is the member of that name in a dispatch answer.
-type DispatcherInformation struct {
-	Name     string          `json:"name"`
-	Response json.RawMessage `json:"response,omitempty"` // left out where nothing was dispatched
-}
-
 // Outcome is what a caller learns of a dispatch.
 type Outcome struct {
-	Result     DispatchResult
-	Dispatcher DispatcherInformation
+	Result DispatchResult
+
+	// Members name and response of dispatcherInformation; without a response where
+	// nothing was dispatched.
+	Dispatcher string
+	Response   json.RawMessage
 
 	// Top-level members visualCode and visualCodePicture, which is SVG; left out
 	// where empty.
@@ -216,9 +214,9 @@ type Outcome struct {
 // WithOutcome returns the answer's text with the outcome put in place and
 // every other member as nevisFIDO wrote it.
 func (a *DispatchAnswer) WithOutcome(out Outcome) []byte {
-	info := append([]byte(`{"name":`), strictjson.Quote(out.Dispatcher.Name)...)
-	if len(out.Dispatcher.Response) > 0 {
-		info = append(append(info, `,"response":`...), out.Dispatcher.Response...)
+	info := append([]byte(`{"name":`), strictjson.Quote(out.Dispatcher)...)
+	if len(out.Response) > 0 {
+		info = append(append(info, `,"response":`...), out.Response...)
 	}
 	edits := []strictjson.Edit{
 		{Name: "dispatcherInformation", Value: append(info, '}')},
@@ -235,6 +233,6 @@ func (a *DispatchAnswer) WithOutcome(out Outcome) []byte {
 
 // RefusalAnswer returns the answer to a request that was never forwarded.
 func RefusalAnswer(out Outcome) []byte {
-	empty, _ := strictjson.ParseObject([]byte("{}"))
-	return (&DispatchAnswer{body: empty}).WithOutcome(out)
+	answer, _ := ParseDispatchAnswer([]byte("{}"))
+	return answer.WithOutcome(out)
 }

@@ -3,7 +3,6 @@ package nevisfido
 import (
 	"strings"
 	"testing"
-	"unicode/utf16"
 )
 
 const requestBody = `{ "dispatchTargetId":"t-1",
@@ -38,6 +37,7 @@ func TestOnlyTheDispatcherChanges(t *testing.T) {
 		`{"dispatcher":null,"a":"}"}`:       `{"dispatcher":"link","a":"}"}`,
 		`{"a":{"dispatcher":"x"},"b":"\\"}`: `{"a":{"dispatcher":"x"},"b":"\\","dispatcher":"link"}`,
 		`{"dispatcher":"x"}`:                `{"dispatcher":"link"}`,
+		`{"dispatchInformation":null,"getUafRequest":null,"dispatchTargetId":null}`: `{"dispatchInformation":null,"getUafRequest":null,"dispatchTargetId":null,"dispatcher":"link"}`,
 	} {
 		r, err := ParseDispatchRequest([]byte(body))
 		if err != nil {
@@ -50,47 +50,26 @@ func TestOnlyTheDispatcherChanges(t *testing.T) {
 	}
 }
 
+// What is no strict JSON is for the tests of strictjson.
 func TestMalformedDispatchRequests(t *testing.T) {
-	utf16Body := func() string {
-		var b strings.Builder
-		for _, u := range utf16.Encode([]rune(`{"dispatcher":"push"}`)) {
-			b.WriteByte(byte(u))
-			b.WriteByte(byte(u >> 8))
-		}
-		return b.String()
-	}()
 	for name, body := range map[string]string{
-		"empty":                     "",
-		"not JSON":                  "dispatcher=push",
-		"truncated":                 `{"dispatcher":"pu`,
-		"array":                     `[]`,
-		"string":                    `"x"`,
-		"null":                      `null`,
-		"trailing text":             `{} x`,
-		"two objects":               `{}{}`,
-		"trailing comma":            `{"a":1,}`,
-		"comment":                   `{/*x*/}`,
-		"single quotes":             `{'a':1}`,
-		"two BOMs":                  "\ufeff\ufeff{}",
-		"BOM in UTF-16":             "\xfe\xff\x00{\x00}",
-		"UTF-16":                    utf16Body,
-		"bad UTF-8":                 "{\"a\":\"\xff\"}",
-		"lone surrogate":            `{"a":"\ud800"}`,
-		"duplicate":                 `{"dispatcher":"a","dispatcher":"b"}`,
-		"duplicate by escape":       `{"dispatcher":"a","d\u0069spatcher":"b"}`,
-		"nested duplicate":          `{"x":{"a":1,"a":2}}`,
-		"wrong case":                `{"Dispatcher":"a"}`,
-		"wrong case beside":         `{"dispatcher":"a","DISPATCHER":"b"}`,
-		"Kelvin sign":               "{\"dispatchTargetId\":\"a\",\"di\u017fpatcher\":\"b\"}",
-		"number for string":         `{"dispatcher":5}`,
-		"object for string":         `{"dispatchTargetId":{}}`,
-		"bool for string":           `{"dispatchTargetId":true}`,
-		"data is a number":          `{"dispatchInformation":{"data":1}}`,
-		"information is an array":   `{"dispatchInformation":[]}`,
-		"title is a number":         `{"dispatchInformation":{"notification":{"title":1}}}`,
-		"getUafRequest is a string": `{"getUafRequest":"x"}`,
-		"33 levels":                 strings.Repeat(`{"a":`, 33) + "1" + strings.Repeat("}", 33),
-		"100,000 levels":            `{"a":` + strings.Repeat("[", 100_000) + "}",
+		"not JSON":                        "dispatcher=push",
+		"array":                           `[]`,
+		"two BOMs":                        "\ufeff\ufeff{}",
+		"BOM in UTF-16":                   "\xfe\xff\x00{\x00}",
+		"duplicate":                       `{"dispatcher":"a","dispatcher":"b"}`,
+		"wrong case":                      `{"Dispatcher":"a"}`,
+		"wrong case beside":               `{"dispatcher":"a","DISPATCHER":"b"}`,
+		"Kelvin sign":                     "{\"dispatchTargetId\":\"a\",\"di\u017fpatcher\":\"b\"}",
+		"number for string":               `{"dispatcher":5}`,
+		"object for string":               `{"dispatchTargetId":{}}`,
+		"bool for string":                 `{"dispatchTargetId":true}`,
+		"data is a number":                `{"dispatchInformation":{"data":1}}`,
+		"information is an array":         `{"dispatchInformation":[]}`,
+		"title is a number":               `{"dispatchInformation":{"notification":{"title":1}}}`,
+		"title in wrong case":             `{"dispatchInformation":{"notification":{"Title":"A"}}}`,
+		"body in wrong case beside title": `{"dispatchInformation":{"notification":{"title":"A","BODY":"B"}}}`,
+		"getUafRequest is a string":       `{"getUafRequest":"x"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := ParseDispatchRequest([]byte(body)); err == nil {
@@ -110,25 +89,6 @@ func TestByteOrderMarkIsTold(t *testing.T) {
 	}
 }
 
-func TestPlausibleFormsAreAccepted(t *testing.T) {
-	for name, body := range map[string]string{
-		"32 levels":                  strings.Repeat(`{"a":`, 32) + "1" + strings.Repeat("}", 32),
-		"information as JSON text":   `{"dispatchInformation":"{\"data\":{\"orderNo\":\"1\"}}"}`,
-		"information as free text":   `{"dispatchInformation":"hello"}`,
-		"data as JSON text":          `{"dispatchInformation":{"data":"{\"orderNo\":\"1\"}"}}`,
-		"data as free text":          `{"dispatchInformation":{"data":"hello"}}`,
-		"null members":               `{"dispatchInformation":null,"getUafRequest":null,"dispatchTargetId":null}`,
-		"context of free text":       `{"getUafRequest":{"op":"Auth","context":"hello"}}`,
-		"context without a username": `{"getUafRequest":{"op":"Auth","context":"{}"}}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := ParseDispatchRequest([]byte(body)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
 // Jackson reads a user name out of each of these, or another one than we would.
 func TestAmbiguousUserNamesAreDoubted(t *testing.T) {
 	for _, context := range []string{
@@ -142,28 +102,11 @@ func TestAmbiguousUserNamesAreDoubted(t *testing.T) {
 		}
 	}
 	for context, want := range map[string]string{
-		`"{\"username\":\"jeff\"}"`: "jeff", `{"username":"jeff"}`: "jeff", `"{\"username\":4711}"`: "4711", `"hello"`: "", `null`: "",
+		`"{\"username\":\"jeff\"}"`: "jeff", `{"username":"jeff"}`: "jeff", `"{\"username\":4711}"`: "4711", `"hello"`: "", `"{}"`: "", `null`: "",
 	} {
 		r, err := ParseDispatchRequest([]byte(`{"getUafRequest":{"op":"Auth","context":` + context + `}}`))
 		if err != nil || r.Doubt != nil || r.Username != want {
 			t.Errorf("%s: the user is %q, %v, %v", context, r.Username, r.Doubt, err)
-		}
-	}
-}
-
-func TestVariantsOfNotificationsAreRefused(t *testing.T) {
-	for _, member := range []string{`"Title":"A"`, `"title":"A","BODY":"B"`} {
-		if _, err := ParseDispatchRequest([]byte(`{"dispatchInformation":{"notification":{` + member + `}}}`)); err == nil {
-			t.Errorf("a notification with %s is read", member)
-		}
-	}
-}
-
-func TestErrorsDoNotQuoteTheBody(t *testing.T) {
-	for _, body := range []string{`{"secret":"CANARY","secret":"CANARY"}`, `{"CANARY":CANARY}`, `{"dispatcher":["CANARY"]}`, `{"a":"CANARY`} {
-		_, err := ParseDispatchRequest([]byte(body))
-		if err == nil || strings.Contains(err.Error(), "CANARY") || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: %v", body, err)
 		}
 	}
 }
@@ -177,17 +120,17 @@ func TestDispatchAnswer(t *testing.T) {
 	if a.Token != "tok-1" || a.SessionID != "s" || a.Result != Dispatched || !strings.HasPrefix(a.Response, "https://x/") {
 		t.Errorf("got %+v", a)
 	}
-	got := string(a.WithOutcome(Outcome{Result: DispatchError, Dispatcher: DispatcherInformation{Name: "push"}}))
+	got := string(a.WithOutcome(Outcome{Result: DispatchError, Dispatcher: "push"}))
 	want := `{"token":"tok-1","sessionId":"s","dispatcherInformation":{"name":"push"},"dispatchResult":"dispatchError","n":1.00,"x":[1]}`
 	if got != want {
 		t.Errorf("failure:\ngot  %s\nwant %s", got, want)
 	}
-	got = string(a.WithOutcome(Outcome{Result: Dispatched, Dispatcher: DispatcherInformation{Name: "push", Response: []byte(`"ok"`)}, VisualCode: "0042", VisualCodePicture: `<svg a="b"/>`}))
+	got = string(a.WithOutcome(Outcome{Result: Dispatched, Dispatcher: "push", Response: []byte(`"ok"`), VisualCode: "0042", VisualCodePicture: `<svg a="b"/>`}))
 	want = `{"token":"tok-1","sessionId":"s","dispatcherInformation":{"name":"push","response":"ok"},"dispatchResult":"dispatched","n":1.00,"x":[1],"visualCode":"0042","visualCodePicture":"<svg a=\"b\"/>"}`
 	if got != want {
 		t.Errorf("success:\ngot  %s\nwant %s", got, want)
 	}
-	if got := string(RefusalAnswer(Outcome{Result: DispatchError, Dispatcher: DispatcherInformation{Name: "push"}})); got != `{"dispatcherInformation":{"name":"push"},"dispatchResult":"dispatchError"}` {
+	if got := string(RefusalAnswer(Outcome{Result: DispatchError, Dispatcher: "push"})); got != `{"dispatcherInformation":{"name":"push"},"dispatchResult":"dispatchError"}` {
 		t.Errorf("refusal: got %s", got)
 	}
 }
@@ -254,7 +197,7 @@ func FuzzDispatchAnswer(f *testing.F) {
 			}
 			return
 		}
-		again, err := ParseDispatchAnswer(a.WithOutcome(Outcome{Result: InternalError, Dispatcher: DispatcherInformation{Name: "x"}}))
+		again, err := ParseDispatchAnswer(a.WithOutcome(Outcome{Result: InternalError, Dispatcher: "x"}))
 		if err != nil || again.Result != InternalError || again.Response != "" || again.Token != a.Token {
 			t.Errorf("got %+v, %v", again, err)
 		}

@@ -134,6 +134,7 @@ func DecodeEnvelope(encoded string) (Envelope, error) {
 
 var urlAlphabet = strings.NewReplacer("+", "-", "/", "_")
 
+// decodeBase64 takes either alphabet, with or without padding and line breaks.
 func decodeBase64(s string) ([]byte, error) {
 	s = urlAlphabet.Replace(strings.TrimRight(s, "="))
 	b, err := base64.RawURLEncoding.DecodeString(s)
@@ -145,10 +146,7 @@ func decodeBase64(s string) ([]byte, error) {
 
 // NewContent makes the inner object of a message.
 func NewContent(token, redeemURL string) Content {
-	o, _ := strictjson.ParseObject([]byte("{}"))
-	o, _ = strictjson.ParseObject(o.With(
-		strictjson.Edit{Name: "token", Value: strictjson.Quote(token)},
-		strictjson.Edit{Name: "redeem_url", Value: strictjson.Quote(redeemURL)}))
+	o, _ := strictjson.ParseObject(fmt.Appendf(nil, `{"token":%s,"redeem_url":%s}`, strictjson.Quote(token), strictjson.Quote(redeemURL)))
 	return Content{Token: token, RedeemURL: redeemURL, object: o}
 }
 

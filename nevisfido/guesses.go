@@ -88,18 +88,6 @@ func (s *search) take(value strictjson.Value) strictjson.Value {
 	return value
 }
 
-// parse takes a text, which need not be strict JSON.
-func (s *search) parse(text []byte) strictjson.Value {
-	value, err := strictjson.Parse(text)
-	switch {
-	case errors.Is(err, strictjson.ErrTooManyValues):
-		s.exceeded = true
-	case err != nil:
-		value = strictjson.Opaque(text)
-	}
-	return s.take(value)
-}
-
 // open returns the object or array that a string holds, and any other value as
 // it is.
 func (s *search) open(value strictjson.Value) strictjson.Value {

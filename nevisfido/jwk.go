@@ -1,7 +1,6 @@
 package nevisfido
 
 import (
-	"encoding/base64"
 	"strings"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
@@ -66,28 +65,12 @@ func parseJWKText(text []byte, form Guesses) (jwk, bool) {
 // decodeObject decodes base64 of either alphabet, with or without padding and
 // line breaks, of a JSON object; nil for anything else.
 func decodeObject(text string) []byte {
-	text = strings.TrimRight(text, "=")
 	if !strings.HasPrefix(text, "e") && !strings.HasPrefix(text, "I") && !strings.HasPrefix(text, "C") && !strings.HasPrefix(text, "D") {
 		return nil // neither a brace nor white space
 	}
-	compact := make([]byte, 0, len(text))
-	for _, c := range []byte(text) {
-		switch c {
-		case '\r', '\n':
-			continue
-		case '-':
-			c = '+'
-		case '_':
-			c = '/'
-		}
-		compact = append(compact, c)
-	}
-	n, err := base64.RawStdEncoding.Decode(compact, compact)
-	if err != nil {
-		return nil
-	}
-	if decoded := strictjson.Opaque(compact[:n]); decoded.Kind() == '{' {
-		return decoded.Raw()
+	decoded, err := decodeBase64(text)
+	if value := strictjson.Opaque(decoded); err == nil && value.Kind() == '{' {
+		return value.Raw()
 	}
 	return nil
 }

@@ -192,10 +192,13 @@ func raw(texts map[string]string) map[string][]byte {
 	return all
 }
 
-func TestRegistrationTargetByShape(t *testing.T) {
+func TestParseRegistration(t *testing.T) {
 	const target = `{"target":"a","encKey":` + rsaJWK + `}`
 	for name, context := range map[string]string{
-		"another spelling":           `{"dispatch_target":{"target":"a","encKey":` + rsaJWK + `}}`,
+		"as assumed":                 `{"asmStatusCode":0,"dispatchTarget":` + target + `}`,
+		"in text":                    `{"dispatchTarget":` + quoted(target) + `}`,
+		"deeper":                     `{"x":[{"y":{"dispatchTarget":` + target + `}}]}`,
+		"another spelling":           `{"dispatch_target":` + target + `}`,
 		"in capitals":                `{"DispatchTarget":` + target + `}`,
 		"in a list":                  `{"dispatchTargets":[` + target + `]}`,
 		"another name":               `{"device":` + target + `}`,
@@ -218,23 +221,29 @@ func TestRegistrationTargetByShape(t *testing.T) {
 			}
 		}
 	}
-	for name, body := range map[string]string{
-		"a key of an authenticator": `{"uafResponse":"[{\"assertions\":[{\"target\":\"a\",\"key\":` + strings.ReplaceAll(rsaJWK, `"`, `\"`) + `}]}]","context":"{}"}`,
-		"a key of a session":        `{"context":{"session":{"jwk":` + rsaJWK + `}}}`,
-		"an address without a key":  `{"context":{"target":"a"}}`,
-		"beside the context":        `{"dispatchTarget":` + target + `}`,
+	for name, c := range map[string]struct {
+		body string
+		want error
+	}{
+		"no context":                {`{}`, ErrNoTarget},
+		"an empty context":          {`{"context":"{}"}`, ErrNoTarget},
+		"a context of free text":    {`{"context":"plain"}`, ErrNoTarget},
+		"null":                      {`{"context":"{\"dispatchTarget\":null}"}`, ErrNoTarget},
+		"a key of an authenticator": {`{"uafResponse":` + quoted(`[{"assertions":[{"target":"a","key":`+rsaJWK+`}]}]`) + `,"context":"{}"}`, ErrNoTarget},
+		"a key of a session":        {`{"context":{"session":{"jwk":` + rsaJWK + `}}}`, ErrNoTarget},
+		"an address without a key":  {`{"context":{"target":"a"}}`, ErrNoTarget},
+		"beside the context":        {`{"dispatchTarget":` + target + `}`, ErrNoTarget},
+		"several":                   {`{"context":{"a":` + target + `,"b":{"target":"b","key":` + rsaJWK2 + `}}}`, ErrUnreadableTarget},
+		"several by name":           {`{"context":{"dispatchTarget":` + target + `,"b":{"dispatchTarget":{"target":"b"}}}}`, ErrUnreadableTarget},
+		"a wrong type":              {`{"context":{"dispatchTarget":{"target":7}}}`, ErrUnreadableTarget},
 	} {
-		if d, err := ParseRegistration([]byte(body)); !errors.Is(err, ErrNoTarget) {
+		if d, err := ParseRegistration([]byte(c.body)); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %+v, %v", name, d, err)
 		}
 	}
-	for name, context := range map[string]string{
-		"several":         `{"a":` + target + `,"b":{"target":"b","key":` + rsaJWK2 + `}}`,
-		"several by name": `{"dispatchTarget":` + target + `,"b":{"dispatchTarget":{"target":"b"}}}`,
-		"a wrong type":    `{"dispatchTarget":{"target":7}}`,
-	} {
-		if d, err := ParseRegistration([]byte(`{"context":` + context + `}`)); !errors.Is(err, ErrUnreadableTarget) {
-			t.Errorf("%s: got %+v, %v", name, d, err)
+	for _, body := range []string{`x`, `{"context":1,"context":2}`} {
+		if _, err := ParseRegistration([]byte(body)); err == nil || errors.Is(err, ErrNoTarget) {
+			t.Errorf("%s: got %v", body, err)
 		}
 	}
 }

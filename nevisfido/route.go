@@ -3,6 +3,7 @@ package nevisfido
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/pathsafe"
@@ -68,7 +69,9 @@ func Recognise(base, method, escapedPath string) (Route, error) {
 }
 
 func recognise(base, method, escapedPath string) (Route, error) {
-	if !knownMethod(method) {
+	switch method {
+	case http.MethodPost, http.MethodGet, http.MethodPatch, http.MethodDelete:
+	default:
 		return Route{}, nil
 	}
 	if len(escapedPath) > pathsafe.MaxLength {
@@ -92,78 +95,49 @@ func recognise(base, method, escapedPath string) (Route, error) {
 	return Route{}, nil
 }
 
-func knownMethod(method string) bool {
-	switch method {
-	case http.MethodPost, http.MethodGet, http.MethodPatch, http.MethodDelete:
-		return true
-	}
-	return false
-}
-
 func segmentsOf(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+}
+
+// anyID stands for the id in the segments of a call. No segment of a path is empty.
+const anyID = ""
+
+// calls are all that are recognised, by their segments below the base path.
+var calls = []struct {
+	method   string
+	segments []string
+	route    Route
+}{
+	{http.MethodPost, []string{"token", "dispatch", string(Registration)}, Route{Call: Dispatch, Operation: Registration}},
+	{http.MethodPost, []string{"token", "dispatch", string(Authentication)}, Route{Call: Dispatch, Operation: Authentication}},
+	{http.MethodPost, []string{"token", "dispatch", string(Deregistration)}, Route{Call: Dispatch, Operation: Deregistration}},
+	{http.MethodPost, []string{"token", "dispatch", "targets"}, Route{Call: CreateTarget}},
+	{http.MethodGet, []string{"token", "dispatch", "targets"}, Route{Call: QueryTargets}},
+	{http.MethodPatch, []string{"token", "dispatch", "targets", anyID}, Route{Call: ModifyTarget}},
+	{http.MethodDelete, []string{"token", "dispatch", "targets", anyID}, Route{Call: DeleteTarget}},
+	{http.MethodPost, []string{"uaf", "1.1", "registration"}, Route{Call: RegisterResponse}},
+	{http.MethodPatch, []string{"devices", "credentials", anyID}, Route{Call: ModifyDevice}},
+	{http.MethodDelete, []string{"devices", "credentials", anyID}, Route{Call: DeleteDevice}},
 }
 
 // match finds the call that the segments name. With fold the letter case is
 // ignored, in Unicode's sense.
 func match(base []string, method string, segments []string, fold bool) Route {
-	equal := func(a, b string) bool { return a == b || fold && pathsafe.EqualFold(a, b) }
-	hasPrefix := func(prefix ...string) bool {
-		if len(segments) < len(prefix) {
-			return false
-		}
-		for i, want := range prefix {
-			if !equal(segments[i], want) {
-				return false
-			}
-		}
-		segments = segments[len(prefix):]
-		return true
+	equal := func(got, want string) bool {
+		return got == want || want == anyID || fold && pathsafe.EqualFold(got, want)
 	}
-	if !hasPrefix(base...) {
+	if len(segments) < len(base) || !slices.EqualFunc(segments[:len(base)], base, equal) {
 		return Route{}
 	}
-	switch {
-	case hasPrefix("token", "dispatch", "targets"):
-		return targetRoute(method, segments)
-	case hasPrefix("token", "dispatch"):
-		if method == http.MethodPost && len(segments) == 1 {
-			for _, op := range Operations() {
-				if equal(segments[0], string(op)) {
-					return Route{Call: Dispatch, Operation: op}
-				}
+	segments = segments[len(base):]
+	for _, c := range calls {
+		if c.method == method && slices.EqualFunc(segments, c.segments, equal) {
+			route := c.route
+			if last := len(segments) - 1; c.segments[last] == anyID {
+				route.ID = segments[last]
 			}
+			return route
 		}
-	case hasPrefix("uaf", "1.1", "registration"):
-		if method == http.MethodPost && len(segments) == 0 {
-			return Route{Call: RegisterResponse}
-		}
-	case hasPrefix("devices", "credentials"):
-		return deviceRoute(method, segments)
-	}
-	return Route{}
-}
-
-func targetRoute(method string, rest []string) Route {
-	switch {
-	case len(rest) == 0 && method == http.MethodPost:
-		return Route{Call: CreateTarget}
-	case len(rest) == 0 && method == http.MethodGet:
-		return Route{Call: QueryTargets}
-	case len(rest) == 1 && method == http.MethodPatch:
-		return Route{Call: ModifyTarget, ID: rest[0]}
-	case len(rest) == 1 && method == http.MethodDelete:
-		return Route{Call: DeleteTarget, ID: rest[0]}
-	}
-	return Route{}
-}
-
-func deviceRoute(method string, rest []string) Route {
-	switch {
-	case len(rest) == 1 && method == http.MethodPatch:
-		return Route{Call: ModifyDevice, ID: rest[0]}
-	case len(rest) == 1 && method == http.MethodDelete:
-		return Route{Call: DeleteDevice, ID: rest[0]}
 	}
 	return Route{}
 }

@@ -35,13 +35,25 @@ func TestRecogniseCalls(t *testing.T) {
 		{"OPTIONS", "/nevisfido/token/dispatch/targets", Route{}},
 		{"DELETE", "/nevisfido/token/dispatch/targets/", Route{}},
 		{"PATCH", "/nevisfido/token/dispatch/targets/a/b", Route{}},
+		{"DELETE", "/nevisfido/token/dispatch/targets/a%2fb", Route{}},
+		{"DELETE", "/nevisfido/token/dispatch/targets/..%2f..", Route{}},
 		{"POST", "/nevisfido/token/dispatch/", Route{}},
 		{"POST", "/nevisfido/token/dispatch/other", Route{}},
 		{"POST", "/nevisfido/token/dispatch/authentication/x", Route{}},
 		{"POST", "/nevisfido/token/redeem/authentication", Route{}},
 		{"POST", "/nevisfido/uaf/1.1/request/registration", Route{}},
 		{"GET", "/nevisfido/devices/credentials/d1", Route{}},
+		{"POST", "/nevisfido/devices/credentials", Route{}},
+		{"POST", "/nevisfido/devices/credentials/d1/x", Route{}},
+		{"POST", "/nevisfido/devices/oob/d1", Route{}},
 		{"POST", "/nevisfido/status", Route{}},
+		{"POST", "/nevisfido/status.json", Route{}},
+		{"POST", "/nevisfido/token/dispatch.json", Route{}},
+		{"POST", "/nevisfido/token/dispatch/other.json", Route{}},
+		{"POST", "/nevisfido/token/dispatch/.json", Route{}},
+		{"POST", "/nevisfido/token.json/dispatch/authentication", Route{}},
+		{"POST", "/nevisfido/uaf/1.1/request/registration.json", Route{}},
+		{"POST", "/nevisfido/favicon.ico", Route{}},
 		{"POST", "/other/token/dispatch/authentication", Route{}},
 		{"POST", "/nevisfido/../etc", Route{}},
 		{"POST", "", Route{}},
@@ -101,19 +113,6 @@ func TestAmbiguousPathsAreRefused(t *testing.T) {
 			}
 		})
 	}
-	for _, id := range []string{"..", ".", "%2e%2e", "a%2fb", "a%5Cb", "..%2f..", "%00", "a%00"} {
-		t.Run("DELETE target "+id, func(t *testing.T) {
-			route, err := Recognise("/nevisfido", http.MethodDelete, "/nevisfido/token/dispatch/targets/"+id)
-			if !errors.Is(err, ErrAmbiguousPath) && route.Call != Other {
-				t.Errorf("got %+v, %v", route, err)
-			}
-		})
-	}
-	for _, id := range []string{"..", "a%20", "a.", "a%2e", "%09a", "a%0A", "a%C2%85"} {
-		if route, err := Recognise("/nevisfido", http.MethodDelete, "/nevisfido/token/dispatch/targets/"+id); !errors.Is(err, ErrAmbiguousPath) {
-			t.Errorf("target %s: got %+v, %v", id, route, err)
-		}
-	}
 }
 
 // Servers that match by suffix patterns, as Spring MVC does before 5.3, take
@@ -144,7 +143,10 @@ func TestSuffixesAreRefused(t *testing.T) {
 
 // Jetty, Tomcat and Spring do not read the same id out of these paths.
 func TestAmbiguousIDs(t *testing.T) {
-	for _, id := range []string{"a.7z", ".7", "1.2.3", "a.b-c", "a%2e1", "a;b;c", "a;;", ";;a", "%3ba", "a%5c0", "a\\0", "%c1%a1", "%e4"} {
+	for _, id := range []string{
+		"..", ".", "%2e%2e", "a%5Cb", "%00", "a%00", "a%20", "a.", "%09a", "a%0A", "a%C2%85",
+		"a.7z", ".7", "1.2.3", "a.b-c", "a%2e1", "a;b;c", "a;;", ";;a", "%3ba", "a%5c0", "a\\0", "%c1%a1", "%e4",
+	} {
 		for _, path := range []string{"token/dispatch/targets/", "devices/credentials/"} {
 			for _, method := range []string{http.MethodPatch, http.MethodDelete} {
 				if route, err := Recognise("/nevisfido", method, "/nevisfido/"+path+id); !errors.Is(err, ErrAmbiguousPath) {
@@ -155,28 +157,11 @@ func TestAmbiguousIDs(t *testing.T) {
 	}
 }
 
-func TestDotsThatAreNoSuffix(t *testing.T) {
-	for _, path := range []string{
-		"status.json", "token/dispatch.json", "token/dispatch/other.json", "favicon.ico", "uaf/1.1/request/registration.json",
-		"token.json/dispatch/authentication", "token/dispatch/.json",
-	} {
-		route, err := Recognise("/nevisfido", http.MethodPost, "/nevisfido/"+path)
-		if err != nil || route.Call != Other {
-			t.Errorf("%s: got %+v, %v", path, route, err)
-		}
-	}
-}
-
 // Spring takes a POST with a parameter _method, of the query or of a form, for
 // that method.
 func TestPostsToChangesAreRefused(t *testing.T) {
 	for _, path := range []string{"token/dispatch/targets/4711", "devices/credentials/d1", "devices/credentials/d1/", "x/../devices/credentials/d1", "devices/credentials/d1.json"} {
 		if route, err := Recognise("/nevisfido", http.MethodPost, "/nevisfido/"+path); !errors.Is(err, ErrAmbiguousMethod) {
-			t.Errorf("%s: got %+v, %v", path, route, err)
-		}
-	}
-	for _, path := range []string{"devices/credentials", "devices/credentials/d1/x", "devices/oob/d1"} {
-		if route, err := Recognise("/nevisfido", http.MethodPost, "/nevisfido/"+path); err != nil || route.Call != Other {
 			t.Errorf("%s: got %+v, %v", path, route, err)
 		}
 	}

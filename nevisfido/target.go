@@ -57,9 +57,13 @@ var keylessMembers = []string{
 func FindKeys[V ~[]byte](properties map[string]V) Keys {
 	var s keySearch
 	for _, name := range slices.Sorted(maps.Keys(properties)) {
-		var parsing search
-		value := parsing.parse(properties[name])
-		s.search.exceeded = s.search.exceeded || parsing.exceeded
+		value, err := strictjson.Parse(properties[name])
+		switch {
+		case errors.Is(err, strictjson.ErrTooManyValues):
+			s.search.exceeded = true
+		case err != nil:
+			value = strictjson.Opaque(properties[name])
+		}
 		s.member(name, value)
 	}
 	return s.keys(signing)
@@ -160,8 +164,6 @@ type Modification struct {
 	UnclearKeys bool
 
 	Guesses Guesses // by which it was read
-
-	onlyDispatcher bool
 }
 
 // ParseModification reads the payload of a modify request. Keys that do not
@@ -195,12 +197,13 @@ func ParseModification(payload []byte) (*Modification, error) {
 			return nil, errors.New("creationTimeInEpochMillis is not a whole number")
 		}
 	}
-	m.onlyDispatcher = m.Dispatcher != nil && m.Name == nil && m.Target == nil && m.EncryptionKey == nil && m.SignatureKey == nil && !m.UnclearKeys
 	return m, nil
 }
 
 // OnlyDispatcher reports whether nothing but the default dispatcher changes.
-func (m *Modification) OnlyDispatcher() bool { return m.onlyDispatcher }
+func (m *Modification) OnlyDispatcher() bool {
+	return m.Dispatcher != nil && m.Name == nil && m.Target == nil && m.EncryptionKey == nil && m.SignatureKey == nil && !m.UnclearKeys
+}
 
 // RenameDispatchers puts other dispatcher names into the answer of the query
 // service; rename gets a target's id and nevisFIDO's name and returns the name
@@ -217,12 +220,15 @@ func RenameDispatchers(body []byte, rename func(id, dispatcher string) string) (
 	if list.Kind() != '[' {
 		return nil, errors.New("dispatchTargets is not an array")
 	}
-	for _, target := range list.Children() {
+	renamedList := list.Map(func(target strictjson.Value) []byte {
 		if target.Kind() != '{' {
-			return nil, errors.New("an element of dispatchTargets is not an object")
+			err = errors.New("an element of dispatchTargets is not an object")
 		}
+		return renamed(target, rename)
+	})
+	if err != nil {
+		return nil, err
 	}
-	renamedList := list.Map(func(target strictjson.Value) []byte { return renamed(target, rename) })
 	return o.With(strictjson.Edit{Name: "dispatchTargets", Value: renamedList}), nil
 }
 

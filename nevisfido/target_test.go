@@ -81,30 +81,6 @@ func TestRenameDispatchers(t *testing.T) {
 	}
 }
 
-func TestRegistrationTargetIsFoundWhereverItStands(t *testing.T) {
-	for name, body := range map[string]string{
-		"object in text":       `{"uafResponse":"[]","context":"{\"asmStatusCode\":0,\"dispatchTarget\":{\"name\":\"p\",\"target\":\"a\"}}"}`,
-		"text in text":         `{"context":"{\"dispatchTarget\":\"{\\\"name\\\":\\\"p\\\",\\\"target\\\":\\\"a\\\"}\"}"}`,
-		"deeper":               `{"context":"{\"x\":[{\"y\":{\"dispatchTarget\":{\"name\":\"p\",\"target\":\"a\"}}}]}"}`,
-		"context as an object": `{"context":{"dispatchTarget":{"name":"p","target":"a"}}}`,
-	} {
-		d, err := ParseRegistration([]byte(body))
-		if err != nil || d.Name != "p" || d.Target != "a" {
-			t.Errorf("%s: got %+v, %v", name, d, err)
-		}
-	}
-	for _, body := range []string{`{}`, `{"context":"{}"}`, `{"context":"plain"}`, `{"context":"{\"dispatchTarget\":null}"}`} {
-		if _, err := ParseRegistration([]byte(body)); !errors.Is(err, ErrNoTarget) {
-			t.Errorf("%s: got %v", body, err)
-		}
-	}
-	for _, body := range []string{`x`, `{"context":1,"context":2}`, `{"context":"{\"dispatchTarget\":{\"name\":1}}"}`} {
-		if _, err := ParseRegistration([]byte(body)); err == nil || errors.Is(err, ErrNoTarget) {
-			t.Errorf("%s: got %v", body, err)
-		}
-	}
-}
-
 func TestParseRegistered(t *testing.T) {
 	const id = "f0b4c1d2-0000-4000-8000-1234567890ab"
 	for body, want := range map[string]CreatedTarget{

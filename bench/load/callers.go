@@ -69,17 +69,13 @@ func (s *server) measure(w *work, conns int, length time.Duration) sample {
 }
 
 // age brings a server into the state of a busy day: each target was asked for.
-func age(s *server, o options) {
-	cells := rowsFor([]string{product})
+func age(s *server, o options, some ...*work) {
 	var group sync.WaitGroup
 	each := o.known / o.conns
-	for _, c := range cells {
-		if c.server != product || c.work.name != "link in clear" && c.work.name != "link sealed for RSA-2048" {
-			continue
-		}
+	for _, w := range some {
 		for range o.conns {
 			group.Go(func() {
-				if _, _, err := call(s.address, c.work, func(n int) bool { return n < each }); err != nil {
+				if _, _, err := call(s.address, w, func(n int) bool { return n < each }); err != nil {
 					log.Printf("load: aging: %v", err)
 				}
 			})
@@ -116,27 +112,42 @@ func call(address string, w *work, more func(n int) bool) (took []time.Duration,
 
 // readAnswer reads one answer, which has a length.
 func readAnswer(r *bufio.Reader) ([]byte, error) {
-	length := -1
+	h, err := readHead(r)
+	if err != nil {
+		return nil, err
+	}
+	if h.length < 0 {
+		return nil, errors.New("an answer has no Content-Length")
+	}
+	body := make([]byte, h.length)
+	_, err = io.ReadFull(r, body)
+	return body, err
+}
+
+// head is what is known of a request or an answer before its body.
+type head struct {
+	first  string // line
+	length int    // of the body, -1 where it is not told
+	hangs  bool   // there is the header hang
+}
+
+func readHead(r *bufio.Reader) (h head, err error) {
+	h.length = -1
+	if h.first, err = r.ReadString('\n'); err != nil {
+		return h, err
+	}
 	for {
 		line, err := r.ReadString('\n')
-		if err != nil {
-			return nil, err
+		if err != nil || line == "\r\n" {
+			return h, err
 		}
-		if line == "\r\n" {
-			break
-		}
+		h.hangs = h.hangs || strings.TrimSpace(line) == hang
 		if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "Content-Length") {
-			if length, err = strconv.Atoi(strings.TrimSpace(value)); err != nil {
-				return nil, err
+			if h.length, err = strconv.Atoi(strings.TrimSpace(value)); err != nil {
+				return h, err
 			}
 		}
 	}
-	if length < 0 {
-		return nil, errors.New("an answer has no Content-Length")
-	}
-	body := make([]byte, length)
-	_, err := io.ReadFull(r, body)
-	return body, err
 }
 
 // startUpstream starts what stands for nevisFIDO: it makes a token for every
@@ -167,33 +178,19 @@ func serveUpstream(conn net.Conn) {
 	status := answer(`{"status":"clientTokenCreated","timestamp":"2026-11-28T07:32:16.000Z"}`)
 	reader := bufio.NewReaderSize(conn, 16<<10)
 	for {
-		first, err := reader.ReadString('\n')
+		h, err := readHead(reader)
 		if err != nil {
 			return
 		}
-		length, hangs := 0, false
-		for {
-			line, err := reader.ReadString('\n')
-			if err != nil {
-				return
-			}
-			if line == "\r\n" {
-				break
-			}
-			hangs = hangs || strings.TrimSpace(line) == hang
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "Content-Length") {
-				length, _ = strconv.Atoi(strings.TrimSpace(value))
-			}
-		}
-		if _, err := reader.Discard(length); err != nil {
+		if _, err := reader.Discard(max(0, h.length)); err != nil {
 			return
 		}
-		if hangs {
+		if h.hangs {
 			_, _ = reader.ReadByte() // until the proxy gives up
 			return
 		}
 		out := status
-		if strings.Contains(first, "/token/dispatch/") {
+		if strings.Contains(h.first, "/token/dispatch/") {
 			out = dispatched
 		}
 		if _, err := conn.Write(out); err != nil {

@@ -85,7 +85,11 @@ func run(ctx context.Context, o options) error {
 	if o.old != "" {
 		products = append(products, productOld)
 	}
-	targets := makeTargets(o.known)
+	targets, err := makeTargets(o.known)
+	if err != nil {
+		return err
+	}
+	w := worksOn(int64(o.known))
 	for _, name := range products {
 		binary := o.caddy
 		if name == productOld {
@@ -97,10 +101,10 @@ func run(ctx context.Context, o options) error {
 		if err := start(name, binary, productConfig); err != nil {
 			return err
 		}
-		age(servers[name], o)
+		age(servers[name], o, w.clear, w.sealed)
 	}
 
-	cells := rowsFor(products)
+	cells := rowsFor(w, products)
 	results := map[string][]sample{}
 	dropped := 0
 	for round := 0; round < o.rounds && ctx.Err() == nil; {
@@ -132,7 +136,7 @@ func run(ctx context.Context, o options) error {
 	return memory(func(name, config string) (*server, error) {
 		err := start(name, o.caddy, config)
 		return servers[name], err
-	})
+	}, w.sealed)
 }
 
 // measureRound measures every cell once and returns the share of the machine
@@ -142,7 +146,7 @@ func measureRound(servers map[string]*server, cells []cell, rotation int, o opti
 	before := usage(servers)
 	for i := range cells {
 		c := cells[(i+rotation)%len(cells)]
-		out[c.name()] = servers[c.server].measure(c.requests(), o.conns, time.Duration(o.seconds*float64(time.Second)))
+		out[c.name()] = servers[c.server].measure(c.work, o.conns, time.Duration(o.seconds*float64(time.Second)))
 	}
 	return out, usage(servers).othersSince(before)
 }

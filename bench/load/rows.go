@@ -21,68 +21,63 @@ type work struct {
 	expect string        // a piece of a right answer
 }
 
+// works are all that is measured.
+type works struct{ foreign, own, clear, sealed, picture *work }
+
+// worksOn asks for targets in turn, of which there are so many of each kind, so that
+// no limit is reached.
+func worksOn(targets int64) works {
+	dispatch := func(name, dispatcher, kind string) *work {
+		var n atomic.Int64
+		return &work{name, func() []byte {
+			return request("POST", "/nevisfido/token/dispatch/authentication", fmt.Sprintf(
+				`{"dispatcher":%q,"dispatchTargetId":"%s-%d","getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`,
+				dispatcher, kind, n.Add(1)%targets))
+		}, `"dispatched"`}
+	}
+	foreign := func() []byte { return request("POST", "/nevisfido/status", `{"sessionId":"0b0a6b12"}`) }
+	return works{
+		foreign: &work{"traffic that is not ours", foreign, "clientTokenCreated"},
+		own:     dispatch("nevisFIDO's own dispatcher", "link", kindClear),
+		clear:   dispatch("link in clear", "app-link", kindClear),
+		sealed:  dispatch("link sealed for RSA-2048", "app-link", kindRSA),
+		picture: dispatch("QR code of a link in clear", "app-qr", kindClear),
+	}
+}
+
 // goals are the limits of a row against bare reverse_proxy; 0 means none.
 type goals struct{ rate, cpu, p99 float64 }
 
+// A cell is a row of the table: a work on a server, and the work on bare Caddy that
+// it is compared with.
 type cell struct {
 	work   *work
 	server string
+	peer   *work
 	goals  goals
 }
 
-func (c cell) name() string { return c.server + ": " + c.work.name }
+func (c cell) name() string     { return c.server + ": " + c.work.name }
+func (c cell) peerName() string { return bareA + ": " + c.peer.name }
 
-func (c cell) requests() *work { return c.work }
-
-// next hands out target ids, so that no limit is reached.
-type next struct{ n atomic.Int64 }
-
-func (x *next) id(kind string, of int64) string {
-	return fmt.Sprintf("%s-%d", kind, x.n.Add(1)%of)
-}
-
-func rowsFor(products []string) []cell {
-	dispatch := func(dispatcher, kind string) func() []byte {
-		var ids next
-		return func() []byte {
-			return request("POST", "/nevisfido/token/dispatch/authentication", fmt.Sprintf(
-				`{"dispatcher":%q,"dispatchTargetId":%q,"getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`,
-				dispatcher, ids.id(kind, targetsOfEachKind)))
-		}
-	}
-	foreign := func() []byte { return request("POST", "/nevisfido/status", `{"sessionId":"0b0a6b12"}`) }
-	const dispatched = `"dispatched"`
-	status := &work{"traffic that is not ours", foreign, "clientTokenCreated"}
-	own := &work{"nevisFIDO's own dispatcher", dispatch("link", kindClear), dispatched}
-	clear := &work{"link in clear", dispatch("app-link", kindClear), dispatched}
-	sealed := &work{"link sealed for RSA-2048", dispatch("app-link", kindRSA), dispatched}
-	picture := &work{"QR code of a link in clear", dispatch("app-qr", kindClear), dispatched}
-
+func rowsFor(w works, products []string) []cell {
 	// On the bare side every dispatch is nevisFIDO's own, and costs the same.
 	cells := []cell{
-		{status, bareA, goals{}},
-		{status, bareB, goals{}},
-		{own, bareA, goals{}},
-		{own, bareB, goals{}},
+		{w.foreign, bareA, w.foreign, goals{}},
+		{w.foreign, bareB, w.foreign, goals{}},
+		{w.own, bareA, w.own, goals{}},
+		{w.own, bareB, w.own, goals{}},
 	}
 	for _, p := range products {
 		cells = append(cells,
-			cell{status, p, goals{rate: 0.98, cpu: 1.03, p99: 1.05}},
-			cell{own, p, goals{rate: 0.92}},
-			cell{clear, p, goals{rate: 0.62}},
-			cell{sealed, p, goals{rate: 0.55, p99: 1.6}},
-			cell{picture, p, goals{}},
+			cell{w.foreign, p, w.foreign, goals{rate: 0.98, cpu: 1.03, p99: 1.05}},
+			cell{w.own, p, w.own, goals{rate: 0.92}},
+			cell{w.clear, p, w.own, goals{rate: 0.62}},
+			cell{w.sealed, p, w.own, goals{rate: 0.55, p99: 1.6}},
+			cell{w.picture, p, w.own, goals{}},
 		)
 	}
 	return cells
-}
-
-// peer returns what a cell is compared with.
-func (c cell) peer() string {
-	if c.work.name == "traffic that is not ours" {
-		return bareA + ": " + c.work.name
-	}
-	return bareA + ": nevisFIDO's own dispatcher"
 }
 
 func report(cells []cell, results map[string][]sample) {
@@ -91,7 +86,7 @@ func report(cells []cell, results map[string][]sample) {
 		if c.server == bareA {
 			continue
 		}
-		own, peer := results[c.name()], results[c.peer()]
+		own, peer := results[c.name()], results[c.peerName()]
 		rate := ratios(own, peer, func(s sample) float64 { return s.rate })
 		cpu := ratios(own, peer, func(s sample) float64 { return s.cpu })
 		p99 := ratios(own, peer, func(s sample) float64 { return s.p99 })

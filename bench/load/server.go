@@ -4,12 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -18,34 +15,17 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/oob-dispatch/oob-dispatch/encrypt"
 )
 
-const bareConfig = `{
-	admin off
-	persist_config off
-	auto_https off
-	storage file_system %[1]q
-}
-http://%[2]s {
-	reverse_proxy %[3]s {
-		transport http {
-			keepalive_idle_conns_per_host 512
-		}
-	}
-}
-`
+const (
+	bareConfig = configHead + configProxy
 
-// productConfig has on what Caddyfile.example has on: the INFO log, the audit file,
-// the product's metrics and the default limits. Caddy's own metrics of HTTP are
-// off, as they are for bare Caddy.
-const productConfig = `{
-	admin off
-	persist_config off
-	auto_https off
-	storage file_system %[1]q
-}
-http://%[2]s {
-	oob_dispatch {
+	// productConfig has on what Caddyfile.example has on: the INFO log, the audit
+	// file, the product's metrics and the default limits. Caddy's own metrics of HTTP
+	// are off, as they are for bare Caddy.
+	productConfig = configHead + `	oob_dispatch {
 		audit file %[1]s/audit.jsonl
 		dispatcher app-link link {
 			base_url https://app.example.com/open
@@ -54,13 +34,24 @@ http://%[2]s {
 			base_url https://app.example.com/open
 		}
 	}
-	reverse_proxy %[3]s {
+` + configProxy
+
+	configHead = `{
+	admin off
+	persist_config off
+	auto_https off
+	storage file_system %[1]q
+}
+http://%[2]s {
+`
+	configProxy = `	reverse_proxy %[3]s {
 		transport http {
 			keepalive_idle_conns_per_host 512
 		}
 	}
 }
 `
+)
 
 // A server is a Caddy of its own process.
 type server struct {
@@ -125,45 +116,30 @@ const (
 	rsaKeys   = 50 // shared by many targets, as their number does not matter here
 )
 
-var targetsOfEachKind int64
-
 // makeTargets returns records as "caddy oob targets export" writes them.
-func makeTargets(n int) []byte {
-	targetsOfEachKind = int64(n)
-	var out []byte
-	add := func(id string, key map[string]string) {
-		record := map[string]any{
-			"schema": 1, "id": id, "username": "jeff", "source": "import", "state": "active",
-			"created": "2026-01-01T00:00:00Z", "updated": "2026-01-01T00:00:00Z",
-		}
-		if key != nil {
-			record["encryption_key"], record["thumbprint"] = key, thumbprint(key)
-		}
-		line, _ := json.Marshal(record) // of strings
-		out = append(append(out, line...), '\n')
-	}
-	keys := make([]map[string]string, rsaKeys)
+func makeTargets(n int) ([]byte, error) {
+	keys := make([]*encrypt.Key, rsaKeys)
 	for i := range keys {
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		private, err := rsa.GenerateKey(rand.Reader, 2048)
 		if err != nil {
-			panic(err) // never (crypto/rand)
+			return nil, err
 		}
-		keys[i] = map[string]string{"kty": "RSA", "n": encode(key.N.Bytes()), "e": encode(big.NewInt(int64(key.E)).Bytes())}
+		if keys[i], err = encrypt.ParseKey(jwkOf(private.N), encrypt.Policy{}); err != nil {
+			return nil, err
+		}
 	}
+	var out []byte
 	for i := range n {
-		add(kindClear+"-"+strconv.Itoa(i), nil)
-		add(kindRSA+"-"+strconv.Itoa(i), keys[i%rsaKeys])
+		const record = `{"schema":1,"id":"%s-%d","username":"jeff","source":"import","state":"active",` +
+			`"created":"2026-01-01T00:00:00Z","updated":"2026-01-01T00:00:00Z"`
+		key := keys[i%rsaKeys]
+		out = fmt.Appendf(out, record+"}\n", kindClear, i)
+		out = fmt.Appendf(out, record+`,"encryption_key":%s,"thumbprint":%q}`+"\n", kindRSA, i, key.JWK(), key.Thumbprint())
 	}
-	return out
+	return out, nil
 }
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-// thumbprint is that of RFC 7638.
-func thumbprint(key map[string]string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, `{"e":%q,"kty":"RSA","n":%q}`, key["e"], key["n"]))
-	return encode(sum[:])
-}
 
 // importTargets fills the store of a server that is not running yet.
 func importTargets(ctx context.Context, folder, binary string, targets []byte) error {

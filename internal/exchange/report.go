@@ -136,10 +136,9 @@ func (*Exchange) log(log *slog.Logger, r Record, failure *dispatchers.Error) {
 
 // outcome is what the caller sees.
 func (x *Exchange) outcome(d *delivery.Dispatch, e conclusion) nevisfido.Outcome {
-	out := nevisfido.Outcome{Result: e.dispatchResult()}
-	out.Dispatcher.Name = d.Request.Dispatcher
+	out := nevisfido.Outcome{Result: e.dispatchResult(), Dispatcher: d.Request.Dispatcher}
 	if d.Channel != nil {
-		out.Dispatcher.Name = d.Channel.Name
+		out.Dispatcher = d.Channel.Name
 	}
 	if e.failure != nil {
 		return out
@@ -149,7 +148,7 @@ func (x *Exchange) outcome(d *delivery.Dispatch, e conclusion) nevisfido.Outcome
 		tracing.Log(d.HTTP.Context(), x.Log).Error("the dispatcher's response cannot be encoded", slog.String("type", fmt.Sprintf("%T", e.delivered.Receipt.Response)))
 		response = []byte(`""`)
 	}
-	out.Dispatcher.Name, out.Dispatcher.Response = e.delivered.Receipt.Dispatcher, response
+	out.Dispatcher, out.Response = e.delivered.Receipt.Dispatcher, response
 	out.VisualCode = visualcode.Digits(e.token, x.VisualCodeDigits)
 	if x.VisualCodePicture && out.VisualCode != "" {
 		out.VisualCodePicture = visualcode.New(e.token, x.VisualCodeDigits).SVG()
