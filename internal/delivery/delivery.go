@@ -1,5 +1,5 @@
 // Package delivery brings the message of one dispatch to the device: it makes
-// the message for each channel (payload.go, compile.go, recipient.go, seal.go,
+// the message for each channel (payload.go, recipient.go, plan.go, seal.go, message.go,
 // placeholders.go), makes the attempts, also by way of composites (send.go),
 // keeps messages from addresses that are gone (quarantine.go), tells of those and
 // of changed keys (notice.go), and keeps on record how the attempts went

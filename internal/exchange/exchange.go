@@ -113,15 +113,11 @@ func (x *Exchange) serve(w http.ResponseWriter, r *http.Request, next Next) erro
 	if route.Call == nevisfido.Other {
 		return x.call(w, r, route, next)
 	}
-	return x.traced(w, r, route, next)
-}
-
-// serveCall handles one of the calls of interest.
-func (x *Exchange) serveCall(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next) error {
+	call := x.call
 	if x.ObserveOnly && x.Shapes != nil {
-		return x.watch(w, r, route, next)
+		call = x.watch
 	}
-	return x.call(w, r, route, next)
+	return x.traced(w, r, route, next, call)
 }
 
 // call handles one of the calls of interest, and any other.

@@ -22,17 +22,19 @@ var spanNames = map[nevisfido.Call]string{
 }
 
 // traced serves a call within a span, and nevisFIDO's part of it within another
-// one, which nevisFIDO's own spans belong to. Without a trace it is serveCall.
-func (x *Exchange) traced(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next) error {
+// one, which nevisFIDO's own spans belong to. Without a trace it is call.
+func (x *Exchange) traced(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next,
+	call func(http.ResponseWriter, *http.Request, nevisfido.Route, Next) error,
+) error {
 	caller := tracing.Current(r.Context())
 	if !caller.Present() {
-		return x.serveCall(w, r, route, next)
+		return call(w, r, route, next)
 	}
 	caller.Text(tracing.URLPath, x.pathWithoutID(r, route))
 	ctx, span := tracing.Start(r.Context(), spanNames[route.Call])
 	defer span.End()
 	span.Text(tracing.Operation, string(route.Operation))
-	err := x.serveCall(w, r.WithContext(ctx), route, func(w http.ResponseWriter, r *http.Request) error {
+	err := call(w, r.WithContext(ctx), route, func(w http.ResponseWriter, r *http.Request) error {
 		return tracedNext(w, r, next)
 	})
 	if err != nil {
