@@ -239,7 +239,8 @@ func (d *Dispatcher) checkNotice(guest any) error {
 		if err := d.checkNoticeAddress(g.Traits()); err != nil {
 			return err
 		}
-		rest.Address, options = "", options[1:]
+		rest.Address = "" // which it needs
+		options = slices.DeleteFunc(slices.Clone(options), func(o conf.Option[Addressing]) bool { return o.Name == "address" })
 	case !ok || !g.Traits().AddressOptional:
 		return errors.New("it takes a dispatcher that needs no address of a device, such as webhook")
 	}
