@@ -291,22 +291,28 @@ func FuzzURL(f *testing.F) {
 // FuzzBody puts a value into a body of each media type. Another parser reads the
 // same value there, in a body that is otherwise as it was.
 func FuzzBody(f *testing.F) {
-	for _, value := range hostile {
-		f.Add(value)
-	}
-	plans := make(map[string]*plan)
-	for contentType, body := range map[string]dispatchers.Template{
-		"application/json": `{"a":"x","v":"{oob.data.x}"}`, "text/plain": "a {oob.data.x}.",
-		"application/x-www-form-urlencoded": "a=x&v={oob.data.x}", "application/x-www-form-urlencoded; charset=ISO-8859-1": "a=x&v={oob.data.x}",
-		"application/xml": `<b a="{oob.data.x}"><v>{oob.data.x}</v></b>`, "text/xml; charset=iso-8859-1": `<?xml version="1.0" encoding="ISO-8859-1"?><b a="{oob.data.x}"><v>{oob.data.x}</v></b>`,
+	var plans []*plan
+	for _, form := range []struct {
+		contentType string
+		body        dispatchers.Template
+	}{
+		{"application/json", `{"a":"x","v":"{oob.data.x}"}`},
+		{"text/plain", "a {oob.data.x}."},
+		{"application/x-www-form-urlencoded", "a=x&v={oob.data.x}"},
+		{"application/x-www-form-urlencoded; charset=ISO-8859-1", "a=x&v={oob.data.x}"},
+		{"application/xml", `<b a="{oob.data.x}"><v>{oob.data.x}</v></b>`},
+		{"text/xml; charset=iso-8859-1", `<?xml version="1.0" encoding="ISO-8859-1"?><b a="{oob.data.x}"><v>{oob.data.x}</v></b>`},
 	} {
-		p, err := newPlan(&Webhook{URL: "https://sms.example.com/", ContentType: contentType, Body: &body}, nil)
+		p, err := newPlan(&Webhook{URL: "https://sms.example.com/", ContentType: form.contentType, Body: &form.body}, nil)
 		if err != nil {
 			f.Fatal(err)
 		}
-		plans[contentType] = p
+		for _, value := range hostile {
+			f.Add(value, byte(len(plans)))
+		}
+		plans = append(plans, p)
 	}
-	f.Fuzz(func(t *testing.T, value string) {
+	f.Fuzz(func(t *testing.T, value string, form byte) {
 		text := string([]rune(value)) // what is not UTF-8 becomes U+FFFD
 		questionMarks := strings.Map(func(r rune) rune {
 			if r > unicode.MaxLatin1 {
@@ -314,50 +320,49 @@ func FuzzBody(f *testing.F) {
 			}
 			return r
 		}, text)
-		for contentType, p := range plans {
-			filled := p.filled(message(map[string]string{"oob.data.x": value}), nil)
-			body := p.format.encode(filled.Expand(*p.body, p.format.escape))
-			switch p.format.name {
-			case "JSON":
-				var got map[string]string
-				if err := json.Unmarshal(body, &got); err != nil || !maps.Equal(got, map[string]string{"a": "x", "v": text}) {
-					t.Errorf("%q is read as %q, %v", value, got, err)
+		p := plans[int(form)%len(plans)]
+		filled := p.filled(message(map[string]string{"oob.data.x": value}), nil)
+		body := p.format.encode(filled.Expand(*p.body, p.format.escape))
+		switch p.format.name {
+		case "JSON":
+			var got map[string]string
+			if err := json.Unmarshal(body, &got); err != nil || !maps.Equal(got, map[string]string{"a": "x", "v": text}) {
+				t.Errorf("%q is read as %q, %v", value, got, err)
+			}
+		case "a form":
+			want := value
+			if strings.Contains(p.contentType, "8859") {
+				want = string(latin1(questionMarks, nil))
+			}
+			if got, err := url.ParseQuery(string(body)); err != nil || len(got) != 2 || got.Get("a") != "x" || got.Get("v") != want {
+				t.Errorf("%s: %q is read as %q, %v", p.contentType, value, got, err)
+			}
+		case "XML":
+			var got struct {
+				A string   `xml:"a,attr"`
+				V []string `xml:"v"`
+			}
+			d := xml.NewDecoder(bytes.NewReader(body))
+			d.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) {
+				latin, err := io.ReadAll(r)
+				runes := make([]rune, len(latin))
+				for i, b := range latin {
+					runes[i] = rune(b)
 				}
-			case "a form":
-				want := value
-				if strings.Contains(contentType, "8859") {
-					want = string(latin1(questionMarks, nil))
+				return strings.NewReader(string(runes)), err
+			}
+			want := strings.Map(func(r rune) rune { // the characters of XML 1.0, section 2.2
+				if r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == '\ufffe' || r == '\uffff' {
+					return '\ufffd'
 				}
-				if got, err := url.ParseQuery(string(body)); err != nil || len(got) != 2 || got.Get("a") != "x" || got.Get("v") != want {
-					t.Errorf("%s: %q is read as %q, %v", contentType, value, got, err)
-				}
-			case "XML":
-				var got struct {
-					A string   `xml:"a,attr"`
-					V []string `xml:"v"`
-				}
-				d := xml.NewDecoder(bytes.NewReader(body))
-				d.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) {
-					latin, err := io.ReadAll(r)
-					runes := make([]rune, len(latin))
-					for i, b := range latin {
-						runes[i] = rune(b)
-					}
-					return strings.NewReader(string(runes)), err
-				}
-				want := strings.Map(func(r rune) rune { // the characters of XML 1.0, section 2.2
-					if r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == '\ufffe' || r == '\uffff' {
-						return '\ufffd'
-					}
-					return r
-				}, text)
-				if err := d.Decode(&got); err != nil || got.A != want || len(got.V) != 1 || got.V[0] != want {
-					t.Errorf("%s: %q is read as %+q, %v", contentType, value, got, err)
-				}
-			default:
-				if got, found := strings.CutPrefix(string(body), "a "); !found || !strings.HasSuffix(got, ".") || strings.ContainsFunc(got, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
-					t.Errorf("%q becomes %q", value, body)
-				}
+				return r
+			}, text)
+			if err := d.Decode(&got); err != nil || got.A != want || len(got.V) != 1 || got.V[0] != want {
+				t.Errorf("%s: %q is read as %+q, %v", p.contentType, value, got, err)
+			}
+		default:
+			if got, found := strings.CutPrefix(string(body), "a "); !found || !strings.HasSuffix(got, ".") || strings.ContainsFunc(got, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
+				t.Errorf("%q becomes %q", value, body)
 			}
 		}
 	})

@@ -182,17 +182,21 @@ func FuzzShapes(f *testing.F) {
 		`{"dispatchTargetId":"` + secret + `","` + secret + `":1,"statusCode":1200,"id":null}`, `["` + inBase64 + `","` + inBase64 + `.` + inBase64 + `.AA","` + inBase64 + `.a.b.c.d"]`,
 		`{"response":"https://` + secret + `/?dispatchTokenResponse=` + inBase64 + `#` + secret + `"}`, inBase64 + "." + inBase64 + ".AA", secret, `{"kty":"EC","crv":"` + secret + `","x":"` + secret + `"}`, strings.Repeat(`[{"a":`, 14) + `"` + secret + `"` + strings.Repeat(`}]`, 14), `{"a":1,"a":2}`, "",
 	} {
-		f.Add([]byte(seed), []byte(seed), "username="+secret, inBase64+"."+inBase64+".AA")
-	}
-	f.Add([]byte("{}"), []byte(`{"version":1,"messages":{"dispatch request":null,"dispatch answer 200":{"types":{"object":1},"members":{"a":null},"cut":true}},"notes":{"guess key_text":2}}`), "", "")
-	f.Fuzz(func(t *testing.T, request, answer []byte, query, signature string) {
-		s := NewSet()
-		for _, call := range []nevisfido.Call{nevisfido.Dispatch, nevisfido.ModifyDevice} {
-			s.Add(Message{
-				Route: nevisfido.Route{Call: call, ID: secret}, Query: query, DeviceSignature: signature,
-				Request: Body{Text: request}, Status: 200, Answer: Body{Text: answer, ContentEncoding: ""},
-			})
+		for _, device := range []bool{false, true} {
+			f.Add([]byte(seed), []byte(seed), "username="+secret, inBase64+"."+inBase64+".AA", device)
 		}
+	}
+	f.Add([]byte("{}"), []byte(`{"version":1,"messages":{"dispatch request":null,"dispatch answer 200":{"types":{"object":1},"members":{"a":null},"cut":true}},"notes":{"guess key_text":2}}`), "", "", false)
+	f.Fuzz(func(t *testing.T, request, answer []byte, query, signature string, device bool) {
+		call := nevisfido.Dispatch
+		if device {
+			call = nevisfido.ModifyDevice
+		}
+		s := NewSet()
+		s.Add(Message{
+			Route: nevisfido.Route{Call: call, ID: secret}, Query: query, DeviceSignature: signature,
+			Request: Body{Text: request}, Status: 200, Answer: Body{Text: answer, ContentEncoding: ""},
+		})
 		if loaded, err := parse(answer); err == nil {
 			loaded.Add(Message{Route: nevisfido.Route{Call: nevisfido.Dispatch}, Request: Body{Text: request}})
 			if loaded.At("dispatch request").Count() == 0 && loaded.nodes < maxNodes {
