@@ -214,7 +214,7 @@ func (h *Handler) Check() error {
 	if !written {
 		return nil // it came from JSON: what its dispatchers are is known when they are loaded
 	}
-	err := delivery.CheckComposites(channels)
+	err := delivery.Bind(channels)
 	if e, ok := errors.AsType[*delivery.CompositeError](err); ok {
 		return byName[e.Dispatcher].lines.Wrap(err)
 	}

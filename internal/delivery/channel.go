@@ -46,22 +46,19 @@ type Channel struct {
 	// Slots bounds the dispatches that use the channel at the same time; its
 	// capacity is the bound.
 	Slots chan struct{}
+
+	// Set by Bind.
+	members  []*Channel // of a composite
+	mustSeal bool       // the channel, or one of its members, requires encryption
 }
 
-// bound is a channel that is bound to its members.
-type bound struct {
-	*Channel
-	members  []*bound // of a composite
-	mustSeal bool     // the channel, or one of its members, requires encryption
-}
-
-// serves reports whether the channel serves the operation: by its own option,
+// Serves reports whether the channel serves the operation: by its own option,
 // and with at least one member where it is a composite.
-func (c *bound) serves(op nevisfido.Operation) bool {
+func (c *Channel) Serves(op nevisfido.Operation) bool {
 	if len(c.Operations) != 0 && !slices.Contains(c.Operations, op) {
 		return false
 	}
-	return c.Composite == nil || slices.ContainsFunc(c.members, func(m *bound) bool { return m.serves(op) })
+	return c.Composite == nil || slices.ContainsFunc(c.members, func(m *Channel) bool { return m.Serves(op) })
 }
 
 // NotServed is the failure of a channel that does not serve the operation.
@@ -81,7 +78,7 @@ func (c *Channel) Acquire() (release func()) {
 
 // inClear returns the name of a member with encryption off, "" where there is
 // none.
-func (c *bound) inClear() string {
+func (c *Channel) inClear() string {
 	for _, m := range c.members {
 		if m.Composite == nil && m.Encryption == Off {
 			return m.Name
@@ -97,7 +94,7 @@ func (c *bound) inClear() string {
 // that are registered for the channel. Of a composite it is that of the one kind
 // of member that needs an address of the target, or else of the one that can
 // use it. Where that leaves a choice it is "", and ambiguous.
-func (c *bound) addressType() (kind string, ambiguous bool) {
+func (c *Channel) addressType() (kind string, ambiguous bool) {
 	if c.Composite == nil {
 		return c.Type, false
 	}
@@ -112,7 +109,7 @@ func (c *bound) addressType() (kind string, ambiguous bool) {
 	return slices.Collect(maps.Keys(needing))[0], false
 }
 
-func (c *bound) addressTypes(needing, using map[string]bool) {
+func (c *Channel) addressTypes(needing, using map[string]bool) {
 	switch {
 	case c.Composite != nil:
 		for _, m := range c.members {
@@ -138,47 +135,46 @@ func (e *CompositeError) Error() string { return fmt.Sprintf("dispatcher %q %v",
 // Unwrap returns the cause.
 func (e *CompositeError) Unwrap() error { return e.Err }
 
-// CheckComposites returns a *CompositeError where a composite names a
-// dispatcher that does not exist, contains itself, or would send in clear what
-// another member has to encrypt. Of several faults it is always the same one.
-func CheckComposites(channels map[string]*Channel) error {
-	_, err := bind(channels)
-	return err
-}
-
-// bind binds composites to their members.
-func bind(channels map[string]*Channel) (map[string]*bound, error) {
-	all := make(map[string]*bound, len(channels))
+// Bind tells composites of their members. The error is a *CompositeError, where a
+// composite names a dispatcher that does not exist, contains itself, or would send
+// in clear what another member has to encrypt. Of several faults it is always the
+// same one.
+func Bind(channels map[string]*Channel) error {
+	bound := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(channels)) {
-		if err := bindOne(channels, all, name, nil); err != nil {
-			return nil, err
+		if err := bind(channels, bound, name, nil); err != nil {
+			return err
 		}
 	}
-	return all, nil
+	return nil
 }
 
-func bindOne(channels map[string]*Channel, all map[string]*bound, name string, above []string) error {
+// bind tells a channel, and those that it uses, of their members. above are the
+// composites that use it.
+func bind(channels map[string]*Channel, bound map[string]bool, name string, above []string) error {
 	fault := func(format string, args ...any) error { return &CompositeError{name, fmt.Errorf(format, args...)} }
 	if slices.Contains(above, name) {
 		return fault("contains itself: take %q out of the members of %q, or name another dispatcher there", name, above[len(above)-1])
 	}
-	if all[name] != nil {
+	if bound[name] {
 		return nil
 	}
-	c := &bound{Channel: channels[name], mustSeal: channels[name].Encryption == Required}
+	c := channels[name]
+	c.members, c.mustSeal = nil, c.Encryption == Required
 	if c.Composite == nil {
-		all[name] = c
+		bound[name] = true
 		return nil
 	}
 	for _, member := range c.Composite.Members() {
-		if channels[member] == nil {
+		m := channels[member]
+		if m == nil {
 			return fault("names the dispatcher %q, which is not configured", member)
 		}
-		if err := bindOne(channels, all, member, append(above, name)); err != nil {
+		if err := bind(channels, bound, member, append(above, name)); err != nil {
 			return err
 		}
-		c.members = append(c.members, all[member])
-		c.mustSeal = c.mustSeal || all[member].mustSeal
+		c.members = append(c.members, m)
+		c.mustSeal = c.mustSeal || m.mustSeal
 	}
 	if len(c.members) == 0 {
 		return fault("names no other dispatchers")
@@ -186,6 +182,6 @@ func bindOne(channels map[string]*Channel, all map[string]*bound, name string, a
 	if member := c.inClear(); c.mustSeal && member != "" {
 		return fault("has to encrypt, and %q in it has encryption off; set that to preferred or required", member)
 	}
-	all[name] = c
+	bound[name] = true
 	return nil
 }

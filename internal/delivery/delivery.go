@@ -61,23 +61,21 @@ type Config struct {
 // Courier delivers messages.
 type Courier struct {
 	Config
-	channels   map[string]*bound
 	background *background
 }
 
 // New makes a Courier. The error is a *CompositeError.
 func New(c Config) (*Courier, error) {
-	channels, err := bind(c.Channels)
-	if err != nil {
+	if err := Bind(c.Channels); err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(channels)) {
-		if _, ambiguous := channels[name].addressType(); ambiguous {
+	for _, name := range slices.Sorted(maps.Keys(c.Channels)) {
+		if _, ambiguous := c.Channels[name].addressType(); ambiguous {
 			c.Log.Warn("targets that are registered for this dispatcher have no address, because its members take addresses of several kinds; "+
 				"have devices name one of the members, or give all but one kind of member the option address", slog.String("dispatcher", name))
 		}
 	}
-	return &Courier{c, channels, newBackground()}, nil
+	return &Courier{c, newBackground()}, nil
 }
 
 // Dispatch is one dispatch as it is known before nevisFIDO has made a token.
@@ -102,12 +100,6 @@ func (d *Dispatch) Username() string {
 		return cmp.Or(d.Target.Username, d.Request.Username)
 	}
 	return d.Request.Username
-}
-
-// Serves reports whether a channel serves an operation: by its own option, and
-// with at least one member where it is a composite.
-func (c *Courier) Serves(channel *Channel, op nevisfido.Operation) bool {
-	return c.channels[channel.Name].serves(op)
 }
 
 // Outcome says how a delivery ended.
@@ -175,7 +167,7 @@ func (r *run) deliver() Outcome {
 		cancel = func() {} // members may go on until the deadline after one has delivered
 	}
 	defer cancel()
-	receipt, err := r.deliverVia(ctx, r.courier.channels[r.dispatch.Channel.Name], false)
+	receipt, err := r.deliverVia(ctx, r.dispatch.Channel, false)
 	if r.rehearsal && receipt.Rest != nil {
 		receipt.Rest()
 		receipt.Rest = nil

@@ -63,7 +63,7 @@ func (c *Channel) forbids(char rune) bool {
 // address: nevisFIDO has no other dispatcher of its own that takes targets.
 func (c *Courier) reaches(channel *Channel, name string) bool {
 	name = cmp.Or(name, nevisfido.BuiltInFCM)
-	if registered := c.channels[name]; registered != nil {
+	if registered := c.Channels[name]; registered != nil {
 		kind, _ := registered.addressType()
 		return kind == channel.Type
 	}

@@ -12,13 +12,13 @@ import (
 
 // deliverVia delivers over one channel. With mustSeal the message may not leave
 // in clear. A composite may call it, for its members, from goroutines of its own.
-func (r *run) deliverVia(ctx context.Context, c *bound, mustSeal bool) (receipt dispatchers.Receipt, err error) {
+func (r *run) deliverVia(ctx context.Context, c *Channel, mustSeal bool) (receipt dispatchers.Receipt, err error) {
 	defer catchPanic(c.Name, &err)
-	deliver := r.send
+	way := r.send
 	if c.Composite != nil {
-		deliver = r.compose
+		way = r.compose
 	}
-	receipt, err = deliver(ctx, c, mustSeal)
+	receipt, err = way(ctx, c, mustSeal)
 	if err == nil && receipt.Dispatcher == "" {
 		receipt.Dispatcher = c.Name
 	}
@@ -26,8 +26,8 @@ func (r *run) deliverVia(ctx context.Context, c *bound, mustSeal bool) (receipt 
 }
 
 // send delivers over a channel that is not a composite.
-func (r *run) send(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Receipt, error) {
-	p, failure := r.plan(ctx, c.Channel, mustSeal)
+func (r *run) send(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.Receipt, error) {
+	p, failure := r.plan(ctx, c, mustSeal)
 	if failure != nil {
 		return dispatchers.Receipt{}, failure
 	}
@@ -35,9 +35,9 @@ func (r *run) send(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Re
 		r.noteEncryption(p)
 		return dispatchers.Receipt{}, nil
 	}
-	m, failure := r.message(ctx, c.Channel, p)
+	m, failure := r.message(ctx, c, p)
 	if failure == nil {
-		failure = r.shorten(ctx, c.Channel, m)
+		failure = r.shorten(ctx, c, m)
 	}
 	if failure != nil {
 		return dispatchers.Receipt{}, failure
@@ -49,7 +49,7 @@ func (r *run) send(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Re
 		}
 	})
 	if failure != nil {
-		r.quarantine(ctx, c.Channel, p.recipient, failure)
+		r.quarantine(ctx, c, p.recipient, failure)
 		return receipt, failure
 	}
 	if s := receipt.StandIn; s != nil {
@@ -60,11 +60,11 @@ func (r *run) send(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Re
 
 // compose lets a composite use its members. Where one of them must seal, all
 // must: none may send in clear what another had to encrypt.
-func (r *run) compose(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Receipt, error) {
+func (r *run) compose(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.Receipt, error) {
 	mustSeal = mustSeal || c.mustSeal
-	d := dispatchers.Delivery{Message: r.baseMessage(ctx, c.Channel), FellBack: r.fellBack}
+	d := dispatchers.Delivery{Message: r.baseMessage(ctx, c), FellBack: r.fellBack}
 	for _, member := range c.members {
-		if !member.serves(r.dispatch.Operation) {
+		if !member.Serves(r.dispatch.Operation) {
 			continue
 		}
 		d.Members = append(d.Members, dispatchers.Member{
@@ -73,16 +73,16 @@ func (r *run) compose(ctx context.Context, c *bound, mustSeal bool) (dispatchers
 		})
 	}
 	if len(d.Members) == 0 {
-		return dispatchers.Receipt{}, NotServed(c.Channel)
+		return dispatchers.Receipt{}, NotServed(c)
 	}
 	return c.Composite.Compose(ctx, d)
 }
 
-func (r *run) member(ctx context.Context, c *bound, mustSeal bool) (dispatchers.Receipt, error) {
+func (r *run) member(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.Receipt, error) {
 	if r.rehearsal {
 		return r.deliverVia(ctx, c, mustSeal)
 	}
-	leave, failure := r.dispatch.Admit(ctx, c.Channel)
+	leave, failure := r.dispatch.Admit(ctx, c)
 	if failure != nil {
 		r.journal.unattempted(c.Name, failure)
 		return dispatchers.Receipt{}, failure

@@ -32,7 +32,7 @@ func (x *Exchange) guard(d *delivery.Dispatch) (*lease, *dispatchers.Error) {
 // admit takes a slot of a channel that serves the operation, and counts the
 // dispatch against the channel's limits and the given ones.
 func (x *Exchange) admit(ctx context.Context, d *delivery.Dispatch, c *delivery.Channel, limits []dispatchers.Limit) (*lease, *dispatchers.Error) {
-	if !x.courier.Serves(c, d.Operation) {
+	if !c.Serves(d.Operation) {
 		return nil, delivery.NotServed(c)
 	}
 	release := c.Acquire()

@@ -91,7 +91,7 @@ func TestLogCountsTheAttemptsThatWereMade(t *testing.T) {
 	h.wantLog(`"dispatched"`, `"attempts":1,`)
 }
 
-func TestCheckComposites(t *testing.T) {
+func TestBind(t *testing.T) {
 	leaf := func(p Policy) *Channel { return &Channel{Encryption: p} }
 	of := func(members ...string) *Channel { return &Channel{Composite: firstOf(members...)} }
 	sealing := of("clear")
@@ -121,7 +121,7 @@ func TestCheckComposites(t *testing.T) {
 			for name, channel := range c.channels {
 				channel.Name = name
 			}
-			err := delivery.CheckComposites(c.channels)
+			err := delivery.Bind(c.channels)
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -234,7 +234,7 @@ func TestPreferredBesideRequired(t *testing.T) {
 			h.register("push", nil) // no key
 			guests := []*guest{h.push(), h.link(Preferred)}
 			set(h)
-			if err := delivery.CheckComposites(h.Channels); err != nil {
+			if err := delivery.Bind(h.Channels); err != nil {
 				t.Fatal(err)
 			}
 			h.dispatch("c").wantResult(t, nevisfido.DispatchError)

@@ -45,7 +45,7 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 		log.Info("observed a dispatch request that would have been refused: it is not plain JSON", "error", request.Doubt)
 		return nil //nolint:nilerr // the caller has nevisFIDO's answer
 	}
-	if failure == nil && !x.courier.Serves(d.Channel, op) {
+	if failure == nil && !d.Channel.Serves(op) {
 		failure = delivery.NotServed(d.Channel)
 	}
 	e := conclusion{failure: failure, result: Observed}
