@@ -25,7 +25,7 @@ type Directory struct {
 	Sources   []NamedSource // asked in order on a miss
 	Namespace string
 	Policy    encrypt.Policy
-	Unsynced  *Unsynced
+	Unsynced  *Unsynced        // must be set
 	MaxKeyAge time.Duration    // 0 for any
 	Now       func() time.Time // nil means time.Now
 

@@ -118,7 +118,7 @@ func checkHandler(ctx context.Context, root caddy.Context, h *caddymodule.Handle
 		if err != nil {
 			return "", err
 		}
-		return "written and read", (&targets.Directory{Store: store, Namespace: h.Namespace}).Writable(ctx)
+		return "written and read", (&targets.Directory{Store: store, Namespace: h.Namespace, Unsynced: new(targets.Unsynced)}).Writable(ctx)
 	})
 	if h.KeySourcesRaw != nil {
 		try("key sources", func(ctx context.Context) (string, error) {
