@@ -36,7 +36,11 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 		}))
 	}
 	defer l.release()
-	e := x.forward(w, d, next)
+	e, answer := x.forward(w, d, next)
+	if answer != nil {
+		e.delivered = x.courier.Deliver(*d, answer)
+		e.failure = e.delivered.Failure
+	}
 	if e.failure != nil && e.soFar().GivesBack(d.Channel.Name, e.failure) {
 		x.giveBack(r, l)
 	}

@@ -14,40 +14,39 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
-// forward asks nevisFIDO for a token, and delivers the message if there is one.
-func (x *Exchange) forward(w http.ResponseWriter, d *delivery.Dispatch, next Next) conclusion {
+// forward asks nevisFIDO for a token. The answer is nil where there is none: then
+// the conclusion says why.
+func (x *Exchange) forward(w http.ResponseWriter, d *delivery.Dispatch, next Next) (conclusion, *nevisfido.DispatchAnswer) {
 	rec := newRecorder(w, x.MaxBody, func(status int, h http.Header) bool {
 		return status == http.StatusOK && isJSON(h)
 	})
 	switch err := x.ask(rec, d, next); {
 	case errors.Is(err, errUpstreamTimeout):
 		return failed(dispatchers.Fail(dispatchers.Temporary, "upstream_timeout", "%w, %s", err, x.UpstreamTimeout),
-			func(nevisfido.Outcome) error { return &StatusError{http.StatusGatewayTimeout, err} })
+			func(nevisfido.Outcome) error { return &StatusError{http.StatusGatewayTimeout, err} }), nil
 	case err != nil:
 		return failed(dispatchers.Fail(dispatchers.Temporary, "upstream_unavailable", "asking nevisFIDO for a token: %w", err),
-			func(nevisfido.Outcome) error { return err })
+			func(nevisfido.Outcome) error { return err }), nil
 	}
 	switch rec.state {
 	case streaming:
-		return failed(withoutToken(d, rec.status), func(nevisfido.Outcome) error { return nil })
+		return failed(withoutToken(d, rec.status), func(nevisfido.Outcome) error { return nil }), nil
 	case waiting:
-		return unusable("it is empty")
+		return unusable("it is empty"), nil
 	case refused:
-		return unusable(rec.reason)
+		return unusable(rec.reason), nil
 	case holding:
 	}
 	answer, err := nevisfido.ParseDispatchAnswer(rec.body.Bytes())
 	if err != nil {
-		return malformed(rec, err)
+		return malformed(rec, err), nil
 	}
 	e := conclusion{token: answer.Token, session: answer.SessionID, reply: func(out nevisfido.Outcome) error { return rec.replace(answer.WithOutcome(out)) }}
 	if answer.Result != nevisfido.Dispatched {
 		e.failure, e.result = x.declined(d, answer.Result)
-		return e
+		return e, nil
 	}
-	e.delivered = x.courier.Deliver(*d, answer)
-	e.failure = e.delivered.Failure
-	return e
+	return e, answer
 }
 
 var errUpstreamTimeout = errors.New("nevisFIDO took longer over the dispatch than upstream_timeout")
