@@ -27,6 +27,8 @@ type DeviceCall struct {
 //
 // If the signature does not verify, nothing becomes stale: anybody could send
 // it. If nevisFIDO accepts it nevertheless, the same targets become stale then.
+// Where our signature key may be outdated, or there is none, it is believed of the
+// named target, as a modification is.
 // Device ids are not unique: no other user's target is ever touched.
 func (d *Directory) BeginDevice(ctx context.Context, call DeviceCall) (*Change, error) {
 	asked := &deviceRequest{device: call.Device, why: whySignature}
@@ -45,12 +47,12 @@ func (d *Directory) BeginDevice(ctx context.Context, call DeviceCall) (*Change, 
 		return c, err
 	}
 	asked.named = named
-	verified := false
-	if key := named.signatureKey(); key != nil {
+	key, verified := named.signatureKey(), false
+	if key != nil {
 		_, err := key.Verify(call.Signature)
 		verified = err == nil && d.fresh(p.CreatedAt)
 	}
-	c.forged = !verified && !named.unsure(memberSignatureKey)
+	c.forged = key != nil && !verified // without a key nobody can tell
 	if c.forged {
 		return c, nil
 	}

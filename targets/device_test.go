@@ -214,6 +214,23 @@ func TestChangeOfADeviceThatIsNotKnown(t *testing.T) {
 	}
 }
 
+// Without a signature key on record nobody can tell a forgery, and the target that
+// is named is stale while nevisFIDO is asked, for all processes.
+func TestChangeOfDeviceWithoutASignatureKey(t *testing.T) {
+	for status, want := range map[int]int{204: 2, 401: 0} {
+		f := newFixture()
+		f.learn(t, unsigned)
+		c := must(f.BeginDevice(t.Context(), f.deviceCall(newKey(2), false)))
+		if got := f.another().states(t, "one"); got["one"] != targets.Stale {
+			t.Errorf("before nevisFIDO answers the target is %s", got["one"])
+		}
+		finish(t, c, status)
+		if got := f.mustState(t, targets.Active); got.Thumbprint != thumbprint(want) {
+			t.Errorf("status %d: the key is %s", status, got.Thumbprint)
+		}
+	}
+}
+
 // Without the user's name nobody knows whose the other targets of the device are.
 func TestChangeOfDeviceOfAnUnnamedUser(t *testing.T) {
 	f := newFixture()
