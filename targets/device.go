@@ -39,10 +39,10 @@ func (d *Directory) BeginDevice(ctx context.Context, call DeviceCall) (*Change, 
 		return c, nil
 	}
 	named, err := d.Find(ctx, p.TargetID)
-	if errors.Is(err, ErrNotFound) {
-		return c, nil
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound): // another process may be learning it
+		named = d.blankRecord(d.ref(p.TargetID))
+	case err != nil:
 		c.refs = []Ref{d.ref(p.TargetID)} // for Unrecorded
 		return c, err
 	}

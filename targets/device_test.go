@@ -188,7 +188,6 @@ func TestDevicePayloadForAnotherDevice(t *testing.T) {
 // was told of the registration, does not say which device it is on. What its key
 // signs for the device service concerns it, on whatever device.
 func TestChangeOfADeviceThatIsNotKnown(t *testing.T) {
-	everything := map[string]any{"name": "phone", "target": "address-1", "dispatcher": "fcm", "encryptionKey": string(publicJWK(0)), "signatureKey": string(signingKeys[0].JWK())}
 	for name, test := range map[string]struct {
 		call func(*fixture) targets.DeviceCall
 		want targets.State
@@ -202,7 +201,7 @@ func TestChangeOfADeviceThatIsNotKnown(t *testing.T) {
 		"a deletion": {func(f *fixture) targets.DeviceCall { return f.deviceCall(nil, true) }, "gone", 0},
 	} {
 		f := newFixture()
-		f.modify(t, f.jws(everything), 204)
+		f.modify(t, f.jws(everything(0, 0)), 204)
 		f.mustState(t, targets.Active)
 		finish(t, must(f.BeginDevice(t.Context(), test.call(f))), 204)
 		if got := f.states(t, "one")["one"]; got != test.want {
@@ -212,6 +211,21 @@ func TestChangeOfADeviceThatIsNotKnown(t *testing.T) {
 			t.Errorf("%s: the key is %s", name, got.Thumbprint)
 		}
 	}
+}
+
+// While one process learns a target from a modification, another one has its device
+// changed, which did not know it. Nobody knows which of the two came first.
+func TestDeviceChangedWhileItsTargetIsLearned(t *testing.T) {
+	f := newFixture()
+	other := f.another()
+	device := must(f.BeginDevice(t.Context(), f.deviceCall(newKey(2), false)))
+	modification := must(other.BeginModify(t.Context(), "one", f.jws(everything(0, 0))))
+	finish(t, modification, 204)
+	f.mustState(t, targets.Stale)
+	finish(t, device, 204)
+	f.mustState(t, targets.Stale)
+	f.modify(t, f.jws(everything(0, 0)), 204)
+	f.mustState(t, targets.Active)
 }
 
 // Without a signature key on record nobody can tell a forgery, and the target that
