@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 )
 
@@ -23,23 +24,13 @@ func putPair(t *testing.T, dir string, expired bool) time.Time {
 	if err != nil {
 		t.Fatal(err)
 	}
-	putFile(t, filepath.Join(dir, "cert.pem"), certificate)
-	putFile(t, filepath.Join(dir, "key.pem"), double.KeyPEM(pair))
+	testservice.Put(t, filepath.Join(dir, "cert.pem"), certificate)
+	testservice.Put(t, filepath.Join(dir, "key.pem"), double.KeyPEM(pair))
 	leaf, err := x509.ParseCertificate(pair.Certificate[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	return leaf.NotAfter
-}
-
-func putFile(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func gaugeOf(t *testing.T, registry *prometheus.Registry, name, dispatcher string) float64 {
@@ -61,7 +52,7 @@ func TestCredentials(t *testing.T) {
 	defer gateway.Close()
 	dir := t.TempDir()
 	password := filepath.Join(dir, "password")
-	putFile(t, password, []byte("first"))
+	testservice.Put(t, password, []byte("first"))
 	ends := putPair(t, dir, false)
 	events := subscribe(t)
 	ask, s := healthOf(t, `
@@ -109,7 +100,7 @@ func TestCredentials(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, false, "file", "do not fit together"},
-		{"a file that is no key", func() { putFile(t, filepath.Join(dir, "key.pem"), []byte("canary")) }, false, "", "not a PEM file"},
+		{"a file that is no key", func() { testservice.Put(t, filepath.Join(dir, "key.pem"), []byte("canary")) }, false, "", "not a PEM file"},
 		{"a certificate that is over", pair(true), true, "expired", "valid until"},
 		{"a good one", pair(false), true, "", ""},
 	} {
@@ -134,7 +125,7 @@ func TestCredentials(t *testing.T) {
 			}
 		}
 	}
-	putFile(t, password, []byte("\n"))
+	testservice.Put(t, password, []byte("\n"))
 	_, all := ask(http.MethodGet, "")
 	if c := all.Dispatch[0].KeySources["nevisidm"].Credentials; c.Loaded || !strings.Contains(c.Error, "auth") {
 		t.Errorf("the key source has %+v", c)

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/conf/conftest"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
@@ -59,21 +60,11 @@ func withUser(email string) string {
 
 func ref(id string) targets.Ref { return targets.Ref{Namespace: "bank", ID: id} }
 
-func put(t *testing.T, path, content string) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // newSource follows a file of this content.
 func newSource(t *testing.T, content string) (s *Source, path string, logged *bytes.Buffer) {
 	t.Helper()
 	path, logged = filepath.Join(t.TempDir(), "targets.ndjson"), new(bytes.Buffer)
-	put(t, path, content)
+	testservice.Put(t, path, []byte(content))
 	s = &Source{Path: path}
 	if err := s.open(slog.New(slog.NewTextHandler(logged, nil))); err != nil {
 		t.Fatal(err)
@@ -184,7 +175,7 @@ func TestBadFiles(t *testing.T) {
 		"target twice":          {good + line(target("two")) + "\n" + good, "line 4: it is a target that has been on line 1"},
 	} {
 		path := filepath.Join(t.TempDir(), "targets.ndjson")
-		put(t, path, test.content)
+		testservice.Put(t, path, []byte(test.content))
 		_, err := follow(path, slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: got error %v, want one with %q that quotes nothing", name, err, test.want)
@@ -195,8 +186,8 @@ func TestBadFiles(t *testing.T) {
 func TestProvision(t *testing.T) {
 	dir := t.TempDir()
 	good, shared := filepath.Join(dir, "good"), filepath.Join(dir, "shared")
-	put(t, good, line(target("one")))
-	put(t, shared, line(target("one")))
+	testservice.Put(t, good, []byte(line(target("one"))))
+	testservice.Put(t, shared, []byte(line(target("one"))))
 	if err := os.Chmod(shared, 0o620); err != nil {
 		t.Fatal(err)
 	}
@@ -237,8 +228,8 @@ func TestChangesArePickedUp(t *testing.T) {
 		logs   int    // lines that the change adds, however often the file is used
 	}{
 		{"unchanged", func() {}, "one", 0},
-		{"replaced", func() { put(t, path, line(target("two"))) }, "two", 1},
-		{"broken", func() { put(t, path, line(target("three"))+"canary") }, "two", 1},
+		{"replaced", func() { testservice.Put(t, path, []byte(line(target("two")))) }, "two", 1},
+		{"broken", func() { testservice.Put(t, path, []byte(line(target("three"))+"canary")) }, "two", 1},
 		{"written over", func() {
 			_ = os.WriteFile(path, []byte(line(target("five"))+line(target("six"))), 0o600)
 		}, "six", 1},
@@ -287,14 +278,14 @@ func TestConcurrentLookupsAndChanges(t *testing.T) {
 		})
 	}
 	for i := range 20 {
-		put(t, path, line(target(fmt.Sprint(i)))+line(target("one")))
+		testservice.Put(t, path, []byte(line(target(fmt.Sprint(i)))+line(target("one"))))
 	}
 	lookups.Wait()
 }
 
 func TestNothingStaysOpenAfterCleanup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "targets.ndjson")
-	put(t, path, line(target("one")))
+	testservice.Put(t, path, []byte(line(target("one"))))
 	s := &Source{Path: path}
 	if err := s.open(slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
@@ -302,7 +293,7 @@ func TestNothingStaysOpenAfterCleanup(t *testing.T) {
 	if err := s.Cleanup(); err != nil {
 		t.Fatal(err)
 	}
-	put(t, path, line(target("two"))) // a lookup that comes late
+	testservice.Put(t, path, []byte(line(target("two")))) // a lookup that comes late
 	if found, err := s.Find(t.Context(), ref("two")); err == nil || errors.Is(err, targets.ErrNotFound) && found != nil {
 		t.Errorf("found %+v, error %v", found, err)
 	}
@@ -330,11 +321,11 @@ func TestReload(t *testing.T) {
 	if err != nil || s.file != old.file || logged.Len() > 0 {
 		t.Errorf("an unchanged file: error %v, log %s", err, logged)
 	}
-	put(t, path, line(target("two")))
+	testservice.Put(t, path, []byte(line(target("two"))))
 	if _, logged, err = reload(); err != nil || logged.Len() == 0 {
 		t.Errorf("a changed file: error %v, log %s", err, logged)
 	}
-	put(t, path, "bad")
+	testservice.Put(t, path, []byte("bad"))
 	for range 2 { // found bad by the first, known to be so by the second
 		if _, _, err = reload(); err == nil || !strings.Contains(err.Error(), "line 1") {
 			t.Errorf("a bad file: error %v", err)
@@ -356,7 +347,7 @@ func TestMemoryIsSmall(t *testing.T) {
 		lines.WriteString(line(target(fmt.Sprint("target-", i))))
 	}
 	path := filepath.Join(t.TempDir(), "targets.ndjson")
-	put(t, path, lines.String())
+	testservice.Put(t, path, []byte(lines.String()))
 	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -438,7 +429,7 @@ func FuzzTable(f *testing.F) {
 				return
 			}
 		}
-		put(t, path, string(content))
+		testservice.Put(t, path, content)
 		table, err := readTable(must(os.Open(path)))
 		if err != nil {
 			if len(content) <= maxLine && !strings.Contains(err.Error(), "has been on line") {

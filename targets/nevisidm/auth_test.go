@@ -4,13 +4,14 @@ import (
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/httpclient"
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/simulator/proxy"
 )
 
 func TestLogin(t *testing.T) {
 	path := file(t, "password")
-	put(t, path, []byte("first\n"))
+	testservice.Put(t, path, []byte("first\n"))
 	for name, test := range map[string]struct {
 		auth  Auth
 		login func(password string) idm.Login
@@ -19,7 +20,7 @@ func TestLogin(t *testing.T) {
 		"bearer": {Auth{Bearer: "{file." + path + "}"}, func(p string) idm.Login { return idm.Login{Bearer: p} }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			put(t, path, []byte("first\n"))
+			testservice.Put(t, path, []byte("first\n"))
 			server := start(t, idm.Options{Login: test.login("first")})
 			server.SetTarget("u-1", phone("one"))
 			s := newSource(t, server, func(s *Source) { s.Auth = &test.auth })
@@ -32,9 +33,9 @@ func TestLogin(t *testing.T) {
 			find()
 			server.SetLogin(test.login("second"))
 			wantFailure(t, s, "check auth")
-			put(t, path, []byte("second"))
+			testservice.Put(t, path, []byte("second"))
 			find()
-			put(t, path, []byte("\n")) // cannot be used: the last good one stays
+			testservice.Put(t, path, []byte("\n")) // cannot be used: the last good one stays
 			find()
 		})
 	}
@@ -44,7 +45,7 @@ func TestClientCertificate(t *testing.T) {
 	cert, key, ca := file(t, "cert.pem"), file(t, "key.pem"), file(t, "ca.pem")
 	server := start(t, idm.Options{ClientCA: clientCertificate(t, cert, key)})
 	server.SetTarget("u-1", phone("one"))
-	put(t, ca, server.CA())
+	testservice.Put(t, ca, server.CA())
 	s := newSource(t, server, func(s *Source) {
 		s.Auth = nil
 		s.Options = httpclient.Options{CA: ca, ClientCert: &httpclient.ClientCert{Cert: cert, Key: key}}

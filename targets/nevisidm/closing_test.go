@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -39,7 +40,7 @@ func TestConnectionsEndWithTheLastLookup(t *testing.T) {
 			server.StartTLS()
 			defer server.Close()
 			ca := file(t, "ca.pem")
-			put(t, ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+			testservice.Put(t, ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 			s := &Source{URL: server.URL, Client: "100", Auth: login(), API: apiEntities, Timeout: caddy.Duration(time.Minute)}
 			s.CA = ca
 			if err := provision(t, s); err != nil {

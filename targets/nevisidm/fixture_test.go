@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/simulator/double"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
@@ -98,16 +99,6 @@ func of(t *testing.T, user string) context.Context {
 
 func api(name string) func(*Source) { return func(s *Source) { s.API = name } }
 
-func put(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // clientCertificate writes a certificate and its key to files, and returns
 // what vouches for it.
 func clientCertificate(t *testing.T, cert, key string) (ca []byte) {
@@ -116,8 +107,8 @@ func clientCertificate(t *testing.T, cert, key string) (ca []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, cert, ca)
-	put(t, key, double.KeyPEM(pair))
+	testservice.Put(t, cert, ca)
+	testservice.Put(t, key, double.KeyPEM(pair))
 	return ca
 }
 
