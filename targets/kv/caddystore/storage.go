@@ -44,7 +44,7 @@ func (s *Store) read(ctx context.Context, place string) (*kv.Value, error) {
 }
 
 // load is the storage's Load. What a file storage would ask the kernel for, in
-// seven calls, is most of what a dispatch costs before it is forwarded.
+// seven calls, is the largest part of what a dispatch costs before it is forwarded.
 func (s *Store) load(ctx context.Context, place string) ([]byte, error) {
 	if files, ok := s.storage.(*certmagic.FileStorage); ok {
 		if data, ok := readSmall(files.Filename(place)); ok {
