@@ -136,7 +136,7 @@ func (c *Change) takeBack(ctx context.Context) {
 	back := *c // which may go on, Unrecorded
 	back.outcome, back.takenBack, back.until = refused, true, c.d.now().Add(unsentTime)
 	_ = back.record(ctx)
-	c.d.Unsynced.retry(&back)
+	c.d.Unsynced.keepOutcome(&back)
 }
 
 func (c *Change) unlock() {
@@ -176,7 +176,7 @@ func (c *Change) Finish(ctx context.Context, status int) error {
 	err := c.record(ctx)
 	if err != nil {
 		c.until = c.d.now().Add(fenceTime)
-		c.d.Unsynced.retry(c)
+		c.d.Unsynced.keepOutcome(c)
 	}
 	return err
 }

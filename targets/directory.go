@@ -73,12 +73,12 @@ func (d *Directory) known(ctx context.Context, ref Ref) (*Target, error) {
 	if d.Unsynced.overflowed() {
 		return nil, unavailable("loading target", errors.New("the store failed for too long, and changes of dispatch targets are lost; restart this sidecar when the store works, and have the devices registered that changed meanwhile"))
 	}
-	waiting := d.Unsynced.of(ref) // before the store is asked: it may be told just then
+	unsynced := d.Unsynced.of(ref) // before the store is asked: it may be told just then
 	t, err := d.load(ctx, ref)
-	if err != nil && (waiting == nil || waiting.record == nil) {
+	if err != nil && (unsynced == nil || unsynced.record == nil) {
 		return nil, unavailable("loading target", err)
 	}
-	t, _ = d.withUnsynced(ref, t, waiting)
+	t, _ = d.withUnsynced(ref, t, unsynced)
 	return t, nil
 }
 
@@ -189,31 +189,31 @@ func (d *Directory) swap(ctx context.Context, ref Ref, doing string, edit func(c
 		return unavailable(doing, err)
 	}
 	defer release()
-	waiting := d.Unsynced.of(ref)
+	unsynced := d.Unsynced.of(ref)
 	var events []Event
 	err = edit(ctx, ref, func(current *Target) (*Target, error) {
-		current, unsynced := d.withUnsynced(ref, current, waiting)
+		current, became := d.withUnsynced(ref, current, unsynced)
 		next, edited := take(ref, current)
 		if next.empty() {
 			next = nil
 		}
 		if next == nil || !next.stale() && !next.Quarantined(next.Address) { // it is over
-			unsynced = nil
+			became = nil
 		}
-		events = append(unsynced, edited...)
+		events = append(became, edited...)
 		return next, nil
 	})
 	if err != nil {
 		d.writable.Store(0)
 		return unavailable(doing, err)
 	}
-	d.Unsynced.written(ref, waiting)
+	d.Unsynced.written(ref, unsynced)
 	d.emit(ctx, events)
 	return nil
 }
 
 // withUnsynced adds to a record, nil for none, what the store was not told.
-func (d *Directory) withUnsynced(ref Ref, t *Target, w *waiting) (*Target, []Event) {
+func (d *Directory) withUnsynced(ref Ref, t *Target, w *unsynced) (*Target, []Event) {
 	if w == nil {
 		return t, nil
 	}

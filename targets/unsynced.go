@@ -18,9 +18,9 @@ const (
 	unsyncedOverhead = 256 // of the map, and more
 )
 
-// maxRetries bounds the changes that are recorded later. A target whose change is
-// not stays stale, which is safe.
-const maxRetries = 1000
+// maxOutcomes bounds the changes whose outcome is recorded later. A target whose
+// change is not stays stale, which is safe.
+const maxOutcomes = 1000
 
 // Unsynced is what nevisFIDO has done and the store did not take. To every
 // Directory that shares it, it is part of the records at once; Directory.Run
@@ -32,26 +32,26 @@ const maxRetries = 1000
 // targets that change, too, which outlive a configuration for the same reason.
 // The zero Unsynced is ready for use.
 type Unsynced struct {
-	mu      sync.Mutex
-	waiting map[Ref]*waiting
-	retries []*Change // whose outcome is to be recorded
-	size    int
-	lost    bool // there was no room for something
+	mu       sync.Mutex
+	targets  map[Ref]*unsynced
+	outcomes []*Change // whose outcome is to be recorded
+	size     int       // of targets, in bytes
+	lost     bool      // there was no room for something
 
 	// changing locks the targets that nevisFIDO is asked to change, so that it sees
 	// the changes in the order in which they are recorded. writing locks those whose
-	// record is written: what is waiting must not be written over what ended it.
+	// record is written: what is unsynced must not be written over what ended it.
 	changing, writing keylock.Table
 }
 
-// waiting is what the store is to be told of a target. It never changes.
-type waiting struct {
+// unsynced is what the store is to be told of one target. It never changes.
+type unsynced struct {
 	record *Target // that nevisFIDO has created
 	change string  // the source of what nevisFIDO has changed since, or may have; "" for nothing
 	gone   string  // an address
 }
 
-func (w *waiting) cost(ref Ref) int {
+func (w *unsynced) cost(ref Ref) int {
 	if w == nil {
 		return 0
 	}
@@ -71,12 +71,12 @@ func SharedUnsynced(location, namespace string) *Unsynced {
 	return u.(*Unsynced)
 }
 
-// Len returns how many targets and changes wait to be written.
+// Len returns how many targets and changes are unsynced.
 func (u *Unsynced) Len() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	n := len(u.waiting)
-	for _, c := range u.retries {
+	n := len(u.targets)
+	for _, c := range u.outcomes {
 		if !c.takenBack {
 			n++
 		}
@@ -85,7 +85,7 @@ func (u *Unsynced) Len() int {
 }
 
 // full tells that nevisFIDO should be asked for no more targets until the store
-// takes what is waiting.
+// takes what is unsynced.
 func (u *Unsynced) full() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -103,21 +103,21 @@ func (u *Unsynced) overflowed() bool {
 func (u *Unsynced) refs() []Ref {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return slices.Collect(maps.Keys(u.waiting))
+	return slices.Collect(maps.Keys(u.targets))
 }
 
-// of returns what waits for a target, nil for nothing.
-func (u *Unsynced) of(ref Ref) *waiting {
+// of returns what is unsynced of a target, nil for nothing.
+func (u *Unsynced) of(ref Ref) *unsynced {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.waiting[ref]
+	return u.targets[ref]
 }
 
-// add edits what waits for a target, if there is room for it.
-func (u *Unsynced) add(ref Ref, edit func(*waiting)) {
+// add edits what is unsynced of a target, if there is room for it.
+func (u *Unsynced) add(ref Ref, edit func(*unsynced)) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	before, after := u.waiting[ref], new(waiting)
+	before, after := u.targets[ref], new(unsynced)
 	if before != nil {
 		*after = *before
 	}
@@ -127,56 +127,56 @@ func (u *Unsynced) add(ref Ref, edit func(*waiting)) {
 		u.lost = true
 		return
 	}
-	if u.waiting == nil {
-		u.waiting = make(map[Ref]*waiting)
+	if u.targets == nil {
+		u.targets = make(map[Ref]*unsynced)
 	}
-	u.waiting[ref] = after
+	u.targets[ref] = after
 	u.size += grown
 }
 
 // keepChange keeps that nevisFIDO has changed a target, or may have.
 func (u *Unsynced) keepChange(ref Ref, source string) {
-	u.add(ref, func(w *waiting) { w.change = source })
+	u.add(ref, func(w *unsynced) { w.change = source })
 }
 
 // create keeps a target that nevisFIDO has made, which says all of it.
 func (u *Unsynced) create(t *Target) {
-	u.add(t.Ref(), func(w *waiting) { *w = waiting{record: t} })
+	u.add(t.Ref(), func(w *unsynced) { *w = unsynced{record: t} })
 }
 
 // expire keeps that an address is gone, unless that takes the room of something
 // else: it does no harm to find it out again.
 func (u *Unsynced) expire(ref Ref, address string) {
 	if !u.full() {
-		u.add(ref, func(w *waiting) { w.gone = address })
+		u.add(ref, func(w *unsynced) { w.gone = address })
 	}
 }
 
 // written takes away what was written, if nothing was added since.
-func (u *Unsynced) written(ref Ref, w *waiting) {
+func (u *Unsynced) written(ref Ref, w *unsynced) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if w != nil && u.waiting[ref] == w {
-		delete(u.waiting, ref)
+	if w != nil && u.targets[ref] == w {
+		delete(u.targets, ref)
 		u.size -= w.cost(ref)
 	}
 }
 
-// retry keeps a change whose outcome is to be recorded again.
-func (u *Unsynced) retry(c *Change) {
+// keepOutcome keeps a change whose outcome is to be recorded.
+func (u *Unsynced) keepOutcome(c *Change) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.retries) < maxRetries {
-		u.retries = append(u.retries, c)
+	if len(u.outcomes) < maxOutcomes {
+		u.outcomes = append(u.outcomes, c)
 	}
 }
 
-// takeRetries hands those changes over.
-func (u *Unsynced) takeRetries() []*Change {
+// takeOutcomes hands those changes over.
+func (u *Unsynced) takeOutcomes() []*Change {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	all := u.retries
-	u.retries = nil
+	all := u.outcomes
+	u.outcomes = nil
 	return all
 }
 
@@ -186,7 +186,7 @@ const (
 	flushFails    = 3 // of one round
 )
 
-// Run writes what is waiting into the store, until the context ends.
+// Run writes what is unsynced into the store, until the context ends.
 func (d *Directory) Run(ctx context.Context) {
 	ticker := time.NewTicker(flushInterval)
 	defer ticker.Stop()
@@ -200,21 +200,21 @@ func (d *Directory) Run(ctx context.Context) {
 	}
 }
 
-// Flush tries once to write what is waiting. It ends early if the store fails.
+// Flush tries once to write what is unsynced. It ends early if the store fails.
 func (d *Directory) Flush(ctx context.Context) {
 	fails := 0
-	for _, c := range d.Unsynced.takeRetries() {
-		pending := true
+	for _, c := range d.Unsynced.takeOutcomes() {
+		unsynced := true
 		if fails < flushFails && ctx.Err() == nil {
 			c.d, c.retried = d, true
 			err := c.record(ctx)
-			pending = err != nil || c.takenBack
+			unsynced = err != nil || c.takenBack
 			if err != nil {
 				fails++
 			}
 		}
-		if pending && d.now().Before(c.until) {
-			d.Unsynced.retry(c)
+		if unsynced && d.now().Before(c.until) {
+			d.Unsynced.keepOutcome(c)
 		}
 	}
 	for _, ref := range d.Unsynced.refs() {

@@ -285,7 +285,7 @@ var properties = []property{
 		guard("targets/change.go", `case c.retried && !there, `, `case c.retried && !there && false, `,
 			"an outcome that is recorded late undoes what somebody has seen to",
 			inTargets, "TestFinishWithStoreDown|TestRecordIsRightOrStale|TestFenceThatComesLateIsTakenBack|TestUnrecordedHistories"),
-		guard("targets/change.go", `c.d.Unsynced.retry(&back)`, `_ = &back`,
+		guard("targets/change.go", `c.d.Unsynced.keepOutcome(&back)`, `_ = &back`,
 			"a fence that reaches the store late stays, although nevisFIDO was never asked",
 			inTargets, "TestFenceThatComesLateIsTakenBack"),
 	}},

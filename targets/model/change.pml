@@ -82,7 +82,7 @@
 #define REFUSED 2
 #define UNANSWERED 3
 
-/* What a process does later about a change (Unsynced.retries). */
+/* What a process does later about a change (Unsynced.outcomes). */
 #define NOTHING 0
 #define RECORD 1 /* its outcome could not be recorded */
 #define UNSENT 2 /* it was not forwarded, and its fence may come late */
@@ -135,7 +135,7 @@ bit hasLate;
 Upstream fido;
 Request c[CHANGES + 1]; /* from 1 on */
 bit busy[2];    /* a change is under way in a sidecar: Unsynced.changing */
-bit waiting[2]; /* a sidecar knows of the target, and the store does not: Unsynced.waiting */
+bit waiting[2]; /* a sidecar knows of the target, and the store does not: Unsynced.targets */
 byte mode;      /* of the next call of the store */
 bit ok;         /* whether the last one worked */
 bit wasThere, alone;
