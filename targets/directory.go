@@ -74,24 +74,18 @@ func (d *Directory) known(ctx context.Context, ref Ref) (*Target, error) {
 		return nil, unavailable("loading target", errors.New("the store failed for too long, and changes of dispatch targets are lost; restart this sidecar when the store works, and have the devices registered that changed meanwhile"))
 	}
 	unsynced := d.Unsynced.of(ref) // before the store is asked: it may be told just then
-	t, err := d.load(ctx, ref)
+	t, err := d.Store.Load(ctx, ref)
+	switch {
+	case err == nil:
+		err = t.check(ref)
+	case errors.Is(err, ErrNotFound):
+		t, err = nil, nil
+	}
 	if err != nil && (unsynced == nil || unsynced.record == nil) {
 		return nil, unavailable("loading target", err)
 	}
 	t, _ = d.withUnsynced(ref, t, unsynced)
 	return t, nil
-}
-
-// load returns the record of a target, nil where there is none.
-func (d *Directory) load(ctx context.Context, ref Ref) (*Target, error) {
-	t, err := d.Store.Load(ctx, ref)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	return t, t.check(ref)
 }
 
 // ask looks for a target in the key sources and stores what they bring, if the

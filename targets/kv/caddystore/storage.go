@@ -32,27 +32,25 @@ func (s *Store) drop(ctx context.Context, place string) error {
 }
 
 // read returns what is under a key of the storage, nil where there is nothing.
+// What a file storage would ask the kernel for, in seven calls, is the largest
+// part of what a dispatch costs before it is forwarded.
 func (s *Store) read(ctx context.Context, place string) (*kv.Value, error) {
-	data, err := s.load(ctx, place)
+	if files, ok := s.storage.(*certmagic.FileStorage); ok {
+		if data, ok := readSmall(files.Filename(place)); ok {
+			return value(data), nil
+		}
+	}
+	data, err := s.storage.Load(ctx, place)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading from storage: %w", err)
 	}
-	return &kv.Value{Data: data, Version: string(data)}, nil
+	return value(data), nil
 }
 
-// load is the storage's Load. What a file storage would ask the kernel for, in
-// seven calls, is the largest part of what a dispatch costs before it is forwarded.
-func (s *Store) load(ctx context.Context, place string) ([]byte, error) {
-	if files, ok := s.storage.(*certmagic.FileStorage); ok {
-		if data, ok := readSmall(files.Filename(place)); ok {
-			return data, nil
-		}
-	}
-	return s.storage.Load(ctx, place)
-}
+func value(data []byte) *kv.Value { return &kv.Value{Data: data, Version: string(data)} }
 
 // readSmall reads a file of less than 4 KiB, as records are. It does not say
 // why it could not.
