@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/anybase64"
 	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
@@ -125,23 +126,11 @@ func (e Envelope) Encoded() string {
 // DecodeEnvelope reads what Encoded writes, and base64 with padding or in the
 // standard alphabet as well.
 func DecodeEnvelope(encoded string) (Envelope, error) {
-	text, err := decodeBase64(encoded)
+	text, err := anybase64.Decode(encoded)
 	if err != nil {
 		return Envelope{}, err
 	}
 	return ParseEnvelope(text)
-}
-
-var urlAlphabet = strings.NewReplacer("+", "-", "/", "_")
-
-// decodeBase64 takes either alphabet, with or without padding and line breaks.
-func decodeBase64(s string) ([]byte, error) {
-	s = urlAlphabet.Replace(strings.TrimRight(s, "="))
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil {
-		return nil, errors.New("not base64url")
-	}
-	return b, nil
 }
 
 // NewContent makes the inner object of a message.

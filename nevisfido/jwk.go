@@ -3,6 +3,7 @@ package nevisfido
 import (
 	"strings"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/anybase64"
 	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 )
 
@@ -68,7 +69,7 @@ func decodeObject(text string) []byte {
 	if !strings.HasPrefix(text, "e") && !strings.HasPrefix(text, "I") && !strings.HasPrefix(text, "C") && !strings.HasPrefix(text, "D") {
 		return nil // neither a brace nor white space
 	}
-	decoded, err := decodeBase64(text)
+	decoded, err := anybase64.Decode(text)
 	if value := strictjson.Opaque(decoded); err == nil && value.Kind() == '{' {
 		return value.Raw()
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	"github.com/oob-dispatch/oob-dispatch/internal/anybase64"
 	"github.com/oob-dispatch/oob-dispatch/internal/qrscan"
 	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -70,7 +71,7 @@ func (o *opened) takeText(text string) error {
 	if !isDataURL {
 		encoded = text
 	}
-	if decoded := decodeLenient(encoded); len(decoded) > 0 && o.Picture == nil {
+	if decoded, err := anybase64.Decode(encoded); err == nil && len(decoded) > 0 && o.Picture == nil {
 		if _, format, err := image.DecodeConfig(bytes.NewReader(decoded)); err == nil {
 			return o.takePicture(decoded, format)
 		}
@@ -82,17 +83,6 @@ func (o *opened) takeText(text string) error {
 	o.checkEncoded(text)
 	o.takeEnvelope(e)
 	return nil
-}
-
-// decodeLenient decodes base64 of either alphabet, with or without padding;
-// nil for anything else.
-func decodeLenient(text string) []byte {
-	text = strings.NewReplacer("+", "-", "/", "_", "\r", "", "\n", "").Replace(strings.TrimRight(text, "="))
-	decoded, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return nil
-	}
-	return decoded
 }
 
 // linkParameter is the one that carries the message in a link.
@@ -185,7 +175,8 @@ func (o *opened) takeEnvelope(e nevisfido.Envelope) {
 func (o *opened) takeJWE(compact string) {
 	parts := strings.Split(compact, ".")
 	o.JWE = &jweView{Size: len(compact), Sealed: base64.RawURLEncoding.DecodedLen(len(parts[3]))}
-	header, err := strictjson.ParseObject(decodeLenient(parts[0]))
+	text, _ := anybase64.Decode(parts[0]) // nothing is no JSON object, either
+	header, err := strictjson.ParseObject(text)
 	if err != nil {
 		o.problem("the header of the JWE is no JSON object: %v", err)
 		o.JWE.Header = []byte("{}")

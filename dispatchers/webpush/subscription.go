@@ -3,7 +3,6 @@ package webpush
 import (
 	"cmp"
 	"crypto/ecdh"
-	"encoding/base64"
 	"net"
 	"net/url"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
+	"github.com/oob-dispatch/oob-dispatch/internal/anybase64"
 )
 
 // maxAddress bounds a subscription, in bytes.
@@ -44,14 +44,14 @@ func (p *WebPush) subscription(address string, now time.Time) (*subscription, er
 		return nil, dispatchers.Fail(dispatchers.Expired, reasonExpired, "the expirationTime of the target's push subscription is over")
 	}
 	s := &subscription{}
-	point, err := decodeKey(content.Keys.P256DH)
+	point, err := anybase64.Decode(content.Keys.P256DH)
 	if err == nil {
 		s.key, err = ecdh.P256().NewPublicKey(point)
 	}
 	if err != nil {
 		return nil, badAddress("p256dh is not a P-256 public key in base64url")
 	}
-	s.auth, err = decodeKey(content.Keys.Auth)
+	s.auth, err = anybase64.Decode(content.Keys.Auth)
 	if err != nil || len(s.auth) != 16 {
 		return nil, badAddress("auth is not 16 bytes in base64url")
 	}
@@ -68,13 +68,6 @@ func (p *WebPush) subscription(address string, now time.Time) (*subscription, er
 			"the target's push service is none of those in the option allow")
 	}
 	return s, nil
-}
-
-// decodeKey also reads standard base64 and padding, which older browser code
-// makes with btoa.
-func decodeKey(text string) ([]byte, error) {
-	text = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(text, "="))
-	return base64.RawURLEncoding.Strict().DecodeString(text)
 }
 
 func badAddress(what string) error {

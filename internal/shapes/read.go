@@ -1,11 +1,11 @@
 package shapes
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net/url"
 	"strings"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/anybase64"
 	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -132,11 +132,9 @@ func open(text string) (inside strictjson.Value, form string) {
 	return strictjson.Value{}, ""
 }
 
-// decode decodes base64 of a JSON object in either alphabet; nil for anything
-// else.
+// decode decodes base64 of a JSON object; nil for anything else.
 func decode(text string) []byte {
-	text = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(text, "="))
-	decoded, err := base64.RawURLEncoding.DecodeString(text)
+	decoded, err := anybase64.Decode(text)
 	if err != nil || len(decoded) == 0 || decoded[0] != '{' {
 		return nil
 	}

@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/anybase64"
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
 	"github.com/oob-dispatch/oob-dispatch/internal/watchedfile"
@@ -137,7 +137,6 @@ func decodeKey(text string) ([]byte, bool) {
 	if key, err := hex.DecodeString(text); err == nil && len(key) == KeySize {
 		return key, true
 	}
-	text = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(text), "=")
-	key, err := base64.RawStdEncoding.Strict().DecodeString(text)
+	key, err := anybase64.Decode(text)
 	return key, err == nil && len(key) == KeySize
 }
