@@ -21,12 +21,8 @@ type Change struct {
 	refs    []Ref
 	unlocks []func() // of refs
 
-	// What the request may alter of a record, and whether nevisFIDO cannot accept
-	// it, unless our signature key is outdated. With read it is known only when
-	// the record is.
-	members []string
-	forged  bool
-	read    func(current *Target) (members []string, forged bool)
+	members     []string // of the request, see there
+	disbelieved bool
 
 	fenced     map[Ref]bool
 	unrecorded bool
@@ -42,6 +38,11 @@ type Change struct {
 // A request is what nevisFIDO is asked for. There is one type for each way in
 // which a Change begins.
 type request interface {
+	// read tells which members the request may alter of a record, nil for none, and
+	// whether we do not believe it: nevisFIDO cannot accept it then, unless our
+	// signature key is outdated. It may be called again with another record.
+	read(current *Target) (members []string, disbelieved bool)
+
 	// concerns tells whether there is something to remember of a target, nil for
 	// one that is not known.
 	concerns(current *Target) bool
@@ -50,8 +51,8 @@ type request interface {
 	// request. It is alone unless other changes overlapped with it.
 	applyTo(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event)
 
-	// also returns the targets that an accepted request is about and that were
-	// not known at the beginning.
+	// also returns what an accepted request is about, as far as the store knows
+	// now, beside the targets that it names.
 	also(ctx context.Context, d *Directory) ([]Ref, error)
 }
 
@@ -65,9 +66,7 @@ type request interface {
 // anybody could disable a target by sending some. An unknown target gets one,
 // too: another process may be learning it from a change that overlaps.
 func (d *Directory) BeginModify(ctx context.Context, id string, jws []byte) (*Change, error) {
-	m := &modification{jws: jws}
-	c := d.newChange(SourceModify, m, d.ref(id))
-	c.read = m.read
+	c := d.newChange(SourceModify, newModification(jws), d.ref(id))
 	return c, c.begin(ctx)
 }
 
@@ -75,12 +74,13 @@ func (d *Directory) BeginModify(ctx context.Context, id string, jws []byte) (*Ch
 // modification. A record that cannot be read is of no use, and can be deleted.
 func (d *Directory) BeginDelete(ctx context.Context, id string) (*Change, error) {
 	c := d.newChange(sourceDelete, deletion{}, d.ref(id))
-	c.members = []string{memberExistence}
 	return c, c.begin(ctx)
 }
 
 func (d *Directory) newChange(source string, asked request, refs ...Ref) *Change {
-	return &Change{d: d, id: rand.Text(), source: source, request: asked, refs: refs, members: allMembers(), fenced: make(map[Ref]bool)}
+	c := &Change{d: d, id: rand.Text(), source: source, request: asked, refs: refs, fenced: make(map[Ref]bool)}
+	c.members, c.disbelieved = asked.read(nil)
+	return c
 }
 
 func (c *Change) begin(ctx context.Context) error {
@@ -105,10 +105,8 @@ func (c *Change) begin(ctx context.Context) error {
 
 // fence puts the change into the record's fence, if it may happen.
 func (c *Change) fence(ref Ref, current *Target) (*Target, []Event) {
-	if c.read != nil {
-		c.members, c.forged = c.read(current)
-	}
-	c.fenced[ref] = !c.forged && c.request.concerns(current)
+	c.members, c.disbelieved = c.request.read(current)
+	c.fenced[ref] = !c.disbelieved && c.request.concerns(current)
 	if !c.fenced[ref] {
 		return current, nil
 	}
@@ -240,7 +238,7 @@ func (c *Change) recordOne(ctx context.Context, ref Ref) error {
 func (c *Change) settle(ref Ref, current *Target) (*Target, []Event) {
 	there, alone := current.unfence(c.id)
 	switch {
-	case c.retried && !there, c.outcome == refused, c.outcome == unanswered && c.forged, !c.request.concerns(current):
+	case c.retried && !there, c.outcome == refused, c.outcome == unanswered && c.disbelieved, !c.request.concerns(current):
 		return current, nil
 	case c.outcome == unanswered:
 		return c.d.markStale(ref, current, c.members, c.source, whyUnanswered)
@@ -257,6 +255,10 @@ func (c *Change) settleDamaged(ref Ref, current *Target) (*Target, []Event) {
 
 // deletion is the request to delete a target.
 type deletion struct{}
+
+func (deletion) read(*Target) (members []string, disbelieved bool) {
+	return []string{memberExistence}, false
+}
 
 func (deletion) concerns(current *Target) bool { return current != nil }
 

@@ -31,20 +31,17 @@ type DeviceCall struct {
 // named target, as a modification is.
 // Device ids are not unique: no other user's target is ever touched.
 func (d *Directory) BeginDevice(ctx context.Context, call DeviceCall) (*Change, error) {
-	asked := &deviceRequest{device: call.Device, why: whySignature}
-	c := d.newChange(sourceDevice, asked)
-	c.forged = true
+	asked := &deviceRequest{device: call.Device, disbelieved: true, why: whySignature}
 	p := payloadOf(call.Signature)
 	if p == nil || p.TargetID == "" {
-		return c, nil
+		return d.newChange(sourceDevice, asked), nil
 	}
 	named, err := d.Find(ctx, p.TargetID)
 	switch {
 	case errors.Is(err, ErrNotFound): // another process may be learning it
 		named = d.blankRecord(d.ref(p.TargetID))
 	case err != nil:
-		c.refs = []Ref{d.ref(p.TargetID)} // for Unrecorded
-		return c, err
+		return d.newChange(sourceDevice, asked, d.ref(p.TargetID)), err // for Unrecorded
 	}
 	asked.named = named
 	key, verified := named.signatureKey(), false
@@ -52,38 +49,42 @@ func (d *Directory) BeginDevice(ctx context.Context, call DeviceCall) (*Change, 
 		_, err := key.Verify(call.Signature)
 		verified = err == nil && d.fresh(p.CreatedAt)
 	}
-	c.forged = key != nil && !verified // without a key nobody can tell
-	if c.forged {
-		return c, nil
+	if key != nil && !verified { // without a key nobody can tell
+		return d.newChange(sourceDevice, asked), nil
 	}
-	c.refs, asked.why = []Ref{named.Ref()}, whyDeviceModified
-	brought := membersOf(p)
-	if !call.Deletes && !call.Body && len(brought) > 0 {
-		c.members = brought
+	refs := []Ref{named.Ref()}
+	if !call.Deletes && !call.Body && len(membersOf(p)) > 0 {
 		if !named.mayBeOn(call.Device) {
-			c.refs = nil
+			refs = nil
 		}
-		c.request = &modification{payload: p, verified: verified}
+		c := d.newChange(sourceDevice, newModification([]byte(call.Signature)), refs...)
 		return c, c.begin(ctx)
 	}
-	if call.Deletes {
-		c.members, asked.deletes = []string{memberExistence}, true
-	}
+	asked.deletes, asked.disbelieved, asked.why = call.Deletes, false, whyDeviceModified
 	if verified {
-		if c.refs, err = asked.also(ctx, d); err != nil {
-			return c, err
+		if refs, err = asked.also(ctx, d); err != nil {
+			return d.newChange(sourceDevice, asked, refs...), err
 		}
 	}
+	c := d.newChange(sourceDevice, asked, refs...)
 	return c, c.begin(ctx)
 }
 
 // deviceRequest is the request to change or delete a device, in a way that does
 // not tell what becomes of its targets.
 type deviceRequest struct {
-	device  string
-	named   *Target // whose key signs it, nil where none is known
-	deletes bool    // and is not forged
-	why     string  // the targets are not trusted after it
+	device      string
+	named       *Target // whose key signs it, nil where none is known
+	deletes     bool    // and is believed
+	disbelieved bool
+	why         string // the targets are not trusted after it
+}
+
+func (r *deviceRequest) read(*Target) (members []string, disbelieved bool) {
+	if r.deletes {
+		return []string{memberExistence}, false
+	}
+	return allMembers(), r.disbelieved
 }
 
 // concerns tells whether the target is the named one, or is on the device and has

@@ -15,29 +15,33 @@ const freshFor = 5 * time.Minute
 
 // modification is the request to modify a target.
 type modification struct {
-	jws []byte
+	jws     []byte                  // nil where it was too long
+	payload *nevisfido.Modification // nil where it is unreadable
 
-	payload  *nevisfido.Modification // nil where it is unreadable
-	verified bool                    // with our signature key
-	modified int64                   // the record's at the beginning
+	// Of the record that was read last.
+	verified bool  // with our signature key
+	modified int64 // its member Modified
 }
 
-// read finds out which members the request brings to a record, and whether
-// somebody else has signed it.
-func (m *modification) read(current *Target) (members []string, forged bool) {
-	*m = modification{jws: m.jws, payload: payloadOf(string(m.jws))}
+func newModification(jws []byte) *modification {
+	return &modification{jws: jws, payload: payloadOf(string(jws))}
+}
+
+// read does not believe what somebody else has signed.
+func (m *modification) read(current *Target) (members []string, disbelieved bool) {
+	m.verified, m.modified = false, 0
 	if current != nil {
 		m.modified = current.Modified
 	}
 	if key := current.signatureKey(); key != nil && m.jws != nil {
 		_, err := key.Verify(string(m.jws))
 		m.verified = err == nil
-		forged = !m.verified
+		disbelieved = !m.verified
 	}
 	if m.payload == nil {
-		return allMembers(), forged
+		return allMembers(), disbelieved
 	}
-	return membersOf(m.payload), forged
+	return membersOf(m.payload), disbelieved
 }
 
 // payloadOf returns what a JWS says, verified or not, nil where that cannot be
@@ -106,7 +110,7 @@ func (m *modification) applyTo(c *Change, ref Ref, current *Target, alone bool) 
 func (m *modification) objection(c *Change, ref Ref, current *Target, alone bool) (why string, members []string) {
 	p := m.payload
 	switch {
-	case c.forged:
+	case c.disbelieved:
 		return whySignature, allMembers()
 	case p.TargetID != "" && p.TargetID != ref.ID:
 		return whyTargetID, allMembers()
