@@ -79,10 +79,6 @@ type Composite interface {
 
 // Delivery is one message on its way through a composite.
 type Delivery struct {
-	// Message is what all members have in common: it has no envelope, address
-	// or link.
-	Message *Message
-
 	// Members are the members that serve the operation of the message, in the
 	// order of Composite.Members; at least one.
 	Members []Member

@@ -64,7 +64,6 @@ func (s Second) Compose(ctx context.Context, d dispatchers.Delivery) (dispatcher
 func ExampleComposite() {
 	var second dispatchers.Composite = Second{"push", "mail"}
 	receipt, err := second.Compose(context.Background(), dispatchers.Delivery{
-		Message: &dispatchers.Message{Dispatcher: "second"},
 		Members: []dispatchers.Member{
 			{Name: "push", Deliver: func(context.Context) (dispatchers.Receipt, error) {
 				return dispatchers.Receipt{}, dispatchers.Fail(dispatchers.NoTarget, "no_address", "the target has no push address")

@@ -50,7 +50,6 @@ func (s *script) deliver(ctx context.Context, name string) (dispatchers.Receipt,
 // delivery returns what the members do as the script says.
 func (s *script) delivery(members ...string) dispatchers.Delivery {
 	d := dispatchers.Delivery{
-		Message: &dispatchers.Message{ID: "m", Dispatcher: "both"},
 		FellBack: func(from, to dispatchers.Member, _ *dispatchers.Error) {
 			s.told = append(s.told, from.Name+" to "+to.Name)
 		},
@@ -164,7 +163,7 @@ func TestFanOut(t *testing.T) {
 				return
 			}
 			responses, _ := receipt.Response.(map[string]any)
-			if err != nil || len(responses) != tc.responses || receipt.Dispatcher != "both" || responses["a"] != "by a" {
+			if err != nil || len(responses) != tc.responses || responses["a"] != "by a" {
 				t.Errorf("got %+v, %v", receipt, err)
 			}
 		})

@@ -108,7 +108,7 @@ func (f *FanOut) Compose(ctx context.Context, d dispatchers.Delivery) (dispatche
 	if len(responses) == 0 || f.Succeed == All && len(failures) > 0 {
 		return dispatchers.Receipt{Rest: rest.Wait}, worst(failures)
 	}
-	return dispatchers.Receipt{Response: responses, Dispatcher: d.Message.Dispatcher, Rest: rest.Wait}, nil
+	return dispatchers.Receipt{Response: responses, Rest: rest.Wait}, nil
 }
 
 // Interface guards

@@ -24,6 +24,9 @@ func (r *run) message(ctx context.Context, c *Channel, p plan) (*dispatchers.Mes
 	r.noteEncryption(p)
 	m := r.baseMessage(ctx, c)
 	m.Address, m.Envelope, m.LinkConfigured = p.address, envelope, c.BaseURL != ""
+	if r.courier.VisualCodePicture {
+		m.VisualCodePicture = visualcode.New(r.token, r.courier.VisualCodeDigits)
+	}
 	if base := cmp.Or(c.BaseURL, r.payload.upstreamBase); base != "" {
 		m.Link = nevisfido.Link(base, envelope)
 	}
@@ -46,9 +49,6 @@ func (r *run) baseMessage(ctx context.Context, c *Channel) *dispatchers.Message 
 		Dispatcher:         c.Name,
 		Expires:            r.dispatch.Start.Add(r.courier.Lifetimes[r.dispatch.Operation]),
 		EncodingParameters: r.dispatch.Request.Encoding,
-	}
-	if r.courier.VisualCodePicture {
-		m.VisualCodePicture = visualcode.New(r.token, r.courier.VisualCodeDigits)
 	}
 	m.Lookup = func(placeholder string) (string, bool) { return r.lookup(ctx, m, placeholder) }
 	return m

@@ -122,7 +122,7 @@ func (c *Courier) notify(to *Channel, option, event, user, target string, prepar
 		run, address, failure := prepare(ctx)
 		if failure == nil {
 			m := run.baseMessage(ctx, to)
-			m.Notice, m.Address, m.VisualCodePicture = event, address, nil
+			m.Notice, m.Address = event, address
 			_, failure = to.attempts(ctx, m, func(failure *dispatchers.Error, took time.Duration) {
 				n.Attempts = append(n.Attempts, attemptOf(to.Name, failure, took))
 			})

@@ -62,7 +62,7 @@ func (r *run) send(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.
 // must: none may send in clear what another had to encrypt.
 func (r *run) compose(ctx context.Context, c *Channel, mustSeal bool) (dispatchers.Receipt, error) {
 	mustSeal = mustSeal || c.mustSeal
-	d := dispatchers.Delivery{Message: r.baseMessage(ctx, c), FellBack: r.fellBack}
+	d := dispatchers.Delivery{FellBack: r.fellBack}
 	for _, member := range c.members {
 		if !member.Serves(r.dispatch.Operation) {
 			continue

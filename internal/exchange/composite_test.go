@@ -26,9 +26,6 @@ type composite struct {
 func (c composite) Members() []string { return c.members }
 
 func (c composite) Compose(ctx context.Context, d dispatchers.Delivery) (dispatchers.Receipt, error) {
-	if m := d.Message; len(m.Envelope.Data) != 0 || m.Link != "" || m.Address != "" {
-		return dispatchers.Receipt{}, errors.New("a composite is shown the message")
-	}
 	return c.compose(ctx, d)
 }
 
