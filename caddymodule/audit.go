@@ -138,18 +138,17 @@ func (h *Handler) openAudit(log *zap.Logger) (auditTrail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit file: %w", err)
 	}
-	file, loaded, err := auditFiles.LoadOrNew(path, func() (caddy.Destructor, error) {
+	file, loaded, err := share(h, auditFiles, path, func() (*auditFile, error) {
 		trouble := new(auditTrouble)
 		return &auditFile{auditfile.New(path, h.Audit.options(), trouble.report), path, trouble}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sharing the audit file: %w", err)
 	}
-	h.audit = file.(*auditFile)
+	h.audit = file
 	if loaded {
 		h.audit.SetOptions(h.Audit.options())
 	}
-	h.release = append(h.release, func() error { _, err := auditFiles.Delete(path); return err })
 	return fileTrail(h.audit.File), nil
 }
 

@@ -1,7 +1,10 @@
 package caddymodule
 
 import (
+	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
@@ -104,4 +107,11 @@ func filled(data map[string]any) map[string]any {
 		}
 	}
 	return data
+}
+
+// tellOfKey has the users told of what changed their keys. There is no request
+// whose placeholders a notice could show, so that it has the server's alone.
+func (h *Handler) tellOfKey(e targets.Event) {
+	ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+	h.exchange.KeyChanged((&http.Request{Header: http.Header{}, URL: new(url.URL)}).WithContext(ctx), e)
 }

@@ -3,12 +3,15 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
@@ -125,13 +128,24 @@ func (h *Handler) limiter(store *kv.Store) (targets.SharedCounter, error) {
 	if counter := store.Counter(); counter != nil {
 		return counter, nil
 	}
-	key := h.Namespace + "|" + h.BasePath
-	value, _, err := limiters.LoadOrNew(key, func() (caddy.Destructor, error) {
+	limiter, _, err := share(h, limiters, h.Namespace+"|"+h.BasePath, func() (sharedLimiter, error) {
 		return sharedLimiter{exchange.NewMemoryLimiter()}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sharing the limiter: %w", err)
 	}
-	h.release = append(h.release, func() error { _, err := limiters.Delete(key); return err })
-	return value.(sharedLimiter), nil
+	return limiter, nil
+}
+
+// clientIP returns the address that Caddy trusts, see its trusted_proxies. Only
+// limit client asks for it.
+func (h *Handler) clientIP(r *http.Request) string {
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	if _, err := netip.ParseAddr(ip); err != nil {
+		h.noClient.Do(func() {
+			h.logger.Warn("requests come without the IP address of a client, such as through a unix socket, so that limit client does not tell clients apart: " +
+				"have the proxy in front send X-Forwarded-For, and set trusted_proxies_unix in the global option servers")
+		})
+	}
+	return ip
 }

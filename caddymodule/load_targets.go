@@ -2,41 +2,16 @@ package caddymodule
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
-
-// readGuest reads a guest module whose type the dispenser is at, with its
-// arguments and its block.
-func readGuest(d *caddyfile.Dispenser, namespace string) (guest caddyfile.Unmarshaler, raw json.RawMessage, err error) {
-	name := d.Val()
-	if strings.HasSuffix(name, "{") {
-		return nil, nil, fmt.Errorf("%q: write a space before the {", name)
-	}
-	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
-		var known []string
-		for _, m := range caddy.GetModules(namespace) {
-			known = append(known, m.ID.Name())
-		}
-		return nil, nil, fmt.Errorf("there is no type %q of %s in this build; there are: %s", name, namespace, strings.Join(known, ", "))
-	}
-	guest, err = caddyfile.UnmarshalModule(d, namespace+"."+name)
-	if err != nil {
-		return nil, nil, conf.Located(fmt.Errorf("%s: %w", name, err))
-	}
-	return guest, caddyconfig.JSONModuleObject(guest, "type", name, nil), nil
-}
 
 func readStore(h *Handler, d *caddyfile.Dispenser) (err error) {
 	if !d.NextArg() {

@@ -1,18 +1,14 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"net/http"
-	"net/netip"
-	"net/url"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
-	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
 // What the reverse proxy tells of a request.
@@ -56,24 +52,4 @@ func lookup(r *http.Request, placeholder string) (string, bool) {
 		return "", false
 	}
 	return replacer.GetString(placeholder)
-}
-
-// tellOfKey has the users told of what changed their keys. There is no request
-// whose placeholders a notice could show, so that it has the server's alone.
-func (h *Handler) tellOfKey(e targets.Event) {
-	ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer())
-	h.exchange.KeyChanged((&http.Request{Header: http.Header{}, URL: new(url.URL)}).WithContext(ctx), e)
-}
-
-// clientIP returns the address that Caddy trusts, see its trusted_proxies. Only
-// limit client asks for it.
-func (h *Handler) clientIP(r *http.Request) string {
-	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	if _, err := netip.ParseAddr(ip); err != nil {
-		h.noClient.Do(func() {
-			h.logger.Warn("requests come without the IP address of a client, such as through a unix socket, so that limit client does not tell clients apart: " +
-				"have the proxy in front send X-Forwarded-For, and set trusted_proxies_unix in the global option servers")
-		})
-	}
-	return ip
 }

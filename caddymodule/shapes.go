@@ -29,13 +29,12 @@ func (h *Handler) openShapes() (*shapes.Collector, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shapes: %w", err)
 	}
-	file, _, err := shapeFiles.LoadOrNew(path, func() (caddy.Destructor, error) {
+	file, _, err := share(h, shapeFiles, path, func() (shapeFile, error) {
 		collector, err := shapes.Open(path, h.logger)
 		return shapeFile{collector}, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("shapes: %w", err)
 	}
-	h.release = append(h.release, func() error { _, err := shapeFiles.Delete(path); return err })
-	return file.(shapeFile).Collector, nil
+	return file.Collector, nil
 }

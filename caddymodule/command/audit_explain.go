@@ -21,6 +21,7 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/internal/keyedhash"
 	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/internal/placeholder"
+	"github.com/oob-dispatch/oob-dispatch/internal/reasons"
 )
 
 // question is what the flags of explain ask for.
@@ -409,10 +410,14 @@ var classes = map[string]string{
 	"broken":    "the configuration or the sidecar itself is at fault",
 }
 
+// causeOf says why a message was not delivered, and what to do.
 func causeOf(class, reason, cause string) string {
 	text := cmp.Or(classes[class], printable(class)) + " (" + printable(reason) + ")"
 	if cause != "" {
 		text += ": " + printable(cause)
+	}
+	if remedy := reasons.Failure(reason).Remedy; remedy != "" {
+		text += ". " + remedy
 	}
 	return text
 }

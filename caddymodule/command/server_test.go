@@ -153,6 +153,9 @@ func TestSend(t *testing.T) {
 	if r.err == nil || !strings.Contains(r.err.Error(), "was not delivered: it was refused (blocked)") || !strings.Contains(r.out, "a caller would be told dispatchError") {
 		t.Errorf("to a blocked target: %s", r.text())
 	}
+	if !strings.Contains(r.err.Error(), "caddy oob targets unblock") {
+		t.Errorf("it does not say what to do: %v", r.err)
+	}
 	if out := caddyOOB(t, "", "explain", "--target", "one", "--config", s.config).out; !strings.Contains(out, "test of authentication over link: delivered") {
 		t.Errorf("the audit trail says %q", out)
 	}

@@ -25,11 +25,19 @@ type Reason struct {
 	Credentials bool
 }
 
+// Failure returns a reason of Failures; the zero value for one that is not among
+// them.
+func Failure(name string) Reason {
+	i := slices.IndexFunc(Failures, func(r Reason) bool { return r.Name == name })
+	if i < 0 {
+		return Reason{Name: name}
+	}
+	return Failures[i]
+}
+
 // RefusesCredentials tells whether a third party gave the reason because it refuses
 // the sidecar's credentials.
-func RefusesCredentials(name string) bool {
-	return slices.ContainsFunc(Failures, func(r Reason) bool { return r.Name == name && r.Credentials })
-}
+func RefusesCredentials(name string) bool { return Failure(name).Credentials }
 
 // Names returns the names of reasons, in order.
 func Names(reasons []Reason) []string {
