@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"regexp"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
@@ -33,6 +34,11 @@ func (r Ref) Hash() string {
 	sum := sha256.Sum256(text)
 	return string(hex.AppendEncode(text[:0], sum[:]))
 }
+
+var hash = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// IsHash tells whether a text can be what Hash returns.
+func IsHash(text string) bool { return hash.MatchString(text) }
 
 // ErrNotFound reports a target that the store or source does not hold. Every
 // other error of a store means that it is unavailable: the target may exist.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 
 	"github.com/spf13/cobra"
 
@@ -96,19 +95,18 @@ func (f *forget) one(ctx context.Context, o operator, s *openStore, id string) e
 		return o.Forget(ctx, id)
 	}
 	if _, err := s.Load(ctx, s.ref(id)); !errors.Is(err, targets.ErrNotFound) {
-		return s.Remove(ctx, s.ref(id))
+		_, err := s.Remove(ctx, s.ref(id).Hash())
+		return err
 	}
-	if !recordHash.MatchString(id) {
+	if !targets.IsHash(id) {
 		return targets.ErrNotFound
 	}
-	found, err := s.RemoveHash(ctx, id)
+	found, err := s.Remove(ctx, id)
 	if err == nil && !found {
 		err = targets.ErrNotFound
 	}
 	return err
 }
-
-var recordHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 func (f *forget) confirm(cmd *cobra.Command, question string) error {
 	if f.yes {

@@ -101,7 +101,7 @@ func load(text string, logger *slog.Logger) ([]byte, error) {
 	case ok && value != text:
 		return key, nil
 	case ok && statErr != nil:
-		return nil, errors.New("seal: a key stands in the configuration itself; put it into a file")
+		return nil, errors.New("seal: there is no file of this name; if it is the key itself, put that into a file")
 	case value != text && statErr != nil:
 		return nil, errors.New("seal: a placeholder brings neither a key nor the path of a file")
 	}

@@ -73,19 +73,20 @@ func TestLoadRefuses(t *testing.T) {
 	t.Setenv("OOB_KEY", "canary")
 	discard := slog.New(slog.DiscardHandler)
 	for want, o := range map[string]Options{
-		"there is no file":                 {Keys: []string{"/nowhere/key"}},
-		"is not a regular file":            {Keys: []string{filepath.Dir(good)}},
-		"chmod go-w":                       {Keys: []string{write(t, "key", canary, 0o620)}},
-		"holds no key":                     {Keys: []string{write(t, "key", []byte("canary"), 0o600)}},
-		"holds no key ":                    {Keys: []string{write(t, "key", []byte("canary, a text of 32 characters."), 0o600)}},
-		"holds no key of 32":               {Keys: []string{write(t, "key", canary[:31], 0o600)}},
-		"holds no key of 32 bytes":         {Keys: []string{write(t, "key", nil, 0o600)}},
-		"key 2 is given twice":             {Keys: []string{good, good}},
-		"placeholder without a value":      {Keys: []string{"canary{env.OOB_UNSET}"}},
-		"brings neither a key nor":         {Keys: []string{"{env.OOB_KEY}"}},
-		"stands in the configuration":      {Keys: []string{base64.StdEncoding.EncodeToString(canary)}},
-		"has no meaning without seal":      {AcceptUnsealed: true},
-		"stands in the configuration itse": {Keys: []string{good, hex.EncodeToString(canary)}},
+		"there is no file":             {Keys: []string{"/nowhere/key"}},
+		"there is no file of this":     {Keys: []string{"/a/path/that/is/base64/of/a/whole/key/as/we"}},
+		"is not a regular file":        {Keys: []string{filepath.Dir(good)}},
+		"chmod go-w":                   {Keys: []string{write(t, "key", canary, 0o620)}},
+		"holds no key":                 {Keys: []string{write(t, "key", []byte("canary"), 0o600)}},
+		"holds no key ":                {Keys: []string{write(t, "key", []byte("canary, a text of 32 characters."), 0o600)}},
+		"holds no key of 32":           {Keys: []string{write(t, "key", canary[:31], 0o600)}},
+		"holds no key of 32 bytes":     {Keys: []string{write(t, "key", nil, 0o600)}},
+		"key 2 is given twice":         {Keys: []string{good, good}},
+		"placeholder without a value":  {Keys: []string{"canary{env.OOB_UNSET}"}},
+		"brings neither a key nor":     {Keys: []string{"{env.OOB_KEY}"}},
+		"if it is the key itself":      {Keys: []string{base64.StdEncoding.EncodeToString(canary)}},
+		"has no meaning without seal":  {AcceptUnsealed: true},
+		"itself, put that into a file": {Keys: []string{good, hex.EncodeToString(canary)}},
 	} {
 		_, err := loadRing(o, discard)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"regexp"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -207,20 +206,11 @@ func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc)
 }
 
 // Remove removes the record of a target without reading it, which is how an
-// operator gets rid of a damaged one. The target is unknown then, so a key
-// source may bring it back. Removing what is not there is not an error. A device
-// goes on listing the target.
-func (s *Store) Remove(ctx context.Context, ref targets.Ref) error {
-	_, err := s.RemoveHash(ctx, ref.Hash())
-	return err
-}
-
-var recordHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
-
-// RemoveHash is Remove where no more than Ref.Hash is known of the target. It
-// tells whether there was a record.
-func (s *Store) RemoveHash(ctx context.Context, hash string) (found bool, err error) {
-	if !recordHash.MatchString(hash) {
+// operator gets rid of a damaged one, of which no more than Ref.Hash may be known.
+// It tells whether there was a record. The target is unknown then, so a key source
+// may bring it back. A device goes on listing the target.
+func (s *Store) Remove(ctx context.Context, hash string) (found bool, err error) {
+	if !targets.IsHash(hash) {
 		return false, fmt.Errorf("%.80q is not the hash of a record", hash)
 	}
 	ctx, cancel := s.bound(ctx)

@@ -44,7 +44,7 @@ func TestListingReportsOutage(t *testing.T) {
 	if _, err := s.Reseal(t.Context(), func(*targets.RecordError) error { return nil }); !errors.Is(err, down) {
 		t.Errorf("Reseal returned %v", err)
 	}
-	if err := s.Remove(t.Context(), ref); !errors.Is(err, down) {
+	if _, err := s.Remove(t.Context(), ref.Hash()); !errors.Is(err, down) {
 		t.Errorf("Remove returned %v", err)
 	}
 }

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"syscall"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 
+	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
@@ -132,8 +132,6 @@ func (s *Store) Scan(ctx context.Context, kind kv.Kind, f func(name string, v *k
 	})
 }
 
-var isHash = regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString
-
 // each calls f for every key of a record below a folder, with the hash in it.
 // The keys of one folder, of 256, are in memory at a time. Storages list what
 // else they find as well, such as folders and files that were being written when
@@ -147,7 +145,7 @@ func (s *Store) each(ctx context.Context, root string, f func(place, name string
 		}
 		for _, place := range places {
 			name := fmt.Sprintf("%02x", i) + path.Base(place)
-			if place != folder+"/"+path.Base(place) || !isHash(name) {
+			if place != folder+"/"+path.Base(place) || !targets.IsHash(name) {
 				continue
 			}
 			if err := f(place, name); err != nil {

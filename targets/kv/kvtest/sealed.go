@@ -94,7 +94,7 @@ func resealing(t *testing.T, b kv.Backend) {
 	if _, err := both.Reseal(t.Context(), func(*targets.RecordError) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("error %v, want that of the caller", err)
 	}
-	if err := both.Remove(t.Context(), damaged); err != nil {
+	if _, err := both.Remove(t.Context(), damaged.Hash()); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := both.Reseal(t.Context(), func(e *targets.RecordError) error { return e }); n != 0 || err != nil {

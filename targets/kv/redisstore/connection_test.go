@@ -239,7 +239,7 @@ func TestACL(t *testing.T) {
 	c.Username, c.Password = "sidecar", "canary"
 	s := open(t, c)
 	mustBeUp(t, s)
-	if err := s.Remove(t.Context(), ref); err != nil {
+	if _, err := s.Remove(t.Context(), ref.Hash()); err != nil {
 		t.Error(err)
 	}
 	list := func() error { return s.Each(t.Context(), func(*targets.Target, error) error { return nil }) }
