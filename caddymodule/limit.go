@@ -15,7 +15,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/conf"
-	"github.com/oob-dispatch/oob-dispatch/internal/exchange"
+	"github.com/oob-dispatch/oob-dispatch/internal/limiter"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
@@ -80,8 +80,8 @@ func checkLimits(limits []Limit, off bool) error {
 		switch {
 		case !slices.Contains([]dispatchers.Scope{dispatchers.PerTarget, dispatchers.PerUser, dispatchers.PerClient}, l.Scope):
 			return fmt.Errorf("limit %q: it counts per target, user or client", l.Scope)
-		case l.N < 1 || l.N > exchange.MaxLimit:
-			return fmt.Errorf("limit %s: the number must be between 1 and %d", l.Scope, exchange.MaxLimit)
+		case l.N < 1 || l.N > limiter.MaxLimit:
+			return fmt.Errorf("limit %s: the number must be between 1 and %d", l.Scope, limiter.MaxLimit)
 		case l.Window <= 0:
 			return fmt.Errorf("limit %s: the window must be longer than zero", l.Scope)
 		case slices.Contains(limits[:i], l):
@@ -117,7 +117,7 @@ func (h *Handler) limits() []dispatchers.Limit {
 // limiters outlive a reload, so that it does not forget what was counted.
 var limiters = caddy.NewUsagePool()
 
-type sharedLimiter struct{ *exchange.MemoryLimiter }
+type sharedLimiter struct{ *limiter.Memory }
 
 // Destruct implements caddy.Destructor.
 func (sharedLimiter) Destruct() error { return nil }
@@ -128,13 +128,13 @@ func (h *Handler) limiter(store *kv.Store) (targets.SharedCounter, error) {
 	if counter := store.Counter(); counter != nil {
 		return counter, nil
 	}
-	limiter, _, err := share(h, limiters, h.Namespace+"|"+h.BasePath, func() (sharedLimiter, error) {
-		return sharedLimiter{exchange.NewMemoryLimiter()}, nil
+	memory, _, err := share(h, limiters, h.Namespace+"|"+h.BasePath, func() (sharedLimiter, error) {
+		return sharedLimiter{limiter.New()}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sharing the limiter: %w", err)
 	}
-	return limiter, nil
+	return memory, nil
 }
 
 // clientIP returns the address that Caddy trusts, see its trusted_proxies. Only

@@ -23,6 +23,7 @@ import (
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
+	"github.com/oob-dispatch/oob-dispatch/internal/limiter"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
@@ -124,7 +125,7 @@ func newHarness(tb testing.TB) *harness {
 		UpstreamDispatcher: nevisfido.BuiltInLink,
 		UpstreamTimeout:    30 * time.Second,
 		MaxBody:            64 << 10,
-		Limiter:            NewMemoryLimiter(),
+		Limiter:            limiter.New(),
 		Observer:           h.seen,
 		ClientIP:           func(*http.Request) string { return "192.0.2.1" },
 	}

@@ -28,6 +28,7 @@ const (
 	inBackends  = "./targets/kv/kvtest"
 	inStorage   = "./targets/kv/caddystore"
 	inExchange  = "./internal/exchange"
+	inLimiter   = "./internal/limiter"
 )
 
 // mutations are those of all properties. What is out of date is what
@@ -490,12 +491,12 @@ var properties = []property{
 		guard("internal/delivery/journal.go", `failure != nil && failure.Class == dispatchers.Broken && `, `failure != nil && `,
 			"a dispatch that fails at a third party does not count",
 			inExchange, "TestLimits|TestBrokenDispatchersCountNothing|TestMembersKeepTheirGuards"),
-		guard("internal/exchange/counters.go", `if s := &t.slots[i]; s.n < s.limit {`, `if s := &t.slots[i]; s.n > 0 {`,
+		guard("internal/limiter/counters.go", `if s := &t.slots[i]; s.n < s.limit {`, `if s := &t.slots[i]; s.n > 0 {`,
 			"a counter at its limit is pushed out by made up ids",
-			inExchange, "TestCountersInForceAreKept"),
-		guard("internal/exchange/limiter.go", `if l.counters(c).reached(c.Key, now) {`, `if i == 0 && l.counters(c).reached(c.Key, now) {`,
+			inLimiter, "TestCountersInForceAreKept"),
+		guard("internal/limiter/limiter.go", `if l.counters(c).reached(c.Key, now) {`, `if i == 0 && l.counters(c).reached(c.Key, now) {`,
 			"only the first of several limits holds",
-			inExchange, "TestAllOrNothing|TestLimits"),
+			inLimiter, "TestAllOrNothing"),
 	}},
 
 	{"The caller's answer is true", []mutation{

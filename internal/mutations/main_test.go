@@ -54,7 +54,7 @@ func testsOf(t *testing.T, folder string) (text []byte) {
 
 // check compiles the packages with the woven files as far as types go.
 func check(t *testing.T, woven map[string][]byte) {
-	list := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", "./internal/exchange", "./targets/kv")
+	list := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", "./internal/exchange", "./internal/limiter", "./targets/kv")
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {

@@ -1,4 +1,4 @@
-package exchange
+package limiter
 
 import (
 	"hash/maphash"

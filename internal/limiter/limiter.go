@@ -1,4 +1,5 @@
-package exchange
+// Package limiter counts dispatches within one process, for the option limit.
+package limiter
 
 import (
 	"context"
@@ -12,14 +13,14 @@ import (
 // time of every one is kept.
 const MaxLimit = 10_000
 
-// How many counters there may be, about 150 bytes each. A target has one for
-// each limit.
+// How many counters there may be: about 150 bytes each, and 10 more for each
+// dispatch that is counted beyond five. A target has one for each limit.
 const (
 	maxCounters      = 400_000
 	maxCountersApart = 100_000 // see targets.Count.Apart
 )
 
-// MemoryLimiter counts within this process, as a store does for all who share
+// Memory counts within this process, as a store does for all who share
 // it.
 //
 // Whatever ids a caller makes up, a counter that has reached its limit stays
@@ -27,17 +28,17 @@ const (
 // their limit, the one that was used longest ago first. Where all counters have
 // reached their limits, further ids are not counted: a flood must not lock out
 // those who took no part in it.
-type MemoryLimiter struct {
+type Memory struct {
 	mu           sync.Mutex
 	known, apart *counters
 }
 
-// NewMemoryLimiter makes an empty limiter.
-func NewMemoryLimiter() *MemoryLimiter {
-	return &MemoryLimiter{known: newCounters(maxCounters), apart: newCounters(maxCountersApart)}
+// New makes an empty limiter.
+func New() *Memory {
+	return &Memory{known: newCounters(maxCounters), apart: newCounters(maxCountersApart)}
 }
 
-func (l *MemoryLimiter) counters(c targets.Count) *counters {
+func (l *Memory) counters(c targets.Count) *counters {
 	if c.Apart {
 		return l.apart
 	}
@@ -45,7 +46,7 @@ func (l *MemoryLimiter) counters(c targets.Count) *counters {
 }
 
 // TakeAll implements targets.SharedCounter.
-func (l *MemoryLimiter) TakeAll(_ context.Context, counts []targets.Count) (reached int, err error) {
+func (l *Memory) TakeAll(_ context.Context, counts []targets.Count) (reached int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now().UnixNano()
@@ -61,7 +62,7 @@ func (l *MemoryLimiter) TakeAll(_ context.Context, counts []targets.Count) (reac
 }
 
 // GiveBack implements targets.SharedCounter.
-func (l *MemoryLimiter) GiveBack(_ context.Context, counts []targets.Count) error {
+func (l *Memory) GiveBack(_ context.Context, counts []targets.Count) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range counts {
@@ -70,4 +71,4 @@ func (l *MemoryLimiter) GiveBack(_ context.Context, counts []targets.Count) erro
 	return nil
 }
 
-var _ targets.SharedCounter = (*MemoryLimiter)(nil)
+var _ targets.SharedCounter = (*Memory)(nil)

@@ -1,4 +1,4 @@
-package exchange
+package limiter
 
 import (
 	"context"
@@ -18,7 +18,7 @@ func countOf(key string, n int, window time.Duration) targets.Count {
 
 // Of several limits all are counted, or none.
 func TestAllOrNothing(t *testing.T) {
-	l := NewMemoryLimiter()
+	l := New()
 	tight, wide := countOf("tight", 1, time.Hour), countOf("wide", 2, time.Hour)
 	for i, want := range []string{"", "tight", "tight"} {
 		counts := []targets.Count{wide, tight}
@@ -47,7 +47,7 @@ func keyOf(counts []targets.Count, reached int) string {
 }
 
 // taken counts n times, and returns how many of them were allowed.
-func taken(t *testing.T, l *MemoryLimiter, c targets.Count, n int) (allowed int) {
+func taken(t *testing.T, l *Memory, c targets.Count, n int) (allowed int) {
 	t.Helper()
 	for range n {
 		reached, err := l.TakeAll(t.Context(), []targets.Count{c})
@@ -62,14 +62,14 @@ func taken(t *testing.T, l *MemoryLimiter, c targets.Count, n int) (allowed int)
 }
 
 // take counts once, and reports whether that was allowed.
-func take(t *testing.T, l *MemoryLimiter, c targets.Count) bool {
+func take(t *testing.T, l *Memory, c targets.Count) bool {
 	t.Helper()
 	return taken(t, l, c, 1) == 1
 }
 
 // small makes a limiter with room for so many counters of each kind.
-func small(size int) *MemoryLimiter {
-	return &MemoryLimiter{known: newCounters(size), apart: newCounters(size)}
+func small(size int) *Memory {
+	return &Memory{known: newCounters(size), apart: newCounters(size)}
 }
 
 // Whatever else is counted, a limit that is reached stays reached, and what is
@@ -199,7 +199,7 @@ func checkLimiter(t *rapid.T) {
 }
 
 func BenchmarkLimiter(b *testing.B) {
-	l := NewMemoryLimiter()
+	l := New()
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
