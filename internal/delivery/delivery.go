@@ -149,8 +149,10 @@ type run struct {
 
 	journal *journal
 	user    *userLookup
-	key     func() (*encrypt.Key, *dispatchers.Error)       // findKey, once
-	seal    func() (nevisfido.Envelope, *dispatchers.Error) // sealPayload, once
+
+	// The work that members of a composite have in common.
+	key  func() (*encrypt.Key, *dispatchers.Error)       // findKey, once
+	seal func() (nevisfido.Envelope, *dispatchers.Error) // sealPayload, once
 }
 
 func (c *Courier) newRun(d Dispatch, token string) *run {

@@ -15,7 +15,8 @@ type conclusion struct {
 	delivered delivery.Outcome         // zero where it did not come to a delivery
 	test      bool                     // by Send
 
-	// reply answers the caller.
+	// reply writes the answer to the caller. Who concludes knows what that is: the
+	// answer of nevisFIDO with the outcome in it, as it came, or one of our own.
 	reply func(nevisfido.Outcome) error
 }
 

@@ -45,6 +45,8 @@ func statusError(status int, format string, args ...any) error {
 
 // Config is what an Exchange works with. It must not change after New.
 type Config struct {
+	// What deliveries work with, of which the exchange uses some itself: Channels,
+	// Targets, Links, RedeemURL, Deadline, Log and Hash.
 	delivery.Config
 
 	BasePath           string        // such as "/nevisfido"

@@ -71,7 +71,7 @@ func (x *Exchange) ask(rec *recorder, d *delivery.Dispatch, next Next) (err erro
 			if cause := recover(); !isAbort(cause) {
 				panic(cause)
 			}
-		default:
+		default: // the panic goes on, and nobody else gets to report
 			x.report(d, failed(dispatchers.Fail(dispatchers.Temporary, "upstream_aborted", "nevisFIDO's answer broke off"), nil))
 		}
 	}()

@@ -13,7 +13,7 @@ import (
 // answer is not collected.
 func (x *Exchange) watch(w http.ResponseWriter, r *http.Request, route nevisfido.Route, next Next) error {
 	var request, answer copied
-	r = r.WithContext(r.Context())
+	r = r.WithContext(r.Context()) // a copy, so that the original keeps its body
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = struct {
 			io.Reader
