@@ -9,18 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	_ "github.com/oob-dispatch/oob-dispatch/internal/guests"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddytest"
-
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/fcm"
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/link"
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/qrcode"
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/filesource"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/caddystore"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/redisstore"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/nevisidm"
 )
 
 // The files hold a Caddyfile, a line of dashes, and the JSON that it stands for.

@@ -170,7 +170,7 @@ func (d *Dispatcher) read(disp *caddyfile.Dispenser, check func(guest any) error
 	}
 	d.lines = lines
 	rest.Next()
-	guest, raw, err := readGuest(rest, dispatchers.Namespace)
+	guest, raw, err := conf.ReadGuest(rest, dispatchers.Namespace, "type")
 	if err == nil {
 		d.guest, d.DispatcherRaw = guest, raw
 		err = check(guest)

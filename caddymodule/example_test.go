@@ -13,13 +13,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/composite"
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/smtp"
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webhook"
 	"github.com/oob-dispatch/oob-dispatch/dispatchers/webpush"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/redisstore"
 )
 
 // validateCaddyfile does what caddy validate does.
@@ -195,32 +190,4 @@ func find(v any, handler string) any {
 		}
 	}
 	return nil
-}
-
-// What the README calls an option is one, and the other way round.
-func TestReadmeGrammarIsComplete(t *testing.T) {
-	_, rest, _ := strings.Cut(readFile(t, "../README.md"), "oob_dispatch [<matcher>] {\n")
-	grammar, _, _ := strings.Cut(rest, "\n}\n")
-	words := make(map[string]bool)
-	for _, m := range regexp.MustCompile(`(?m)^\t+([a-z_]+)`).FindAllStringSubmatch(grammar, -1) {
-		words[m[1]] = true
-	}
-	singular := map[string]string{"dispatchers": "dispatcher", "limits": "limit", "key_sources": "key_source"}
-	fields := make(map[string]bool)
-	for _, v := range []any{Handler{}, Dispatcher{}} {
-		for _, field := range reflect.VisibleFields(reflect.TypeOf(v)) {
-			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if word, ok := singular[name]; ok {
-				name = word
-			}
-			switch name {
-			case "", "name", "limits_off", "visual_code_picture", "handle": // not exported, an argument, values, an old name
-			default:
-				fields[name] = true
-			}
-		}
-	}
-	if !reflect.DeepEqual(words, fields) {
-		t.Errorf("the README has %v, the code %v", words, fields)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/conf"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
@@ -17,7 +18,7 @@ func readStore(h *Handler, d *caddyfile.Dispenser) (err error) {
 	if !d.NextArg() {
 		return errors.New("store takes a type, such as: store caddy")
 	}
-	_, h.StoreRaw, err = readGuest(d, targets.StoreNamespace)
+	_, h.StoreRaw, err = conf.ReadGuest(d, targets.StoreNamespace, "type")
 	return err
 }
 
@@ -25,7 +26,7 @@ func readKeySource(h *Handler, d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
 		return errors.New("key_source takes a type, such as: key_source file /path/to/targets.ndjson")
 	}
-	_, raw, err := readGuest(d, targets.KeySourceNamespace)
+	_, raw, err := conf.ReadGuest(d, targets.KeySourceNamespace, "type")
 	h.KeySourcesRaw = append(h.KeySourcesRaw, raw)
 	return err
 }

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
@@ -316,27 +315,6 @@ func checkOperation(name string) error {
 }
 
 func (p *KeyPolicy) encryption() encrypt.Policy { return encrypt.Policy{MinRSABits: p.MinRSABits} }
-
-// readGuest reads a guest module whose type the dispenser is at, with its
-// arguments and its block.
-func readGuest(d *caddyfile.Dispenser, namespace string) (guest caddyfile.Unmarshaler, raw json.RawMessage, err error) {
-	name := d.Val()
-	if strings.HasSuffix(name, "{") {
-		return nil, nil, fmt.Errorf("%q: write a space before the {", name)
-	}
-	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
-		var known []string
-		for _, m := range caddy.GetModules(namespace) {
-			known = append(known, m.ID.Name())
-		}
-		return nil, nil, fmt.Errorf("there is no type %q of %s in this build; there are: %s", name, namespace, strings.Join(known, ", "))
-	}
-	guest, err = caddyfile.UnmarshalModule(d, namespace+"."+name)
-	if err != nil {
-		return nil, nil, conf.Located(fmt.Errorf("%s: %w", name, err))
-	}
-	return guest, caddyconfig.JSONModuleObject(guest, "type", name, nil), nil
-}
 
 // Interface guards
 var (

@@ -134,7 +134,7 @@ func TestProvisionRefuses(t *testing.T) {
 		{"token_lifetime zero", handlerWith(`, "token_lifetime": {"registration": 0}`), "token_lifetime"},
 		{"limit scope", handlerWith(`, "limits": [{"scope": "ip", "n": 1, "window": "1m"}]`), `limit "ip": it counts per target, user or client`},
 		{"limit window", handlerWith(`, "limits": [{"scope": "target", "n": 1}]`), "limit target: the window"},
-		{"unknown store", handlerWith(`, "store": {"type": "etcd"}`), "loading the store"},
+		{"unknown store", handlerWith(`, "store": {"type": "pigeon"}`), "loading the store"},
 		{"store timeout", handlerWith(`, "store": {"type": "caddy", "timeout": -1}`), "timeout takes a duration longer than zero"},
 		{"store without type", handlerWith(`, "store": {}`), "loading the store"},
 

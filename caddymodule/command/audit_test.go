@@ -18,7 +18,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/webhook"
 	"github.com/oob-dispatch/oob-dispatch/internal/auditfile"
 	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/simulator/device"

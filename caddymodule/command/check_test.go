@@ -8,13 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/fcm"
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/letter"
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/smtp"
 	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 	"github.com/oob-dispatch/oob-dispatch/simulator/idm"
 	"github.com/oob-dispatch/oob-dispatch/simulator/mail"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/nevisidm"
 )
 
 // Each part that would not work is found, and the others are tried all the same.

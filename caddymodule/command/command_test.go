@@ -13,19 +13,18 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/oob-dispatch/oob-dispatch/internal/guests"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"github.com/spf13/cobra"
 
 	_ "github.com/oob-dispatch/oob-dispatch/caddymodule"
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/link"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/caddystore"
-	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/redisstore"
 )
 
 // result is what a command gave.

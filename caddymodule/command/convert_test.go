@@ -11,8 +11,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/oob-dispatch/oob-dispatch/caddymodule"
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/fcm"
-	_ "github.com/oob-dispatch/oob-dispatch/dispatchers/qrcode"
 )
 
 const fidoConfiguration = `

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/certmagic"
 
@@ -72,17 +71,12 @@ var options = conf.Join(
 // Every option may be missing, and so may the block.
 func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return options.Unmarshal(d, s) }
 
-func (s *Store) readStorage(d *caddyfile.Dispenser) error {
+func (s *Store) readStorage(d *caddyfile.Dispenser) (err error) {
 	if !d.NextArg() {
 		return errors.New("storage takes the name of a storage module, such as file_system")
 	}
-	name := d.Val()
-	module, err := caddyfile.UnmarshalModule(d, "caddy.storage."+name)
-	if err != nil {
-		return conf.Located(err)
-	}
-	s.StorageRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
-	return nil
+	_, s.StorageRaw, err = conf.ReadGuest(d, "caddy.storage", "module")
+	return err
 }
 
 // Provision sets up the store. It does not touch the storage.
