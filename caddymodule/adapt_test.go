@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddytest"
 )
+
+var update = flag.Bool("update", false, "write the JSON of testdata again")
 
 // The files hold a Caddyfile, a line of dashes, and the JSON that it stands for.
 func TestCaddyfileAdaptsToJSON(t *testing.T) {
@@ -29,6 +32,14 @@ func TestCaddyfileAdaptsToJSON(t *testing.T) {
 				t.Fatal(err)
 			}
 			input, want, _ := strings.Cut(string(content), "----------\n")
+			if *update {
+				var indented bytes.Buffer
+				if err := json.Indent(&indented, adapt(t, input), "", "\t"); err != nil {
+					t.Fatal(err)
+				}
+				want = indented.String()
+				writeFile(t, file, input+"----------\n"+want+"\n")
+			}
 			if !caddytest.CompareAdapt(t, file, input, "caddyfile", strings.TrimSpace(want)) {
 				t.Error("the JSON is another one")
 			}

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,6 +133,45 @@ func TestAuditLineMembers(t *testing.T) {
 	event := regexp.MustCompile(`^"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","event":"key_changed","user":"userHash","target":"targetHash","trace_id":"traceID","source":"create","reason":"reason","thumbprint":"thumbprint"$`)
 	if !event.MatchString(got[3]) {
 		t.Errorf("the line of a key change is %s", got[3])
+	}
+}
+
+// The lines of TestAuditLineMembers have all that a record can hold, but for what only
+// metrics show.
+func TestAuditRecordsAreFull(t *testing.T) {
+	var check func(full, limited reflect.Value)
+	check = func(full, limited reflect.Value) {
+		for i := range full.NumField() {
+			switch field := full.Type().Field(i); {
+			case field.Anonymous:
+				check(full.Field(i), limited.Field(i))
+			case slices.Contains([]string{"KeyAge", "Sealing", "Test"}, field.Name): // Test is seen in admin_test.go
+			case full.Field(i).IsZero() && limited.Field(i).IsZero():
+				t.Errorf("the records of this test have no %s", field.Name)
+			}
+		}
+	}
+	check(reflect.ValueOf(fullRecord), reflect.ValueOf(limitedRecord))
+}
+
+// docs/audit.md has every member of a line.
+func TestAuditMembersAreDocumented(t *testing.T) {
+	path, documented := newAuditPath(t), readFile(t, "../docs/audit.md")
+	file := auditfile.New(path, bounds, unlost(t))
+	trail := fileTrail(file)
+	test := fullRecord
+	test.Test = true
+	trail.exchanged(test)
+	trail.exchanged(limitedRecord)
+	trail.target(keyEvent, "targetHash", "userHash", "traceID")
+	trail.noticed(delivery.Notice{Dispatcher: delivery.OnExpired, Event: "expired", User: "userHash", Target: "targetHash", Class: dispatchers.Delivered})
+	file.Close()
+	for _, line := range auditLines(t, path)[1:] { // the first is the chain's own
+		for name := range line {
+			if !strings.Contains(documented, "`"+name+"`") {
+				t.Errorf("docs/audit.md has no `%s`", name)
+			}
+		}
 	}
 }
 
@@ -294,13 +335,17 @@ func TestDispatchesGoOnWithoutAudit(t *testing.T) {
 			t.Error(result)
 		}
 	}
+	const lost = "audit lines are lost; dispatches go on"
+	if !appears(log, lost, 10*time.Second) { // before the log is another one
+		t.Error("the log does not tell that lines are lost")
+	}
 	s.load(s.withoutHandler()) // nothing waits any more
 	s.load(s.config)
 	if n := s.metric(failures) - before; n != 3 {
 		t.Errorf("%v lost lines were counted, want 3", n)
 	}
 	told := readFile(t, log)
-	if n := strings.Count(told, "audit lines are lost; dispatches go on"); n != 1 || !strings.Contains(told, "another process writes to it") {
+	if n := strings.Count(told, lost); n != 1 || !strings.Contains(told, "another process writes to it") {
 		t.Errorf("the log tells %d times that lines are lost: %s", n, told)
 	}
 }

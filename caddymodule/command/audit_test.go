@@ -96,7 +96,8 @@ func (r *replica) dispatch(t *testing.T, dispatcher, user, target string) (answe
 	if target != "" {
 		body = strings.Replace(body, "{", fmt.Sprintf(`{"dispatchTargetId":%q,`, target), 1)
 	}
-	response, err := http.Post("http://"+r.address+"/nevisfido/token/dispatch/authentication", "application/json", strings.NewReader(body))
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // a connection may be to the server before, on the same port
+	response, err := client.Post("http://"+r.address+"/nevisfido/token/dispatch/authentication", "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
