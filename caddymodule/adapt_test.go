@@ -10,11 +10,11 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/oob-dispatch/oob-dispatch/internal/guests"
-
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddytest"
+
+	_ "github.com/oob-dispatch/oob-dispatch/internal/guests"
 )
 
 var update = flag.Bool("update", false, "write the JSON of testdata again")

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/oob-dispatch/oob-dispatch/internal/guests"
-
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
@@ -22,6 +20,7 @@ import (
 
 	_ "github.com/oob-dispatch/oob-dispatch/caddymodule"
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
+	_ "github.com/oob-dispatch/oob-dispatch/internal/guests"
 	"github.com/oob-dispatch/oob-dispatch/internal/operate"
 	"github.com/oob-dispatch/oob-dispatch/simulator/devicekey"
 	"github.com/oob-dispatch/oob-dispatch/targets"
