@@ -60,13 +60,13 @@ func (c *Channel) Serves(op nevisfido.Operation) bool {
 	return c.Composite == nil || slices.ContainsFunc(c.members, func(m *Channel) bool { return m.Serves(op) })
 }
 
-// NotServed is the failure of a channel that does not serve the operation.
-func NotServed(c *Channel) *dispatchers.Error {
+// notServed is the failure of a channel that does not serve the operation.
+func notServed(c *Channel) *dispatchers.Error {
 	return dispatchers.Fail(dispatchers.Refused, "operation", "dispatcher %q does not serve this operation; see its option operations", c.Name)
 }
 
-// Acquire takes one of the channel's slots; release is nil where all are taken.
-func (c *Channel) Acquire() (release func()) {
+// acquire takes one of the channel's slots; release is nil where all are taken.
+func (c *Channel) acquire() (release func()) {
 	select {
 	case c.Slots <- struct{}{}:
 		return func() { <-c.Slots }

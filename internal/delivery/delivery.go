@@ -1,10 +1,10 @@
-// Package delivery brings the message of one dispatch to the device: it makes
-// the message for each channel (payload.go, recipient.go, plan.go, seal.go, message.go,
-// placeholders.go), makes the attempts, also by way of composites (send.go),
-// keeps messages from addresses that are gone (quarantine.go), tells of those and
-// of changed keys (notice.go), and keeps on record how the attempts went
-// (journal.go). It knows nothing of HTTP calls between the relying party and
-// nevisFIDO.
+// Package delivery brings the message of one dispatch to the device: it lets the
+// dispatch use a channel (admit.go), makes the message for each channel
+// (payload.go, recipient.go, plan.go, seal.go, message.go, placeholders.go), makes
+// the attempts, also by way of composites (send.go), keeps messages from addresses
+// that are gone (quarantine.go), tells of those and of changed keys (notice.go),
+// and keeps on record how the attempts went (journal.go). It knows nothing of HTTP
+// calls between the relying party and nevisFIDO.
 package delivery
 
 import (
@@ -39,6 +39,13 @@ type Config struct {
 	// is "" where nevisFIDO's link tells.
 	RedeemURL string
 	Lifetimes map[nevisfido.Operation]time.Duration // of tokens
+
+	Limits  []dispatchers.Limit // of all dispatchers together
+	Limiter targets.SharedCounter
+	Limited func(dispatchers.Scope) // is told of each limit that refuses; must not block
+
+	// ClientIP returns the address that "limit client" counts.
+	ClientIP func(r *http.Request) string
 
 	// Deadline is the time for all delivery work of one dispatch.
 	Deadline time.Duration
@@ -86,11 +93,6 @@ type Dispatch struct {
 	Target    *targets.Target // nil where the request names none, or one that we do not know
 	Channel   *Channel        // one of Config.Channels
 	Start     time.Time
-
-	// Admit lets the dispatch use a member of a composite. leave is called when
-	// the member has ended; with giveBack what was counted against its limits
-	// does not count.
-	Admit func(context.Context, *Channel) (leave func(giveBack bool), failure *dispatchers.Error)
 }
 
 // Username returns whose message it is: the target's owner, or else the name
@@ -131,7 +133,10 @@ func (c *Courier) Deliver(d Dispatch, answer *nevisfido.DispatchAnswer) Outcome 
 func (c *Courier) Rehearse(d Dispatch) Outcome {
 	r := c.newRun(d, "")
 	r.rehearsal = true
-	if d.unknownTarget() {
+	switch {
+	case !d.Channel.Serves(d.Operation):
+		return r.outcome(dispatchers.Receipt{}, notServed(d.Channel))
+	case d.unknownTarget():
 		return r.outcome(dispatchers.Receipt{}, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown"))
 	}
 	return r.deliver()

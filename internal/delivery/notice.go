@@ -109,7 +109,7 @@ func (c *Courier) notify(to *Channel, option, event, user, target string, prepar
 	}
 	start := time.Now()
 	n := Notice{Dispatcher: option, Event: event, User: c.Hash.Of("user", user), Target: c.Hash.Of("target", target)}
-	release := to.Acquire()
+	release := to.acquire()
 	if release == nil {
 		c.Log.Warn(noticeLeftOut[option], slog.String("target", n.Target))
 		c.noticed(n, dispatchers.Fail(dispatchers.Refused, "busy", "%d notices are under way, the bound", cap(to.Slots)))

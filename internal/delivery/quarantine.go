@@ -8,10 +8,10 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-// Quarantined returns a failure where a dispatch would use an address that is
+// quarantined returns a failure where a dispatch would use an address that is
 // gone, so that nevisFIDO need not be asked. A composite may have members with
 // another address.
-func (c *Courier) Quarantined(d Dispatch) *dispatchers.Error {
+func (c *Courier) quarantined(d Dispatch) *dispatchers.Error {
 	if d.Target == nil || d.Target.Expired == "" || d.Channel.Composite != nil {
 		return nil
 	}

@@ -73,7 +73,7 @@ func (r *run) compose(ctx context.Context, c *Channel, mustSeal bool) (dispatche
 		})
 	}
 	if len(d.Members) == 0 {
-		return dispatchers.Receipt{}, NotServed(c)
+		return dispatchers.Receipt{}, notServed(c)
 	}
 	return c.Composite.Compose(ctx, d)
 }
@@ -82,17 +82,18 @@ func (r *run) member(ctx context.Context, c *Channel, mustSeal bool) (dispatcher
 	if r.rehearsal {
 		return r.deliverVia(ctx, c, mustSeal)
 	}
-	leave, failure := r.dispatch.Admit(ctx, c)
+	lease, failure := r.courier.admit(ctx, r.dispatch, c, nil)
 	if failure != nil {
 		r.journal.unattempted(c.Name, failure)
 		return dispatchers.Receipt{}, failure
 	}
+	defer lease.Release()
 	receipt, err := r.deliverVia(ctx, c, mustSeal)
 	if err != nil {
 		failure = failureOf(err)
 		r.journal.unattempted(c.Name, failure)
 	}
-	leave(r.journal.now().GivesBack(c.Name, failure))
+	lease.GiveBack(r.journal.now(), failure)
 	return receipt, err
 }
 

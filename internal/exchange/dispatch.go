@@ -26,24 +26,22 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 	if request.Doubt != nil {
 		return malformedRequest(request.Doubt)
 	}
-	var l *lease
+	var lease *delivery.Lease
 	if failure == nil {
-		l, failure = x.guard(d)
+		lease, failure = x.courier.Admit(*d)
 	}
 	if failure != nil {
 		return x.end(d, failed(failure, func(out nevisfido.Outcome) error {
 			return writeJSON(w, http.StatusOK, nevisfido.RefusalAnswer(out))
 		}))
 	}
-	defer l.release()
+	defer lease.Release()
 	e, answer := x.forward(w, d, next)
 	if answer != nil {
 		e.delivered = x.courier.Deliver(*d, answer)
 		e.failure = e.delivered.Failure
 	}
-	if e.failure != nil && e.soFar().GivesBack(d.Channel.Name, e.failure) {
-		x.giveBack(r, l)
-	}
+	lease.GiveBack(e.soFar(), e.failure)
 	return x.end(d, e)
 }
 

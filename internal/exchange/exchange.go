@@ -3,8 +3,8 @@
 // dispatch messages, and learns dispatch targets from the calls that manage
 // them. It knows nothing of Caddy.
 //
-// A dispatch is read and chosen (dispatch.go), admitted (admit.go), forwarded
-// (upstream.go), delivered (package delivery) and reported (report.go).
+// A dispatch is read and chosen (dispatch.go), admitted (package delivery), forwarded
+// (upstream.go), delivered (package delivery again) and reported (report.go).
 package exchange
 
 import (
@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/oob-dispatch/oob-dispatch/dispatchers"
 	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/shapes"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
@@ -57,12 +56,6 @@ type Config struct {
 	ObserveOnly bool              // learn and report, intercept nothing
 	Shapes      *shapes.Collector // of what passes while ObserveOnly; nil for none
 
-	Limits  []dispatchers.Limit // of all dispatchers together
-	Limiter targets.SharedCounter
-
-	// ClientIP returns the address that "limit client" counts.
-	ClientIP func(r *http.Request) string
-
 	Observer Observer
 }
 
@@ -76,6 +69,7 @@ type Exchange struct {
 // New makes an Exchange. The error is a *delivery.CompositeError: dispatchers
 // cannot work with each other.
 func New(c Config) (*Exchange, error) {
+	c.Limited = c.Observer.Limited
 	courier, err := delivery.New(c.Config)
 	if err != nil {
 		return nil, err

@@ -119,15 +119,15 @@ func newHarness(tb testing.TB) *harness {
 			Channels:  make(map[string]*Channel),
 			Lookup:    func(*http.Request, string) (string, bool) { return "", false },
 			Noticed:   func(delivery.Notice) {},
+			Limiter:   limiter.New(),
+			ClientIP:  func(*http.Request) string { return "192.0.2.1" },
 			Log:       newLog(h.logs),
 		},
 		BasePath:           "/nevisfido",
 		UpstreamDispatcher: nevisfido.BuiltInLink,
 		UpstreamTimeout:    30 * time.Second,
 		MaxBody:            64 << 10,
-		Limiter:            limiter.New(),
 		Observer:           h.seen,
-		ClientIP:           func(*http.Request) string { return "192.0.2.1" },
 	}
 	h.register("push", h.device)
 	h.upstream.answer = h.dispatched(h.plainLink(h.token))

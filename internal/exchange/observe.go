@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/oob-dispatch/oob-dispatch/internal/delivery"
 	"github.com/oob-dispatch/oob-dispatch/internal/tracing"
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
@@ -44,9 +43,6 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 	if request.Doubt != nil {
 		log.Info("observed a dispatch request that would have been refused: it is not plain JSON", "error", request.Doubt)
 		return nil //nolint:nilerr // the caller has nevisFIDO's answer
-	}
-	if failure == nil && !d.Channel.Serves(op) {
-		failure = delivery.NotServed(d.Channel)
 	}
 	e := conclusion{failure: failure, result: Observed}
 	if failure == nil {

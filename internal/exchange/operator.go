@@ -51,11 +51,11 @@ func (x *Exchange) Send(r *http.Request, op nevisfido.Operation, dispatcher, tar
 }
 
 func (x *Exchange) sendTest(d *delivery.Dispatch) conclusion {
-	l, failure := x.guard(d)
+	lease, failure := x.courier.Admit(*d)
 	if failure != nil {
 		return conclusion{failure: failure}
 	}
-	defer l.release()
+	defer lease.Release()
 	answer := x.testAnswer(d.Operation)
 	e := conclusion{token: answer.Token, delivered: x.courier.Deliver(*d, answer)}
 	e.failure = e.delivered.Failure
@@ -63,9 +63,7 @@ func (x *Exchange) sendTest(d *delivery.Dispatch) conclusion {
 		rest()
 		e.delivered.Receipt.Rest = nil
 	}
-	if e.failure != nil && e.soFar().GivesBack(d.Channel.Name, e.failure) {
-		x.giveBack(d.HTTP, l)
-	}
+	lease.GiveBack(e.soFar(), e.failure)
 	return e
 }
 
