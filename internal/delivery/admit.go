@@ -34,7 +34,7 @@ func (c *Courier) Admit(d Dispatch) (*Lease, *dispatchers.Error) {
 // admit takes a slot of a channel that serves the operation, and counts the
 // dispatch against the channel's limits and the given ones.
 func (c *Courier) admit(ctx context.Context, d Dispatch, channel *Channel, limits []dispatchers.Limit) (*Lease, *dispatchers.Error) {
-	if !channel.Serves(d.Operation) {
+	if !channel.serves(d.Operation) {
 		return nil, notServed(channel)
 	}
 	slot := channel.acquire()

@@ -51,13 +51,13 @@ type Channel struct {
 	mustSeal bool       // the channel, or one of its members, requires encryption
 }
 
-// Serves reports whether the channel serves the operation: by its own option,
+// serves reports whether the channel serves the operation: by its own option,
 // and with at least one member where it is a composite.
-func (c *Channel) Serves(op nevisfido.Operation) bool {
+func (c *Channel) serves(op nevisfido.Operation) bool {
 	if len(c.Operations) != 0 && !slices.Contains(c.Operations, op) {
 		return false
 	}
-	return c.Composite == nil || slices.ContainsFunc(c.members, func(m *Channel) bool { return m.Serves(op) })
+	return c.Composite == nil || slices.ContainsFunc(c.members, func(m *Channel) bool { return m.serves(op) })
 }
 
 // notServed is the failure of a channel that does not serve the operation.

@@ -134,7 +134,7 @@ func (c *Courier) Rehearse(d Dispatch) Outcome {
 	r := c.newRun(d, "")
 	r.rehearsal = true
 	switch {
-	case !d.Channel.Serves(d.Operation):
+	case !d.Channel.serves(d.Operation):
 		return r.outcome(dispatchers.Receipt{}, notServed(d.Channel))
 	case d.unknownTarget():
 		return r.outcome(dispatchers.Receipt{}, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown"))

@@ -64,7 +64,7 @@ func (r *run) compose(ctx context.Context, c *Channel, mustSeal bool) (dispatche
 	mustSeal = mustSeal || c.mustSeal
 	d := dispatchers.Delivery{FellBack: r.fellBack}
 	for _, member := range c.members {
-		if !member.Serves(r.dispatch.Operation) {
+		if !member.serves(r.dispatch.Operation) {
 			continue
 		}
 		d.Members = append(d.Members, dispatchers.Member{

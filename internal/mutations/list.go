@@ -473,7 +473,7 @@ var properties = []property{
 		guard("internal/delivery/admit.go", `add("", limits)`, `_ = limits`,
 			"limits of all dispatchers together have no effect",
 			inExchange, "TestLimits"),
-		guard("internal/delivery/admit.go", `if !channel.Serves(d.Operation) {`, `if false {`,
+		guard("internal/delivery/admit.go", `if !channel.serves(d.Operation) {`, `if false {`,
 			"a channel serves operations that the operator took from it",
 			inExchange, "TestOperations"),
 		guard("internal/delivery/admit.go", `netip.PrefixFrom(address, 64)`, `netip.PrefixFrom(address, 128)`,
