@@ -15,7 +15,7 @@ import (
 // be the scheme and host, or the whole URL. Placeholders of a request may be in
 // path and query only.
 func (p *plan) setURL(text string) (err error) {
-	p.base, text = cutBase(text)
+	p.base, text = placeholder.CutURL(text)
 	names := dispatchers.Template(p.base).Placeholders()
 	if len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !resolvedAtLoad(name) }) {
 		sample := "https://host.example"
@@ -29,7 +29,7 @@ func (p *plan) setURL(text string) (err error) {
 	if strings.ContainsAny(p.base, "{}") {
 		return errors.New("scheme and host cannot come from a request; placeholders may be used in path and query")
 	}
-	origin, path := cutBase(p.base)
+	origin, path := placeholder.CutURL(p.base)
 	if !strings.Contains(origin, "://") {
 		return errors.New("it is not a URL with a host, such as https://sms.example.com/messages")
 	}
@@ -45,26 +45,6 @@ func (p *plan) setURL(text string) (err error) {
 	}
 	_, err = p.expandURL(p.filled(sampleMessage, nil))
 	return err
-}
-
-// cutBase cuts a URL after its host, or after a placeholder for a whole URL that
-// more of the query follows. Slashes within braces belong to a
-// placeholder, such as {file./path}.
-func cutBase(text string) (base, rest string) {
-	i := 0
-	if scheme, after, ok := strings.Cut(text, "://"); ok && !strings.ContainsAny(scheme, "/?#") {
-		i = len(text) - len(after)
-	}
-	inside := false
-	for ; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '{' || c == '}':
-			inside = c == '{'
-		case !inside && strings.IndexByte("/?#&", c) >= 0:
-			return text[:i], text[i:]
-		}
-	}
-	return text, ""
 }
 
 // expandURL puts values into path and query. Values that would climb in the path

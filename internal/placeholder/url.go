@@ -36,7 +36,7 @@ func authority(text string) (begin, end int) {
 			masked[i] = 'x'
 		}
 	}
-	if _, after, found := strings.Cut(string(masked), "://"); found {
+	if scheme, after, found := strings.Cut(string(masked), "://"); found && !strings.ContainsAny(scheme, "/?#&") {
 		begin = len(text) - len(after)
 	}
 	end = len(text)
@@ -47,6 +47,13 @@ func authority(text string) (begin, end int) {
 		return begin + i, end
 	}
 	return 0, end
+}
+
+// CutURL cuts a URL with placeholders after its host, or after a placeholder for a
+// whole URL that more of the query follows.
+func CutURL(text string) (base, rest string) {
+	_, end := authority(text)
+	return text[:end], text[end:]
 }
 
 // EscapeURL encodes everything that has a meaning in a URL.

@@ -11,6 +11,7 @@ func TestResolveURL(t *testing.T) {
 		"https://a.example/b":                                 "https://a.example/b",
 		"{env.OOB_BASE}":                                      "https://a.example/b?x=1",
 		"{env.OOB_BASE}&y={env.OOB_PART}":                     "https://a.example/b?x=1&y=" + escaped,
+		"{env.OOB_BASE}&u={env.OOB_PART}&v=https://b":         "https://a.example/b?x=1&u=" + escaped + "&v=https://b",
 		"https://{env.OOB_HOST}/{env.OOB_PART}/c":             "https://a.example:8443/" + escaped + "/c",
 		"https://a.example?k={env.OOB_PART}&l={env.OOB_PART}": "https://a.example?k=" + escaped + "&l=" + escaped,
 		"http://{env.OOB_PART}:{env.OOB_PART}@{env.OOB_HOST}": "http://" + escaped + ":" + escaped + "@a.example:8443",
