@@ -50,7 +50,8 @@ type Backend interface {
 
 	// Swap replaces old, which Get or Scan returned, by data, if it is still
 	// there. A nil old stands for no value, nil data deletes. It returns
-	// whether data is there now: false means that another change came first.
+	// whether data is there now: false means that another change came first. Data
+	// that is gone already may count as deleted.
 	// What it has written is durable. One that reaches the storage after the
 	// context's deadline is refused there, where the storage can do that. The
 	// kind is never Links.

@@ -344,6 +344,15 @@ func TestLostAnswers(t *testing.T) {
 			t.Errorf("after %d dispatches %d are counted, error %v", i+1, n, err)
 		}
 	}
+	loss.left.Store(2)
+	edits := 0
+	deleting := func(*targets.Target) (*targets.Target, error) {
+		edits++
+		return nil, nil
+	}
+	if err := s.Update(t.Context(), ref, deleting); err != nil || edits != 1 || loss.left.Load() != 0 {
+		t.Errorf("a deletion was made %d times, error %v", edits, err)
+	}
 	last := targets.Count{Key: "last", N: 1, Window: time.Hour}
 	loss.left.Store(1)
 	mustTake(t, s, -1, last)

@@ -5,7 +5,8 @@
 -- microseconds by Redis's clock after which nothing is written, or empty for
 -- none. Returns 1 if the record is as wanted, 0 if it has changed, -1 if it is
 -- too late. A client that lost the answer asks again: the version that it wrote
--- is written again, so that it can wait for the replicas.
+-- is written again, so that it can wait for the replicas, and what is gone counts
+-- as deleted.
 if ARGV[3] ~= '' then
 	local time = redis.call('TIME')
 	if time[1] * 1000000 + time[2] > tonumber(ARGV[3]) then
@@ -13,7 +14,7 @@ if ARGV[3] ~= '' then
 	end
 end
 local version = redis.call('GETRANGE', KEYS[1], 0, 7)
-if version ~= ARGV[1] and (ARGV[2] == '' or version ~= string.sub(ARGV[2], 1, 8)) then
+if version ~= ARGV[1] and version ~= string.sub(ARGV[2], 1, 8) then
 	return 0
 end
 if ARGV[2] == '' then
