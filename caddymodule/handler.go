@@ -142,7 +142,7 @@ func (h *Handler) config(observer exchange.Observer) exchange.Config {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	h.keepFromLog(r)
+	h.keepShortLinkFromLog(r)
 	err := h.exchange.ServeHTTP(w, r, asNext(next))
 	if status, ok := errors.AsType[*exchange.StatusError](err); ok {
 		return caddyhttp.Error(status.Status, status.Err)

@@ -124,7 +124,7 @@ func (sharedLimiter) Destruct() error { return nil }
 
 // limiter counts in the store where that is shared with other instances, and
 // in this process otherwise.
-func (h *Handler) limiter(store *kv.Store) (targets.SharedCounter, error) {
+func (h *Handler) limiter(store *kv.Store) (targets.Counter, error) {
 	if counter := store.Counter(); counter != nil {
 		return counter, nil
 	}

@@ -109,10 +109,10 @@ func (h *Handler) loadShortLinks(store *kv.Store) (*shortlink.Links, error) {
 	return links, nil
 }
 
-// keepFromLog leaves a request for the page of a short link out of the access
+// keepShortLinkFromLog leaves a request for the page of a short link out of the access
 // log: its path is a secret until the link is used, and so is the answer's
 // Location.
-func (h *Handler) keepFromLog(r *http.Request) {
+func (h *Handler) keepShortLinkFromLog(r *http.Request) {
 	if h.exchange.Links.Covers(r) {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}

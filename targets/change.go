@@ -38,10 +38,10 @@ type Change struct {
 // A request is what nevisFIDO is asked for. There is one type for each way in
 // which a Change begins.
 type request interface {
-	// read tells which members the request may alter of a record, nil for none, and
+	// judge tells which members the request may alter of a record, nil for none, and
 	// whether we do not believe it: nevisFIDO cannot accept it then, unless our
 	// signature key is outdated. It may be called again with another record.
-	read(current *Target) (members []string, disbelieved bool)
+	judge(current *Target) (members []string, disbelieved bool)
 
 	// concerns tells whether there is something to remember of a target, nil for
 	// one that is not known.
@@ -79,7 +79,7 @@ func (d *Directory) BeginDelete(ctx context.Context, id string) (*Change, error)
 
 func (d *Directory) newChange(source string, asked request, refs ...Ref) *Change {
 	c := &Change{d: d, id: rand.Text(), source: source, request: asked, refs: refs, fenced: make(map[Ref]bool)}
-	c.members, c.disbelieved = asked.read(nil)
+	c.members, c.disbelieved = asked.judge(nil) // for one that never comes to its fence
 	return c
 }
 
@@ -103,9 +103,9 @@ func (c *Change) begin(ctx context.Context) error {
 	return nil
 }
 
-// fence puts the change into the record's fence, if it may happen.
+// putFence puts the change into the record's fence, if it may happen.
 func (c *Change) fence(ref Ref, current *Target) (*Target, []Event) {
-	c.members, c.disbelieved = c.request.read(current)
+	c.members, c.disbelieved = c.request.judge(current)
 	c.fenced[ref] = !c.disbelieved && c.request.concerns(current)
 	if !c.fenced[ref] {
 		return current, nil
@@ -113,7 +113,7 @@ func (c *Change) fence(ref Ref, current *Target) (*Target, []Event) {
 	if current == nil {
 		current = c.d.blankRecord(ref)
 	}
-	current.fence(c.id, c.members, c.d.now())
+	current.putFence(c.id, c.members, c.d.now())
 	return current, nil
 }
 
@@ -236,7 +236,7 @@ func (c *Change) recordOne(ctx context.Context, ref Ref) error {
 // settle brings one record in line with the outcome. When that is tried again and
 // the fence is gone, somebody has seen to it.
 func (c *Change) settle(ref Ref, current *Target) (*Target, []Event) {
-	there, alone := current.unfence(c.id)
+	there, alone := current.takeFence(c.id)
 	switch {
 	case c.retried && !there, c.outcome == refused, c.outcome == unanswered && c.disbelieved, !c.request.concerns(current):
 		return current, nil
@@ -256,7 +256,7 @@ func (c *Change) settleDamaged(ref Ref, current *Target) (*Target, []Event) {
 // deletion is the request to delete a target.
 type deletion struct{}
 
-func (deletion) read(*Target) (members []string, disbelieved bool) {
+func (deletion) judge(*Target) (members []string, disbelieved bool) {
 	return []string{memberExistence}, false
 }
 

@@ -70,7 +70,7 @@ func (r *Record) Upgrade() error {
 		}
 		return nil
 	}
-	if !r.Blocked.IsZero() || r.Fence != nil || r.Unsure != nil || r.Expired != "" || r.MinSchema > 1 {
+	if !r.Blocked.IsZero() || r.Fence != nil || r.Unsure != nil || r.GoneAddress != "" || r.MinSchema > 1 {
 		return errDamaged
 	}
 	if r.Status != Active && r.Status != Expired && r.Status != Stale || r.Settled != "" && r.Settled != Active && r.Settled != Expired {

@@ -52,7 +52,7 @@ func FuzzDecode(f *testing.F) {
 		if same, err := targets.Encode(again, got.Ref()); err != nil || string(same) != string(text) {
 			t.Errorf("%s becomes %s, %v", text, same, err)
 		}
-		if again.State() != got.State() || again.Address != got.Address || again.Expired != got.Expired || again.Thumbprint != got.Thumbprint || !again.Blocked.Equal(got.Blocked) {
+		if again.State() != got.State() || again.Address != got.Address || again.GoneAddress != got.GoneAddress || again.Thumbprint != got.Thumbprint || !again.Blocked.Equal(got.Blocked) {
 			t.Errorf("%+v becomes %+v", got, again)
 		}
 		if len(text) > targets.MaxRecord {

@@ -80,7 +80,7 @@ type deviceRequest struct {
 	why         string // the targets are not trusted after it
 }
 
-func (r *deviceRequest) read(*Target) (members []string, disbelieved bool) {
+func (r *deviceRequest) judge(*Target) (members []string, disbelieved bool) {
 	if r.deletes {
 		return []string{memberExistence}, false
 	}

@@ -110,9 +110,9 @@ func (d *Directory) ask(ctx context.Context, ref Ref, known *Target) (*Target, e
 func (d *Directory) keep(ctx context.Context, ref Ref, known, found *Target, source string) (*Target, error) {
 	t := *found
 	t.Source, t.Updated = source, d.now()
-	t.Fence, t.Unsure, t.Expired, t.Blocked = nil, nil, "", time.Time{}
+	t.Fence, t.Unsure, t.GoneAddress, t.Blocked = nil, nil, "", time.Time{}
 	if known != nil {
-		t.Expired = known.Expired
+		t.GoneAddress = known.GoneAddress
 	}
 	if t.Created.IsZero() {
 		t.Created = t.Updated
@@ -175,7 +175,7 @@ func (d *Directory) overwrite(ctx context.Context, ref Ref, doing, source string
 	})
 }
 
-func (d *Directory) swap(ctx context.Context, ref Ref, doing string, edit func(context.Context, Ref, Edit) error, take step) error {
+func (d *Directory) swap(ctx context.Context, ref Ref, doing string, write func(context.Context, Ref, Edit) error, take step) error {
 	ctx, cancel := storageTime(ctx)
 	defer cancel()
 	release, err := d.Unsynced.writing.Lock(ctx, ref.Hash())
@@ -185,16 +185,16 @@ func (d *Directory) swap(ctx context.Context, ref Ref, doing string, edit func(c
 	defer release()
 	unsynced := d.Unsynced.of(ref)
 	var events []Event
-	err = edit(ctx, ref, func(current *Target) (*Target, error) {
-		current, became := d.withUnsynced(ref, current, unsynced)
+	err = write(ctx, ref, func(current *Target) (*Target, error) {
+		current, fromUnsynced := d.withUnsynced(ref, current, unsynced)
 		next, edited := take(ref, current)
 		if next.empty() {
 			next = nil
 		}
-		if next == nil || !next.stale() && !next.Quarantined(next.Address) { // it is over
-			became = nil
+		if next == nil || !next.stale() && !next.Quarantined(next.Address) { // the step has ended that, and there is nothing to tell of it
+			fromUnsynced = nil
 		}
-		events = append(became, edited...)
+		events = append(fromUnsynced, edited...)
 		return next, nil
 	})
 	if err != nil {

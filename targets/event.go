@@ -66,3 +66,35 @@ func (d *Directory) emit(ctx context.Context, events []Event) {
 		d.Events(ctx, e)
 	}
 }
+
+// Where targets are learned from and changed by, as records and events say it.
+const (
+	SourceCreate       = "create"
+	SourceRegistration = "registration"
+	SourceModify       = "modify"
+	sourceDelete       = "delete"
+	sourceDevice       = "device"
+	sourceDispatch     = "dispatch"
+
+	// SourceImport is that of a target whose imported record names none.
+	SourceImport = "import"
+)
+
+// Reasons of events; internal/reasons says what they mean.
+const (
+	whyUnknown    = "unknown" // to nevisFIDO
+	whyTooLarge   = "too_large"
+	whyUnreadable = "unreadable" // the call, to us
+	whyDamaged    = "damaged"
+	whyUnrecorded = "unrecorded" // the store did not take it when it happened
+	whyUnanswered = "unanswered" // by nevisFIDO
+
+	// Why a change that nevisFIDO accepted is not applied.
+	whySignature      = "signature"
+	whyTargetID       = "target_id"
+	whyUnclearKeys    = "unclear_keys"
+	whyNotFresh       = "not_fresh"
+	whyOlder          = "older"
+	whyConcurrent     = "concurrent"
+	whyDeviceModified = "device_modified"
+)

@@ -9,38 +9,6 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/nevisfido"
 )
 
-// Where targets are learned from and changed by, as records and events say it.
-const (
-	SourceCreate       = "create"
-	SourceRegistration = "registration"
-	SourceModify       = "modify"
-	sourceDelete       = "delete"
-	sourceDevice       = "device"
-	sourceDispatch     = "dispatch"
-
-	// SourceImport is that of a target whose imported record names none.
-	SourceImport = "import"
-)
-
-// Reasons of events; internal/reasons says what they mean.
-const (
-	whyUnknown    = "unknown" // to nevisFIDO
-	whyTooLarge   = "too_large"
-	whyUnreadable = "unreadable" // the call, to us
-	whyDamaged    = "damaged"
-	whyUnrecorded = "unrecorded" // the store did not take it when it happened
-	whyUnanswered = "unanswered" // by nevisFIDO
-
-	// Why a change that nevisFIDO accepted is not applied.
-	whySignature      = "signature"
-	whyTargetID       = "target_id"
-	whyUnclearKeys    = "unclear_keys"
-	whyNotFresh       = "not_fresh"
-	whyOlder          = "older"
-	whyConcurrent     = "concurrent"
-	whyDeviceModified = "device_modified"
-)
-
 // BeginLearn tells whether a target can be kept that nevisFIDO is about to
 // make. On ErrUnavailable the request must not be forwarded: the store does not
 // take the target, and no live key source could bring it later.

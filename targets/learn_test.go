@@ -79,7 +79,7 @@ func TestKeyChangeAudited(t *testing.T) {
 	}
 	f.mustHaveSent(t, "learned", "key_changed")
 	got := f.mustState(t, targets.Active)
-	if got.Thumbprint != thumbprint(1) || got.SignatureKey != nil || got.Name != "" || got.Address != "" || got.Modified != 0 || got.Expired != "" {
+	if got.Thumbprint != thumbprint(1) || got.SignatureKey != nil || got.Name != "" || got.Address != "" || got.Modified != 0 || got.GoneAddress != "" {
 		t.Errorf("something of the old target is left: %+v", got)
 	}
 	if strings.Contains(string(f.store.Dump()), thumbprint(0)) {

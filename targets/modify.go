@@ -27,8 +27,8 @@ func newModification(jws []byte) *modification {
 	return &modification{jws: jws, payload: payloadOf(string(jws))}
 }
 
-// read does not believe what somebody else has signed.
-func (m *modification) read(current *Target) (members []string, disbelieved bool) {
+// judge does not believe what somebody else has signed.
+func (m *modification) judge(current *Target) (members []string, disbelieved bool) {
 	m.verified, m.modified = false, 0
 	if current != nil {
 		m.modified = current.Modified
@@ -137,7 +137,7 @@ func (d *Directory) fresh(createdAt int64) bool {
 // not by another name alone: that says nothing of the address. A target that
 // was unknown is learned if the modification brings a key.
 func (m *modification) takeOver(c *Change, ref Ref, t *Target) (*Target, []Event) {
-	p, now := m.payload, c.d.now()
+	p, now := m.payload, c.d.now() // t is not nil: its fence was there
 	if t.Created.IsZero() {
 		if p.EncryptionKey == nil {
 			return c.d.markStale(ref, t, c.members, c.source, whyUnknown)
@@ -156,7 +156,7 @@ func (m *modification) takeOver(c *Change, ref Ref, t *Target) (*Target, []Event
 	t.Updated = now
 	t.trust(append(c.members, memberExistence)...)
 	if slices.ContainsFunc(c.members, func(member string) bool { return member != memberName }) {
-		t.Expired = ""
+		t.GoneAddress = ""
 	}
 	if before != t.Thumbprint || signedBy != string(t.SignatureKey) {
 		t.unknown = nil // which may belong to the old key
@@ -208,7 +208,7 @@ func (c *Change) ApplyDispatcher(ctx context.Context) error {
 	const doing = "recording the target's dispatcher"
 	createdAt, applied := c.request.(*modification).payload.CreatedAt, false
 	err := c.d.update(ctx, c.refs[0], doing, func(_ Ref, current *Target) (*Target, []Event) {
-		_, alone := current.unfence(c.id)
+		_, alone := current.takeFence(c.id)
 		if applied = alone && createdAt >= current.Modified; !applied {
 			return current, nil // refused, as nevisFIDO did
 		}

@@ -53,10 +53,10 @@ func TestRecordOfSchema1(t *testing.T) {
 	}
 	for members, want := range map[string]targets.Target{
 		`"state":"active"`:  {},
-		`"state":"expired"`: {Expired: "a"},
+		`"state":"expired"`: {GoneAddress: "a"},
 		`"state":"stale"`:   {Unsure: all},
 		`"state":"stale","settled":"active","doubt":["name"]`:       {Unsure: []string{"name"}},
-		`"state":"stale","settled":"expired","doubt":["name"]`:      {Unsure: []string{"name"}, Expired: "a"},
+		`"state":"stale","settled":"expired","doubt":["name"]`:      {Unsure: []string{"name"}, GoneAddress: "a"},
 		`"state":"stale","settled":"active","marks":[` + mark + `]`: {Fence: fence(false, "m")},
 		`"state":"stale","marks":[` + mark + `,` + mark + `]`:       {Fence: fence(true, "m", "m")},
 		`"state":"stale","doubt":["target"],"marks":[` + mark + `]`: {Fence: fence(false, "m"), Unsure: []string{"target"}},
@@ -91,7 +91,7 @@ func TestChangeOfSchema1IsUnderWay(t *testing.T) {
 
 // Quarantine is about an address.
 func TestQuarantined(t *testing.T) {
-	target := targets.Target{Address: "a", Expired: "a"}
+	target := targets.Target{Address: "a", GoneAddress: "a"}
 	if target.State() != targets.Expired || !target.Quarantined("a") || target.Quarantined("b") {
 		t.Errorf("the target is %s", target.State())
 	}

@@ -61,8 +61,8 @@ type Target struct {
 	Fence  *Fence   `json:"fence,omitempty"`
 	Unsure []string `json:"unsure,omitempty"`
 
-	// Expired is the address that the channel reported as gone.
-	Expired string `json:"expired_target,omitempty"`
+	// GoneAddress is what the channel reported as gone.
+	GoneAddress string `json:"expired_target,omitempty"`
 
 	// Blocked is when an operator blocked the target, zero where none has. It
 	// stays in whatever becomes of the record, until that is deleted or an
@@ -148,7 +148,7 @@ func (t *Target) State() State {
 }
 
 // Quarantined tells whether an address is one that was reported as gone.
-func (t *Target) Quarantined(address string) bool { return address != "" && address == t.Expired }
+func (t *Target) Quarantined(address string) bool { return address != "" && address == t.GoneAddress }
 
 // underWay tells whether nevisFIDO may be changing the target just now.
 func (t *Target) underWay(now time.Time) bool {
@@ -176,12 +176,12 @@ func (t *Target) quarantine() bool {
 	if t.Address == "" || t.Quarantined(t.Address) {
 		return false
 	}
-	t.Expired = t.Address
+	t.GoneAddress = t.Address
 	return true
 }
 
-// fence puts a change into the fence of the record.
-func (t *Target) fence(id string, members []string, now time.Time) {
+// putFence puts a change into the fence of the record.
+func (t *Target) putFence(id string, members []string, now time.Time) {
 	t.dropDead(now)
 	t.addFence(FencedChange{id, now}, members)
 }
@@ -210,9 +210,9 @@ func (t *Target) addFence(c FencedChange, members []string) {
 	f.Members = union(f.Members, members)
 }
 
-// unfence takes a change out of the fence of a record, nil for none. It tells
+// takeFence takes a change out of the fence of a record, nil for none. It tells
 // whether the change was there, and none overlapped with it.
-func (t *Target) unfence(id string) (there, alone bool) {
+func (t *Target) takeFence(id string) (there, alone bool) {
 	if t == nil || t.Fence == nil {
 		return false, false
 	}

@@ -176,8 +176,8 @@ type Count struct {
 	Apart bool
 }
 
-// SharedCounter is a Store that counts for all who share it.
-type SharedCounter interface {
+// Counter is a Store that counts for all who share it.
+type Counter interface {
 	// TakeAll counts once in every sliding window, or in none where one of them
 	// is full: then it returns the index of that one, else -1. An error means
 	// that the counters are unavailable, and nothing may be allowed.

@@ -81,18 +81,18 @@ func opening(end ending) []byte {
 	return object
 }
 
-// seal makes the line of a JSON object that has members. The line ends without
+// chain makes the line of a JSON object that has members. The line ends without
 // a newline.
-func (l link) seal(object []byte) (line []byte, next link) {
+func (l link) chain(object []byte) (line []byte, next link) {
 	line = make([]byte, 0, len(object)+MaxLine-maxObject)
 	line = fmt.Appendf(line, `{"seq":%d,%s,"prev":"%s"`, l.seq+1, object[1:len(object)-1], l.hash)
 	next = link{l.seq + 1, digest(line)}
 	return fmt.Append(line, hashMember, next.hash, `"}`), next
 }
 
-// unseal returns the hash of a line, and reports whether the line is whole: as
+// unchain returns the hash of a line, and reports whether the line is whole: as
 // long and with the very bytes that its hash tells.
-func unseal(line []byte) (hash string, whole bool) {
+func unchain(line []byte) (hash string, whole bool) {
 	if len(line) < tailLength {
 		return "", false
 	}

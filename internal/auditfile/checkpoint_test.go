@@ -91,7 +91,7 @@ func TestCheckpointIsASignedNote(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hash, _ := unseal(bytes.TrimSuffix(lines[len(lines)-2], []byte("\n")))
+		hash, _ := unchain(bytes.TrimSuffix(lines[len(lines)-2], []byte("\n")))
 		want := fmt.Sprintf("fido-1\n%d\n%s\n%s\nended\n", len(lines)-1, hash, time.Now().UTC().Format(TimeLayout))
 		if n.Text != want {
 			t.Errorf("the note is\n%swant\n%s", n.Text, want)
@@ -180,9 +180,9 @@ func TestGaps(t *testing.T) {
 			closed: true, pause: time.Second, want: "were put in after the process had ended",
 			edit: func(lines [][]byte) [][]byte {
 				var last entry
-				hash, _ := unseal(bytes.TrimSuffix(lines[len(lines)-1], []byte("\n")))
+				hash, _ := unchain(bytes.TrimSuffix(lines[len(lines)-1], []byte("\n")))
 				last.Seq = int64(len(lines))
-				line, _ := link{last.Seq, hash}.seal(object(7))
+				line, _ := link{last.Seq, hash}.chain(object(7))
 				return append(lines, append(line, '\n'))
 			},
 		},

@@ -260,7 +260,7 @@ func (f *File) open() (err error) {
 // put writes one line at once, so that a line is torn only if the process or
 // the machine dies within a call of the system, or the disk is full.
 func (f *File) put(object []byte) error {
-	line, next := f.end.last.seal(object)
+	line, next := f.end.last.chain(object)
 	if f.end.newline {
 		line = append([]byte("\n"), line...)
 	}

@@ -32,7 +32,7 @@ func findEnd(file io.ReaderAt, size int64) (ending, error) {
 	for rest := content; len(rest) > 0; {
 		rest = bytes.TrimSuffix(rest, []byte("\n"))
 		start := bytes.LastIndexByte(rest, '\n') + 1
-		if hash, whole := unseal(rest[start:]); whole {
+		if hash, whole := unchain(rest[start:]); whole {
 			var e entry
 			if err := json.Unmarshal(rest[start:], &e); err != nil {
 				return ending{}, errForeign

@@ -127,7 +127,7 @@ func (v *Verifier) Read(ctx context.Context, r io.Reader) error {
 }
 
 func (v *Verifier) line(n int64, line []byte) error {
-	digest, whole := unseal(line)
+	digest, whole := unchain(line)
 	if !whole {
 		v.putAside(n, line)
 		return nil

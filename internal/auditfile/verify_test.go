@@ -79,7 +79,7 @@ func forged(objects []byte) (chain []byte) {
 			continue
 		}
 		var line []byte
-		line, last = last.seal(object)
+		line, last = last.chain(object)
 		chain = append(append(chain, line...), '\n')
 	}
 	return chain
@@ -107,7 +107,7 @@ func FuzzEnd(f *testing.F) {
 		if NewVerifier(Expectation{}).Read(t.Context(), bytes.NewReader(content)) != nil {
 			return
 		}
-		line, _ := end.last.seal(opening(end))
+		line, _ := end.last.chain(opening(end))
 		content = append(append(bytes.Clone(content), line...), '\n')
 		if _, err := verify(Expectation{}, content); err != nil {
 			t.Errorf("%v, in:\n%s", err, content)

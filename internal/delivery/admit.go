@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,7 +26,7 @@ type Lease struct {
 // Admit lets a dispatch begin, or refuses what should not reach nevisFIDO at all.
 // Release has to be called in the end.
 func (c *Courier) Admit(d Dispatch) (*Lease, *dispatchers.Error) {
-	if failure := c.quarantined(d); failure != nil {
+	if failure := c.inQuarantine(d); failure != nil {
 		return nil, failure
 	}
 	return c.admit(d.HTTP.Context(), d, d.Channel, c.Limits)
@@ -56,10 +57,10 @@ func (c *Courier) admit(ctx context.Context, d Dispatch, channel *Channel, limit
 func (l *Lease) Release() { l.slot() }
 
 // GiveBack undoes the counting against the channel's own limits, if the failure is
-// our own (see Report.GivesBack). The limits that hold for all keep it, because
+// our own (see givesBack). The limits that hold for all keep it, because
 // nevisFIDO has made a token.
 func (l *Lease) GiveBack(r Report, failure *dispatchers.Error) {
-	if len(l.counted) == 0 || !r.GivesBack(l.channel.Name, failure) {
+	if len(l.counted) == 0 || !r.givesBack(l.channel.Name, failure) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.http.Context()), l.courier.Deadline)
@@ -67,6 +68,14 @@ func (l *Lease) GiveBack(r Report, failure *dispatchers.Error) {
 	if err := l.courier.Limiter.GiveBack(ctx, l.counted); err != nil {
 		tracing.Log(ctx, l.courier.Log).Warn("a dispatch that failed counts against the dispatcher's limits", slog.Any("error", err))
 	}
+}
+
+// givesBack reports whether a dispatch over a channel failed through our own
+// fault before anything can have been delivered, so that it does not count
+// against the channel's limits: one letter a day would come to none.
+func (r Report) givesBack(channel string, failure *dispatchers.Error) bool {
+	uncertain := func(a Attempt) bool { return a.Dispatcher == channel && a.Class == dispatchers.Temporary }
+	return failure != nil && failure.Class == dispatchers.Broken && !slices.ContainsFunc(r.Attempts, uncertain)
 }
 
 // count counts the dispatch against the given limits and the channel's own,

@@ -41,8 +41,8 @@ type Config struct {
 	Lifetimes map[nevisfido.Operation]time.Duration // of tokens
 
 	Limits  []dispatchers.Limit // of all dispatchers together
-	Limiter targets.SharedCounter
-	Limited func(dispatchers.Scope) // is told of each limit that refuses; must not block
+	Limiter targets.Counter
+	Limited func(dispatchers.Scope) // is told of each limit that refuses; exchange.New sets it
 
 	// ClientIP returns the address that "limit client" counts.
 	ClientIP func(r *http.Request) string
@@ -91,7 +91,7 @@ type Dispatch struct {
 	Operation nevisfido.Operation
 	Request   *nevisfido.DispatchRequest
 	Target    *targets.Target // nil where the request names none, or one that we do not know
-	Channel   *Channel        // one of Config.Channels
+	Channel   *Channel        // one of Config.Channels; nil as long as none is chosen
 	Start     time.Time
 }
 
@@ -104,8 +104,8 @@ func (d *Dispatch) Username() string {
 	return d.Request.Username
 }
 
-// Outcome says how a delivery ended.
-type Outcome struct {
+// Result says how a delivery ended.
+type Result struct {
 	Receipt dispatchers.Receipt
 	Failure *dispatchers.Error // nil where it delivered
 
@@ -117,11 +117,11 @@ type Outcome struct {
 // Deliver brings the message of a dispatch for which nevisFIDO has made a token.
 // It goes on when the caller goes away, because nevisFIDO has created the
 // session.
-func (c *Courier) Deliver(d Dispatch, answer *nevisfido.DispatchAnswer) Outcome {
+func (c *Courier) Deliver(d Dispatch, answer *nevisfido.DispatchAnswer) Result {
 	r := c.newRun(d, answer.Token)
 	var failure *dispatchers.Error
 	if r.payload, failure = newPayload(d, answer, c.RedeemURL); failure != nil {
-		return r.outcome(dispatchers.Receipt{}, failure)
+		return r.result(dispatchers.Receipt{}, failure)
 	}
 	return r.deliver()
 }
@@ -130,14 +130,14 @@ func (c *Courier) Deliver(d Dispatch, answer *nevisfido.DispatchAnswer) Outcome 
 // clear, without sending anything. What third parties would answer cannot be
 // known. A target that nobody knows is a failure over every channel: it is what
 // an operator has to learn of before the sidecar intercepts anything.
-func (c *Courier) Rehearse(d Dispatch) Outcome {
+func (c *Courier) Rehearse(d Dispatch) Result {
 	r := c.newRun(d, "")
 	r.rehearsal = true
 	switch {
 	case !d.Channel.serves(d.Operation):
-		return r.outcome(dispatchers.Receipt{}, notServed(d.Channel))
+		return r.result(dispatchers.Receipt{}, notServed(d.Channel))
 	case d.unknownTarget():
-		return r.outcome(dispatchers.Receipt{}, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown"))
+		return r.result(dispatchers.Receipt{}, dispatchers.Fail(dispatchers.NoTarget, "unknown_target", "the dispatch target is unknown"))
 	}
 	return r.deliver()
 }
@@ -156,19 +156,19 @@ type run struct {
 	user    *userLookup
 
 	// The work that members of a composite have in common.
-	key  func() (*encrypt.Key, *dispatchers.Error)       // findKey, once
-	seal func() (nevisfido.Envelope, *dispatchers.Error) // sealPayload, once
+	keyOnce  func() (*encrypt.Key, *dispatchers.Error)       // findKey, once
+	sealOnce func() (nevisfido.Envelope, *dispatchers.Error) // sealPayload, once
 }
 
 func (c *Courier) newRun(d Dispatch, token string) *run {
 	r := &run{courier: c, dispatch: d, token: token, tokenHash: c.Hash.Of("token", token), journal: new(journal), user: new(userLookup)}
 	r.log = tracing.Log(d.HTTP.Context(), c.Log)
-	r.key = sync.OnceValues(r.findKey)
-	r.seal = sync.OnceValues(r.sealPayload)
+	r.keyOnce = sync.OnceValues(r.findKey)
+	r.sealOnce = sync.OnceValues(r.sealPayload)
 	return r
 }
 
-func (r *run) deliver() Outcome {
+func (r *run) deliver() Result {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.dispatch.HTTP.Context()), r.courier.Deadline)
 	if r.dispatch.Channel.Composite != nil && !r.rehearsal {
 		cancel = func() {} // members may go on until the deadline after one has delivered
@@ -180,13 +180,13 @@ func (r *run) deliver() Outcome {
 		receipt.Rest = nil
 	}
 	if err != nil {
-		return r.outcome(dispatchers.Receipt{Rest: receipt.Rest}, failureOf(err))
+		return r.result(dispatchers.Receipt{Rest: receipt.Rest}, failureOf(err))
 	}
-	return r.outcome(receipt, nil)
+	return r.result(receipt, nil)
 }
 
-func (r *run) outcome(receipt dispatchers.Receipt, failure *dispatchers.Error) Outcome {
-	return Outcome{Receipt: receipt, Failure: failure, Report: r.journal.now}
+func (r *run) result(receipt dispatchers.Receipt, failure *dispatchers.Error) Result {
+	return Result{Receipt: receipt, Failure: failure, Report: r.journal.now}
 }
 
 // Background does work that goes on after the request that began it was

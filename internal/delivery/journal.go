@@ -62,14 +62,6 @@ func Cause(failure *dispatchers.Error) string {
 	return text
 }
 
-// GivesBack reports whether a dispatch over a channel failed through our own
-// fault before anything can have been delivered, so that it does not count
-// against the channel's limits: one letter a day would come to none.
-func (r Report) GivesBack(channel string, failure *dispatchers.Error) bool {
-	uncertain := func(a Attempt) bool { return a.Dispatcher == channel && a.Class == dispatchers.Temporary }
-	return failure != nil && failure.Class == dispatchers.Broken && !slices.ContainsFunc(r.Attempts, uncertain)
-}
-
 // A journal collects the report. Members that deliver side by side write to it,
 // some of them after the caller has its answer.
 type journal struct {

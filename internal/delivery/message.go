@@ -17,7 +17,7 @@ func (r *run) message(ctx context.Context, c *Channel, p plan) (*dispatchers.Mes
 	envelope := r.payload.envelope
 	if p.encryption == sealedByUs {
 		var failure *dispatchers.Error
-		if envelope, failure = r.seal(); failure != nil {
+		if envelope, failure = r.sealOnce(); failure != nil {
 			return nil, failure
 		}
 	}

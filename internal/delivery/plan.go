@@ -46,7 +46,7 @@ func (r *run) plan(ctx context.Context, c *Channel, mustSeal bool) (plan, *dispa
 	case inClear:
 		return plan{to, clearText, nil}, nil
 	}
-	key, failure := r.key()
+	key, failure := r.keyOnce()
 	return plan{to, sealedByUs, key}, failure
 }
 
@@ -56,6 +56,7 @@ func (r *run) usable(to recipient) *dispatchers.Error {
 	if r.dispatch.Target == nil {
 		return nil
 	}
+	// An unsure address is no better than an unsure key: NoKey for both.
 	if !r.payload.sealed && r.dispatch.Target.KeyUnsure() || to.own && r.dispatch.Target.AddressUnsure() {
 		return dispatchers.Fail(dispatchers.NoKey, "stale", "the dispatch target may have changed at nevisFIDO without this sidecar; it has to be modified or registered again")
 	}

@@ -8,11 +8,11 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
-// quarantined returns a failure where a dispatch would use an address that is
+// inQuarantine returns a failure where a dispatch would use an address that is
 // gone, so that nevisFIDO need not be asked. A composite may have members with
 // another address.
-func (c *Courier) quarantined(d Dispatch) *dispatchers.Error {
-	if d.Target == nil || d.Target.Expired == "" || d.Channel.Composite != nil {
+func (c *Courier) inQuarantine(d Dispatch) *dispatchers.Error {
+	if d.Target == nil || d.Target.GoneAddress == "" || d.Channel.Composite != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(d.HTTP.Context(), c.Deadline)

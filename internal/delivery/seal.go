@@ -31,7 +31,7 @@ func (r *run) findKey() (*encrypt.Key, *dispatchers.Error) {
 // sealPayload encrypts the payload with the key of the target, once for all
 // channels.
 func (r *run) sealPayload() (nevisfido.Envelope, *dispatchers.Error) {
-	key, failure := r.key()
+	key, failure := r.keyOnce()
 	if failure != nil {
 		return nevisfido.Envelope{}, failure
 	}

@@ -101,7 +101,7 @@ func (x *Exchange) change(w http.ResponseWriter, upstream *http.Request, c chang
 		}
 		return err // whatever was written is not nevisFIDO's answer
 	}
-	if x.appliesOurDispatcher(upstream, c, change, rec) {
+	if x.appliesOurDispatcher(upstream, c, change, rec) { // and has finished the change
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}

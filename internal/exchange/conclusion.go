@@ -8,12 +8,12 @@ import (
 
 // A conclusion says how a dispatch came out.
 type conclusion struct {
-	failure   *dispatchers.Error       // nil where it delivered
-	result    nevisfido.DispatchResult // "" for that of the failure's class
-	token     string                   // "" where nevisFIDO made none
-	session   string                   // "" where nevisFIDO made none
-	delivered delivery.Outcome         // zero where it did not come to a delivery
-	test      bool                     // by Send
+	failure  *dispatchers.Error       // nil where it delivered
+	result   nevisfido.DispatchResult // "" for that of the failure's class
+	token    string                   // "" where nevisFIDO made none
+	session  string                   // "" where nevisFIDO made none
+	delivery delivery.Result          // zero where it did not come to a delivery
+	test     bool                     // by Send
 
 	// reply writes the answer to the caller. Who concludes knows what that is: the
 	// answer of nevisFIDO with the outcome in it, as it came, or one of our own.
@@ -27,10 +27,10 @@ func failed(failure *dispatchers.Error, reply func(nevisfido.Outcome) error) con
 
 // soFar returns what is on record of the delivery by now.
 func (e conclusion) soFar() delivery.Report {
-	if e.delivered.Report == nil {
+	if e.delivery.Report == nil {
 		return delivery.Report{}
 	}
-	return e.delivered.Report()
+	return e.delivery.Report()
 }
 
 func (e conclusion) dispatchResult() nevisfido.DispatchResult {

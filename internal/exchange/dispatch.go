@@ -36,10 +36,10 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 		}))
 	}
 	defer lease.Release()
-	e, answer := x.forward(w, d, next)
+	e, answer := x.forward(w, d, next) // e has the way to the caller, whom x.end answers
 	if answer != nil {
-		e.delivered = x.courier.Deliver(*d, answer)
-		e.failure = e.delivered.Failure
+		e.delivery = x.courier.Deliver(*d, answer)
+		e.failure = e.delivery.Failure
 	}
 	lease.GiveBack(e.soFar(), e.failure)
 	return x.end(d, e)

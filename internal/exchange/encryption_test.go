@@ -63,7 +63,7 @@ var trouble = map[string]struct {
 		h.edit(func(t *targets.Target) { t.Unsure = []string{"encryption_key"} })
 	}},
 	"expired": {ending: ending{nevisfido.DispatchTargetExpired, dispatchers.Expired, "quarantined"}, make: func(h *harness) {
-		h.edit(func(t *targets.Target) { t.Expired = t.Address })
+		h.edit(func(t *targets.Target) { t.GoneAddress = t.Address })
 	}, own: true},
 	"key refused by policy": {ending: noKey, make: func(h *harness) {
 		h.register("push", must[*devicekey.PrivateKey](h.tb)(rsaKey()))

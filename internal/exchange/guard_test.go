@@ -360,7 +360,7 @@ func TestQuarantineConcernsTheAddressOnly(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, observed %t", name, observe), func(t *testing.T) {
 				h := newHarness(t)
 				h.ObserveOnly = observe
-				h.edit(func(t *targets.Target) { t.Expired = t.Address })
+				h.edit(func(t *targets.Target) { t.GoneAddress = t.Address })
 				push, link := h.push(), h.link(Required)
 				h.add(Channel{Name: "copy", Type: "webhook", Address: "{oob.target}"})
 				mail := h.add(Channel{Name: "mail", Type: "smtp", Address: "jeff@example.com"})

@@ -46,8 +46,8 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 	}
 	e := conclusion{failure: failure, result: Observed}
 	if failure == nil {
-		e.delivered = x.courier.Rehearse(*d)
-		e.failure = e.delivered.Failure
+		e.delivery = x.courier.Rehearse(*d)
+		e.failure = e.delivery.Failure
 	}
 	x.report(d, e)
 	return nil

@@ -57,11 +57,11 @@ func (x *Exchange) sendTest(d *delivery.Dispatch) conclusion {
 	}
 	defer lease.Release()
 	answer := x.testAnswer(d.Operation)
-	e := conclusion{token: answer.Token, delivered: x.courier.Deliver(*d, answer)}
-	e.failure = e.delivered.Failure
-	if rest := e.delivered.Receipt.Rest; rest != nil {
+	e := conclusion{token: answer.Token, delivery: x.courier.Deliver(*d, answer)}
+	e.failure = e.delivery.Failure
+	if rest := e.delivery.Receipt.Rest; rest != nil {
 		rest()
-		e.delivered.Receipt.Rest = nil
+		e.delivery.Receipt.Rest = nil
 	}
 	lease.GiveBack(e.soFar(), e.failure)
 	return e

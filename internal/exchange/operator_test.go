@@ -108,9 +108,9 @@ func TestSendRefuses(t *testing.T) {
 	}
 	for reason, set := range map[string]func(){
 		"blocked":     func() { h.block() },
-		"quarantined": func() { h.edit(func(r *targets.Target) { r.Expired, r.Blocked = r.Address, time.Time{} }) },
+		"quarantined": func() { h.edit(func(r *targets.Target) { r.GoneAddress, r.Blocked = r.Address, time.Time{} }) },
 		"no_key": func() {
-			h.edit(func(r *targets.Target) { r.Expired, r.EncryptionKey, r.Thumbprint = "", nil, "" })
+			h.edit(func(r *targets.Target) { r.GoneAddress, r.EncryptionKey, r.Thumbprint = "", nil, "" })
 		},
 		"operation": func() {
 			h.register("push", h.device)

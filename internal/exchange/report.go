@@ -63,7 +63,7 @@ func (x *Exchange) report(d *delivery.Dispatch, e conclusion) Record {
 	record := x.newRecord(d, e, took)
 	traceOutcome(tracing.Current(d.HTTP.Context()), record)
 	x.log(tracing.Log(d.HTTP.Context(), x.Log), record, e.failure)
-	rest := e.delivered.Receipt.Rest
+	rest := e.delivery.Receipt.Rest
 	if rest == nil {
 		x.Observer.Exchanged(record)
 		return record
@@ -79,7 +79,7 @@ func (x *Exchange) report(d *delivery.Dispatch, e conclusion) Record {
 func (x *Exchange) newRecord(d *delivery.Dispatch, e conclusion, took time.Duration) Record {
 	r := Record{
 		Report: e.soFar(), Time: d.Start, Took: took,
-		Operation: d.Operation, Delivered: e.delivered.Receipt.Dispatcher,
+		Operation: d.Operation, Delivered: e.delivery.Receipt.Dispatcher,
 		User: x.Hash.Of("user", d.Username()), Target: x.targetHash(d.Request.TargetID),
 		Token: x.Hash.Of("token", e.token), Session: x.Hash.Of("session", e.session),
 		Result: inClosedSet(e.dispatchResult(), nevisfido.DispatchError), // the caller sees nevisFIDO's own
@@ -143,12 +143,12 @@ func (x *Exchange) outcome(d *delivery.Dispatch, e conclusion) nevisfido.Outcome
 	if e.failure != nil {
 		return out
 	}
-	response, err := json.Marshal(e.delivered.Receipt.Response)
+	response, err := json.Marshal(e.delivery.Receipt.Response)
 	if err != nil {
-		tracing.Log(d.HTTP.Context(), x.Log).Error("the dispatcher's response cannot be encoded", slog.String("type", fmt.Sprintf("%T", e.delivered.Receipt.Response)))
+		tracing.Log(d.HTTP.Context(), x.Log).Error("the dispatcher's response cannot be encoded", slog.String("type", fmt.Sprintf("%T", e.delivery.Receipt.Response)))
 		response = []byte(`""`)
 	}
-	out.Dispatcher, out.Response = e.delivered.Receipt.Dispatcher, response
+	out.Dispatcher, out.Response = e.delivery.Receipt.Dispatcher, response
 	out.VisualCode = visualcode.Digits(e.token, x.VisualCodeDigits)
 	if x.VisualCodePicture && out.VisualCode != "" {
 		out.VisualCodePicture = visualcode.New(e.token, x.VisualCodeDigits).SVG()

@@ -33,7 +33,7 @@ func TestRecordOfEveryOutcome(t *testing.T) {
 			reason: "limited", cause: "limit target 1 1h0m0s is reached",
 		},
 		"quarantined": {
-			edit:   func(_ *testing.T, h *harness) { h.edit(func(t *targets.Target) { t.Expired = t.Address }) },
+			edit:   func(_ *testing.T, h *harness) { h.edit(func(t *targets.Target) { t.GoneAddress = t.Address }) },
 			reason: "quarantined", cause: "the address of the dispatch target is gone",
 		},
 		"declined": {

@@ -67,7 +67,7 @@ func (x *Exchange) ask(rec *recorder, d *delivery.Dispatch, next Next) (err erro
 		}
 		switch {
 		case returned:
-		case timeout, rec.state == refused:
+		case timeout, rec.state == refused: // forward looks at rec.state
 			if cause := recover(); !isAbort(cause) {
 				panic(cause)
 			}

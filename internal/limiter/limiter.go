@@ -45,7 +45,7 @@ func (l *Memory) counters(c targets.Count) *counters {
 	return l.known
 }
 
-// TakeAll implements targets.SharedCounter.
+// TakeAll implements targets.Counter.
 func (l *Memory) TakeAll(_ context.Context, counts []targets.Count) (reached int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -61,7 +61,7 @@ func (l *Memory) TakeAll(_ context.Context, counts []targets.Count) (reached int
 	return -1, nil
 }
 
-// GiveBack implements targets.SharedCounter.
+// GiveBack implements targets.Counter.
 func (l *Memory) GiveBack(_ context.Context, counts []targets.Count) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,4 +71,4 @@ func (l *Memory) GiveBack(_ context.Context, counts []targets.Count) error {
 	return nil
 }
 
-var _ targets.SharedCounter = (*Memory)(nil)
+var _ targets.Counter = (*Memory)(nil)

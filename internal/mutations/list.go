@@ -210,7 +210,7 @@ var properties = []property{
 	}},
 
 	{"The record is fenced before nevisFIDO is asked", []mutation{
-		guard("targets/change.go", `current.fence(c.id, c.members, c.d.now())`, `_ = c.id`,
+		guard("targets/change.go", `current.putFence(c.id, c.members, c.d.now())`, `_ = c.id`,
 			"a process that dies in between leaves an old key in use",
 			inTargets, "TestCrashLeavesStale"),
 		guard("targets/target.go", `|| t.Fence != nil && slices.Contains(t.Fence.Members, member)`, ``,
@@ -485,10 +485,10 @@ var properties = []property{
 		guard("internal/delivery/admit.go", `if channel.Composite != nil {`, `if false {`,
 			"a composite of which a member may have delivered gives its count back",
 			inExchange, "TestCompositeThatFailsCounts"),
-		guard("internal/delivery/journal.go", ` && !slices.ContainsFunc(r.Attempts, uncertain)`, ` && uncertain != nil`,
+		guard("internal/delivery/admit.go", ` && !slices.ContainsFunc(r.Attempts, uncertain)`, ` && uncertain != nil`,
 			"a message that may have arrived does not count",
 			inExchange, "TestUncertainAttemptsCount"),
-		guard("internal/delivery/journal.go", `failure != nil && failure.Class == dispatchers.Broken && `, `failure != nil && `,
+		guard("internal/delivery/admit.go", `failure != nil && failure.Class == dispatchers.Broken && `, `failure != nil && `,
 			"a dispatch that fails at a third party does not count",
 			inExchange, "TestLimits|TestBrokenDispatchersCountNothing|TestMembersKeepTheirGuards"),
 		guard("internal/limiter/counters.go", `if s := &t.slots[i]; s.n < s.limit {`, `if s := &t.slots[i]; s.n > 0 {`,
@@ -603,7 +603,7 @@ var properties = []property{
 	}},
 
 	{"Addresses", []mutation{
-		guard("internal/delivery/admit.go", `if failure := c.quarantined(d); failure != nil {`, `if failure := c.quarantined(d); false {`,
+		guard("internal/delivery/admit.go", `if failure := c.inQuarantine(d); failure != nil {`, `if failure := c.inQuarantine(d); false {`,
 			"nevisFIDO makes tokens for an address that is gone",
 			inExchange, "TestQuarantine"),
 		guard("internal/delivery/plan.go", `return quarantined(r.dispatch.Target, to)`, `return nil`,

@@ -112,7 +112,7 @@ func TestEmptyFile(t *testing.T) {
 func TestInactiveRecordsDoNotCount(t *testing.T) {
 	stale, expired := target("stale"), target("expired")
 	stale.Unsure = []string{"encryption_key"}
-	expired.Expired = expired.Address
+	expired.GoneAddress = expired.Address
 	s, _, logged := newSource(t, line(stale)+line(expired)+line(target("one")))
 	for _, id := range []string{"stale", "expired"} {
 		if found, err := s.Find(t.Context(), ref(id)); !errors.Is(err, targets.ErrNotFound) {

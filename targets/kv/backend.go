@@ -77,7 +77,7 @@ type Backend interface {
 
 	// Counter counts for all processes that share the storage. It is nil where
 	// the storage cannot count.
-	Counter() targets.SharedCounter
+	Counter() targets.Counter
 
 	// Place is the text that a value is sealed for, usually the storage's own
 	// name for the key. It must stay the same for as long as there are values.

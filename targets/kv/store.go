@@ -44,7 +44,7 @@ func (s *Store) Location() string { return s.backend.Location() }
 
 // Counter counts for all who share the store. It is nil where the storage
 // cannot count.
-func (s *Store) Counter() targets.SharedCounter { return s.backend.Counter() }
+func (s *Store) Counter() targets.Counter { return s.backend.Counter() }
 
 // Load implements targets.Store.
 func (s *Store) Load(ctx context.Context, ref targets.Ref) (*targets.Target, error) {

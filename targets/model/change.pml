@@ -272,10 +272,10 @@ byte oldFences, j;
 #define concerns(i) (n.there || c[i].kind == MODIFY)
 #endif
 
-/* Change.fence: request.concerns, Target.dropDead, Target.fence. */
+/* Change.fence: request.concerns, Target.dropDead, Target.putFence. */
 inline putFence(i) {
 	if
-	:: c[i].kind == MODIFY -> /* modification.read */
+	:: c[i].kind == MODIFY -> /* modification.judge */
 		c[i].doubt = n.s == NONE || unsure(n, S);
 		c[i].forged = !c[i].doubt && c[i].signer != n.s
 	:: else
@@ -339,7 +339,7 @@ inline apply(i) {
 	fi
 }
 
-/* Change.settle: Target.unfence, and what the answer says. */
+/* Change.settle: Target.takeFence, and what the answer says. */
 inline settle(i, outcome, again) {
 	wasThere = n.there && (n.fence & bitOf(i)) != 0;
 	alone = wasThere && !n.shared;

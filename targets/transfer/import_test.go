@@ -20,7 +20,7 @@ func TestRoundTrip(t *testing.T) {
 	first := empty()
 	lines := crowd(t, 2000)
 	expired, stale, keyless := target(2000), target(2001), target(2002)
-	expired.Expired = expired.Address
+	expired.GoneAddress = expired.Address
 	stale.Unsure, stale.Modified = []string{"encryption_key"}, 1_777_000_000_000
 	stale.Fence = &targets.Fence{Changes: []targets.FencedChange{{ID: "x", Since: noon}}, Members: []string{"name"}}
 	keyless.EncryptionKey, keyless.Thumbprint, keyless.SignatureKey = nil, "", nil

@@ -116,7 +116,7 @@ func (s *Store) start(ctx context.Context, storage certmagic.Storage, own string
 func (s *Store) Location() string { return s.location }
 
 // Counter implements kv.Backend: Caddy storages cannot count.
-func (*Store) Counter() targets.SharedCounter { return nil }
+func (*Store) Counter() targets.Counter { return nil }
 
 const (
 	linkFolder   = "oob/claims" // short links that expire in the same hour are in one folder

@@ -124,7 +124,7 @@ func (m *Backend) Take(ctx context.Context, key kv.Key) ([]byte, error) {
 }
 
 // Counter implements kv.Backend.
-func (*Backend) Counter() targets.SharedCounter { return nil }
+func (*Backend) Counter() targets.Counter { return nil }
 
 // Place implements kv.Backend.
 func (*Backend) Place(key kv.Key) string { return fmt.Sprintf("%d/%s", key.Kind, key.Name) }

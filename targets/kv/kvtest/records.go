@@ -78,9 +78,9 @@ func Target(ref targets.Ref) *targets.Target {
 		SignatureKey:  json.RawMessage(`{"kty":"EC","crv":"P-256","x":"Ag","y":"Aw"}`),
 		Thumbprint:    "thumbprint-1", Source: targets.SourceCreate,
 		Created: at, Updated: at.Add(time.Hour), Modified: 1<<53 + 1,
-		Fence:   &targets.Fence{Changes: []targets.FencedChange{{ID: "change-1", Since: at}}, Members: []string{"name"}, Shared: true},
-		Unsure:  []string{"target"},
-		Expired: "token:1", Blocked: at,
+		Fence:       &targets.Fence{Changes: []targets.FencedChange{{ID: "change-1", Since: at}}, Members: []string{"name"}, Shared: true},
+		Unsure:      []string{"target"},
+		GoneAddress: "token:1", Blocked: at,
 	}
 }
 

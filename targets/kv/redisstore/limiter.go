@@ -17,9 +17,9 @@ var takeText string
 var takeScript = redis.NewScript(takeText)
 
 // Counter implements kv.Backend.
-func (s *Store) Counter() targets.SharedCounter { return s }
+func (s *Store) Counter() targets.Counter { return s }
 
-// TakeAll implements targets.SharedCounter. The keys have a hash tag in common,
+// TakeAll implements targets.Counter. The keys have a hash tag in common,
 // so that one node of a cluster counts for all: otherwise a dispatch could not
 // be counted for a target, a user and a client at once, or for none of them.
 func (s *Store) TakeAll(ctx context.Context, counts []targets.Count) (reached int, err error) {
@@ -40,7 +40,7 @@ func (s *Store) TakeAll(ctx context.Context, counts []targets.Count) (reached in
 	return n - 1, nil
 }
 
-// GiveBack implements targets.SharedCounter.
+// GiveBack implements targets.Counter.
 func (s *Store) GiveBack(ctx context.Context, counts []targets.Count) error {
 	if len(counts) == 0 {
 		return nil
@@ -68,4 +68,4 @@ func (s *Store) counterKeys(counts []targets.Count) []string {
 }
 
 // Interface guard
-var _ targets.SharedCounter = (*Store)(nil)
+var _ targets.Counter = (*Store)(nil)
