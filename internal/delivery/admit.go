@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -17,7 +16,6 @@ import (
 // A Lease lets a dispatch use a channel.
 type Lease struct {
 	courier *Courier
-	http    *http.Request
 	channel *Channel
 	slot    func()          // of the channel; gives it back
 	counted []targets.Count // against the channel's own limits
@@ -50,7 +48,7 @@ func (c *Courier) admit(ctx context.Context, d Dispatch, channel *Channel, limit
 	if channel.Composite != nil {
 		counted = nil // one member may have delivered where another failed
 	}
-	return &Lease{c, d.HTTP, channel, slot, counted}, nil
+	return &Lease{c, channel, slot, counted}, nil
 }
 
 // Release gives back the slot. It is called once.
@@ -59,11 +57,11 @@ func (l *Lease) Release() { l.slot() }
 // GiveBack undoes the counting against the channel's own limits, if the failure is
 // our own (see givesBack). The limits that hold for all keep it, because
 // nevisFIDO has made a token.
-func (l *Lease) GiveBack(r Report, failure *dispatchers.Error) {
+func (l *Lease) GiveBack(ctx context.Context, r Report, failure *dispatchers.Error) {
 	if len(l.counted) == 0 || !r.givesBack(l.channel.Name, failure) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.http.Context()), l.courier.Deadline)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.courier.Deadline)
 	defer cancel()
 	if err := l.courier.Limiter.GiveBack(ctx, l.counted); err != nil {
 		tracing.Log(ctx, l.courier.Log).Warn("a dispatch that failed counts against the dispatcher's limits", slog.Any("error", err))

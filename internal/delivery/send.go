@@ -93,7 +93,7 @@ func (r *run) member(ctx context.Context, c *Channel, mustSeal bool) (dispatcher
 		failure = failureOf(err)
 		r.journal.unattempted(c.Name, failure)
 	}
-	lease.GiveBack(r.journal.now(), failure)
+	lease.GiveBack(ctx, r.journal.now(), failure)
 	return receipt, err
 }
 

@@ -41,7 +41,7 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 		e.delivery = x.courier.Deliver(*d, answer)
 		e.failure = e.delivery.Failure
 	}
-	lease.GiveBack(e.soFar(), e.failure)
+	lease.GiveBack(d.HTTP.Context(), e.soFar(), e.failure)
 	return x.end(d, e)
 }
 

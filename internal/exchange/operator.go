@@ -63,7 +63,7 @@ func (x *Exchange) sendTest(d *delivery.Dispatch) conclusion {
 		rest()
 		e.delivery.Receipt.Rest = nil
 	}
-	lease.GiveBack(e.soFar(), e.failure)
+	lease.GiveBack(d.HTTP.Context(), e.soFar(), e.failure)
 	return e
 }
 
