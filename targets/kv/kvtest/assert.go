@@ -29,6 +29,19 @@ func update(t *testing.T, s *store, ref targets.Ref, change func(*targets.Target
 	}
 }
 
+// change edits a record that has to be there.
+func change(t *testing.T, s *store, ref targets.Ref, edit func(*targets.Target)) {
+	t.Helper()
+	update(t, s, ref, func(current *targets.Target) *targets.Target {
+		if current == nil {
+			t.Errorf("the record of %.20q is lost", ref.ID)
+			return nil
+		}
+		edit(current)
+		return current
+	})
+}
+
 func load(t *testing.T, s *store, ref targets.Ref) *targets.Target {
 	t.Helper()
 	record, err := s.Load(t.Context(), ref)

@@ -22,22 +22,13 @@ func ofDevice(t *testing.T, s *store) {
 		put(t, s, ref, Target(ref))
 	}
 	mustBeOfDevice(t, s, "device-1", "one", "two", "three")
-	update(t, s, refs[0], func(current *targets.Target) *targets.Target {
-		current.Name = "the device stays"
-		return current
-	})
-	update(t, s, refs[1], func(current *targets.Target) *targets.Target {
-		current.DeviceID = "../device-2"
-		return current
-	})
+	change(t, s, refs[0], func(current *targets.Target) { current.Name = "the device stays" })
+	change(t, s, refs[1], func(current *targets.Target) { current.DeviceID = "../device-2" })
 	mustBeOfDevice(t, s, "device-1", "one", "three")
 	mustBeOfDevice(t, s, "../device-2", "two")
 	put(t, s, refs[2], nil)
 	mustBeOfDevice(t, s, "device-1", "one")
-	update(t, s, refs[0], func(current *targets.Target) *targets.Target {
-		current.DeviceID = ""
-		return current
-	})
+	change(t, s, refs[0], func(current *targets.Target) { current.DeviceID = "" })
 	mustBeOfDevice(t, s, "device-1")
 	put(t, s, refs[1], nil)
 	mustBeOfDevice(t, s, "../device-2")
@@ -56,10 +47,7 @@ func ofDeviceByUser(t *testing.T, s *store) {
 			t.Errorf("user %q has %q, error %v", user, ids, err)
 		}
 	}
-	update(t, s, targets.Ref{ID: "of ann"}, func(current *targets.Target) *targets.Target {
-		current.Username = "jeff"
-		return current
-	})
+	change(t, s, targets.Ref{ID: "of ann"}, func(current *targets.Target) { current.Username = "jeff" })
 	mustBeOfDevice(t, s, "device-1", "of ann", "of jeff")
 	if ids, err := s.OfDevice(t.Context(), "", "device-1", "ann"); err != nil || len(ids) != 0 {
 		t.Errorf("the former user has %q, error %v", ids, err)

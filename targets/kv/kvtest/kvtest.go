@@ -41,6 +41,7 @@ func Ring(t testing.TB, keys ...byte) *kv.Ring {
 // targets.Store and shortlink.Store. open returns an empty backend; what it
 // needs is cleaned up with t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) kv.Backend) {
+	open = distinct(open)
 	primitives(t, open)
 	unsealed := func(t *testing.T) *store { return newStore(t, open(t), nil) }
 	for name, ring := range map[string]*kv.Ring{"unsealed": nil, "sealed": Ring(t, 1, 2)} {
@@ -72,6 +73,22 @@ func Run(t *testing.T, open func(t *testing.T) kv.Backend) {
 	t.Run("clearing up takes nothing of others", func(t *testing.T) { clearing(t, unsealed) })
 	t.Run("tampering", func(t *testing.T) { tampering(t, newStore(t, open(t), Ring(t, 1))) })
 	t.Run("resealing", func(t *testing.T) { resealing(t, open(t)) })
+}
+
+// distinct ends a test where two storages have one Location: the marker and the
+// locks of one would be taken for those of the other.
+func distinct(open func(t *testing.T) kv.Backend) func(t *testing.T) kv.Backend {
+	seen := make(map[string]bool)
+	return func(t *testing.T) kv.Backend {
+		t.Helper()
+		b := open(t)
+		where := b.Location()
+		if seen[where] {
+			t.Fatalf("Location returned %q for another storage: the text is the same only where the values are the same", where)
+		}
+		seen[where] = true
+		return b
+	}
 }
 
 func (s *store) key(ref targets.Ref) kv.Key { return kv.Key{Kind: kv.Records, Name: ref.Hash()} }

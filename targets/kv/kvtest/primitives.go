@@ -67,8 +67,8 @@ func swaps(t *testing.T, b kv.Backend) {
 		swap(nil, "other", false)
 		swap(one, "two\x00\r\n\xff", true)
 		two := get(t, b, k)
-		if two.Version == one.Version {
-			t.Error("two writes have one version")
+		if one == nil || two == nil || two.Version == one.Version {
+			t.Fatalf("two writes left %v and %v, want values of two versions", one, two)
 		}
 		swap(one, "other", false)
 		swap(one, "", false)

@@ -47,10 +47,7 @@ func processes(t *testing.T, s *store) {
 		wg.Go(func() {
 			other := s.inProcess(i % n)
 			for range each {
-				update(t, other, ref, func(current *targets.Target) *targets.Target {
-					current.Modified++
-					return current
-				})
+				change(t, other, ref, func(current *targets.Target) { current.Modified++ })
 				load(t, other, ref)
 			}
 		})

@@ -130,10 +130,7 @@ func life(t *testing.T, s *store) {
 		mustBe("changed")
 	}
 	want.Name = "changed in place"
-	update(t, s, ref, func(current *targets.Target) *targets.Target {
-		current.Name = want.Name
-		return current
-	})
+	change(t, s, ref, func(current *targets.Target) { current.Name = want.Name })
 	mustBe("changed in place")
 
 	refusal := errors.New("no")
