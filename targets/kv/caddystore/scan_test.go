@@ -1,7 +1,6 @@
 package caddystore
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/targets"
@@ -24,28 +23,6 @@ func TestListingIsComplete(t *testing.T) {
 	storage.vanish = 1000
 	if err := s.Each(t.Context(), func(*targets.Target, error) error { return nil }); err == nil {
 		t.Error("a listing that was never complete gave no error")
-	}
-}
-
-func TestListingReportsOutage(t *testing.T) {
-	down := errors.New("connection refused")
-	storage := newHostileStorage(t)
-	storage.mayList = true
-	s := newStore(storage)
-	ref := putOne(t, s)
-	storage.fail("", down)
-	err := s.Each(t.Context(), func(_ *targets.Target, err error) error {
-		t.Errorf("an outage came as a damaged record: %v", err)
-		return nil
-	})
-	if !errors.Is(err, down) {
-		t.Errorf("Each returned %v", err)
-	}
-	if _, err := s.Reseal(t.Context(), func(*targets.RecordError) error { return nil }); !errors.Is(err, down) {
-		t.Errorf("Reseal returned %v", err)
-	}
-	if _, err := s.Remove(t.Context(), ref.Hash()); !errors.Is(err, down) {
-		t.Errorf("Remove returned %v", err)
 	}
 }
 

@@ -54,48 +54,56 @@ func putOne(t *testing.T, s *kv.Store) targets.Ref {
 }
 
 func TestStoreKeepsTheContract(t *testing.T) {
-	for name, storage := range map[string]func(t *testing.T) certmagic.Storage{
-		"hostile": func(t *testing.T) certmagic.Storage {
-			s := newHostileStorage(t)
-			s.mayList = true
-			return s
-		},
-		"files": func(t *testing.T) certmagic.Storage { return &certmagic.FileStorage{Path: t.TempDir()} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			kvtest.Run(t, func(t *testing.T) kv.Backend {
-				round.Add(1)
-				b := newBackend(storage(t))
-				b.swept.Store(time.Now().Unix()) // no sweep lists the storages
-				return b
-			})
+	open := func(storage certmagic.Storage) *Store {
+		round.Add(1)
+		b := newBackend(storage)
+		b.swept.Store(time.Now().Unix()) // no sweep lists the storages
+		return b
+	}
+	hostile := func(t *testing.T) *hostileStorage {
+		s := newHostileStorage(t)
+		s.mayList = true
+		return s
+	}
+	t.Run("hostile", func(t *testing.T) {
+		kvtest.Run(t, func(t *testing.T) kv.Backend { return open(hostile(t)) }, func(t *testing.T) kvtest.Outage {
+			storage := hostile(t)
+			return kvtest.Outage{
+				Backend: open(storage),
+				Down:    func() { storage.fail("", errors.New("connection refused")) },
+				Up:      func() { storage.setFault(nil) },
+				Because: "connection refused",
+			}
 		})
+	})
+	t.Run("files", func(t *testing.T) {
+		kvtest.Run(t, func(t *testing.T) kv.Backend { return open(&certmagic.FileStorage{Path: t.TempDir()}) }, func(t *testing.T) kvtest.Outage {
+			folder, away := filepath.Join(t.TempDir(), "storage"), filepath.Join(t.TempDir(), "away")
+			return kvtest.Outage{
+				Backend: open(&certmagic.FileStorage{Path: folder}),
+				Down:    func() { mustDo(t, os.Rename(folder, away), os.WriteFile(folder, nil, 0o600)) },
+				Up:      func() { mustDo(t, os.Remove(folder), os.Rename(away, folder)) },
+				Because: "not a directory",
+			}
+		})
+	})
+}
+
+func mustDo(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// Errors and panics of the storage are never a target that does not exist.
+// A panic of the storage is an outage like any other, and quotes nothing.
 func TestOutageIsNeverNotFound(t *testing.T) {
-	down := errors.New("connection refused")
 	storage := newHostileStorage(t)
 	s := newStore(storage)
-	storage.fail("", down)
-	ref := targets.Ref{ID: "one"}
-	if _, err := s.Load(t.Context(), ref); !errors.Is(err, down) || errors.Is(err, targets.ErrNotFound) {
-		t.Errorf("Load returned %v", err)
-	}
-	if _, err := s.OfDevice(t.Context(), "", "device-1", "jeff"); !errors.Is(err, down) {
-		t.Errorf("OfDevice returned %v", err)
-	}
-	err := s.Update(t.Context(), ref, func(*targets.Target) (*targets.Target, error) {
-		t.Error("the change was asked for, though the record is not known")
-		return nil, nil
-	})
-	if !errors.Is(err, down) {
-		t.Errorf("Update returned %v", err)
-	}
 	storage.setFault(func(context.Context, string, string) error { panic("secret detail") })
+	ref := targets.Ref{ID: "one"}
 	if _, err := s.Load(t.Context(), ref); err == nil || errors.Is(err, targets.ErrNotFound) || strings.Contains(err.Error(), "secret") {
-		t.Errorf("a panic of the storage: Load returned %v", err)
+		t.Errorf("Load returned %v", err)
 	}
 	storage.setFault(nil)
 	if _, err := s.Load(t.Context(), ref); !errors.Is(err, targets.ErrNotFound) {

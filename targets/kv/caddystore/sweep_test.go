@@ -43,20 +43,14 @@ func putLink(t *testing.T, s *linkStore, expires time.Time) (id string) {
 // links returns the keys of the links that are kept.
 func (s *linkStore) links() []string { return s.storage.keys(linkFolder + "/") }
 
+// A link that cannot be deleted is not handed out: somebody else may get it.
 func TestOutageIsNeverAMissingLink(t *testing.T) {
 	down := errors.New("connection refused")
-	for _, failing := range []string{"load", "delete"} {
-		s := newLinkStore(newHostileStorage(t), true)
-		id := putLink(t, s, time.Now().Add(time.Minute))
-		s.storage.fail(failing, down)
-		if content, err := s.Take(t.Context(), id); !errors.Is(err, down) || errors.Is(err, shortlink.ErrNotFound) || content != nil {
-			t.Errorf("%s fails: Take returned %q, %v", failing, content, err)
-		}
-	}
 	s := newLinkStore(newHostileStorage(t), true)
-	s.storage.fail("store", down)
-	if err := s.Put(t.Context(), kvtest.LinkID(time.Now()), []byte("x"), time.Now()); !errors.Is(err, down) {
-		t.Errorf("Put returned %v", err)
+	id := putLink(t, s, time.Now().Add(time.Minute))
+	s.storage.fail("delete", down)
+	if content, err := s.Take(t.Context(), id); !errors.Is(err, down) || errors.Is(err, shortlink.ErrNotFound) || content != nil {
+		t.Errorf("Take returned %q, %v", content, err)
 	}
 }
 

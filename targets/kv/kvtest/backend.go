@@ -2,6 +2,7 @@ package kvtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -19,17 +20,28 @@ type Backend struct {
 	mu     sync.Mutex
 	values map[kv.Key]kv.Value
 	name   string
+	fault  error
 }
+
+// Fail has every operation return an error from now on; nil ends that.
+func (m *Backend) Fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = err
+}
+
+// err is asked with the lock.
+func (m *Backend) err(ctx context.Context) error { return cmp.Or(m.fault, ctx.Err()) }
 
 // Get implements kv.Backend.
 func (m *Backend) Get(ctx context.Context, key kv.Key) (*kv.Value, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, ok := m.values[key]
-	if !ok {
-		return nil, ctx.Err()
+	if err := m.err(ctx); !ok || err != nil {
+		return nil, err
 	}
-	return &kv.Value{Data: bytes.Clone(v.Data), Version: v.Version}, ctx.Err()
+	return &kv.Value{Data: bytes.Clone(v.Data), Version: v.Version}, nil
 }
 
 // Set puts data under a key, whatever is there; nil takes it away.
@@ -55,7 +67,7 @@ func (m *Backend) Swap(ctx context.Context, key kv.Key, old *kv.Value, data []by
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, ok := m.values[key]
-	if err := ctx.Err(); err != nil {
+	if err := m.err(ctx); err != nil {
 		return false, err
 	}
 	if ok != (old != nil) || ok && v.Version != old.Version {
@@ -70,7 +82,7 @@ func (m *Backend) Delete(ctx context.Context, key kv.Key) (found bool, err error
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, found = m.values[key]
-	if err := ctx.Err(); err != nil {
+	if err := m.err(ctx); err != nil {
 		return false, err
 	}
 	m.set(key, nil)
@@ -80,8 +92,11 @@ func (m *Backend) Delete(ctx context.Context, key kv.Key) (found bool, err error
 // Scan implements kv.Backend.
 func (m *Backend) Scan(ctx context.Context, kind kv.Kind, f func(name string, v *kv.Value) error) error {
 	m.mu.Lock()
-	values := maps.Clone(m.values)
+	values, err := maps.Clone(m.values), m.err(ctx)
 	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	for key := range values {
 		if key.Kind != kind {
 			continue
@@ -104,7 +119,7 @@ func (m *Backend) Scan(ctx context.Context, kind kv.Kind, f func(name string, v 
 func (m *Backend) Put(ctx context.Context, key kv.Key, data []byte, _ time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	if err := m.err(ctx); err != nil {
 		return err
 	}
 	m.set(key, data)

@@ -1,6 +1,7 @@
 package kvtest_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
@@ -8,5 +9,13 @@ import (
 )
 
 func TestBackendKeepsTheContract(t *testing.T) {
-	kvtest.Run(t, func(*testing.T) kv.Backend { return new(kvtest.Backend) })
+	kvtest.Run(t, func(*testing.T) kv.Backend { return new(kvtest.Backend) }, func(*testing.T) kvtest.Outage {
+		b := new(kvtest.Backend)
+		return kvtest.Outage{
+			Backend: b,
+			Down:    func() { b.Fail(errors.New("out of order")) },
+			Up:      func() { b.Fail(nil) },
+			Because: "out of order",
+		}
+	})
 }

@@ -39,8 +39,8 @@ func Ring(t testing.TB, keys ...byte) *kv.Ring {
 
 // Run holds a backend to its contract, and the store above it to those of
 // targets.Store and shortlink.Store. open returns an empty backend; what it
-// needs is cleaned up with t.Cleanup.
-func Run(t *testing.T, open func(t *testing.T) kv.Backend) {
+// needs is cleaned up with t.Cleanup. failing returns one that can be taken away.
+func Run(t *testing.T, open func(t *testing.T) kv.Backend, failing func(t *testing.T) Outage) {
 	open = distinct(open)
 	primitives(t, open)
 	unsealed := func(t *testing.T) *store { return newStore(t, open(t), nil) }
@@ -69,6 +69,7 @@ func Run(t *testing.T, open func(t *testing.T) kv.Backend) {
 			}
 		})
 	}
+	t.Run("an outage", func(t *testing.T) { outage(t, failing(t)) })
 	t.Run("crashes", func(t *testing.T) { crashes(t, unsealed) })
 	t.Run("clearing up takes nothing of others", func(t *testing.T) { clearing(t, unsealed) })
 	t.Run("tampering", func(t *testing.T) { tampering(t, newStore(t, open(t), Ring(t, 1))) })

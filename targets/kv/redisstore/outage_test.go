@@ -89,22 +89,6 @@ func mustBeUp(t *testing.T, s *sidecar) {
 	mustTakeLink(t, s, putLink(t, s))
 }
 
-func TestRestart(t *testing.T) {
-	t.Parallel()
-	server := start(t)
-	s := open(t, config(server))
-	mustBeUp(t, s)
-	server.Kill() // as abruptly as can be
-	mustBeDown(t, s, "connection refused")
-	server.Start(t)
-	eventually(t, "the end of loading", func() bool {
-		_, err := s.Load(t.Context(), ref)
-		return err == nil // the record is still there
-	})
-	mustTake(t, s, 0, limit) // and so is the counter
-	mustBeUp(t, s)
-}
-
 // Redis accepts no writes for a while, or does nothing at all.
 func TestPause(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -12,7 +12,26 @@ import (
 )
 
 func TestStoreKeepsTheContract(t *testing.T) {
-	kvtest.Run(t, func(t *testing.T) kv.Backend { return open(t, config(common(t))).redis })
+	kvtest.Run(t, func(t *testing.T) kv.Backend { return open(t, config(common(t))).redis }, func(t *testing.T) kvtest.Outage {
+		server := start(t)
+		s := open(t, config(server))
+		return kvtest.Outage{
+			Backend: s.redis,
+			Down: func() {
+				mustTake(t, s, -1, limit)
+				server.Kill() // as abruptly as can be
+			},
+			Up: func() {
+				server.Start(t)
+				eventually(t, "the end of loading", func() bool {
+					_, err := s.Load(t.Context(), ref)
+					return errors.Is(err, targets.ErrNotFound)
+				})
+				mustTake(t, s, 0, limit) // the counter is still there
+			},
+			Because: "connection refused",
+		}
+	})
 }
 
 func TestForeignValueIsUnavailable(t *testing.T) {
