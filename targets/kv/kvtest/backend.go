@@ -14,11 +14,12 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
-// Backend is a kv.Backend in memory, for tests. It keeps short links beyond their
-// time. The zero Backend is ready for use.
+// Backend is a kv.Backend in memory, for tests. It keeps short links for an hour
+// beyond their time. The zero Backend is ready for use.
 type Backend struct {
 	mu     sync.Mutex
 	values map[kv.Key]kv.Value
+	links  map[kv.Key]time.Time // when they expire
 	name   string
 	fault  error
 }
@@ -116,12 +117,22 @@ func (m *Backend) Scan(ctx context.Context, kind kv.Kind, f func(name string, v 
 }
 
 // Put implements kv.Backend.
-func (m *Backend) Put(ctx context.Context, key kv.Key, data []byte, _ time.Time) error {
+func (m *Backend) Put(ctx context.Context, key kv.Key, data []byte, expires time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.err(ctx); err != nil {
 		return err
 	}
+	for other, at := range m.links {
+		if time.Since(at) > time.Hour {
+			m.set(other, nil)
+			delete(m.links, other)
+		}
+	}
+	if m.links == nil {
+		m.links = make(map[kv.Key]time.Time)
+	}
+	m.links[key] = expires
 	m.set(key, data)
 	return nil
 }

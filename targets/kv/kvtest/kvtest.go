@@ -38,8 +38,9 @@ func Ring(t testing.TB, keys ...byte) *kv.Ring {
 }
 
 // Run holds a backend to its contract, and the store above it to those of
-// targets.Store and shortlink.Store. open returns an empty backend; what it
-// needs is cleaned up with t.Cleanup. failing returns one that can be taken away.
+// targets.Store and shortlink.Store. open returns an empty backend that drops
+// expired links within a minute; what it needs is cleaned up with t.Cleanup.
+// failing returns one whose storage can be taken away.
 func Run(t *testing.T, open func(t *testing.T) kv.Backend, failing func(t *testing.T) Outage) {
 	open = distinct(open)
 	primitives(t, open)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/testservice"
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
 )
 
@@ -20,6 +21,7 @@ func primitives(t *testing.T, open func(t *testing.T) kv.Backend) {
 		"scanning":         scans,
 		"keys":             keys,
 		"expiry":           expiry,
+		"expired links":    expired,
 		"a deadline":       deadline,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -170,6 +172,23 @@ func expiry(t *testing.T, b kv.Backend) {
 	if data, err := b.Take(t.Context(), k); data != nil || err != nil {
 		t.Errorf("took %q again, error %v", data, err)
 	}
+}
+
+// expired puts a link whose time is over, so that nobody has to wait for it.
+func expired(t *testing.T, b kv.Backend) {
+	put := func(expires time.Time) kv.Key {
+		t.Helper()
+		k := kv.Key{Kind: kv.Links, Name: LinkID(expires)}
+		if err := b.Put(t.Context(), k, []byte("x"), expires); err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	soon := time.Now().Add(time.Minute)
+	over, living := put(time.Now().Add(-24*time.Hour)), put(soon)
+	put(soon) // now the first may be dropped, but not the second
+	testservice.Until(t, func() bool { return get(t, b, over) == nil }, func() string { return "a link is kept that expired a day ago" })
+	mustHold(t, b, living, "x")
 }
 
 // deadline has a swap come too late: it does nothing.
