@@ -44,6 +44,11 @@ type Value struct {
 // Backend is a storage. Implementations are safe for concurrent use and end
 // when the context does. Every error means that the storage is unavailable: an
 // outage must never look like a key without a value.
+//
+// A Backend is used for a while after its Cleanup, too: a reload does not wait
+// for the exchanges of the old configuration. It shares its connections with the
+// Backend of the new configuration if that has the same (caddy.UsagePool, as in
+// redisstore), and where they have been closed the storage is unavailable.
 type Backend interface {
 	// Get returns the value under a key, or nil where there is none.
 	Get(ctx context.Context, key Key) (*Value, error)
