@@ -19,14 +19,14 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/targets/kv/kvtest"
 )
 
+func TestOptions(t *testing.T) { kvtest.Options(t, "store caddy") }
+
 func TestCaddyfile(t *testing.T) {
 	conftest.WantJSON(t, targets.StoreNamespace, map[string]string{
-		"store caddy":                  `{}`,
-		"store caddy {\n}":             `{}`,
-		"store caddy {\ntimeout 5s\n}": `{"timeout":5000000000}`,
+		"store caddy":      `{}`,
+		"store caddy {\n}": `{}`,
 		"store caddy {\nstorage file_system /var/lib/oob\n}":                           `{"storage":{"module":"file_system","root":"/var/lib/oob"}}`,
 		"store caddy {\nstorage file_system {\nroot /var/lib/oob\n}\ntimeout 500ms\n}": `{"storage":{"module":"file_system","root":"/var/lib/oob"},"timeout":500000000}`,
-		"store caddy {\nseal /a {file./b}\naccept_unsealed\n}":                         `{"seal":["/a","{file./b}"],"accept_unsealed":true}`,
 	})
 }
 
@@ -38,9 +38,6 @@ func TestCaddyfileRefuses(t *testing.T) {
 		"store caddy {\nstorage nowhere\n}",
 		"store caddy {\nstorage file_system /a /b\n}",
 		"store caddy {\nstorage file_system /a\nstorage file_system /b\n}",
-		"store caddy {\ntimeout 0s\n}",
-		"store caddy {\nseal /a\nseal /b\n}",
-		"store caddy {\naccept_unsealed\n}",
 	} {
 		if _, err := conftest.Unmarshal(targets.StoreNamespace, input); err == nil || !strings.Contains(err.Error(), "Testfile:") {
 			t.Errorf("%q gave error %v, want one with a line number", input, err)
@@ -152,11 +149,8 @@ func (n *nameless) CertMagicStorage() (certmagic.Storage, error) { return n, nil
 
 func TestProvisionRefuses(t *testing.T) {
 	for name, store := range map[string]string{
-		"negative timeout": `{"timeout":-1}`,
-		"unknown field":    `{"path":"/tmp"}`,
-		"unknown storage":  `{"storage":{"module":"nowhere"}}`,
-		"missing key":      `{"seal":["/nowhere/key"]}`,
-		"no key":           `{"accept_unsealed":true}`,
+		"unknown field":   `{"path":"/tmp"}`,
+		"unknown storage": `{"storage":{"module":"nowhere"}}`,
 	} {
 		if _, err := provision(t, t.TempDir(), store); err == nil {
 			t.Errorf("%s: no error", name)
