@@ -226,6 +226,8 @@ func TestDeclined(t *testing.T) {
 		"userNotFound":           {"userNotFound", dispatchers.Refused, nevisfido.UserNotFound},
 		"internalError":          {"internalError", dispatchers.Refused, nevisfido.InternalError},
 		"dispatcherNotFound":     {"internalError", dispatchers.Broken, nevisfido.InternalError},
+		"Dispatched":             {"dispatchError", dispatchers.Refused, nevisfido.DispatchError}, // no caller takes it for a message
+		"dispatched ":            {"dispatchError", dispatchers.Refused, nevisfido.DispatchError},
 		"of a later release":     {"of a later release", dispatchers.Refused, nevisfido.DispatchError}, // a label knows closed sets only
 		"":                       {"dispatchError", dispatchers.Refused, nevisfido.DispatchError},
 	} {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/oob-dispatch/oob-dispatch/dispatchers"
@@ -127,6 +128,9 @@ func (x *Exchange) declined(d *delivery.Dispatch, result nevisfido.DispatchResul
 	case "":
 		return dispatchers.Fail(dispatchers.Refused, "upstream_answer", "nevisFIDO's answer has no dispatchResult"), ""
 	default:
+		if strings.EqualFold(strings.TrimSpace(string(result)), string(nevisfido.Dispatched)) { // which a caller may take for it
+			return dispatchers.Fail(dispatchers.Refused, "upstream_answer", "nevisFIDO's answer spells its dispatchResult in another way"), ""
+		}
 	}
 	return dispatchers.Fail(dispatchers.Refused, "upstream_declined", "nevisFIDO did not dispatch: %s", inClosedSet(result, "unknown")), result
 }

@@ -500,6 +500,9 @@ var properties = []property{
 	}},
 
 	{"The caller's answer is true", []mutation{
+		guard("internal/exchange/upstream.go", `if strings.EqualFold(strings.TrimSpace(string(result)), string(nevisfido.Dispatched)) {`, `if false {`,
+			"a caller that reads leniently takes an answer for a dispatch although nothing was sent",
+			inExchange, "TestDeclined"),
 		guard("internal/exchange/conclusion.go", `case e.failure != nil:`, `case false:`,
 			"what was not delivered is reported as dispatched",
 			inExchange, "TestRecordOfEveryOutcome|TestFailClosed"),
