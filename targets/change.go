@@ -21,10 +21,12 @@ type Change struct {
 	refs    []Ref
 	unlocks []func() // of refs
 
-	members     []string // of the request, see there
+	// As the request was judged when the fence was last tried (see request.judge).
+	// What it is applied to later is not judged again.
+	members     []string
 	disbelieved bool
+	fenced      map[Ref]bool // has its fence
 
-	fenced     map[Ref]bool
 	unrecorded bool
 	done       bool
 	outcome    outcome
@@ -103,7 +105,7 @@ func (c *Change) begin(ctx context.Context) error {
 	return nil
 }
 
-// putFence puts the change into the record's fence, if it may happen.
+// fence puts the change into the record's fence, if it may happen.
 func (c *Change) fence(ref Ref, current *Target) (*Target, []Event) {
 	c.members, c.disbelieved = c.request.judge(current)
 	c.fenced[ref] = !c.disbelieved && c.request.concerns(current)

@@ -137,7 +137,7 @@ func (d *Directory) fresh(createdAt int64) bool {
 // not by another name alone: that says nothing of the address. A target that
 // was unknown is learned if the modification brings a key.
 func (m *modification) takeOver(c *Change, ref Ref, t *Target) (*Target, []Event) {
-	p, now := m.payload, c.d.now() // t is not nil: its fence was there
+	p, now := m.payload, c.d.now() // t is not nil: alone, which objection asks for, is true only where the fence was there
 	if t.Created.IsZero() {
 		if p.EncryptionKey == nil {
 			return c.d.markStale(ref, t, c.members, c.source, whyUnknown)

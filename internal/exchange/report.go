@@ -53,7 +53,7 @@ const Observed nevisfido.DispatchResult = "observed"
 // end reports a dispatch and answers the caller.
 func (x *Exchange) end(d *delivery.Dispatch, e conclusion) error {
 	x.report(d, e)
-	return e.reply(x.outcome(d, e))
+	return e.reply(x.outcome(d, e)) // where there is a token, recorder.replace (see forward)
 }
 
 // report tells the log and the observer. The observer waits for members that go
