@@ -62,8 +62,16 @@ func fillTheDisk(path string) {
 	f.Close()
 }
 
-// writeOn prints a dot for each line, from when it has the file.
+// writeOn prints a dot for each line, from when it has begun to write the file.
 func writeOn(path string) {
+	size := func() int64 {
+		info, err := os.Stat(path)
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	before := size()
 	f := New(path, unbounded, func(_ int64, err error) {
 		if err != nil && !errors.Is(err, errBehind) {
 			fmt.Fprintln(os.Stderr, err)
@@ -72,7 +80,7 @@ func writeOn(path string) {
 	})
 	for n := 0; ; n++ {
 		f.Append(object(n))
-		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+		if size() > before {
 			fmt.Print(".")
 		}
 	}
