@@ -109,8 +109,8 @@ func (h *Handler) loadShortLinks(store *kv.Store) (*shortlink.Links, error) {
 	return links, nil
 }
 
-// keepShortLinkFromLog leaves a request for the page of a short link out of the access
-// log: its path is a secret until the link is used, and so is the answer's
+// keepShortLinkFromLog leaves a request for the page of a short link out of the
+// access log: its path is a secret until the link is used, and so is the answer's
 // Location.
 func (h *Handler) keepShortLinkFromLog(r *http.Request) {
 	if h.exchange.Links.Covers(r) {

@@ -54,7 +54,7 @@ type request interface {
 	applyTo(c *Change, ref Ref, current *Target, alone bool) (*Target, []Event)
 
 	// also returns what an accepted request is about, as far as the store knows
-	// now, beside the targets that it names.
+	// now. The targets that are known from the beginning need not be among them.
 	also(ctx context.Context, d *Directory) ([]Ref, error)
 }
 
@@ -68,7 +68,7 @@ type request interface {
 // anybody could disable a target by sending some. An unknown target gets one,
 // too: another process may be learning it from a change that overlaps.
 func (d *Directory) BeginModify(ctx context.Context, id string, jws []byte) (*Change, error) {
-	c := d.newChange(SourceModify, newModification(jws), d.ref(id))
+	c := d.newChange(SourceModify, &modification{jws: jws, payload: payloadOf(string(jws))}, d.ref(id))
 	return c, c.begin(ctx)
 }
 

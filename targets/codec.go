@@ -12,11 +12,11 @@ import (
 
 // SchemaVersion is the highest version of the record that this release knows. A
 // record has the lowest that has all its members. A record with a higher version
-// was written by a newer release during a rolling upgrade. It tells from which version on it may be read (Target.MinSchema): a
-// release that knows enough leaves the members that it does not know as they
-// are, and to an older one the record is unavailable and never overwritten. A
-// release that adds members raises its version; it writes a MinSchema below it
-// only if readers do right without them.
+// was written by a newer release during a rolling upgrade. It tells from which
+// version on it may be read (Target.MinSchema): a release that knows enough leaves
+// the members that it does not know as they are, and to an older one the record is
+// unavailable and never overwritten. A release that adds members raises its
+// version; it writes a MinSchema below it only if readers do right without them.
 const SchemaVersion = blockedSchema
 
 const (

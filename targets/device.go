@@ -57,7 +57,7 @@ func (d *Directory) BeginDevice(ctx context.Context, call DeviceCall) (*Change, 
 		if !named.mayBeOn(call.Device) {
 			refs = nil
 		}
-		c := d.newChange(sourceDevice, newModification([]byte(call.Signature)), refs...)
+		c := d.newChange(sourceDevice, &modification{jws: []byte(call.Signature), payload: p}, refs...)
 		return c, c.begin(ctx)
 	}
 	asked.deletes, asked.disbelieved, asked.why = call.Deletes, false, whyDeviceModified

@@ -31,8 +31,8 @@
 //     unless our key is outdated, and anybody could disable a target so.
 //  2. Finish takes the change out of the fence. A 4xx leaves the record as it
 //     was, but for the name of one of our dispatchers, which nevisFIDO does not
-//     know (Change.ApplyDispatcher). A 2xx applies the change and makes its members sure. Anything else
-//     makes them unsure.
+//     know (Change.ApplyDispatcher). A 2xx applies the change and makes its
+//     members sure. Anything else makes them unsure.
 //
 // A process that dies between the two leaves its change in the fence. After
 // twice ChangeTime nevisFIDO cannot be working on it any more; the next change

@@ -23,10 +23,6 @@ type modification struct {
 	modified int64 // its member Modified
 }
 
-func newModification(jws []byte) *modification {
-	return &modification{jws: jws, payload: payloadOf(string(jws))}
-}
-
 // judge does not believe what somebody else has signed.
 func (m *modification) judge(current *Target) (members []string, disbelieved bool) {
 	m.verified, m.modified = false, 0

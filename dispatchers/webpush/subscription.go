@@ -44,14 +44,14 @@ func (p *WebPush) subscription(address string, now time.Time) (*subscription, er
 		return nil, dispatchers.Fail(dispatchers.Expired, reasonExpired, "the expirationTime of the target's push subscription is over")
 	}
 	s := &subscription{}
-	point, err := anybase64.Decode(content.Keys.P256DH)
+	point, err := anybase64.DecodeKey(content.Keys.P256DH)
 	if err == nil {
 		s.key, err = ecdh.P256().NewPublicKey(point)
 	}
 	if err != nil {
 		return nil, badAddress("p256dh is not a P-256 public key in base64url")
 	}
-	s.auth, err = anybase64.Decode(content.Keys.Auth)
+	s.auth, err = anybase64.DecodeKey(content.Keys.Auth)
 	if err != nil || len(s.auth) != 16 {
 		return nil, badAddress("auth is not 16 bytes in base64url")
 	}

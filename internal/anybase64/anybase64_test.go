@@ -17,6 +17,16 @@ func TestDecode(t *testing.T) {
 			}
 		}
 	}
+	const loose = "+/9" // the last character has two bits too many
+	if got, err := Decode(loose); err != nil || string(got) != "\xfb\xff" {
+		t.Errorf("%q was read as %x, error %v", loose, got, err)
+	}
+	if got, err := DecodeKey(loose); err == nil {
+		t.Errorf("as a key %q was read as %x", loose, got)
+	}
+	if got, err := DecodeKey("+/8="); err != nil || string(got) != "\xfb\xff" {
+		t.Errorf("a key was read as %x, error %v", got, err)
+	}
 	for _, text := range []string{"A", "AA=A", "A*==", "AAAA AAAA", "%41"} {
 		if got, err := Decode(text); err == nil {
 			t.Errorf("%q was read as %x", text, got)

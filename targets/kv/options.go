@@ -137,6 +137,6 @@ func decodeKey(text string) ([]byte, bool) {
 	if key, err := hex.DecodeString(text); err == nil && len(key) == KeySize {
 		return key, true
 	}
-	key, err := anybase64.Decode(text)
+	key, err := anybase64.DecodeKey(text)
 	return key, err == nil && len(key) == KeySize
 }

@@ -74,7 +74,7 @@ func TestLoadRefuses(t *testing.T) {
 	discard := slog.New(slog.DiscardHandler)
 	for want, o := range map[string]Options{
 		"there is no file":             {Keys: []string{"/nowhere/key"}},
-		"there is no file of this":     {Keys: []string{"/a/path/that/is/base64/of/a/whole/key/as/we"}},
+		"there is no file of this":     {Keys: []string{"/a/path/that/is/base64/of/a/whole/key/as/wo"}},
 		"is not a regular file":        {Keys: []string{filepath.Dir(good)}},
 		"chmod go-w":                   {Keys: []string{write(t, "key", canary, 0o620)}},
 		"holds no key":                 {Keys: []string{write(t, "key", []byte("canary"), 0o600)}},
