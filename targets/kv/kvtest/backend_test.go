@@ -2,6 +2,7 @@ package kvtest_test
 
 import (
 	"errors"
+	"regexp"
 	"testing"
 
 	"github.com/oob-dispatch/oob-dispatch/targets/kv"
@@ -15,7 +16,7 @@ func TestBackendKeepsTheContract(t *testing.T) {
 			Backend: b,
 			Down:    func() { b.Fail(errors.New("out of order")) },
 			Up:      func() { b.Fail(nil) },
-			Because: "out of order",
+			Because: regexp.MustCompile("out of order"),
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -18,9 +19,9 @@ import (
 // Outage is a backend whose storage, which is empty, can be taken away.
 type Outage struct {
 	Backend kv.Backend
-	Down    func() // from here on the storage does nothing; called by what Scan calls, too
-	Up      func() // returns when it works again
-	Because string // is in every error meanwhile
+	Down    func()         // from here on the storage does nothing; called by what Scan calls, too
+	Up      func()         // returns when it works again
+	Because *regexp.Regexp // is in every error meanwhile
 }
 
 // outage takes the storage away: nothing works, and nothing seems not to be
@@ -98,14 +99,14 @@ var counts = []targets.Count{{Key: "outage", N: 1, Window: time.Hour}}
 type trial struct {
 	sync.WaitGroup
 	t       *testing.T
-	because string
+	because *regexp.Regexp
 }
 
 // fails has an operation return an error, and nothing else.
 func (d *trial) fails(name string, op func() (any, error)) {
 	d.Go(func() {
 		value, err := op()
-		if err == nil || errors.Is(err, targets.ErrNotFound) || errors.Is(err, shortlink.ErrNotFound) || !strings.Contains(err.Error(), d.because) {
+		if err == nil || errors.Is(err, targets.ErrNotFound) || errors.Is(err, shortlink.ErrNotFound) || !d.because.MatchString(err.Error()) {
 			d.t.Errorf("%s gave error %v, want one with %q", name, err, d.because)
 		}
 		if value != nil && !reflect.ValueOf(value).IsZero() {
