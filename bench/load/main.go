@@ -1,5 +1,6 @@
 // Command load measures dispatches through the sidecar against the same Caddy
-// with nothing but reverse_proxy, on loopback, and says which goals hold:
+// with nothing but reverse_proxy, and push messages against gorush, on loopback,
+// and says which goals hold:
 //
 //	go run ./bench/load -caddy ./caddy
 //
@@ -10,13 +11,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"log"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"time"
 )
@@ -24,6 +25,7 @@ import (
 // options are those of the command line.
 type options struct {
 	caddy, old string
+	gorush     string
 	rounds     int
 	seconds    float64
 	conns      int
@@ -36,6 +38,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.caddy, "caddy", "./caddy", "the product binary")
 	flag.StringVar(&o.old, "old", "", "another product binary, measured side by side")
+	flag.StringVar(&o.gorush, "gorush", "gorush", "a gorush binary, to compare with")
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds that count")
 	flag.Float64Var(&o.seconds, "seconds", 1.2, "length of one measurement")
 	flag.IntVar(&o.conns, "conns", 64, "connections of the callers")
@@ -50,103 +53,68 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	folder, err := os.MkdirTemp("", "oob-load-")
+	l, err := newLab(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder)
-	upstream, err := startUpstream()
-	if err != nil {
-		return err
-	}
-	defer upstream.Close()
-
+	defer l.close()
 	fmt.Printf("%s, %d processors; %d connections, %d targets of each kind\n", runtime.Version(), runtime.NumCPU(), o.conns, o.known)
-	servers := map[string]*server{}
-	defer func() {
-		for _, s := range servers {
-			s.stop()
-		}
-	}()
-	start := func(name, binary, config string) error {
-		s, err := startServer(ctx, filepath.Join(folder, name), binary, config, upstream.Addr().String())
-		if err != nil {
-			return fmt.Errorf("starting %s: %w", name, err)
-		}
-		servers[name] = s
-		return nil
-	}
-	for _, name := range []string{bareA, bareB} {
-		if err := start(name, o.caddy, bareConfig); err != nil {
-			return err
-		}
-	}
-	products := []string{product}
-	if o.old != "" {
-		products = append(products, productOld)
-	}
 	targets, err := makeTargets(o.known)
 	if err != nil {
 		return err
 	}
-	w := worksOn(int64(o.known))
-	for _, name := range products {
-		binary := o.caddy
-		if name == productOld {
-			binary = o.old
-		}
-		if err := importTargets(ctx, filepath.Join(folder, name), binary, targets); err != nil {
-			return fmt.Errorf("filling the store of %s: %w", name, err)
-		}
-		if err := start(name, binary, productConfig); err != nil {
-			return err
-		}
-		age(servers[name], o, w.clear, w.sealed)
+	w := worksOn(o.known)
+	if err := l.startAll(ctx, w, targets); err != nil {
+		return err
 	}
+	rows := rowsFor(w, l.servers)
+	results, err := measureRounds(ctx, l.servers, cellsOf(rows), o)
+	if err != nil {
+		return err
+	}
+	report(rows, results)
+	if err := parts(ctx, l.folder, above(results, cell{w.sealed, product}, cell{w.own, bareA})); err != nil {
+		return err
+	}
+	listing(ctx, l.folderOf(product), o.caddy)
+	some := bytes.Join(bytes.SplitAfterN(targets, []byte("\n"), few+1)[:few], nil)
+	if err := l.memory(ctx, some); err != nil {
+		return err
+	}
+	return lookups(ctx, l.folderOf(product), l.folderOf(product+hangingSuffix), o.known)
+}
 
-	cells := rowsFor(w, products)
-	results := map[string][]sample{}
+// measureRounds measures every cell in each round, and drops rounds in which other
+// processes were busy.
+func measureRounds(ctx context.Context, servers map[string]*server, cells []cell, o options) (map[cell][]sample, error) {
+	results := map[cell][]sample{}
 	dropped := 0
 	for round := 0; round < o.rounds && ctx.Err() == nil; {
 		one, busy := measureRound(servers, cells, round+dropped, o)
 		if busy > o.others {
 			dropped++
 			if dropped > 3*o.rounds {
-				return fmt.Errorf("%d rounds were dropped because other processes were busy", dropped)
+				return nil, fmt.Errorf("%d rounds were dropped because other processes were busy", dropped)
 			}
 			continue
 		}
 		round++
-		for name, s := range one {
-			results[name] = append(results[name], s)
+		for c, s := range one {
+			results[c] = append(results[c], s)
 		}
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	fmt.Printf("%d rounds, %d dropped because other processes used more than %.0f %% of the machine\n\n", o.rounds, dropped, 100*o.others)
-	report(cells, results)
-	if err := parts(ctx, folder); err != nil {
-		return err
-	}
-	listing(ctx, filepath.Join(folder, product), o.caddy)
-	if err := importTargets(ctx, filepath.Join(folder, product+hangingSuffix), o.caddy, targets); err != nil {
-		return fmt.Errorf("filling a store: %w", err)
-	}
-	return memory(func(name, config string) (*server, error) {
-		err := start(name, o.caddy, config)
-		return servers[name], err
-	}, w.sealed)
+	return results, ctx.Err()
 }
 
 // measureRound measures every cell once and returns the share of the machine
 // that other processes used meanwhile.
-func measureRound(servers map[string]*server, cells []cell, rotation int, o options) (map[string]sample, float64) {
-	out := map[string]sample{}
+func measureRound(servers map[string]*server, cells []cell, rotation int, o options) (map[cell]sample, float64) {
+	out := map[cell]sample{}
 	before := usage(servers)
 	for i := range cells {
 		c := cells[(i+rotation)%len(cells)]
-		out[c.name()] = servers[c.server].measure(c.work, o.conns, time.Duration(o.seconds*float64(time.Second)))
+		out[c] = servers[c.server].measure(c.work, o.conns, time.Duration(o.seconds*float64(time.Second)))
 	}
 	return out, usage(servers).othersSince(before)
 }

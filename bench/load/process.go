@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -11,6 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
+
+	"github.com/oob-dispatch/oob-dispatch/targets"
+	"github.com/oob-dispatch/oob-dispatch/targets/kv"
+	_ "github.com/oob-dispatch/oob-dispatch/targets/kv/caddystore"
 )
 
 // hanging is how many dispatches wait for nevisFIDO at the same time; a dispatcher
@@ -21,24 +30,6 @@ const hangingSuffix = "-hanging"
 
 // hang is the header with which nevisFIDO's double does not answer.
 const hang = "X-Hang: 1"
-
-// memory measures what a dispatch takes that hangs at nevisFIDO, above a request
-// through bare Caddy that does. Its servers have done nothing before, so that
-// none has memory left over.
-func memory(start func(name, config string) (*server, error), w *work) error {
-	grown := map[string]float64{}
-	for name, config := range map[string]string{bareA: bareConfig, product: productConfig} {
-		s, err := start(name+hangingSuffix, config)
-		if err != nil {
-			return err
-		}
-		if grown[name], err = s.whileHanging(w); err != nil {
-			return err
-		}
-	}
-	row("memory of a hanging dispatch above a bare one, KiB", (grown[product]-grown[bareA])/1024, 64)
-	return nil
-}
 
 // whileHanging is how many bytes a server grows by for each request that hangs.
 func (s *server) whileHanging(w *work) (float64, error) {
@@ -89,5 +80,37 @@ func listing(ctx context.Context, folder, binary string) {
 		export := took("export")
 		all = append(all, took("list")/export)
 	}
-	row("targets list, × export", median(all), 1)
+	figure("targets list, × export", median(all), 1)
+}
+
+// lookups measures finding a target in a store with so many of each kind against
+// finding it in a small one.
+func lookups(ctx context.Context, many, small string, each int) error {
+	finder := func(folder string, each int) (func(), error) {
+		root, err := caddy.ProvisionContext(&caddy.Config{StorageRaw: json.RawMessage(fmt.Sprintf(`{"module":"file_system","root":%q}`, folder))})
+		if err != nil {
+			return nil, err
+		}
+		module, _ := caddy.NewContext(root) // ends with the process
+		guest, err := module.LoadModuleByID(targets.StoreNamespace+".caddy", json.RawMessage("{}"))
+		if err != nil {
+			return nil, err
+		}
+		d := &targets.Directory{Store: kv.Open(guest.(kv.Guest)), Unsynced: new(targets.Unsynced)}
+		find := func() error {
+			_, err := d.Find(ctx, fmt.Sprintf("%s-%d", kindRSA, mathrand.IntN(each)))
+			return err
+		}
+		return func() { _ = find() }, find()
+	}
+	among, err := finder(many, each)
+	if err != nil {
+		return err
+	}
+	amongFew, err := finder(small, few/2)
+	if err != nil {
+		return err
+	}
+	figure(fmt.Sprintf("look-up among %d targets, × %d", 2*each, few), ratio(among, amongFew), 1.5)
+	return nil
 }

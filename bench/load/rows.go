@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 )
 
@@ -12,6 +13,7 @@ const (
 	bareB      = "bare again"
 	product    = "product"
 	productOld = "old"
+	gorush     = "gorush"
 )
 
 // A work is what callers ask for.
@@ -22,17 +24,17 @@ type work struct {
 }
 
 // works are all that is measured.
-type works struct{ foreign, own, clear, sealed, picture *work }
+type works struct{ foreign, own, clear, sealed, picture, push, gorush *work }
 
 // worksOn asks for targets in turn, of which there are so many of each kind, so that
 // no limit is reached.
-func worksOn(targets int64) works {
+func worksOn(targets int) works {
 	dispatch := func(name, dispatcher, kind string) *work {
 		var n atomic.Int64
 		return &work{name, func() []byte {
 			return request("POST", "/nevisfido/token/dispatch/authentication", fmt.Sprintf(
 				`{"dispatcher":%q,"dispatchTargetId":"%s-%d","getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`,
-				dispatcher, kind, n.Add(1)%targets))
+				dispatcher, kind, n.Add(1)%int64(targets)))
 		}, `"dispatched"`}
 	}
 	foreign := func() []byte { return request("POST", "/nevisfido/status", `{"sessionId":"0b0a6b12"}`) }
@@ -42,51 +44,78 @@ func worksOn(targets int64) works {
 		clear:   dispatch("link in clear", "app-link", kindClear),
 		sealed:  dispatch("link sealed for RSA-2048", "app-link", kindRSA),
 		picture: dispatch("QR code of a link in clear", "app-qr", kindClear),
+		push:    dispatch("FCM, sealed for RSA-2048", "push", kindRSA),
+		gorush:  &work{"FCM, as it is given", gorushRequest(targets), `{"counts":1,"logs":[],"success":"ok"}`},
 	}
 }
 
-// goals are the limits of a row against bare reverse_proxy; 0 means none.
+// gorushRequest asks for messages of the size that ours have.
+func gorushRequest(targets int) func() []byte {
+	sealed := strings.Repeat("A", 900)
+	var n atomic.Int64
+	return func() []byte {
+		return request("POST", "/api/push", fmt.Sprintf(`{"notifications":[{"tokens":[%q],"platform":2,"priority":"high","title":"Example Bank","message":"Please confirm in the app",`+
+			`"data":{"nma_data":%q,"nma_data_content_type":"application/jose","nma_data_version":"1"}}]}`, pushToken(int(n.Add(1))%targets), sealed))
+	}
+}
+
+// goals are the limits of a row against its peer; 0 means none.
 type goals struct{ rate, cpu, p99 float64 }
 
-// A cell is a row of the table: a work on a server, and the work on bare Caddy that
-// it is compared with.
+// A cell is what a round measures once: a work on a server.
 type cell struct {
 	work   *work
 	server string
-	peer   *work
-	goals  goals
 }
 
-func (c cell) name() string     { return c.server + ": " + c.work.name }
-func (c cell) peerName() string { return bareA + ": " + c.peer.name }
+func (c cell) name() string { return c.server + ": " + c.work.name }
 
-func rowsFor(w works, products []string) []cell {
+// A row of the table compares a cell with that of a peer.
+type row struct {
+	cell
+	peer  cell
+	goals goals
+}
+
+// rowsFor are those of the servers that run.
+func rowsFor(w works, servers map[string]*server) (rows []row) {
 	// On the bare side every dispatch is nevisFIDO's own, and costs the same.
-	cells := []cell{
-		{w.foreign, bareA, w.foreign, goals{}},
-		{w.foreign, bareB, w.foreign, goals{}},
-		{w.own, bareA, w.own, goals{}},
-		{w.own, bareB, w.own, goals{}},
-	}
-	for _, p := range products {
-		cells = append(cells,
-			cell{w.foreign, p, w.foreign, goals{rate: 0.98, cpu: 1.03, p99: 1.05}},
-			cell{w.own, p, w.own, goals{rate: 0.92}},
-			cell{w.clear, p, w.own, goals{rate: 0.62}},
-			cell{w.sealed, p, w.own, goals{rate: 0.55, p99: 1.6}},
-			cell{w.picture, p, w.own, goals{}},
+	foreign, own := cell{w.foreign, bareA}, cell{w.own, bareA}
+	rows = append(rows, row{cell{w.foreign, bareB}, foreign, goals{}}, row{cell{w.own, bareB}, own, goals{}})
+	for _, p := range []string{product, productOld} {
+		if servers[p] == nil {
+			continue
+		}
+		rows = append(rows,
+			row{cell{w.foreign, p}, foreign, goals{rate: 0.98, cpu: 1.03, p99: 1.05}},
+			row{cell{w.own, p}, own, goals{rate: 0.92}},
+			row{cell{w.clear, p}, own, goals{rate: 0.62}},
+			row{cell{w.sealed, p}, own, goals{rate: 0.55, p99: 1.6}},
+			row{cell{w.picture, p}, own, goals{}},
 		)
+		if servers[gorush] != nil {
+			rows = append(rows, row{cell{w.push, p}, cell{w.gorush, gorush}, goals{rate: 0.75, p99: 1.3}})
+		}
+	}
+	return rows
+}
+
+// cellsOf are those that the rows need, each once.
+func cellsOf(rows []row) (cells []cell) {
+	for _, r := range rows {
+		for _, c := range []cell{r.peer, r.cell} {
+			if !slices.Contains(cells, c) {
+				cells = append(cells, c)
+			}
+		}
 	}
 	return cells
 }
 
-func report(cells []cell, results map[string][]sample) {
-	fmt.Printf("%-40s %22s %22s %22s %10s\n", "", "rate, × bare", "CPU, × bare", "p99, × bare", "CPU, µs")
-	for _, c := range cells {
-		if c.server == bareA {
-			continue
-		}
-		own, peer := results[c.name()], results[c.peerName()]
+func report(rows []row, results map[cell][]sample) {
+	fmt.Printf("%-40s %-8s %20s %20s %20s %10s\n", "", "against", "rate, ratio", "CPU, ratio", "p99, ratio", "CPU, µs")
+	for _, r := range rows {
+		own, peer := results[r.cell], results[r.peer]
 		rate := ratios(own, peer, func(s sample) float64 { return s.rate })
 		cpu := ratios(own, peer, func(s sample) float64 { return s.cpu })
 		p99 := ratios(own, peer, func(s sample) float64 { return s.p99 })
@@ -94,11 +123,12 @@ func report(cells []cell, results map[string][]sample) {
 		for _, s := range own {
 			perRequest = append(perRequest, s.cpu)
 		}
-		fmt.Printf("%-40s %22s %22s %22s %10.0f%s\n", c.name(), atLeast(rate, c.goals.rate), atMost(cpu, c.goals.cpu), atMost(p99, c.goals.p99), median(perRequest), wrongAnswers(own))
+		fmt.Printf("%-40s %-8s %20s %20s %20s %10.0f%s\n", r.name(), r.peer.server, atLeast(rate, r.goals.rate), atMost(cpu, r.goals.cpu), atMost(p99, r.goals.p99),
+			median(perRequest), wrongAnswers(r.name(), own)+wrongAnswers(r.peer.name(), peer))
 	}
 }
 
-func wrongAnswers(samples []sample) string {
+func wrongAnswers(name string, samples []sample) string {
 	wrong, all := 0, 0
 	for _, s := range samples {
 		wrong, all = wrong+s.wrong, all+s.requests
@@ -106,7 +136,7 @@ func wrongAnswers(samples []sample) string {
 	if wrong == 0 {
 		return ""
 	}
-	return fmt.Sprintf("  %d of %d answers were not the expected ones", wrong, all)
+	return fmt.Sprintf("  %s: %d of %d answers were not the expected ones", name, wrong, all)
 }
 
 func atLeast(values []float64, goal float64) string {
@@ -127,6 +157,15 @@ func judged(m, goal float64, holds bool) string {
 		return fmt.Sprintf("%.2f (%.2f holds)", m, goal)
 	}
 	return fmt.Sprintf("%.2f (%.2f MISSED)", m, goal)
+}
+
+// above is the processor time of a cell above that of another, in µs.
+func above(results map[cell][]sample, one, other cell) float64 {
+	var all []float64
+	for i, s := range results[one] {
+		all = append(all, s.cpu-results[other][i].cpu)
+	}
+	return median(all)
 }
 
 func ratios(own, peer []sample, of func(sample) float64) []float64 {

@@ -19,13 +19,18 @@ import (
 	"github.com/oob-dispatch/oob-dispatch/encrypt"
 )
 
-const (
-	bareConfig = configHead + configProxy
+// A site is what the Caddyfile of a server is made of.
+type site struct {
+	handler  string // what stands before reverse_proxy
+	upstream string
+}
 
-	// productConfig has on what Caddyfile.example has on: the INFO log, the audit
-	// file, the product's metrics and the default limits. Caddy's own metrics of HTTP
-	// are off, as they are for bare Caddy.
-	productConfig = configHead + `	oob_dispatch {
+// productHandler has on what Caddyfile.example has on: the audit file and
+// the default limits. Bare Caddy has the same global options: the log at INFO with
+// its masks, and no metrics of HTTP.
+func productHandler(folder, store string, pushes *fcm) string {
+	return fmt.Sprintf(`	oob_dispatch {
+		%[5]s
 		audit file %[1]s/audit.jsonl
 		dispatcher app-link link {
 			base_url https://app.example.com/open
@@ -33,33 +38,78 @@ const (
 		dispatcher app-qr qr_code {
 			base_url https://app.example.com/open
 		}
+		dispatcher push fcm {
+			credentials %[2]s
+			endpoint %[3]s
+			ca %[4]s
+		}
 	}
-` + configProxy
+`, folder, pushes.credentials, pushes.url, pushes.ca, store)
+}
 
-	configHead = `{
+// caddyfile is that of a server that listens on the address.
+func (s site) caddyfile(folder, address string) (string, error) {
+	example, err := os.ReadFile("Caddyfile.example")
+	if err != nil {
+		return "", err
+	}
+	_, masked, ok := strings.Cut(string(example), "\n(masked) {")
+	masked, _, ended := strings.Cut(masked, "\n}\n")
+	if !ok || !ended {
+		return "", errors.New("no snippet (masked) in Caddyfile.example")
+	}
+	return fmt.Sprintf(`(masked) {%[1]s
+}
+{
 	admin off
 	persist_config off
 	auto_https off
-	storage file_system %[1]q
+	storage file_system %[2]q
+	log {
+		import masked
+	}
 }
-http://%[2]s {
-`
-	configProxy = `	reverse_proxy %[3]s {
+http://%[3]s {
+%[4]s	reverse_proxy %[5]s {
 		transport http {
 			keepalive_idle_conns_per_host 512
 		}
 	}
 }
-`
-)
+`, masked, folder, address, s.handler, s.upstream), nil
+}
 
-// A server is a Caddy of its own process.
+// A server is what is measured: a process of its own.
 type server struct {
 	address string
 	cmd     *exec.Cmd
 }
 
-func startServer(ctx context.Context, folder, binary, config, upstream string) (*server, error) {
+// startCaddy starts a Caddy with a site, whose storage is the folder.
+func startCaddy(ctx context.Context, folder, binary string, s site) (*server, error) {
+	return startServer(ctx, folder, func(address string) (*exec.Cmd, error) {
+		config, err := s.caddyfile(folder, address)
+		if err != nil {
+			return nil, err
+		}
+		path := filepath.Join(folder, "Caddyfile")
+		return exec.CommandContext(ctx, binary, "run", "--config", path, "--adapter", "caddyfile"), os.WriteFile(path, []byte(config), 0o600)
+	})
+}
+
+const redisServer = "redis-server"
+
+// startRedis starts a Redis that writes nothing to disk.
+func startRedis(ctx context.Context, folder string) (*server, error) {
+	return startServer(ctx, folder, func(address string) (*exec.Cmd, error) {
+		host, port, err := net.SplitHostPort(address)
+		return exec.CommandContext(ctx, redisServer, "--bind", host, "--port", port, "--save", "", "--dir", folder), err
+	})
+}
+
+// startServer starts what listens on the address that it is given. Its output goes to
+// a file in the folder.
+func startServer(ctx context.Context, folder string, command func(address string) (*exec.Cmd, error)) (*server, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
@@ -67,8 +117,8 @@ func startServer(ctx context.Context, folder, binary, config, upstream string) (
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(folder, "Caddyfile")
-	if err := os.WriteFile(path, fmt.Appendf(nil, config, folder, address, upstream), 0o600); err != nil {
+	cmd, err := command(address)
+	if err != nil {
 		return nil, err
 	}
 	logFile, err := os.Create(filepath.Join(folder, "log"))
@@ -76,7 +126,6 @@ func startServer(ctx context.Context, folder, binary, config, upstream string) (
 		return nil, err
 	}
 	defer logFile.Close()
-	cmd := exec.CommandContext(ctx, binary, "run", "--config", path, "--adapter", "caddyfile")
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -134,7 +183,7 @@ func makeTargets(n int) ([]byte, error) {
 			`"created":"2026-01-01T00:00:00Z","updated":"2026-01-01T00:00:00Z"`
 		key := keys[i%rsaKeys]
 		out = fmt.Appendf(out, record+"}\n", kindClear, i)
-		out = fmt.Appendf(out, record+`,"encryption_key":%s,"thumbprint":%q}`+"\n", kindRSA, i, key.JWK(), key.Thumbprint())
+		out = fmt.Appendf(out, record+`,"target":%q,"encryption_key":%s,"thumbprint":%q}`+"\n", kindRSA, i, pushToken(i), key.JWK(), key.Thumbprint())
 	}
 	return out, nil
 }
@@ -142,15 +191,16 @@ func makeTargets(n int) ([]byte, error) {
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 // importTargets fills the store of a server that is not running yet.
-func importTargets(ctx context.Context, folder, binary string, targets []byte) error {
+func importTargets(ctx context.Context, folder, binary string, s site, targets []byte) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
 	}
+	text, err := s.caddyfile(folder, "127.0.0.1:1")
+	if err != nil {
+		return err
+	}
 	config, input := filepath.Join(folder, "Caddyfile"), filepath.Join(folder, "targets.ndjson")
-	if err := errors.Join(
-		os.WriteFile(config, fmt.Appendf(nil, productConfig, folder, "127.0.0.1:1", "127.0.0.1:1"), 0o600),
-		os.WriteFile(input, targets, 0o600),
-	); err != nil {
+	if err := errors.Join(os.WriteFile(config, []byte(text), 0o600), os.WriteFile(input, targets, 0o600)); err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, binary, "oob", "targets", "import", "--config", config, input)
