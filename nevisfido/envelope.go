@@ -91,7 +91,7 @@ func (e Envelope) PlainContent() (Content, error) {
 
 // Sealed returns the same envelope with a compact JWE as its content.
 func (e Envelope) Sealed(jwe string) Envelope {
-	return Envelope{Data: strictjson.Quote(jwe), ContentType: ContentTypeSealed, Version: e.Version}
+	return Envelope{Data: []byte(`"` + jwe + `"`), ContentType: ContentTypeSealed, Version: e.Version} // in base64url, without escapes
 }
 
 // JSON returns the envelope as the SDK expects it.

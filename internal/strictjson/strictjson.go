@@ -45,9 +45,10 @@ type Value struct {
 // A node is a value of the text. Nodes stand in the order of the text, so the
 // first child of a node follows it.
 type node struct {
-	name, nameEnd int32 // with quotes; both 0 for what is not a member
+	name, nameEnd int32 // without quotes; both 0 for what is not a member
 	start, end    int32
 	next          int32 // index after the node's own children
+	escaped       bool  // the name has escapes
 }
 
 // Parse reads a text that is one JSON value. Its errors quote nothing of it.
@@ -92,22 +93,19 @@ func ParseObject(text []byte) (Value, error) {
 // the values that a valid text has.
 func measure(text []byte) (values int, err error) {
 	var members [MaxDepth + 1]int // of the object at each level; below 0 in an array
-	depth, quoted := 0, false
+	depth := 0
 	values = 1
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-			if c == '\\' {
-				i++
-			}
-		case c == ',':
+		switch c := text[i]; c {
+		case '"':
+			end, _ := stringEnd(text, i)
+			i = end - 1
+		case ',':
 			values++
 			if members[depth]++; members[depth] > MaxMembers {
 				return 0, errMembers
 			}
-		case c == '{' || c == '[':
+		case '{', '[':
 			values++
 			if depth++; depth > MaxDepth {
 				return 0, errDepth
@@ -116,7 +114,7 @@ func measure(text []byte) (values int, err error) {
 			if c == '[' {
 				members[depth] = -len(text)
 			}
-		case c == '}' || c == ']':
+		case '}', ']':
 			depth = max(0, depth-1)
 		}
 	}
@@ -131,10 +129,11 @@ func index(text []byte, values int) []node {
 	nodes := make([]node, 0, values)
 	var open [MaxDepth]int32 // the containers that have not ended
 	depth := 0
-	var name, nameEnd int32
+	var n node // the next one, as far as it is known
 	add := func(start, end int) {
-		nodes = append(nodes, node{name, nameEnd, int32(start), int32(end), int32(len(nodes) + 1)})
-		name, nameEnd = 0, 0
+		n.start, n.end, n.next = int32(start), int32(end), int32(len(nodes)+1)
+		nodes = append(nodes, n)
+		n = node{}
 	}
 	for i := 0; i < len(text); {
 		end := i + 1
@@ -146,17 +145,13 @@ func index(text []byte, values int) []node {
 			add(i, 0)
 		case '}', ']':
 			depth--
-			n := &nodes[open[depth]]
-			n.end, n.next = int32(end), int32(len(nodes))
+			ended := &nodes[open[depth]]
+			ended.end, ended.next = int32(end), int32(len(nodes))
 		case '"':
-			for ; text[end] != '"'; end++ {
-				if text[end] == '\\' {
-					end++
-				}
-			}
-			end++
-			if depth > 0 && nameEnd == 0 && text[nodes[open[depth-1]].start] == '{' {
-				name, nameEnd = int32(i), int32(end)
+			var escaped bool
+			end, escaped = stringEnd(text, i)
+			if depth > 0 && n.name == 0 && text[nodes[open[depth-1]].start] == '{' {
+				n.name, n.nameEnd, n.escaped = int32(i+1), int32(end-1), escaped
 			} else {
 				add(i, end)
 			}
@@ -169,6 +164,25 @@ func index(text []byte, values int) []node {
 		i = end
 	}
 	return nodes
+}
+
+// stringEnd returns the index after the string that begins at start, and whether
+// it has escapes. A string without an end ends with the text.
+func stringEnd(text []byte, start int) (end int, escaped bool) {
+	rest := text[start+1:]
+	quote := bytes.IndexByte(rest, '"')
+	if quote >= 0 && bytes.IndexByte(rest[:quote], '\\') < 0 { // as nearly all are
+		return start + quote + 2, false
+	}
+	for i := start + 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1, true
+		}
+	}
+	return len(text), true
 }
 
 // explain says why a text is not valid, without the pointer and excerpt of the
@@ -235,42 +249,43 @@ func (v Value) Text() string {
 // no name.
 func (v Value) Children() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {
-		if !v.Exists() {
-			return
-		}
-		for at := v.at + 1; at < v.node().next; at = v.nodes[at].next {
-			child := Value{v.text, v.nodes, at}
-			if !yield(child.name(), child) {
+		for child := range v.children {
+			if !yield(string(child.name()), child) {
 				return
 			}
 		}
 	}
 }
 
-func (v Value) name() string {
-	n := v.node()
-	if n.nameEnd == 0 {
-		return ""
+// children yields those of Children without copies of their names.
+func (v Value) children(yield func(Value) bool) {
+	if !v.Exists() {
+		return
 	}
-	return Unquote(v.text[n.name:n.nameEnd])
+	for at := v.at + 1; at < v.node().next; at = v.nodes[at].next {
+		if !yield(Value{v.text, v.nodes, at}) {
+			return
+		}
+	}
 }
 
-func (v Value) isNamed(name string) bool {
-	n := v.node()
-	quoted := v.text[n.name:n.nameEnd]
-	if bytes.IndexByte(quoted, '\\') >= 0 {
-		return Unquote(quoted) == name
+// name returns the name of a member, and nothing for an element of an array.
+func (v Value) name() []byte {
+	n := &v.nodes[v.at]
+	if n.escaped {
+		return []byte(Unquote(v.text[n.name-1 : n.nameEnd+1]))
 	}
-	return len(quoted) == len(name)+2 && string(quoted[1:len(quoted)-1]) == name
+	return v.text[n.name:n.nameEnd]
 }
 
 // Find returns a member of an object, also one that is null.
 func (v Value) Find(name string) Value {
-	if v.Kind() == '{' {
-		for at := v.at + 1; at < v.node().next; at = v.nodes[at].next {
-			if child := (Value{v.text, v.nodes, at}); child.isNamed(name) {
-				return child
-			}
+	if v.Kind() != '{' {
+		return Value{}
+	}
+	for child := range v.children {
+		if string(child.name()) == name {
+			return child
 		}
 	}
 	return Value{}
@@ -311,10 +326,9 @@ type Text struct {
 // Strings reads several string members at once. Of several that are wrong it
 // reports the first in the text.
 func (v Value) Strings(texts ...Text) error {
-	for at := v.at + 1; v.Exists() && at < v.node().next; at = v.nodes[at].next {
-		child := Value{v.text, v.nodes, at}
+	for child := range v.children {
 		for _, t := range texts {
-			if !child.isNamed(t.Name) {
+			if string(child.name()) != t.Name {
 				continue
 			}
 			switch child.Kind() {
@@ -331,9 +345,10 @@ func (v Value) Strings(texts ...Text) error {
 // RefuseVariants fails when a member differs from one of the names only in
 // letter case: another parser might take the one for the other.
 func (v Value) RefuseVariants(names ...string) error {
-	for other := range v.Children() {
+	for child := range v.children {
+		other := child.name()
 		for _, name := range names {
-			if other != name && strings.EqualFold(other, name) {
+			if string(other) != name && bytes.EqualFold(other, []byte(name)) {
 				return fmt.Errorf("a member is spelled in another letter case than %q", name)
 			}
 		}
@@ -355,12 +370,15 @@ func (v Value) With(edits ...Edit) []byte {
 	if v.at == 0 { // with the white space around it
 		at, end = 0, int32(len(v.text))
 	}
-	out := make([]byte, 0, int(end-at)+256)
+	length := int(end - at)
+	for _, e := range edits {
+		length += len(e.Name) + len(e.Value) + len(`,"":`)
+	}
+	out := make([]byte, 0, length)
 	empty := true
-	for c := v.at + 1; c < n.next; c = v.nodes[c].next {
-		child := Value{v.text, v.nodes, c}
+	for child := range v.children {
 		empty = false
-		if i := slices.IndexFunc(edits, func(e Edit) bool { return child.isNamed(e.Name) }); i >= 0 {
+		if i := slices.IndexFunc(edits, func(e Edit) bool { return string(child.name()) == e.Name }); i >= 0 {
 			out = append(out, v.text[at:child.node().start]...)
 			out = append(out, edits[i].Value...)
 			at = child.node().end
@@ -395,7 +413,7 @@ func (v Value) Map(replace func(child Value) []byte) []byte {
 
 // Quote returns s as a JSON string. Invalid UTF-8 becomes U+FFFD.
 func Quote(s string) []byte {
-	b, _ := jsontext.AppendQuote(nil, strings.ToValidUTF8(s, "\uFFFD"))
+	b, _ := jsontext.AppendQuote(make([]byte, 0, len(s)+2), strings.ToValidUTF8(s, "\uFFFD"))
 	return b
 }
 
