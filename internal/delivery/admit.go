@@ -23,11 +23,11 @@ type Lease struct {
 
 // Admit lets a dispatch begin, or refuses what should not reach nevisFIDO at all.
 // Release has to be called in the end.
-func (c *Courier) Admit(d Dispatch) (*Lease, *dispatchers.Error) {
-	if failure := c.inQuarantine(d); failure != nil {
+func (c *Courier) Admit(ctx context.Context, d Dispatch) (*Lease, *dispatchers.Error) {
+	if failure := c.inQuarantine(ctx, d); failure != nil {
 		return nil, failure
 	}
-	return c.admit(d.HTTP.Context(), d, d.Channel, c.Limits)
+	return c.admit(ctx, d, d.Channel, c.Limits)
 }
 
 // admit takes a slot of a channel that serves the operation, and counts the
@@ -99,8 +99,6 @@ func (c *Courier) count(ctx context.Context, d Dispatch, channel *Channel, limit
 	if len(counts) == 0 {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Deadline)
-	defer cancel()
 	reached, err := c.Limiter.TakeAll(ctx, counts)
 	if err != nil {
 		return nil, dispatchers.Fail(dispatchers.Broken, "limiter_unavailable", "counting dispatches: %w", err)

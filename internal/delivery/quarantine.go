@@ -11,15 +11,13 @@ import (
 // inQuarantine returns a failure where a dispatch would use an address that is
 // gone, so that nevisFIDO need not be asked. A composite may have members with
 // another address.
-func (c *Courier) inQuarantine(d Dispatch) *dispatchers.Error {
+func (c *Courier) inQuarantine(ctx context.Context, d Dispatch) *dispatchers.Error {
 	if d.Target == nil || d.Target.GoneAddress == "" || d.Channel.Composite != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(d.HTTP.Context(), c.Deadline)
-	defer cancel()
-	to, failure := c.newRun(d, "").recipient(ctx, d.Channel)
+	to, failure := c.newRun(d, "").recipient(ctx, d.Channel) //nolint:contextcheck // its log is for d.HTTP
 	if failure != nil {
-		return nil // the delivery finds it again, and it may be over by then
+		return nil //nolint:nilerr // the delivery finds it again, and it may be over by then
 	}
 	return quarantined(d.Target, to)
 }

@@ -18,7 +18,9 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 	if err != nil {
 		return err
 	}
-	d, failure := x.choose(r, op, request)
+	before, cancel := context.WithTimeout(r.Context(), x.Deadline) // for all that comes before nevisFIDO
+	defer cancel()
+	d, failure := x.choose(before, r, op, request)
 	if failure == nil && d.Channel == nil { // nevisFIDO's own
 		x.passed(x.whyPassed(request.Dispatcher))
 		return next(w, withBody(r, body))
@@ -28,7 +30,7 @@ func (x *Exchange) dispatch(w http.ResponseWriter, r *http.Request, op nevisfido
 	}
 	var lease *delivery.Lease
 	if failure == nil {
-		lease, failure = x.courier.Admit(*d)
+		lease, failure = x.courier.Admit(before, *d)
 	}
 	if failure != nil {
 		return x.end(d, failed(failure, func(out nevisfido.Outcome) error {
@@ -84,12 +86,12 @@ func (x *Exchange) guessed(g nevisfido.Guesses) {
 // choose finds the channel that was asked for: by name, or by the default of
 // the stored target. It is nil, without a failure, where the call is
 // nevisFIDO's. No channel serves a blocked target.
-func (x *Exchange) choose(r *http.Request, op nevisfido.Operation, request *nevisfido.DispatchRequest) (*delivery.Dispatch, *dispatchers.Error) {
+func (x *Exchange) choose(ctx context.Context, r *http.Request, op nevisfido.Operation, request *nevisfido.DispatchRequest) (*delivery.Dispatch, *dispatchers.Error) {
 	d := &delivery.Dispatch{HTTP: r, Operation: op, Request: request, Start: time.Now(), Channel: x.Channels[request.Dispatcher]}
 	if request.Dispatcher != "" && d.Channel == nil {
 		return d, nil
 	}
-	target, failure := x.findTarget(r, request)
+	target, failure := x.findTarget(ctx, request)
 	if failure != nil {
 		return d, failure
 	}
@@ -108,12 +110,10 @@ var errBlocked = dispatchers.Fail(dispatchers.Refused, "blocked", "an operator h
 
 // findTarget loads the target of the request; nil for one that nobody knows.
 // Trouble with the store is never taken for a target that does not exist.
-func (x *Exchange) findTarget(r *http.Request, request *nevisfido.DispatchRequest) (*targets.Target, *dispatchers.Error) {
+func (x *Exchange) findTarget(ctx context.Context, request *nevisfido.DispatchRequest) (*targets.Target, *dispatchers.Error) {
 	if request.TargetID == "" {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), x.Deadline)
-	defer cancel()
 	target, err := x.Targets.Find(targets.WithUsername(ctx, request.Username), request.TargetID)
 	switch {
 	case errors.Is(err, targets.ErrNotFound):

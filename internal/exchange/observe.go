@@ -35,14 +35,17 @@ func (x *Exchange) observe(w http.ResponseWriter, r *http.Request, op nevisfido.
 	}
 	x.guessed(request.Guesses)
 	// The caller has its answer and may be gone.
-	d, failure := x.choose(r.WithContext(context.WithoutCancel(r.Context())), op, request)
+	r = r.WithContext(context.WithoutCancel(r.Context()))
+	ctx, cancel := context.WithTimeout(r.Context(), x.Deadline)
+	defer cancel()
+	d, failure := x.choose(ctx, r, op, request)
 	if failure == nil && d.Channel == nil {
 		x.passed(x.whyPassed(request.Dispatcher))
 		return nil
 	}
 	if request.Doubt != nil {
 		log.Info("observed a dispatch request that would have been refused: it is not plain JSON", "error", request.Doubt)
-		return nil //nolint:nilerr // the caller has nevisFIDO's answer
+		return nil
 	}
 	e := conclusion{failure: failure, result: Observed}
 	if failure == nil {

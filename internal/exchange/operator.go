@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -35,7 +36,9 @@ func (x *Exchange) Send(r *http.Request, op nevisfido.Operation, dispatcher, tar
 	if err != nil {
 		return Record{}, err
 	}
-	d, failure := x.choose(r, op, request)
+	before, cancel := context.WithTimeout(r.Context(), x.Deadline)
+	defer cancel()
+	d, failure := x.choose(before, r, op, request)
 	switch {
 	case d.Channel == nil:
 		return Record{}, ErrNoDispatcher
@@ -44,14 +47,14 @@ func (x *Exchange) Send(r *http.Request, op nevisfido.Operation, dispatcher, tar
 	}
 	e := conclusion{failure: failure}
 	if failure == nil {
-		e = x.sendTest(d)
+		e = x.sendTest(before, d)
 	}
 	e.test = true
 	return x.report(d, e), nil
 }
 
-func (x *Exchange) sendTest(d *delivery.Dispatch) conclusion {
-	lease, failure := x.courier.Admit(*d)
+func (x *Exchange) sendTest(before context.Context, d *delivery.Dispatch) conclusion {
+	lease, failure := x.courier.Admit(before, *d)
 	if failure != nil {
 		return conclusion{failure: failure}
 	}

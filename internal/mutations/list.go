@@ -606,7 +606,7 @@ var properties = []property{
 	}},
 
 	{"Addresses", []mutation{
-		guard("internal/delivery/admit.go", `if failure := c.inQuarantine(d); failure != nil {`, `if failure := c.inQuarantine(d); false {`,
+		guard("internal/delivery/admit.go", `if failure := c.inQuarantine(ctx, d); failure != nil {`, `if failure := c.inQuarantine(ctx, d); false {`,
 			"nevisFIDO makes tokens for an address that is gone",
 			inExchange, "TestQuarantine"),
 		guard("internal/delivery/plan.go", `return quarantined(r.dispatch.Target, to)`, `return nil`,
