@@ -5,11 +5,11 @@ package operate
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/oob-dispatch/oob-dispatch/internal/strictjson"
 	"github.com/oob-dispatch/oob-dispatch/targets"
 )
 
@@ -91,14 +91,19 @@ func KeyKind(jwk []byte) string {
 	if len(jwk) == 0 {
 		return ""
 	}
-	var j struct{ Kty, Crv, N string }
-	if err := json.Unmarshal(jwk, &j); err != nil {
+	j, err := strictjson.ParseObject(jwk)
+	if err != nil {
 		return "unreadable"
 	}
-	if j.Kty == "RSA" {
-		return fmt.Sprintf("RSA-%d", 8*base64.RawURLEncoding.DecodedLen(len(j.N)))
+	var kty, crv, n string
+	err = j.Strings(strictjson.Text{Name: "kty", To: &kty}, strictjson.Text{Name: "crv", To: &crv}, strictjson.Text{Name: "n", To: &n})
+	switch {
+	case err != nil:
+		return "unreadable"
+	case kty == "RSA":
+		return fmt.Sprintf("RSA-%d", 8*base64.RawURLEncoding.DecodedLen(len(n)))
 	}
-	return j.Crv
+	return crv
 }
 
 func moment(t time.Time) string {
