@@ -42,7 +42,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds that count")
 	flag.Float64Var(&o.seconds, "seconds", 1.2, "length of one measurement")
 	flag.IntVar(&o.conns, "conns", 64, "connections of the callers")
-	flag.IntVar(&o.known, "targets", 60_000, "dispatch targets of each kind in the store; the limiter is aged with them")
+	flag.IntVar(&o.known, "targets", 80_000, "dispatch targets of each kind in the store; the limiter is aged with them")
 	flag.Float64Var(&o.others, "others", 0.12, "share of the machine that other processes may use in a round that counts")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -29,8 +29,8 @@ type works struct{ foreign, own, clear, sealed, picture, push, gorush *work }
 // worksOn asks for targets in turn, of which there are so many of each kind, so that
 // no limit is reached.
 func worksOn(targets int) works {
-	dispatch := func(name, dispatcher, kind string) *work {
-		var n atomic.Int64
+	var clear, sealed, uncounted atomic.Int64 // how often targets of a kind were asked for
+	dispatch := func(name, dispatcher, kind string, n *atomic.Int64) *work {
 		return &work{name, func() []byte {
 			return request("POST", "/nevisfido/token/dispatch/authentication", fmt.Sprintf(
 				`{"dispatcher":%q,"dispatchTargetId":"%s-%d","getUafRequest":{"op":"Auth","context":"{\"username\":\"jeff\"}"}}`,
@@ -40,11 +40,11 @@ func worksOn(targets int) works {
 	foreign := func() []byte { return request("POST", "/nevisfido/status", `{"sessionId":"0b0a6b12"}`) }
 	return works{
 		foreign: &work{"traffic that is not ours", foreign, "clientTokenCreated"},
-		own:     dispatch("nevisFIDO's own dispatcher", "link", kindClear),
-		clear:   dispatch("link in clear", "app-link", kindClear),
-		sealed:  dispatch("link sealed for RSA-2048", "app-link", kindRSA),
-		picture: dispatch("QR code of a link in clear", "app-qr", kindClear),
-		push:    dispatch("FCM, sealed for RSA-2048", "push", kindRSA),
+		own:     dispatch("nevisFIDO's own dispatcher", "link", kindClear, &uncounted),
+		clear:   dispatch("link in clear", "app-link", kindClear, &clear),
+		sealed:  dispatch("link sealed for RSA-2048", "app-link", kindRSA, &sealed),
+		picture: dispatch("QR code of a link in clear", "app-qr", kindClear, &clear),
+		push:    dispatch("FCM, sealed for RSA-2048", "push", kindRSA, &sealed),
 		gorush:  &work{"FCM, as it is given", gorushRequest(targets), `{"counts":1,"logs":[],"success":"ok"}`},
 	}
 }
