@@ -1,13 +1,11 @@
 package caddystore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
-	"sync"
 	"syscall"
 	"time"
 
@@ -54,9 +52,6 @@ func (s *Store) read(ctx context.Context, place string) (*kv.Value, error) {
 
 func value(data []byte) *kv.Value { return &kv.Value{Data: data, Version: string(data)} }
 
-// smallFiles are buffers of readSmall, which are four times as large as most records.
-var smallFiles = sync.Pool{New: func() any { return new([4 << 10]byte) }}
-
 // readSmall reads a file of less than 4 KiB, as records are. It does not say
 // why it could not.
 func readSmall(name string) (data []byte, ok bool) {
@@ -65,16 +60,15 @@ func readSmall(name string) (data []byte, ok bool) {
 		return nil, false
 	}
 	defer func() { _ = syscall.Close(file) }()
-	buffer := smallFiles.Get().(*[4 << 10]byte)
-	defer smallFiles.Put(buffer)
-	n, err := syscall.Read(file, buffer[:])
-	if err != nil || n == len(buffer) {
+	data = make([]byte, 4<<10)
+	n, err := syscall.Read(file, data)
+	if err != nil || n == len(data) {
 		return nil, false
 	}
-	if more, err := syscall.Read(file, buffer[n:]); err != nil || more != 0 {
+	if more, err := syscall.Read(file, data[n:]); err != nil || more != 0 {
 		return nil, false
 	}
-	return bytes.Clone(buffer[:n]), true
+	return data[:n], true
 }
 
 // write and remove do nothing any more when nobody waits for it.
