@@ -48,7 +48,6 @@ type node struct {
 	name, nameEnd int32 // without quotes; both 0 for what is not a member
 	start, end    int32
 	next          int32 // index after the node's own children
-	escaped       bool  // the name has escapes
 }
 
 // Parse reads a text that is one JSON value. Its errors quote nothing of it.
@@ -98,8 +97,7 @@ func measure(text []byte) (values int, err error) {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; c {
 		case '"':
-			end, _ := stringEnd(text, i)
-			i = end - 1
+			i = stringEnd(text, i) - 1
 		case ',':
 			values++
 			if members[depth]++; members[depth] > MaxMembers {
@@ -148,10 +146,9 @@ func index(text []byte, values int) []node {
 			ended := &nodes[open[depth]]
 			ended.end, ended.next = int32(end), int32(len(nodes))
 		case '"':
-			var escaped bool
-			end, escaped = stringEnd(text, i)
+			end = stringEnd(text, i)
 			if depth > 0 && n.name == 0 && text[nodes[open[depth-1]].start] == '{' {
-				n.name, n.nameEnd, n.escaped = int32(i+1), int32(end-1), escaped
+				n.name, n.nameEnd = int32(i+1), int32(end-1)
 			} else {
 				add(i, end)
 			}
@@ -166,23 +163,23 @@ func index(text []byte, values int) []node {
 	return nodes
 }
 
-// stringEnd returns the index after the string that begins at start, and whether
-// it has escapes. A string without an end ends with the text.
-func stringEnd(text []byte, start int) (end int, escaped bool) {
+// stringEnd returns the index after the string that begins at start. A string
+// without an end ends with the text.
+func stringEnd(text []byte, start int) int {
 	rest := text[start+1:]
 	quote := bytes.IndexByte(rest, '"')
 	if quote >= 0 && bytes.IndexByte(rest[:quote], '\\') < 0 { // as nearly all are
-		return start + quote + 2, false
+		return start + quote + 2
 	}
 	for i := start + 1; i < len(text); i++ {
 		switch text[i] {
 		case '\\':
 			i++
 		case '"':
-			return i + 1, true
+			return i + 1
 		}
 	}
-	return len(text), true
+	return len(text)
 }
 
 // explain says why a text is not valid, without the pointer and excerpt of the
@@ -272,10 +269,11 @@ func (v Value) children(yield func(Value) bool) {
 // name returns the name of a member, and nothing for an element of an array.
 func (v Value) name() []byte {
 	n := &v.nodes[v.at]
-	if n.escaped {
+	name := v.text[n.name:n.nameEnd]
+	if bytes.IndexByte(name, '\\') >= 0 {
 		return []byte(Unquote(v.text[n.name-1 : n.nameEnd+1]))
 	}
-	return v.text[n.name:n.nameEnd]
+	return name
 }
 
 // Find returns a member of an object, also one that is null.
