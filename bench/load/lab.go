@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -131,7 +132,7 @@ func (l *lab) memory(ctx context.Context, targets []byte) error {
 			return err
 		}
 		ours, err := l.servers[name].whileHanging(w)
-		if err != nil {
+		if err = errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
 		figure("memory of a hanging dispatch above a bare one, "+kind+", KiB", (ours-bare)/1024, 64)

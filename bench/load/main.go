@@ -15,10 +15,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log"
 	"os"
 	"os/signal"
 	"runtime"
+	"syscall"
 	"time"
 )
 
@@ -34,7 +34,6 @@ type options struct {
 }
 
 func main() {
-	log.SetFlags(0)
 	var o options
 	flag.StringVar(&o.caddy, "caddy", "./caddy", "the product binary")
 	flag.StringVar(&o.old, "old", "", "another product binary, measured side by side")
@@ -45,11 +44,23 @@ func main() {
 	flag.IntVar(&o.known, "targets", 80_000, "dispatch targets of each kind in the store; the limiter is aged with them")
 	flag.Float64Var(&o.others, "others", 0.12, "share of the machine that other processes may use in a round that counts")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		log.Fatal("load: ", err)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	err := o.check()
+	if err == nil {
+		err = run(ctx, o)
 	}
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err) // Caddy has taken over the standard log
+		os.Exit(1)
+	}
+}
+
+func (o options) check() error {
+	if o.rounds < 1 || o.seconds <= 0 || o.conns < 1 || o.known < few {
+		return fmt.Errorf("-rounds and -conns have to be 1 or more, -seconds above 0, and -targets %d or more", few)
+	}
+	return nil
 }
 
 func run(ctx context.Context, o options) error {
@@ -76,7 +87,9 @@ func run(ctx context.Context, o options) error {
 	if err := parts(ctx, l.folder, above(results, cell{w.sealed, product}, cell{w.own, bareA})); err != nil {
 		return err
 	}
-	listing(ctx, l.folderOf(product), o.caddy)
+	if err := listing(ctx, l.folderOf(product), o.caddy); err != nil {
+		return err
+	}
 	some := bytes.Join(bytes.SplitAfterN(targets, []byte("\n"), few+1)[:few], nil)
 	if err := l.memory(ctx, some); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log"
 	mathrand "math/rand/v2"
 	"net"
 	"os"
@@ -66,21 +65,29 @@ func (s *server) resident() int64 {
 }
 
 // listing measures "targets list" of the whole store against "export".
-func listing(ctx context.Context, folder, binary string) {
+func listing(ctx context.Context, folder, binary string) error {
 	config := filepath.Join(folder, "Caddyfile")
-	took := func(command string) float64 {
+	took := func(command string) (float64, error) {
 		cmd := exec.CommandContext(ctx, binary, "oob", "targets", command, "--config", config)
 		if err := cmd.Run(); err != nil {
-			log.Printf("load: targets %s: %v", command, err)
+			return 0, fmt.Errorf("targets %s: %w", command, err)
 		}
-		return (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+		return (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), nil
 	}
 	var all []float64
 	for range 5 {
-		export := took("export")
-		all = append(all, took("list")/export)
+		export, err := took("export")
+		if err != nil {
+			return err
+		}
+		list, err := took("list")
+		if err != nil {
+			return err
+		}
+		all = append(all, list/export)
 	}
 	figure("targets list, × export", median(all), 1)
+	return nil
 }
 
 // lookups measures finding a target in a store with so many of each kind against

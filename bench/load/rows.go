@@ -116,6 +116,10 @@ func report(rows []row, results map[cell][]sample) {
 	fmt.Printf("%-40s %-8s %20s %20s %20s %10s\n", "", "against", "rate, ratio", "CPU, ratio", "p99, ratio", "CPU, µs")
 	for _, r := range rows {
 		own, peer := results[r.cell], results[r.peer]
+		wrong := wrongAnswers(r.name(), own) + wrongAnswers(r.peer.name(), peer)
+		if wrong != "" { // it is not the work that the goals are for
+			r.goals = goals{}
+		}
 		rate := ratios(own, peer, func(s sample) float64 { return s.rate })
 		cpu := ratios(own, peer, func(s sample) float64 { return s.cpu })
 		p99 := ratios(own, peer, func(s sample) float64 { return s.p99 })
@@ -124,7 +128,7 @@ func report(rows []row, results map[cell][]sample) {
 			perRequest = append(perRequest, s.cpu)
 		}
 		fmt.Printf("%-40s %-8s %20s %20s %20s %10.0f%s\n", r.name(), r.peer.server, atLeast(rate, r.goals.rate), atMost(cpu, r.goals.cpu), atMost(p99, r.goals.p99),
-			median(perRequest), wrongAnswers(r.name(), own)+wrongAnswers(r.peer.name(), peer))
+			median(perRequest), wrong)
 	}
 }
 
@@ -152,11 +156,11 @@ func atMost(values []float64, goal float64) string {
 func judged(m, goal float64, holds bool) string {
 	switch {
 	case goal == 0:
-		return fmt.Sprintf("%.2f", m)
+		return fmt.Sprintf("%.3f", m)
 	case holds:
-		return fmt.Sprintf("%.2f (%.2f holds)", m, goal)
+		return fmt.Sprintf("%.3f (%.2f holds)", m, goal)
 	}
-	return fmt.Sprintf("%.2f (%.2f MISSED)", m, goal)
+	return fmt.Sprintf("%.3f (%.2f MISSED)", m, goal)
 }
 
 // above is the processor time of a cell above that of another, in µs.
