@@ -3,12 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -20,11 +16,12 @@ import (
 	"strings"
 
 	"github.com/oob-dispatch/oob-dispatch/simulator/double"
+	"github.com/oob-dispatch/oob-dispatch/simulator/google"
 )
 
-// fcm stands for Firebase Cloud Messaging and Google's token service: it accepts
-// every message over TLS and HTTP/2, and costs as little as it can. The one of
-// package simulator examines and keeps what it gets.
+// fcm stands for Firebase Cloud Messaging: it accepts every message over TLS and
+// HTTP/2, and costs as little as it can. That of simulator/google examines and keeps
+// what it gets; here it only gives access tokens.
 type fcm struct {
 	url         string // for those that can be told where FCM is
 	proxy       string // of HTTP, that leads every connection to the double
@@ -61,38 +58,16 @@ func startFCM(ctx context.Context, folder string) (*fcm, error) {
 		url: "https://" + direct.Addr().String(), proxy: "http://" + tunnels.Addr().String(),
 		credentials: filepath.Join(folder, "firebase.json"), ca: filepath.Join(folder, "ca.pem"),
 	}
-	if err := os.WriteFile(f.ca, trusted, 0o600); err != nil {
+	tokens, err := google.Start(google.Options{Project: "bench"})
+	if err != nil {
 		return nil, err
 	}
-	return f, f.writeCredentials()
-}
-
-func (f *fcm) writeCredentials() error {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	text, err := json.Marshal(map[string]string{
-		"type": "service_account", "project_id": "bench", "private_key_id": "1", "client_email": "bench@bench.example",
-		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), "token_uri": f.url + "/token",
-	})
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(f.credentials, text, 0o600)
+	return f, errors.Join(os.WriteFile(f.ca, trusted, 0o600), os.WriteFile(f.credentials, tokens.ServiceAccountJSON(), 0o600))
 }
 
 func acceptMessage(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	w.Header().Set("Content-Type", "application/json")
-	if r.URL.Path == "/token" {
-		_, _ = io.WriteString(w, `{"access_token":"ya29.bench","token_type":"Bearer","expires_in":3600}`)
-		return
-	}
 	_, _ = io.WriteString(w, `{"name":"projects/bench/messages/0:1500415314455276%31bd1c9631bd1c96"}`)
 }
 

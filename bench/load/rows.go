@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -163,10 +164,14 @@ func judged(m, goal float64, holds bool) string {
 	return fmt.Sprintf("%.3f (%.2f MISSED)", m, goal)
 }
 
-// above is the processor time of a cell above that of another, in µs.
+// above is the processor time of a cell above that of another, in µs. It is no
+// number where answers were not the expected ones.
 func above(results map[cell][]sample, one, other cell) float64 {
 	var all []float64
 	for i, s := range results[one] {
+		if s.wrong > 0 {
+			return math.NaN()
+		}
 		all = append(all, s.cpu-results[other][i].cpu)
 	}
 	return median(all)

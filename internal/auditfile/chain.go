@@ -18,7 +18,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"strconv"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -85,11 +85,9 @@ func opening(end ending) []byte {
 // a newline.
 func (l link) chain(object []byte) (line []byte, next link) {
 	line = make([]byte, 0, len(object)+MaxLine-maxObject)
-	line = strconv.AppendInt(append(line, `{"seq":`...), l.seq+1, 10)
-	line = append(append(line, ','), object[1:len(object)-1]...)
-	line = append(append(append(line, `,"prev":"`...), l.hash...), '"')
+	line = fmt.Appendf(line, `{"seq":%d,%s,"prev":"%s"`, l.seq+1, object[1:len(object)-1], l.hash)
 	next = link{l.seq + 1, digest(line)}
-	return append(append(append(line, hashMember...), next.hash...), `"}`...), next
+	return fmt.Append(line, hashMember, next.hash, `"}`), next
 }
 
 // unchain returns the hash of a line, and reports whether the line is whole: as
