@@ -214,8 +214,7 @@ type Outcome struct {
 // WithOutcome returns the answer's text with the outcome put in place and
 // every other member as nevisFIDO wrote it.
 func (a *DispatchAnswer) WithOutcome(out Outcome) []byte {
-	info := make([]byte, 0, len(out.Dispatcher)+len(out.Response)+64)
-	info = append(append(info, `{"name":`...), strictjson.Quote(out.Dispatcher)...)
+	info := append([]byte(`{"name":`), strictjson.Quote(out.Dispatcher)...)
 	if len(out.Response) > 0 {
 		info = append(append(info, `,"response":`...), out.Response...)
 	}

@@ -127,11 +127,10 @@ func index(text []byte, values int) []node {
 	nodes := make([]node, 0, values)
 	var open [MaxDepth]int32 // the containers that have not ended
 	depth := 0
-	var n node // the next one, as far as it is known
+	var name, nameEnd int32
 	add := func(start, end int) {
-		n.start, n.end, n.next = int32(start), int32(end), int32(len(nodes)+1)
-		nodes = append(nodes, n)
-		n = node{}
+		nodes = append(nodes, node{name, nameEnd, int32(start), int32(end), int32(len(nodes) + 1)})
+		name, nameEnd = 0, 0
 	}
 	for i := 0; i < len(text); {
 		end := i + 1
@@ -143,12 +142,12 @@ func index(text []byte, values int) []node {
 			add(i, 0)
 		case '}', ']':
 			depth--
-			ended := &nodes[open[depth]]
-			ended.end, ended.next = int32(end), int32(len(nodes))
+			n := &nodes[open[depth]]
+			n.end, n.next = int32(end), int32(len(nodes))
 		case '"':
 			end = stringEnd(text, i)
-			if depth > 0 && n.name == 0 && text[nodes[open[depth-1]].start] == '{' {
-				n.name, n.nameEnd = int32(i+1), int32(end-1)
+			if depth > 0 && name == 0 && text[nodes[open[depth-1]].start] == '{' {
+				name, nameEnd = int32(i+1), int32(end-1)
 			} else {
 				add(i, end)
 			}
